@@ -1,0 +1,10 @@
+/* app.h: the gateway as a whole. Thread: main. */
+#ifndef GW_APP_H
+#define GW_APP_H
+
+#include "gateway/config.h"
+
+/* Runs until SIGTERM or SIGINT; SIGHUP reloads. Returns the exit status. */
+int gw_app_run(struct gw_config *config);
+
+#endif

@@ -1,0 +1,155 @@
+#include "config/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/pattern.h"
+#include "core/topic.h"
+#include "gateway/codec.h"
+
+struct checked {
+    struct gw_pattern *topic, *channel, *publish; /* NULL where absent or wrong */
+    bool usable;                                  /* all that is there compiled */
+};
+
+static struct gw_pattern *check_compile(const char *text, bool is_template, const struct gw_node *node, size_t route,
+                                        const char *key, struct checked *checked, struct gw_problems *problems)
+{
+    if (!text || !node)
+        return NULL;
+    struct gw_buf error;
+    size_t offset = 0;
+    gw_buf_init(&error);
+    struct gw_pattern *pattern = gw_pattern_compile(text, is_template, &error, &offset);
+    if (!pattern) {
+        checked->usable = false;
+        /* Inside a quoted or expanded text the offset is only the offset; the column is then that of its beginning. */
+        int column = node->column + (node->quoted ? 0 : (int)offset);
+        gw_problem_add(problems, node->line, column, "routes[%zu].%s: %s", route, key, error.data);
+    }
+    gw_buf_fini(&error);
+    return pattern;
+}
+
+/* Every capture of `user` must be one of `giver`'s. */
+static void check_captures(const struct gw_pattern *user, const struct gw_pattern *giver, const char *giver_name,
+                           const struct gw_node *node, size_t route, const char *key, struct gw_problems *problems)
+{
+    if (!user || !giver)
+        return;
+    for (size_t i = 0; i < gw_pattern_capture_count(user); i++) {
+        const char *name = gw_pattern_capture_name(user, i);
+        if (!gw_pattern_has_capture(giver, name))
+            gw_problem_add(problems, node->line, node->column, "routes[%zu].%s: uses {%s}, which %s '%s' lacks (one of its captures expected)",
+                           route, key, name, giver_name, gw_pattern_text(giver));
+    }
+}
+
+static void check_publish(const struct gw_cfg_route *route, const struct checked *checked, const struct gw_node *map,
+                          size_t index, struct gw_problems *problems)
+{
+    const struct gw_node *block = gw_node_get(map, "publish"), *topic = gw_node_get(block, "topic");
+    if (!route->publish || !checked->usable)
+        return;
+    const struct gw_pattern *giver = checked->channel ? checked->channel : checked->topic;
+    if (checked->publish) {
+        check_captures(checked->publish, giver, "the channel", topic, index, "publish.topic", problems);
+        return;
+    }
+    if (!checked->channel || !block)
+        return; /* the channel is the topic */
+    if (gw_pattern_has_anonymous(checked->topic))
+        gw_problem_add(problems, block->line, block->column,
+                       "routes[%zu].publish: the topic '%s' has wildcards that a channel's name can't fill (publish.topic expected)",
+                       index, route->topic);
+    else
+        check_captures(checked->topic, checked->channel, "the channel", block, index, "publish", problems);
+}
+
+/* What a publish to `channel` becomes; false if it isn't this route's. */
+static bool check_resolve(const struct checked *checked, const char *channel, size_t len, struct gw_buf *out)
+{
+    struct gw_captures captures;
+    if (!gw_pattern_match(checked->channel ? checked->channel : checked->topic, channel, len, &captures))
+        return false;
+    if (checked->publish)
+        return gw_pattern_expand(checked->publish, &captures, out);
+    if (checked->channel)
+        return gw_pattern_expand(checked->topic, &captures, out);
+    gw_buf_add(out, channel, len);
+    return true;
+}
+
+static void check_conflict(const struct gw_config *config, const struct checked *all, size_t i, size_t j,
+                           const struct gw_node *node, struct gw_problems *problems)
+{
+    const struct gw_pattern *a = all[i].channel ? all[i].channel : all[i].topic;
+    const struct gw_pattern *b = all[j].channel ? all[j].channel : all[j].topic;
+    const char *a_filter = gw_pattern_filter(a), *b_filter = gw_pattern_filter(b);
+    if (!gw_topic_filters_overlap(a_filter, strlen(a_filter), b_filter, strlen(b_filter)))
+        return;
+    struct gw_buf sample, left, right;
+    gw_buf_init(&sample);
+    gw_buf_init(&left);
+    gw_buf_init(&right);
+    if (gw_pattern_sample(a, b, &sample) && check_resolve(&all[i], sample.data, sample.len, &left) &&
+        check_resolve(&all[j], sample.data, sample.len, &right)) {
+        const struct gw_cfg_route *one = &config->routes[i], *two = &config->routes[j];
+        const char *differ = NULL;
+        if (left.len != right.len || memcmp(left.data, right.data, left.len) != 0)
+            differ = "topic";
+        else if (one->publish_qos != two->publish_qos)
+            differ = "qos";
+        else if (one->publish_retain != two->publish_retain)
+            differ = "retain";
+        else if (one->codec != two->codec)
+            differ = "codec";
+        if (differ && !strcmp(differ, "topic"))
+            gw_problem_add(problems, node->line, node->column,
+                           "routes[%zu].publish: a publish to channel '%s' goes to '%s' here and to '%s' by routes[%zu] in line %d (one way for each channel expected)",
+                           j, sample.data, right.data, left.data, i, one->line);
+        else if (differ)
+            gw_problem_add(problems, node->line, node->column,
+                           "routes[%zu].publish: a publish to channel '%s' has another %s here than by routes[%zu] in line %d (one way for each channel expected)",
+                           j, sample.data, differ, i, one->line);
+    }
+    gw_buf_fini(&sample);
+    gw_buf_fini(&left);
+    gw_buf_fini(&right);
+}
+
+void gw_check_routes(const struct gw_config *config, const struct gw_node *list, struct gw_problems *problems)
+{
+    struct checked *all = gw_calloc(config->route_count, sizeof *all);
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct gw_cfg_route *route = &config->routes[i];
+        const struct gw_node *map = list->items[i], *channel = gw_node_get(map, "channel");
+        const struct gw_node *rate = gw_node_get(map, "rate");
+        struct checked *own = &all[i];
+        own->usable = route->topic != NULL;
+        own->topic = check_compile(route->topic, false, gw_node_get(map, "topic"), i, "topic", own, problems);
+        own->channel = check_compile(route->channel, true, channel, i, "channel", own, problems);
+        own->publish = check_compile(route->publish_topic, true, gw_node_get(gw_node_get(map, "publish"), "topic"), i,
+                                     "publish.topic", own, problems);
+        if (own->usable && own->channel)
+            check_captures(own->channel, own->topic, "the topic", channel, i, "channel", problems);
+        check_publish(route, own, map, i, problems);
+        if (route->rate == GW_RATE_LATEST && !route->rate_interval_ms && rate && !gw_node_get(rate, "interval"))
+            gw_problem_add(problems, rate->line, rate->column,
+                           "routes[%zu].rate.interval: it is missing (policy latest needs a duration such as 250ms)", i);
+    }
+    for (size_t j = 1; j < config->route_count; j++) {
+        const struct gw_node *node = gw_node_get(list->items[j], "publish");
+        for (size_t i = 0; i < j && node && config->routes[j].publish && all[j].usable; i++) {
+            if (config->routes[i].publish && all[i].usable)
+                check_conflict(config, all, i, j, node, problems);
+        }
+    }
+    for (size_t i = 0; i < config->route_count; i++) {
+        gw_pattern_free(all[i].topic);
+        gw_pattern_free(all[i].channel);
+        gw_pattern_free(all[i].publish);
+    }
+    free(all);
+}

@@ -1,0 +1,11 @@
+/* check.h: what a table can't say: patterns and what they have to do with one another. Thread: any. */
+#ifndef GW_CONFIG_CHECK_H
+#define GW_CONFIG_CHECK_H
+
+#include "config/tree.h"
+#include "gateway/config.h"
+
+/* `list` is the node of `routes:`, parallel to config->routes. */
+void gw_check_routes(const struct gw_config *config, const struct gw_node *list, struct gw_problems *problems);
+
+#endif

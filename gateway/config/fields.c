@@ -1,0 +1,312 @@
+#include "config/fields.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/values.h"
+#include "core/alloc.h"
+#include "gateway/codec.h"
+
+#define PATH_MAX_LEN 256
+
+struct place {
+    const struct gw_field *field;
+    const struct gw_node *node; /* NULL: it is the default that is read */
+    const char *path;
+    struct gw_problems *problems;
+};
+
+static const char *const field_expected[] = {
+    [GW_FIELD_STRING] = "a text",
+    [GW_FIELD_FILE] = "a file's path",
+    [GW_FIELD_INT] = "a whole number",
+    [GW_FIELD_BOOL] = "true or false",
+    [GW_FIELD_DURATION] = "a duration such as 250ms, 30s, 5m or 1h",
+    [GW_FIELD_SIZE] = "a size such as 64KiB or 1MiB",
+    [GW_FIELD_CHOICE] = "one of a few words",
+    [GW_FIELD_CODEC] = "a codec's name",
+    [GW_FIELD_HISTORY] = "a history engine's name",
+    [GW_FIELD_TABLE] = "a mapping",
+    [GW_FIELD_LIST] = "a list",
+};
+
+static void field_problem(const struct place *place, const char *what, const char *expected)
+{
+    gw_problem_add(place->problems, place->node->line, place->node->column, "%s: %s (%s expected)", place->path, what,
+                   expected);
+}
+
+static void field_bad_value(const struct place *place, const char *expected)
+{
+    char what[160];
+    snprintf(what, sizeof what, "'%.100s' is no %s", place->node->text,
+             place->field->type == GW_FIELD_DURATION ? "duration"
+             : place->field->type == GW_FIELD_SIZE   ? "size"
+             : place->field->type == GW_FIELD_INT    ? "number"
+                                                     : "value for this");
+    field_problem(place, what, expected);
+}
+
+static void field_format(enum gw_field_type type, int64_t value, char out[32])
+{
+    if (type == GW_FIELD_DURATION) {
+        if (value % 1000)
+            snprintf(out, 32, "%lldms", (long long)value);
+        else if (value % 60000 || !value)
+            snprintf(out, 32, "%llds", (long long)value / 1000);
+        else if (value % 3600000)
+            snprintf(out, 32, "%lldm", (long long)value / 60000);
+        else
+            snprintf(out, 32, "%lldh", (long long)value / 3600000);
+    } else if (type == GW_FIELD_SIZE && value && value % (1 << 20) == 0) {
+        snprintf(out, 32, "%lldMiB", (long long)value >> 20);
+    } else if (type == GW_FIELD_SIZE && value && value % 1024 == 0) {
+        snprintf(out, 32, "%lldKiB", (long long)value >> 10);
+    } else {
+        snprintf(out, 32, "%lld", (long long)value);
+    }
+}
+
+static bool field_number(const struct place *place, const char *text, int64_t *value)
+{
+    const struct gw_field *field = place->field;
+    bool good = field->type == GW_FIELD_DURATION ? gw_parse_duration(text, value)
+                : field->type == GW_FIELD_SIZE   ? gw_parse_size(text, value)
+                                                 : gw_parse_int(text, value);
+    if (!good) {
+        field_bad_value(place, field_expected[field->type]);
+        return false;
+    }
+    if (*value < field->min || *value > field->max) {
+        char low[32], high[32], what[160], expected[80];
+        field_format(field->type, field->min, low);
+        field_format(field->type, field->max, high);
+        snprintf(what, sizeof what, "%.100s is out of range", text);
+        snprintf(expected, sizeof expected, "%s to %s", low, high);
+        field_problem(place, what, expected);
+        return false;
+    }
+    return true;
+}
+
+static void field_list_choices(const struct gw_field *field, struct gw_buf *out)
+{
+    if (field->type == GW_FIELD_CODEC) {
+        for (size_t i = 0; gw_codecs[i]; i++)
+            gw_buf_printf(out, "%s%s", i ? ", " : "", gw_codecs[i]->name);
+    } else if (field->type == GW_FIELD_HISTORY) {
+        for (size_t i = 0; gw_histories[i]; i++)
+            gw_buf_printf(out, "%s%s", i ? ", " : "", gw_histories[i]->name);
+    } else {
+        for (size_t i = 0; field->choices[i].name; i++)
+            gw_buf_printf(out, "%s%s", i ? ", " : "", field->choices[i].name);
+    }
+}
+
+static void field_choice(const struct place *place, const char *text, void *to)
+{
+    const struct gw_field *field = place->field;
+    if (field->type == GW_FIELD_CODEC) {
+        const struct gw_codec *codec = gw_codec_find(text);
+        memcpy(to, &codec, sizeof codec);
+        if (codec)
+            return;
+    } else if (field->type == GW_FIELD_HISTORY) {
+        const struct gw_history_engine *engine = gw_history_find(text);
+        memcpy(to, &engine, sizeof engine);
+        if (engine)
+            return;
+    } else {
+        for (size_t i = 0; field->choices[i].name; i++) {
+            if (!strcmp(field->choices[i].name, text)) {
+                memcpy(to, &field->choices[i].value, sizeof(int));
+                return;
+            }
+        }
+    }
+    struct gw_buf choices;
+    gw_buf_init(&choices);
+    field_list_choices(field, &choices);
+    field_bad_value(place, choices.data);
+    gw_buf_fini(&choices);
+}
+
+static void field_scalar(const struct place *place, const char *text, bool quoted, void *into)
+{
+    const struct gw_field *field = place->field;
+    char *to = (char *)into + field->offset;
+    int64_t number;
+    switch (field->type) {
+    case GW_FIELD_STRING:
+    case GW_FIELD_FILE: {
+        if (place->node && !*text) {
+            field_problem(place, "it is empty", field_expected[field->type]);
+            return;
+        }
+        if (place->node && field->type == GW_FIELD_FILE && access(text, R_OK)) {
+            char what[300];
+            snprintf(what, sizeof what, "can't read '%.200s': %s", text, strerror(errno));
+            field_problem(place, what, "a readable file");
+        }
+        char *copy = gw_strdup(text);
+        memcpy(to, &copy, sizeof copy);
+        break;
+    }
+    case GW_FIELD_BOOL: {
+        bool value = !strcmp(text, "true");
+        if (quoted || (!value && strcmp(text, "false") != 0))
+            field_bad_value(place, "true or false");
+        else
+            memcpy(to, &value, sizeof value);
+        break;
+    }
+    case GW_FIELD_INT:
+        if (quoted)
+            field_problem(place, "a quoted text", field_expected[field->type]);
+        else if (field_number(place, text, &number)) {
+            uint32_t value = (uint32_t)number;
+            memcpy(to, &value, sizeof value);
+        }
+        break;
+    case GW_FIELD_DURATION:
+        if (field_number(place, text, &number))
+            memcpy(to, &number, sizeof number);
+        break;
+    case GW_FIELD_SIZE:
+        if (field_number(place, text, &number)) {
+            size_t value = (size_t)number;
+            memcpy(to, &value, sizeof value);
+        }
+        break;
+    case GW_FIELD_CHOICE:
+    case GW_FIELD_CODEC:
+    case GW_FIELD_HISTORY:
+        field_choice(place, text, to);
+        break;
+    case GW_FIELD_TABLE:
+    case GW_FIELD_LIST:
+        break;
+    }
+}
+
+static bool field_is_null(const struct gw_node *node)
+{
+    return node->kind == GW_NODE_SCALAR && !node->quoted &&
+           (!node->len || !strcmp(node->text, "~") || !strcmp(node->text, "null"));
+}
+
+static void field_read(const struct place *place, void *into)
+{
+    const struct gw_field *field = place->field;
+    const struct gw_node *node = place->node;
+    if (field->type == GW_FIELD_LIST)
+        return; /* config.c reads its items */
+    if (field->type == GW_FIELD_TABLE) {
+        if (node && node->kind != GW_NODE_MAP && !field_is_null(node)) {
+            field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a single value", "a mapping");
+            node = NULL;
+        }
+        gw_fields_read(field->table, node && node->kind == GW_NODE_MAP ? node : NULL, place->path, into, place->problems);
+        return;
+    }
+    if (!node) {
+        if (field->def)
+            field_scalar(place, field->def, false, into);
+        return;
+    }
+    if (node->kind != GW_NODE_SCALAR) {
+        field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a mapping", field_expected[field->type]);
+        return;
+    }
+    if (field_is_null(node)) {
+        field_problem(place, "it has no value", field_expected[field->type]);
+        return;
+    }
+    field_scalar(place, node->text, node->quoted, into);
+}
+
+/* Levenshtein distance of short words, for "did you mean". */
+static size_t field_distance(const char *a, const char *b)
+{
+    size_t row[40];
+    size_t a_len = strlen(a), b_len = strlen(b);
+    if (a_len > 38 || b_len > 38)
+        return 99;
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = above;
+            row[j] = best;
+        }
+    }
+    return row[b_len];
+}
+
+static void fields_unknown_key(const struct gw_field *table, const struct gw_node *key, const char *path,
+                               struct gw_problems *problems)
+{
+    const char *nearest = NULL;
+    size_t best = 3;
+    struct gw_buf known;
+    gw_buf_init(&known);
+    for (const struct gw_field *field = table; field->key; field++) {
+        size_t distance = field_distance(key->text, field->key);
+        if (distance < best) {
+            best = distance;
+            nearest = field->key;
+        }
+        gw_buf_printf(&known, "%s%s", known.len ? ", " : "", field->key);
+    }
+    if (nearest)
+        gw_problem_add(problems, key->line, key->column, "%s%s%s: unknown key (did you mean %s?)", path, *path ? "." : "",
+                       key->text, nearest);
+    else
+        gw_problem_add(problems, key->line, key->column, "%s%s%s: unknown key (%s expected)", path, *path ? "." : "",
+                       key->text, known.data);
+    gw_buf_fini(&known);
+}
+
+void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,
+                    struct gw_problems *problems)
+{
+    for (const struct gw_field *field = table; field->key; field++) {
+        char own[PATH_MAX_LEN];
+        snprintf(own, sizeof own, "%s%s%s", path, *path ? "." : "", field->key);
+        struct place place = {field, gw_node_get(map, field->key), own, problems};
+        if (!place.node && field->required && map)
+            gw_problem_add(problems, map->line, map->column, "%s: it is missing (%s expected)", own,
+                           field_expected[field->type]);
+        field_read(&place, into);
+    }
+    for (size_t i = 0; map && i < map->count; i++) {
+        const struct gw_field *field = table;
+        while (field->key && strcmp(field->key, map->keys[i]->text) != 0)
+            field++;
+        if (!field->key)
+            fields_unknown_key(table, map->keys[i], path, problems);
+    }
+}
+
+void gw_fields_free(const struct gw_field *table, void *from)
+{
+    for (const struct gw_field *field = table; field->key; field++) {
+        if (field->type == GW_FIELD_TABLE) {
+            gw_fields_free(field->table, from);
+        } else if (field->type == GW_FIELD_STRING || field->type == GW_FIELD_FILE) {
+            char *text;
+            memcpy(&text, (char *)from + field->offset, sizeof text);
+            free(text);
+        }
+    }
+}

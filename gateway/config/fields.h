@@ -1,0 +1,50 @@
+/* fields.h: the configuration as tables: one row a key with its type, bounds, default and its sentence for the manual.
+ * Reading, documentation and the check of the reference file all come from these rows. Thread: any. */
+#ifndef GW_CONFIG_FIELDS_H
+#define GW_CONFIG_FIELDS_H
+
+#include "config/tree.h"
+#include "gateway/config.h"
+
+enum gw_field_type {
+    GW_FIELD_STRING,   /* char * */
+    GW_FIELD_FILE,     /* char *; must be readable */
+    GW_FIELD_INT,      /* int or uint32_t */
+    GW_FIELD_BOOL,     /* bool */
+    GW_FIELD_DURATION, /* int64_t, ms */
+    GW_FIELD_SIZE,     /* size_t, octets */
+    GW_FIELD_CHOICE,   /* int or enum */
+    GW_FIELD_CODEC,    /* const struct gw_codec * */
+    GW_FIELD_HISTORY,  /* const struct gw_history_engine * */
+    GW_FIELD_TABLE,    /* a mapping of its own */
+    GW_FIELD_LIST      /* of mappings; read by config.c */
+};
+
+struct gw_choice {
+    const char *name; /* NULL ends the list */
+    int value;
+};
+
+struct gw_field {
+    const char *key; /* NULL ends the table */
+    enum gw_field_type type;
+    size_t offset;
+    int64_t min, max;   /* of numbers, in the unit they are stored in */
+    const char *def;    /* as it would be written; NULL: none */
+    bool required;
+    const struct gw_choice *choices;
+    const struct gw_field *table; /* of GW_FIELD_TABLE and GW_FIELD_LIST */
+    const char *doc;
+};
+
+/* tables.c */
+extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_listen[], gw_fields_route[];
+
+/* Fills `into` (zeroed) from the mapping, defaults included; map NULL: defaults only. `path` is the mapping's own, such
+ * as "routes[2]", or "". */
+void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,
+                    struct gw_problems *problems);
+/* Frees the strings. */
+void gw_fields_free(const struct gw_field *table, void *from);
+
+#endif

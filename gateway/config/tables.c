@@ -1,0 +1,182 @@
+/* tables.c: every key of the configuration. */
+#include <stdint.h>
+
+#include "config/fields.h"
+
+#define CFG(member) offsetof(struct gw_config, member)
+#define ROUTE(member) offsetof(struct gw_cfg_route, member)
+#define MS(seconds) ((int64_t)(seconds) * 1000)
+#define KIB(n) ((int64_t)(n) << 10)
+#define MIB(n) ((int64_t)(n) << 20)
+#define DAY MS(86400)
+
+static const struct gw_choice choices_protocol[] = {{"5", 5}, {"3.1.1", 4}, {NULL, 0}};
+static const struct gw_choice choices_qos[] = {{"0", 0}, {"1", 1}, {"2", 2}, {NULL, 0}};
+static const struct gw_choice choices_while_down[] = {{"refuse", 0}, {"queue", 1}, {NULL, 0}};
+static const struct gw_choice choices_rate[] = {{"all", GW_RATE_ALL}, {"latest", GW_RATE_LATEST}, {NULL, 0}};
+static const struct gw_choice choices_slow[] = {{"gap", GW_SLOW_GAP}, {"close", GW_SLOW_CLOSE}, {NULL, 0}};
+
+static const struct gw_field fields_tls[] = {
+    {.key = "ca_file", .type = GW_FIELD_FILE, .offset = CFG(broker.tls.ca_file),
+     .doc = "Certificates that may have signed the broker's; without it the system's."},
+    {.key = "cert_file", .type = GW_FIELD_FILE, .offset = CFG(broker.tls.cert_file),
+     .doc = "Client certificate, PEM."},
+    {.key = "key_file", .type = GW_FIELD_FILE, .offset = CFG(broker.tls.key_file), .doc = "Its private key, PEM."},
+    {.key = "verify_hostname", .type = GW_FIELD_BOOL, .offset = CFG(broker.tls.verify_hostname), .def = "true",
+     .doc = "Must the broker's certificate be for the host in the URL?"},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_reconnect[] = {
+    {.key = "min", .type = GW_FIELD_DURATION, .offset = CFG(broker.reconnect_min_ms), .min = 50, .max = MS(3600),
+     .def = "500ms", .doc = "Longest first delay before connecting again; it doubles with each attempt."},
+    {.key = "max", .type = GW_FIELD_DURATION, .offset = CFG(broker.reconnect_max_ms), .min = 50, .max = MS(3600),
+     .def = "30s", .doc = "Longest delay of all. Every delay is drawn at random below its bound."},
+    {.key = NULL},
+};
+
+const struct gw_field gw_fields_broker[] = {
+    {.key = "url", .type = GW_FIELD_STRING, .offset = CFG(broker.url), .required = true,
+     .doc = "mqtt://host[:1883] or mqtts://host[:8883]."},
+    {.key = "client_id", .type = GW_FIELD_STRING, .offset = CFG(broker.client_id),
+     .doc = "MQTT client identifier; default sluice-<hostname>-<random>."},
+    {.key = "username", .type = GW_FIELD_STRING, .offset = CFG(broker.username), .doc = "MQTT user name."},
+    {.key = "password", .type = GW_FIELD_STRING, .offset = CFG(broker.password),
+     .doc = "Its password; better ${MQTT_PASSWORD} or password_file than the word itself."},
+    {.key = "password_file", .type = GW_FIELD_LIST, /* read by config.c: its first line is the password */
+     .doc = "File whose first line is the password."},
+    {.key = "protocol", .type = GW_FIELD_CHOICE, .offset = CFG(broker.protocol), .def = "5", .choices = choices_protocol,
+     .doc = "MQTT version."},
+    {.key = "keepalive", .type = GW_FIELD_DURATION, .offset = CFG(broker.keepalive_ms), .min = MS(5), .max = MS(3600),
+     .def = "30s", .doc = "How soon a dead connection to the broker is noticed."},
+    {.key = "session_expiry", .type = GW_FIELD_DURATION, .offset = CFG(broker.session_expiry_ms), .min = 0,
+     .max = MS(4294967294), .def = "0s",
+     .doc = "Above 0 the broker keeps QoS 1 and 2 messages while the gateway is away; needs client_id."},
+    {.key = "reconnect", .type = GW_FIELD_TABLE, .table = fields_reconnect, .doc = "Back-off between attempts."},
+    {.key = "publish_timeout", .type = GW_FIELD_DURATION, .offset = CFG(broker.publish_timeout_ms), .min = 100,
+     .max = MS(300), .def = "10s", .doc = "How long a client waits for the broker's acknowledgement."},
+    {.key = "while_down", .type = GW_FIELD_CHOICE, .offset = CFG(broker.queue_while_down), .def = "refuse",
+     .choices = choices_while_down,
+     .doc = "Publishes while the broker is away: refused at once, or queued up to publish_timeout and then refused."},
+    {.key = "max_packet", .type = GW_FIELD_SIZE, .offset = CFG(broker.max_packet), .min = KIB(1), .max = MIB(256),
+     .def = "2MiB", .doc = "Larger payloads from the broker are dropped and counted."},
+    {.key = "tls", .type = GW_FIELD_TABLE, .table = fields_tls, .doc = "For mqtts://."},
+    {.key = NULL},
+};
+
+const struct gw_field gw_fields_listen[] = {
+    {.key = "address", .type = GW_FIELD_STRING, .offset = offsetof(struct gw_cfg_listen, address), .required = true,
+     .doc = "Numeric address and port: 0.0.0.0:8080, 127.0.0.1:8080, [::]:8080. Port 0 picks a free one."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_history[] = {
+    {.key = "count", .type = GW_FIELD_INT, .offset = ROUTE(history.count), .min = 0, .max = 1000000, .def = "256",
+     .doc = "Messages kept per channel."},
+    {.key = "bytes", .type = GW_FIELD_SIZE, .offset = ROUTE(history.bytes), .min = 0, .max = MIB(4096), .def = "1MiB",
+     .doc = "Octets kept per channel."},
+    {.key = "age", .type = GW_FIELD_DURATION, .offset = ROUTE(history.age_ms), .min = 0, .max = DAY * 366, .def = "1h",
+     .doc = "How long messages are kept; 0s: no bound."},
+    {.key = "store", .type = GW_FIELD_HISTORY, .offset = ROUTE(history_engine), .def = "memory",
+     .doc = "Where history is kept."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_rate[] = {
+    {.key = "policy", .type = GW_FIELD_CHOICE, .offset = ROUTE(rate), .def = "all", .choices = choices_rate,
+     .doc = "all: every message; latest: at most one per interval, session and channel, the newest."},
+    {.key = "interval", .type = GW_FIELD_DURATION, .offset = ROUTE(rate_interval_ms), .min = 1, .max = MS(3600),
+     .doc = "For latest."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_publish[] = {
+    {.key = "topic", .type = GW_FIELD_STRING, .offset = ROUTE(publish_topic),
+     .doc = "Where publishes to the channel go, with the channel's captures; default: the route's own topic."},
+    {.key = "qos", .type = GW_FIELD_CHOICE, .offset = ROUTE(publish_qos), .def = "1", .choices = choices_qos,
+     .doc = "With 1 and 2 `published` means that the broker has acknowledged."},
+    {.key = "retain", .type = GW_FIELD_BOOL, .offset = ROUTE(publish_retain), .def = "false",
+     .doc = "Are they retained?"},
+    {.key = NULL},
+};
+
+const struct gw_field gw_fields_route[] = {
+    {.key = "topic", .type = GW_FIELD_STRING, .offset = ROUTE(topic), .required = true,
+     .doc = "MQTT topic filter; {name} captures one level, {name...} the rest; + and # work too."},
+    {.key = "channel", .type = GW_FIELD_STRING, .offset = ROUTE(channel),
+     .doc = "Name of the channel, made from the captures; default: the topic itself."},
+    {.key = "codec", .type = GW_FIELD_CODEC, .offset = ROUTE(codec), .def = "auto", .doc = "What `data` is."},
+    {.key = "qos", .type = GW_FIELD_CHOICE, .offset = ROUTE(qos), .def = "1", .choices = choices_qos,
+     .doc = "QoS of the subscription."},
+    {.key = "history", .type = GW_FIELD_TABLE, .table = fields_history, .doc = "Recent messages, for resuming."},
+    {.key = "rate", .type = GW_FIELD_TABLE, .table = fields_rate, .doc = "Thinning out."},
+    {.key = "publish", .type = GW_FIELD_TABLE, .table = fields_publish,
+     .doc = "Without it, clients can't publish on this route."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_limits[] = {
+    {.key = "connections", .type = GW_FIELD_INT, .offset = CFG(limits.connections), .min = 1, .max = 1000000,
+     .def = "16000", .doc = "Open sockets in all."},
+    {.key = "connections_per_address", .type = GW_FIELD_INT, .offset = CFG(limits.connections_per_address), .min = 0,
+     .max = 1000000, .def = "0", .doc = "Open sockets from one address; 0: no bound of its own."},
+    {.key = "subscriptions", .type = GW_FIELD_INT, .offset = CFG(limits.subscriptions), .min = 1, .max = 100000,
+     .def = "128", .doc = "Subscriptions of one session."},
+    {.key = "frame", .type = GW_FIELD_SIZE, .offset = CFG(limits.frame_bytes), .min = 128, .max = MIB(256),
+     .def = "1MiB", .doc = "WebSocket message or HTTP body from a client."},
+    {.key = "header", .type = GW_FIELD_SIZE, .offset = CFG(limits.header_bytes), .min = KIB(1), .max = MIB(1),
+     .def = "16KiB", .doc = "HTTP request line and headers."},
+    {.key = "queue", .type = GW_FIELD_SIZE, .offset = CFG(limits.queue_bytes), .min = KIB(4), .max = MIB(1024),
+     .def = "1MiB", .doc = "Octets waiting for one session before it counts as slow."},
+    {.key = "slow_consumer", .type = GW_FIELD_CHOICE, .offset = CFG(limits.slow), .def = "gap", .choices = choices_slow,
+     .doc = "A slow session goes on from history; if that is gone too: a gap, or close 1013."},
+    {.key = "inbox", .type = GW_FIELD_INT, .offset = CFG(limits.inbox), .min = 16, .max = 1000000, .def = "8192",
+     .doc = "Messages waiting for one worker before the MQTT side waits."},
+    {.key = "publish_queue", .type = GW_FIELD_INT, .offset = CFG(limits.publish_queue), .min = 1, .max = 60000,
+     .def = "1024", .doc = "Publishes of all clients waiting for the broker."},
+    {.key = "publishes_per_session", .type = GW_FIELD_INT, .offset = CFG(limits.publishes_per_session), .min = 1,
+     .max = 60000, .def = "64", .doc = "Publishes of one session waiting for the broker."},
+    {.key = "channels", .type = GW_FIELD_INT, .offset = CFG(limits.channels), .min = 1, .max = 10000000,
+     .def = "100000", .doc = "Channels known; beyond that the one silent the longest is forgotten."},
+    {.key = "history", .type = GW_FIELD_SIZE, .offset = CFG(limits.history_bytes), .min = 0, .max = MIB(1048576),
+     .def = "256MiB", .doc = "Octets of history of all channels together."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_web[] = {
+    {.key = "heartbeat", .type = GW_FIELD_DURATION, .offset = CFG(web.heartbeat_ms), .min = 200, .max = MS(3600),
+     .def = "25s", .doc = "WebSocket pings; below the 60 s after which proxies hang up."},
+    {.key = "poll_wait", .type = GW_FIELD_DURATION, .offset = CFG(web.poll_wait_ms), .min = 0, .max = MS(3600),
+     .def = "25s", .doc = "How long a poll waits if it doesn't say."},
+    {.key = "poll_wait_max", .type = GW_FIELD_DURATION, .offset = CFG(web.poll_wait_max_ms), .min = 0, .max = MS(3600),
+     .def = "60s", .doc = "How long a poll can ask to wait."},
+    {.key = "request_timeout", .type = GW_FIELD_DURATION, .offset = CFG(web.request_timeout_ms), .min = 100,
+     .max = MS(3600), .def = "10s", .doc = "Time to send a complete request, and for a new connection its first."},
+    {.key = "keepalive", .type = GW_FIELD_DURATION, .offset = CFG(web.keepalive_ms), .min = 100, .max = MS(86400),
+     .def = "75s", .doc = "How long an idle HTTP connection is kept."},
+    {.key = "shutdown", .type = GW_FIELD_DURATION, .offset = CFG(web.shutdown_ms), .min = 0, .max = MS(300),
+     .def = "3s", .doc = "How long stopping waits for the broker's acknowledgements."},
+    {.key = NULL},
+};
+
+static const struct gw_choice choices_log[] = {{"error", 0}, {"warn", 1}, {"info", 2}, {"debug", 3}, {NULL, 0}};
+
+static const struct gw_field fields_log[] = {
+    {.key = "level", .type = GW_FIELD_CHOICE, .offset = CFG(log_level), .def = "info", .choices = choices_log,
+     .doc = "The least important lines that are written."},
+    {.key = NULL},
+};
+
+const struct gw_field gw_fields_root[] = {
+    {.key = "broker", .type = GW_FIELD_TABLE, .table = gw_fields_broker, .required = true, .doc = "The MQTT broker."},
+    {.key = "listen", .type = GW_FIELD_LIST, .table = gw_fields_listen,
+     .doc = "Addresses for web clients; default one entry, 0.0.0.0:8080."},
+    {.key = "workers", .type = GW_FIELD_INT, .offset = CFG(workers), .min = 0, .max = 64, .def = "0",
+     .doc = "Threads that serve web clients; 0: one for each core but one, which MQTT has."},
+    {.key = "routes", .type = GW_FIELD_LIST, .table = gw_fields_route, .required = true,
+     .doc = "Which topics become which channels."},
+    {.key = "limits", .type = GW_FIELD_TABLE, .table = fields_limits, .doc = "Everything that could grow."},
+    {.key = "web", .type = GW_FIELD_TABLE, .table = fields_web, .doc = "Times of the web side."},
+    {.key = "log", .type = GW_FIELD_TABLE, .table = fields_log, .doc = "What is logged."},
+    {.key = NULL},
+};

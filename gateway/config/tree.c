@@ -1,0 +1,317 @@
+#include "config/tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <yaml.h>
+
+#include "core/alloc.h"
+
+/* A configuration is small. What is not was made to hurt. */
+#define FILE_MAX (1024 * 1024)
+#define SCALAR_MAX (64 * 1024)
+#define DEPTH_MAX 16
+#define NODES_MAX 200000
+
+/* --- problems ------------------------------------------------------------------------------------------------------- */
+
+void gw_problem_add(struct gw_problems *problems, int line, int column, const char *format, ...)
+{
+    if (problems->count == problems->allocated) {
+        problems->allocated = problems->allocated ? problems->allocated * 2 : 16;
+        problems->items = gw_reallocarray(problems->items, problems->allocated, sizeof *problems->items);
+    }
+    struct gw_buf text;
+    gw_buf_init(&text);
+    va_list args;
+    va_start(args, format);
+    gw_buf_vprintf(&text, format, args);
+    va_end(args);
+    problems->items[problems->count++] = (struct gw_problem){line, column, gw_buf_take(&text)};
+}
+
+void gw_problems_print(const struct gw_problems *problems, struct gw_buf *out)
+{
+    /* Insertion sort: stable, and there are few. */
+    for (size_t i = 1; i < problems->count; i++) {
+        struct gw_problem moved = problems->items[i];
+        size_t at = i;
+        while (at && (problems->items[at - 1].line > moved.line || (problems->items[at - 1].line == moved.line &&
+                                                                    problems->items[at - 1].column > moved.column))) {
+            problems->items[at] = problems->items[at - 1];
+            at--;
+        }
+        problems->items[at] = moved;
+    }
+    for (size_t i = 0; i < problems->count; i++)
+        gw_buf_printf(out, "%s:%d:%d: %s\n", problems->file, problems->items[i].line, problems->items[i].column,
+                      problems->items[i].text);
+}
+
+void gw_problems_fini(struct gw_problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        free(problems->items[i].text);
+    free(problems->items);
+    problems->items = NULL;
+    problems->count = problems->allocated = 0;
+}
+
+/* --- nodes ---------------------------------------------------------------------------------------------------------- */
+
+static struct gw_node *tree_node(struct gw_tree *tree, enum gw_node_kind kind, const yaml_event_t *event)
+{
+    struct gw_node *node = gw_calloc(1, sizeof *node);
+    node->kind = kind;
+    node->line = (int)event->start_mark.line + 1; /* libyaml counts from 0 */
+    node->column = (int)event->start_mark.column + 1;
+    node->all_next = tree->all;
+    tree->all = node;
+    tree->count++;
+    return node;
+}
+
+void gw_tree_free(struct gw_tree *tree)
+{
+    for (struct gw_node *node = tree->all, *next; node; node = next) {
+        next = node->all_next;
+        free(node->text);
+        free(node->keys);
+        free(node->items);
+        free(node);
+    }
+    *tree = (struct gw_tree){0};
+}
+
+struct gw_node *gw_node_get(const struct gw_node *map, const char *key)
+{
+    for (size_t i = 0; map && map->kind == GW_NODE_MAP && i < map->count; i++) {
+        if (!strcmp(map->keys[i]->text, key))
+            return map->items[i];
+    }
+    return NULL;
+}
+
+static void node_append(struct gw_node *parent, struct gw_node *key, struct gw_node *item)
+{
+    if (parent->count == parent->allocated) {
+        parent->allocated = parent->allocated ? parent->allocated * 2 : 8;
+        parent->items = gw_reallocarray(parent->items, parent->allocated, sizeof *parent->items);
+        if (parent->kind == GW_NODE_MAP)
+            parent->keys = gw_reallocarray(parent->keys, parent->allocated, sizeof *parent->keys);
+    }
+    if (parent->kind == GW_NODE_MAP)
+        parent->keys[parent->count] = key;
+    parent->items[parent->count++] = item;
+}
+
+/* --- events --------------------------------------------------------------------------------------------------------- */
+
+struct build {
+    struct gw_tree *tree;
+    struct gw_problems *problems;
+    struct gw_node *stack[DEPTH_MAX];
+    struct gw_node *key[DEPTH_MAX]; /* of a map: the key whose value comes next */
+    size_t depth;
+    unsigned documents;
+    bool failed; /* going on would make no sense */
+};
+
+static void build_fail(struct build *build, const yaml_event_t *event, const char *what)
+{
+    gw_problem_add(build->problems, (int)event->start_mark.line + 1, (int)event->start_mark.column + 1, "%s", what);
+    build->failed = true;
+}
+
+/* Puts a value (or a key) where it belongs. */
+static void build_add(struct build *build, struct gw_node *node, const yaml_event_t *event)
+{
+    if (!build->depth) {
+        build->tree->root = node;
+        return;
+    }
+    struct gw_node *parent = build->stack[build->depth - 1];
+    struct gw_node **key = &build->key[build->depth - 1];
+    if (parent->kind == GW_NODE_LIST) {
+        node_append(parent, NULL, node);
+    } else if (!*key) {
+        if (node->kind != GW_NODE_SCALAR) {
+            build_fail(build, event, "a key must be a plain word");
+            return;
+        }
+        *key = node;
+    } else {
+        const struct gw_node *first = NULL;
+        for (size_t i = 0; i < parent->count && !first; i++) {
+            if (!strcmp(parent->keys[i]->text, (*key)->text))
+                first = parent->keys[i];
+        }
+        if (first)
+            gw_problem_add(build->problems, (*key)->line, (*key)->column, "%s: duplicate key (it is in line %d already)",
+                           (*key)->text, first->line);
+        else
+            node_append(parent, *key, node);
+        *key = NULL;
+    }
+}
+
+static void build_scalar(struct build *build, const yaml_event_t *event)
+{
+    size_t len = event->data.scalar.length;
+    if (len > SCALAR_MAX) {
+        build_fail(build, event, "a value of more than 64 KiB (a configuration has none)");
+        return;
+    }
+    struct gw_node *node = tree_node(build->tree, GW_NODE_SCALAR, event);
+    node->text = gw_strndup((const char *)event->data.scalar.value, len);
+    node->len = len;
+    node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    if (strlen(node->text) != len) {
+        build_fail(build, event, "a value with a NUL character");
+        return;
+    }
+    build_add(build, node, event);
+}
+
+static void build_open(struct build *build, enum gw_node_kind kind, const yaml_event_t *event)
+{
+    if (build->depth == DEPTH_MAX) {
+        build_fail(build, event, "nested too deeply (16 levels at most)");
+        return;
+    }
+    struct gw_node *node = tree_node(build->tree, kind, event);
+    build_add(build, node, event);
+    if (build->failed)
+        return;
+    build->stack[build->depth] = node;
+    build->key[build->depth++] = NULL;
+}
+
+static void build_event(struct build *build, const yaml_event_t *event)
+{
+    const yaml_char_t *anchor = NULL, *tag = NULL;
+    bool implicit = true;
+    if (build->tree->count >= NODES_MAX) {
+        build_fail(build, event, "too many values (200,000 at most)");
+        return;
+    }
+    switch (event->type) {
+    case YAML_ALIAS_EVENT:
+        build_fail(build, event, "an alias (anchors and aliases are not supported; write the value out)");
+        return;
+    case YAML_DOCUMENT_START_EVENT:
+        if (build->documents++)
+            build_fail(build, event, "a second document (one expected)");
+        return;
+    case YAML_SCALAR_EVENT:
+        anchor = event->data.scalar.anchor;
+        tag = event->data.scalar.tag;
+        implicit = event->data.scalar.plain_implicit || event->data.scalar.quoted_implicit;
+        break;
+    case YAML_MAPPING_START_EVENT:
+        anchor = event->data.mapping_start.anchor;
+        tag = event->data.mapping_start.tag;
+        implicit = event->data.mapping_start.implicit;
+        break;
+    case YAML_SEQUENCE_START_EVENT:
+        anchor = event->data.sequence_start.anchor;
+        tag = event->data.sequence_start.tag;
+        implicit = event->data.sequence_start.implicit;
+        break;
+    case YAML_MAPPING_END_EVENT:
+    case YAML_SEQUENCE_END_EVENT:
+        build->depth--;
+        return;
+    default:
+        return;
+    }
+    if (anchor) {
+        build_fail(build, event, "an anchor (anchors and aliases are not supported; write the value out)");
+        return;
+    }
+    if (tag && !implicit) {
+        build_fail(build, event, "a tag (tags are not supported)");
+        return;
+    }
+    if (event->type == YAML_SCALAR_EVENT)
+        build_scalar(build, event);
+    else
+        build_open(build, event->type == YAML_MAPPING_START_EVENT ? GW_NODE_MAP : GW_NODE_LIST, event);
+}
+
+static void build_syntax_error(struct gw_problems *problems, const yaml_parser_t *parser)
+{
+    size_t line = parser->problem_mark.line, column = parser->problem_mark.column;
+    if (parser->error == YAML_READER_ERROR) {
+        line = parser->mark.line;
+        column = parser->mark.column;
+    }
+    gw_problem_add(problems, (int)line + 1, (int)column + 1, "not valid YAML: %s%s%s",
+                   parser->problem ? parser->problem : "syntax error", parser->context ? ", " : "",
+                   parser->context ? parser->context : "");
+}
+
+void gw_tree_parse(struct gw_tree *tree, const char *text, size_t len, struct gw_problems *problems)
+{
+    *tree = (struct gw_tree){0};
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) {
+        gw_problem_add(problems, 1, 1, "libyaml could not be set up");
+        return;
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
+    struct build build = {.tree = tree, .problems = problems};
+    bool done = false;
+    while (!done && !build.failed) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event)) {
+            build_syntax_error(problems, &parser);
+            build.failed = true;
+            break;
+        }
+        done = event.type == YAML_STREAM_END_EVENT;
+        build_event(&build, &event);
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    if (build.failed)
+        tree->root = NULL;
+    else if (!tree->root || tree->root->kind != GW_NODE_MAP) {
+        gw_problem_add(problems, tree->root ? tree->root->line : 1, tree->root ? tree->root->column : 1,
+                       "the file is %s (a mapping with broker: and routes: expected)",
+                       !tree->root || (tree->root->kind == GW_NODE_SCALAR && !tree->root->len) ? "empty"
+                       : tree->root->kind == GW_NODE_LIST                                      ? "a list"
+                                                                                               : "a single value");
+        tree->root = NULL;
+    }
+}
+
+void gw_tree_load(struct gw_tree *tree, const char *file, struct gw_problems *problems)
+{
+    *tree = (struct gw_tree){0};
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        gw_problem_add(problems, 1, 1, "can't read the file: %s", strerror(errno));
+        return;
+    }
+    struct gw_buf text;
+    gw_buf_init(&text);
+    ssize_t got;
+    do {
+        char *to = gw_buf_reserve(&text, 65536);
+        got = read(fd, to, 65536);
+        if (got > 0)
+            text.len += (size_t)got;
+    } while ((got > 0 || (got < 0 && errno == EINTR)) && text.len <= FILE_MAX);
+    if (got < 0)
+        gw_problem_add(problems, 1, 1, "can't read the file: %s", strerror(errno));
+    else if (text.len > FILE_MAX)
+        gw_problem_add(problems, 1, 1, "the file is larger than 1 MiB (a configuration is not)");
+    else
+        gw_tree_parse(tree, text.data, text.len, problems);
+    close(fd);
+    gw_buf_fini(&text);
+}

@@ -1,0 +1,144 @@
+#include "config/values.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/alloc.h"
+
+bool gw_parse_int(const char *text, int64_t *number)
+{
+    char *end;
+    const char *digits = *text == '-' ? text + 1 : text;
+    if (*digits < '0' || *digits > '9')
+        return false;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    *number = value;
+    return !*end && errno == 0;
+}
+
+struct unit {
+    const char *name;
+    int64_t factor;
+};
+
+/* A decimal number and one of the units. */
+static bool value_with_unit(const char *text, const struct unit *units, bool fraction, int64_t *out)
+{
+    int64_t whole = 0, parts = 0, scale = 1;
+    const char *at = text;
+    if (*at < '0' || *at > '9')
+        return false;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (whole > INT64_MAX / 100)
+            return false;
+        whole = whole * 10 + (*at - '0');
+    }
+    if (fraction && *at == '.') {
+        at++;
+        if (*at < '0' || *at > '9')
+            return false;
+        for (; *at >= '0' && *at <= '9' && scale < 1000000; at++) {
+            parts = parts * 10 + (*at - '0');
+            scale *= 10;
+        }
+    }
+    for (; units->name; units++) {
+        if (strcmp(at, units->name) != 0)
+            continue;
+        int64_t product;
+        if (__builtin_mul_overflow(whole, units->factor, &product))
+            return false;
+        return !__builtin_add_overflow(product, parts * units->factor / scale, out);
+    }
+    return false;
+}
+
+bool gw_parse_duration(const char *text, int64_t *ms)
+{
+    static const struct unit units[] = {
+        {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}, {NULL, 0},
+    };
+    return value_with_unit(text, units, true, ms);
+}
+
+bool gw_parse_size(const char *text, int64_t *bytes)
+{
+    static const struct unit units[] = {
+        {"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0},
+    };
+    return value_with_unit(text, units, false, bytes);
+}
+
+static bool value_port(const char *text, bool zero, uint16_t *port)
+{
+    int64_t number;
+    if (!gw_parse_int(text, &number) || number < (zero ? 0 : 1) || number > 65535)
+        return false;
+    *port = (uint16_t)number;
+    return true;
+}
+
+/* host:port or [v6]:port; without a port *port stays as it was. */
+static bool value_host_port(const char *text, bool zero, bool *has_port, char **host, uint16_t *port)
+{
+    const char *end;
+    size_t len;
+    if (*text == '[') {
+        end = strchr(text, ']');
+        if (!end)
+            return false;
+        *host = gw_strndup(text + 1, (size_t)(end - text - 1));
+        len = (size_t)(end - text - 1);
+        end++;
+    } else {
+        len = strcspn(text, ":");
+        end = text + len;
+        *host = gw_strndup(text, len);
+    }
+    *has_port = *end == ':';
+    if (len && (!*end || (*has_port && value_port(end + 1, zero, port))))
+        return true;
+    free(*host);
+    *host = NULL;
+    return false;
+}
+
+bool gw_parse_address(const char *text, char **host, uint16_t *port)
+{
+    bool has_port;
+    unsigned char binary[16];
+    if (!value_host_port(text, true, &has_port, host, port))
+        return false;
+    bool numeric = inet_pton(*text == '[' ? AF_INET6 : AF_INET, *host, binary) == 1;
+    if (has_port && numeric)
+        return true;
+    free(*host);
+    *host = NULL;
+    return false;
+}
+
+const char *gw_parse_broker_url(const char *text, char **host, uint16_t *port, bool *tls)
+{
+    if (!strncasecmp(text, "mqtt://", 7)) {
+        *tls = false;
+        text += 7;
+    } else if (!strncasecmp(text, "mqtts://", 8)) {
+        *tls = true;
+        text += 8;
+    } else {
+        return "not a broker's URL (mqtt://host:port or mqtts://host:port expected)";
+    }
+    if (strchr(text, '@'))
+        return "credentials in the URL (they belong in username and password or password_file)";
+    size_t len = strlen(text);
+    char *plain = gw_strndup(text, len && text[len - 1] == '/' ? len - 1 : len);
+    bool has_port, good = !strpbrk(plain, "/?# ");
+    *port = *tls ? 8883 : 1883;
+    good = good && value_host_port(plain, false, &has_port, host, port);
+    free(plain);
+    return good ? NULL : "not a broker's URL (mqtt://host:port or mqtts://host:port expected)";
+}

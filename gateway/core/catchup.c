@@ -1,0 +1,241 @@
+/* catchup.c: what a lagging session gets, in the order of the global sequence.
+ *
+ * A subscription wants a message m of a channel that it matches if m came after its position; while m is not newer than
+ * fresh_to (the head when a subscription without a cursor began), only if m is the channel's last value. It does not
+ * get m if another subscription of the same session has brought it already: that one reaches from `from` to `position`.
+ *
+ * One round collects all that is wanted from the histories, with a gap before the first message of each channel
+ * whose history no longer reaches back far enough; sorts by sequence number; and queues from the front until the queue
+ * is full. A gap sorts by where it ends, so positions only move forward and a gap is told once. Either everything got
+ * into the queue, and the session is live again, or the next round starts where this one stopped. All of it happens
+ * in one turn of the loop: no message can come between the last round and going live. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/hub_private.h"
+#include "core/topic.h"
+
+struct entry {
+    uint64_t seq;
+    struct gw_message *msg; /* borrowed from the channel; NULL: a gap that ends at seq */
+    struct gw_channel *channel;
+    uint64_t gap_from;
+    const char *epoch_from; /* of a gap between epochs: the client's cursor */
+};
+
+struct round {
+    struct gw_hub *hub;
+    struct gw_session *session;
+    struct entry *entries;
+    size_t count, allocated;
+    struct gw_channel *channel; /* being read */
+    struct gw_sub **subs;       /* those of the session that match it */
+    uint32_t sub_count;
+    uint64_t newest; /* of its messages taken so far */
+};
+
+static void round_add(struct round *round, const struct entry *entry)
+{
+    if (round->count == round->allocated) {
+        round->allocated = round->allocated ? round->allocated * 2 : 64;
+        round->entries = gw_reallocarray(round->entries, round->allocated, sizeof *round->entries);
+    }
+    round->entries[round->count++] = *entry;
+}
+
+static bool round_wants(const struct round *round, const struct gw_message *msg)
+{
+    bool last = msg == round->channel->last, wanted = false;
+    for (uint32_t i = 0; i < round->sub_count; i++) {
+        const struct gw_sub *sub = round->subs[i];
+        if (msg->seq > sub->position)
+            wanted |= msg->seq > sub->fresh_to || last;
+        else if (msg->seq > sub->from && (msg->seq > sub->fresh_to || last))
+            return false; /* this one has brought it */
+    }
+    return wanted;
+}
+
+static bool round_take(void *context, struct gw_message *msg)
+{
+    struct round *round = context;
+    if (round_wants(round, msg)) {
+        struct entry entry = {.seq = msg->seq, .msg = msg, .channel = round->channel};
+        round_add(round, &entry);
+    }
+    round->newest = msg->seq;
+    return true;
+}
+
+/* Adds the gap if messages are missing that no subscription has brought. */
+static void round_check_gap(struct round *round)
+{
+    uint64_t evicted = gw_channel_evicted(round->channel), from = UINT64_MAX;
+    const struct gw_message *last = round->channel->last;
+    const char *epoch_from = NULL;
+    for (uint32_t i = 0; i < round->sub_count; i++) {
+        const struct gw_sub *sub = round->subs[i];
+        if (sub->epoch_from && last && last->seq > sub->position) {
+            epoch_from = sub->epoch_from;
+            continue;
+        }
+        uint64_t position = sub->position > sub->fresh_to ? sub->position : sub->fresh_to;
+        if (position < from)
+            from = position;
+    }
+    if (epoch_from) {
+        struct entry gap = {.seq = last->seq - 1, .channel = round->channel, .epoch_from = epoch_from};
+        round_add(round, &gap);
+        return;
+    }
+    if (from == UINT64_MAX || evicted <= from)
+        return;
+    for (uint32_t i = 0; i < round->sub_count; i++) {
+        const struct gw_sub *sub = round->subs[i];
+        if (sub->from <= from && !sub->fresh_to && sub->position >= evicted)
+            return;
+    }
+    struct entry gap = {.seq = evicted, .channel = round->channel, .gap_from = from};
+    round_add(round, &gap);
+}
+
+static bool round_channel(void *context, void *value)
+{
+    struct round *round = context;
+    struct gw_channel *channel = value;
+    if (channel->visited == round->hub->mark)
+        return true; /* another subscription led here already */
+    channel->visited = round->hub->mark;
+
+    uint64_t after = UINT64_MAX;
+    round->channel = channel;
+    round->sub_count = 0;
+    round->newest = 0;
+    for (uint32_t i = 0; i < round->session->sub_count; i++) {
+        struct gw_sub *sub = round->session->subs[i];
+        if (!gw_topic_matches(sub->filter->text, sub->filter->len, channel->name, channel->len))
+            continue;
+        round->subs[round->sub_count++] = sub;
+        uint64_t start = sub->position;
+        if (start < sub->fresh_to) /* no need to visit what it won't get */
+            start = channel->last && channel->last->seq <= sub->fresh_to ? channel->last->seq - 1 : sub->fresh_to;
+        if (start < after)
+            after = start;
+    }
+    if (channel->last_seq <= after)
+        return true;
+    gw_channel_expire(round->hub, channel);
+    round_check_gap(round);
+    channel->engine->read(channel->history, after, round_take, round);
+    if (channel->last && channel->last->seq > round->newest)
+        round_take(round, channel->last);
+    return true;
+}
+
+static int entry_compare(const void *a, const void *b)
+{
+    const struct entry *left = a, *right = b;
+    if (left->seq != right->seq)
+        return left->seq < right->seq ? -1 : 1;
+    return !left->msg == !right->msg ? 0 : left->msg ? 1 : -1;
+}
+
+static void round_put_gap(struct round *round, const struct entry *entry)
+{
+    char from[64], to[64];
+    gw_hub_format_cursor(round->hub, entry->gap_from, from);
+    gw_hub_format_cursor(round->hub, entry->seq, to);
+    struct gw_item item = {
+        .type = GW_ITEM_GAP,
+        .u.gap = gw_gap_create(entry->channel->name, entry->channel->len, entry->epoch_from ? entry->epoch_from : from,
+                               to, entry->epoch_from ? "epoch" : round->session->lag_reason),
+    };
+    gw_session_put(round->session, &item, 128);
+    GW_STAT_ADD(&round->hub->stats, gaps, 1);
+}
+
+/* A subscription whose channels can't be asked: they were forgotten whole, or none of another epoch's is back yet. */
+static void round_check_sub(struct round *round, struct gw_sub *sub, size_t before)
+{
+    bool epoch = sub->epoch_from && sub->position == 0 && round->count == before;
+    bool forgotten = !sub->fresh_to && round->hub->channels.forgotten > sub->position && sub->filter->wildcard;
+    if (!sub->fresh_to && !sub->filter->wildcard && round->hub->channels.forgotten > sub->position)
+        forgotten = !gw_channel_find(round->hub, sub->filter->text, sub->filter->len,
+                                     gw_hash(sub->filter->text, sub->filter->len));
+    if (!epoch && !forgotten)
+        return;
+    char from[64], to[64];
+    gw_hub_format_cursor(round->hub, sub->position, from);
+    gw_hub_format_cursor(round->hub, epoch ? round->hub->head : round->hub->channels.forgotten, to);
+    struct gw_item item = {
+        .type = GW_ITEM_GAP,
+        .u.gap = gw_gap_create(sub->filter->text, sub->filter->len, epoch ? sub->epoch_from : from, to,
+                               epoch ? "epoch" : "history"),
+    };
+    gw_session_put(round->session, &item, 128);
+    GW_STAT_ADD(&round->hub->stats, gaps, 1);
+}
+
+void gw_session_catch_up(struct gw_session *session)
+{
+    struct gw_hub *hub = session->hub;
+    GW_ASSERT_LOOP(hub);
+    if (!session->lagging || session->kicked)
+        return;
+    struct round round = {
+        .hub = hub,
+        .session = session,
+        .subs = gw_reallocarray(NULL, session->sub_count, sizeof(struct gw_sub *)),
+    };
+    hub->mark++;
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        struct gw_sub *sub = session->subs[i];
+        if (sub->position >= hub->head && !sub->epoch_from)
+            continue;
+        size_t before = round.count;
+        gw_channels_match(hub, sub->filter, round_channel, &round);
+        round_check_sub(&round, sub, before);
+    }
+    qsort(round.entries, round.count, sizeof *round.entries, entry_compare);
+
+    if (round.count && session->lag_reason[0] == 'o' && hub->config->limits.slow == GW_SLOW_CLOSE) {
+        for (size_t i = 0; i < round.count; i++) {
+            if (round.entries[i].msg)
+                continue;
+            free(round.entries);
+            free(round.subs);
+            gw_session_kick(session, GW_ERR_SLOW);
+            return;
+        }
+    }
+
+    size_t done = 0;
+    while (done < round.count && gw_session_has_room(session)) {
+        const struct entry *entry = &round.entries[done++];
+        if (!entry->msg) {
+            round_put_gap(&round, entry);
+            continue;
+        }
+        struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(entry->msg)};
+        gw_session_put(session, &item, entry->msg->text.len);
+        GW_STAT_ADD(&hub->stats, deliveries, 1);
+    }
+    session->lagging = done < round.count;
+    /* Entries with the same number as the last one done may still be waiting: two gaps can end at one place. */
+    uint64_t position = !session->lagging ? hub->head : round.entries[done].seq - 1;
+    session->position = position;
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        struct gw_sub *sub = session->subs[i];
+        if (sub->position < position)
+            sub->position = position;
+        if (!session->lagging) {
+            free(sub->epoch_from);
+            sub->epoch_from = NULL;
+        }
+    }
+    if (session->count)
+        gw_session_mark_dirty(session);
+    free(round.entries);
+    free(round.subs);
+}

@@ -1,0 +1,293 @@
+/* channel.c: the table of channels of one worker, with their last values, histories and the filters that match them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/hub_private.h"
+#include "core/log.h"
+
+void gw_channels_init(struct gw_channels *channels)
+{
+    *channels = (struct gw_channels){.buckets = 256, .names = gw_topic_tree_create()};
+    channels->table = gw_calloc(channels->buckets, sizeof *channels->table);
+}
+
+static void channel_unlink(struct gw_channel_list *list, struct gw_channel *channel)
+{
+    *(channel->older ? &channel->older->newer : &list->oldest) = channel->newer;
+    *(channel->newer ? &channel->newer->older : &list->newest) = channel->older;
+    channel->older = channel->newer = NULL;
+}
+
+static void channel_link_newest(struct gw_channel_list *list, struct gw_channel *channel)
+{
+    channel->older = list->newest;
+    channel->newer = NULL;
+    *(list->newest ? &list->newest->newer : &list->oldest) = channel;
+    list->newest = channel;
+}
+
+static void history_unlink(struct gw_channels *channels, struct gw_channel *channel)
+{
+    if (!channel->in_history)
+        return;
+    struct gw_channel_list *list = &channels->with_history;
+    *(channel->older_history ? &channel->older_history->newer_history : &list->oldest) = channel->newer_history;
+    *(channel->newer_history ? &channel->newer_history->older_history : &list->newest) = channel->older_history;
+    channel->older_history = channel->newer_history = NULL;
+    channel->in_history = false;
+}
+
+static void history_link_newest(struct gw_channels *channels, struct gw_channel *channel)
+{
+    history_unlink(channels, channel);
+    struct gw_channel_list *list = &channels->with_history;
+    channel->older_history = list->newest;
+    channel->newer_history = NULL;
+    *(list->newest ? &list->newest->newer_history : &list->oldest) = channel;
+    list->newest = channel;
+    channel->in_history = true;
+}
+
+static void channel_free(struct gw_channel *channel)
+{
+    if (channel->history)
+        channel->engine->close(channel->history);
+    gw_message_unref(channel->last);
+    free(channel->filters);
+    free(channel->name);
+    free(channel);
+}
+
+void gw_channels_fini(struct gw_channels *channels)
+{
+    for (struct gw_channel *channel = channels->all.oldest, *next; channel; channel = next) {
+        next = channel->newer;
+        channel_free(channel);
+    }
+    free(channels->table);
+    gw_topic_tree_destroy(channels->names);
+}
+
+struct gw_channel *gw_channel_find(const struct gw_hub *hub, const char *name, size_t len, uint64_t hash)
+{
+    const struct gw_channels *channels = &hub->channels;
+    struct gw_channel *channel = channels->table[hash & (channels->buckets - 1)];
+    while (channel && (channel->hash != hash || channel->len != len || memcmp(channel->name, name, len)))
+        channel = channel->hash_next;
+    return channel;
+}
+
+static void channels_grow(struct gw_channels *channels)
+{
+    size_t buckets = channels->buckets * 2;
+    struct gw_channel **table = gw_calloc(buckets, sizeof *table);
+    for (size_t i = 0; i < channels->buckets; i++) {
+        for (struct gw_channel *channel = channels->table[i], *next; channel; channel = next) {
+            next = channel->hash_next;
+            struct gw_channel **bucket = &table[channel->hash & (buckets - 1)];
+            channel->hash_next = *bucket;
+            *bucket = channel;
+        }
+    }
+    free(channels->table);
+    channels->table = table;
+    channels->buckets = buckets;
+}
+
+/* Removes the channel with everything that is known of it. A client that resumes from before is told so by a gap,
+ * because `forgotten` is then past its cursor. */
+static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
+{
+    struct gw_channels *channels = &hub->channels;
+    if (channel->last_seq > channels->forgotten)
+        channels->forgotten = channel->last_seq;
+    if (channel->history)
+        channels->history_bytes -= channel->engine->bytes(channel->history);
+    history_unlink(channels, channel);
+    channel_unlink(&channels->all, channel);
+    gw_topic_tree_remove(channels->names, channel->name, channel->len);
+    struct gw_channel **link = &channels->table[channel->hash & (channels->buckets - 1)];
+    while (*link != channel)
+        link = &(*link)->hash_next;
+    *link = channel->hash_next;
+    channels->count--;
+    channel_free(channel);
+    GW_STAT_ADD(&hub->stats, channels_evicted, 1);
+}
+
+static void channel_add_filter(struct gw_channel *channel, struct gw_filter *filter)
+{
+    if (channel->filter_count == channel->filter_allocated) {
+        channel->filter_allocated = channel->filter_allocated ? channel->filter_allocated * 2 : 2;
+        channel->filters = gw_reallocarray(channel->filters, channel->filter_allocated, sizeof *channel->filters);
+    }
+    channel->filters[channel->filter_count++] = filter;
+}
+
+static bool channel_collect_filter(void *context, void *filter)
+{
+    channel_add_filter(context, filter);
+    return true;
+}
+
+static void channel_open_history(struct gw_hub *hub, struct gw_channel *channel, uint32_t route)
+{
+    const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
+    channel->route = route;
+    if (channel->history && channel->engine == policy->history_engine) {
+        size_t before = channel->engine->bytes(channel->history);
+        channel->engine->limit(channel->history, &policy->history, hub->wall_ms);
+        hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
+        return;
+    }
+    if (channel->history) {
+        hub->channels.history_bytes -= channel->engine->bytes(channel->history);
+        channel->engine->close(channel->history);
+    }
+    channel->engine = policy->history_engine;
+    channel->history = channel->engine->open(&policy->history);
+}
+
+struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *msg)
+{
+    struct gw_channels *channels = &hub->channels;
+    struct gw_channel *channel = gw_channel_find(hub, msg->channel.data, msg->channel.len, msg->hash);
+    if (channel) {
+        if (channel->route != msg->route)
+            channel_open_history(hub, channel, msg->route);
+        return channel;
+    }
+    if (channels->count >= hub->config->limits.channels) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "limits.channels (%u) reached: forgetting '%s', silent the longest",
+                             hub->config->limits.channels, channels->all.oldest->name);
+        channel_evict(hub, channels->all.oldest);
+    }
+    if (channels->count >= channels->buckets)
+        channels_grow(channels);
+
+    channel = gw_calloc(1, sizeof *channel);
+    channel->name = gw_strndup(msg->channel.data, msg->channel.len);
+    channel->len = msg->channel.len;
+    channel->hash = msg->hash;
+    struct gw_channel **bucket = &channels->table[msg->hash & (channels->buckets - 1)];
+    channel->hash_next = *bucket;
+    *bucket = channel;
+    *gw_topic_tree_insert(channels->names, channel->name, channel->len) = channel;
+    channel_link_newest(&channels->all, channel);
+    channels->count++;
+    channel_open_history(hub, channel, msg->route);
+    gw_topic_tree_match_name(hub->filters, channel->name, channel->len, channel_collect_filter, channel);
+    GW_STAT_SET(&hub->stats, channels, channels->count);
+    return channel;
+}
+
+/* limits.history: the histories of the channels that have been silent the longest go first. */
+static void channels_bound_history(struct gw_hub *hub)
+{
+    struct gw_channels *channels = &hub->channels;
+    while (channels->history_bytes > hub->config->limits.history_bytes && channels->with_history.oldest) {
+        struct gw_channel *channel = channels->with_history.oldest;
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "limits.history (%zu octets) reached: dropping the history of '%s'",
+                             hub->config->limits.history_bytes, channel->name);
+        channels->history_bytes -= channel->engine->bytes(channel->history);
+        channel->engine->drop(channel->history);
+        history_unlink(channels, channel);
+        GW_STAT_ADD(&hub->stats, history_evicted, 1);
+    }
+}
+
+void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
+{
+    struct gw_channels *channels = &hub->channels;
+    gw_message_unref(channel->last);
+    channel->last = msg->clear ? NULL : gw_message_ref(msg);
+    channel->before_last = channel->last_seq;
+    channel->last_seq = msg->seq;
+    channel_unlink(&channels->all, channel);
+    channel_link_newest(&channels->all, channel);
+
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->append(channel->history, msg, hub->wall_ms);
+    channels->history_bytes += channel->engine->bytes(channel->history) - before;
+    if (channel->engine->count(channel->history))
+        history_link_newest(channels, channel);
+    else
+        history_unlink(channels, channel);
+    channels_bound_history(hub);
+    GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);
+}
+
+void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel)
+{
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->expire(channel->history, hub->wall_ms);
+    hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
+    if (!channel->engine->count(channel->history))
+        history_unlink(&hub->channels, channel);
+}
+
+uint64_t gw_channel_evicted(const struct gw_channel *channel)
+{
+    uint64_t evicted = channel->engine->evicted(channel->history);
+    /* What is still there as the last value isn't missing, even if the history threw it away. */
+    return channel->last && evicted >= channel->last->seq ? channel->before_last : evicted;
+}
+
+void gw_channels_relimit(struct gw_hub *hub)
+{
+    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
+        const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel->name, channel->len);
+        if (!route)
+            continue; /* nothing feeds it any more; it ages as it was */
+        uint32_t index = 0;
+        while (gw_routes_get(hub->routes, index) != route)
+            index++;
+        channel_open_history(hub, channel, index);
+        if (!channel->engine->count(channel->history))
+            history_unlink(&hub->channels, channel);
+    }
+    while (hub->channels.count > hub->config->limits.channels)
+        channel_evict(hub, hub->channels.all.oldest);
+    channels_bound_history(hub);
+    GW_STAT_SET(&hub->stats, channels, hub->channels.count);
+}
+
+void gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, gw_channel_visit visit, void *context)
+{
+    if (filter->wildcard) {
+        gw_topic_tree_match_filter(hub->channels.names, filter->text, filter->len, visit, context);
+        return;
+    }
+    struct gw_channel *channel = gw_channel_find(hub, filter->text, filter->len, gw_hash(filter->text, filter->len));
+    if (channel)
+        visit(context, channel);
+}
+
+static bool channel_attach(void *filter, void *channel)
+{
+    channel_add_filter(channel, filter);
+    return true;
+}
+
+void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter)
+{
+    gw_channels_match(hub, filter, channel_attach, filter);
+}
+
+static bool channel_detach(void *filter, void *value)
+{
+    struct gw_channel *channel = value;
+    for (uint32_t i = 0; i < channel->filter_count; i++) {
+        if (channel->filters[i] == filter) {
+            channel->filters[i] = channel->filters[--channel->filter_count];
+            break;
+        }
+    }
+    return true;
+}
+
+void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter)
+{
+    gw_channels_match(hub, filter, channel_detach, filter);
+}

@@ -1,0 +1,267 @@
+/* hub.c: events in, fan-out to sessions, and the questions that transports ask. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/hub_private.h"
+#include "core/topic.h"
+
+struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
+{
+    struct gw_hub *hub = gw_calloc(1, sizeof *hub);
+    hub->config = gw_config_ref(setup->config);
+    hub->routes = gw_routes_ref(setup->routes);
+    hub->upstream = setup->upstream;
+    hub->timers = setup->timers;
+    hub->worker = setup->worker;
+    strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
+    hub->filters = gw_topic_tree_create();
+    hub->dirty_end = &hub->dirty;
+    gw_channels_init(&hub->channels);
+    return hub;
+}
+
+void gw_hub_destroy(struct gw_hub *hub)
+{
+    if (!hub)
+        return;
+    assert(!hub->sessions);
+    gw_channels_fini(&hub->channels);
+    gw_topic_tree_destroy(hub->filters);
+    free(hub->pending);
+    gw_routes_unref(hub->routes);
+    gw_config_unref(hub->config);
+    free(hub);
+}
+
+void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms)
+{
+    if (!hub->thread_known) {
+        hub->thread = pthread_self();
+        hub->thread_known = true;
+    }
+    hub->now_ms = monotonic_ms;
+    hub->wall_ms = wall_ms;
+}
+
+/* The hot path: every subscriber of every filter that matches the channel, each session once. */
+static void hub_fan_out(const struct gw_channel *channel, struct gw_message *msg)
+{
+    for (uint32_t i = 0; i < channel->filter_count; i++) {
+        const struct gw_filter *filter = channel->filters[i];
+        for (uint32_t j = 0; j < filter->count; j++) {
+            const struct gw_sub *sub = filter->subs[j];
+            if (sub->session->stamp != msg->seq && msg->seq > sub->from)
+                gw_session_deliver(sub->session, msg);
+        }
+    }
+}
+
+/* The broker sends retained messages again whenever we subscribe again; what we have already is no news. */
+static bool hub_repeats(const struct gw_channel *channel, const struct gw_message *msg)
+{
+    return msg->retained && channel->last && channel->last->payload.len == msg->payload.len &&
+           !memcmp(channel->last->payload.data, msg->payload.data, msg->payload.len);
+}
+
+static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
+{
+    GW_STAT_ADD(&hub->stats, messages, 1);
+    struct gw_channel *channel = gw_channel_of(hub, msg);
+    if (hub_repeats(channel, msg)) {
+        GW_STAT_ADD(&hub->stats, repeats, 1);
+    } else {
+        hub->head = msg->seq;
+        gw_channel_append(hub, channel, msg);
+        hub_fan_out(channel, msg);
+    }
+    gw_message_unref(msg);
+}
+
+static void hub_on_upstream(struct gw_hub *hub, const struct gw_upstream_state *state)
+{
+    hub->state = *state;
+    for (struct gw_session *session = hub->sessions, *next; session; session = next) {
+        next = session->next;
+        if (session->ops->upstream && !session->kicked)
+            session->ops->upstream(session, state);
+    }
+}
+
+static void hub_on_reload(struct gw_hub *hub, struct gw_config *config, struct gw_routes *routes)
+{
+    gw_config_unref(hub->config);
+    gw_routes_unref(hub->routes);
+    hub->config = config;
+    hub->routes = routes;
+    gw_channels_relimit(hub);
+}
+
+void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
+{
+    GW_ASSERT_LOOP(hub);
+    switch (event->type) {
+    case GW_EVENT_MESSAGE:
+        hub_on_message(hub, event->u.message);
+        break;
+    case GW_EVENT_UPSTREAM:
+        hub_on_upstream(hub, &event->u.upstream);
+        break;
+    case GW_EVENT_PUBLISHED:
+        gw_hub_settle(hub, &event->u.result);
+        break;
+    case GW_EVENT_RELOAD:
+        hub_on_reload(hub, event->u.reload.config, event->u.reload.routes);
+        break;
+    case GW_EVENT_STOP:
+        break; /* the worker's business */
+    }
+}
+
+void gw_hub_flush(struct gw_hub *hub)
+{
+    GW_ASSERT_LOOP(hub);
+    while (hub->dirty) {
+        struct gw_session *session = hub->dirty;
+        hub->dirty = session->next_dirty;
+        if (!hub->dirty)
+            hub->dirty_end = &hub->dirty;
+        session->dirty = false;
+        if (!session->kicked)
+            session->ops->ready(session);
+    }
+}
+
+void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why)
+{
+    while (true) {
+        struct gw_session *session = hub->sessions;
+        while (session && session->kicked)
+            session = session->next;
+        if (!session)
+            return;
+        gw_session_kick(session, why);
+    }
+}
+
+/* --- questions ----------------------------------------------------------------------------------------------- */
+
+int64_t gw_hub_now(const struct gw_hub *hub)
+{
+    return hub->now_ms;
+}
+
+int64_t gw_hub_wall(const struct gw_hub *hub)
+{
+    return hub->wall_ms;
+}
+
+struct gw_timers *gw_hub_timers(struct gw_hub *hub)
+{
+    return hub->timers;
+}
+
+unsigned gw_hub_worker(const struct gw_hub *hub)
+{
+    return hub->worker;
+}
+
+const struct gw_config *gw_hub_config(const struct gw_hub *hub)
+{
+    return hub->config;
+}
+
+const struct gw_upstream_state *gw_hub_upstream(const struct gw_hub *hub)
+{
+    return &hub->state;
+}
+
+struct gw_stats *gw_hub_stats(struct gw_hub *hub)
+{
+    return &hub->stats;
+}
+
+uint64_t gw_hub_pending(const struct gw_hub *hub)
+{
+    return hub->pending_count;
+}
+
+size_t gw_hub_format_cursor(const struct gw_hub *hub, uint64_t seq, char out[64])
+{
+    _Static_assert(GW_CURSOR_MAX <= 64, "cursors fit the buffers of the interface");
+    return gw_cursor_format(out, hub->epoch, seq);
+}
+
+size_t gw_hub_cursor(const struct gw_hub *hub, char out[64])
+{
+    return gw_hub_format_cursor(hub, hub->head, out);
+}
+
+enum gw_cursor_check gw_hub_check_cursor(const struct gw_hub *hub, const char *text, size_t len, uint64_t *seq)
+{
+    struct gw_cursor cursor;
+    if (!gw_cursor_parse(&cursor, text, len))
+        return GW_CURSOR_BAD;
+    if (strcmp(cursor.epoch, hub->epoch) != 0)
+        return GW_CURSOR_OTHER_EPOCH;
+    *seq = cursor.seq;
+    return GW_CURSOR_OK;
+}
+
+struct gw_message *gw_hub_last(struct gw_hub *hub, const char *channel, size_t len)
+{
+    GW_ASSERT_LOOP(hub);
+    struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
+    return found ? found->last : NULL;
+}
+
+bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len)
+{
+    return gw_routes_channel_possible(hub->routes, filter, len);
+}
+
+bool gw_hub_channel_publishable(const struct gw_hub *hub, const char *channel, size_t len)
+{
+    struct gw_publish_target target = {0};
+    gw_buf_init(&target.topic);
+    enum gw_err err = gw_routes_publish_target(hub->routes, channel, len, &target);
+    gw_buf_fini(&target.topic);
+    return err == GW_OK;
+}
+
+void gw_hub_history(struct gw_hub *hub, const char *channel, size_t len, uint64_t after, gw_history_visit visit,
+                    void *context, uint64_t *evicted)
+{
+    GW_ASSERT_LOOP(hub);
+    *evicted = 0;
+    struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
+    if (!found)
+        return;
+    gw_channel_expire(hub, found);
+    *evicted = found->engine->evicted(found->history);
+    found->engine->read(found->history, after, visit, context);
+}
+
+struct list_context {
+    gw_history_visit visit;
+    void *context;
+};
+
+static bool hub_list_channel(void *context, void *value)
+{
+    struct list_context *list = context;
+    struct gw_channel *channel = value;
+    return !channel->last || list->visit(list->context, channel->last);
+}
+
+void gw_hub_list(struct gw_hub *hub, const char *filter, size_t len, gw_history_visit visit, void *context)
+{
+    GW_ASSERT_LOOP(hub);
+    struct gw_filter matched = {
+        .text = (char *)(uintptr_t)filter,
+        .len = len,
+        .wildcard = gw_topic_has_wildcard(filter, len),
+    };
+    struct list_context list = {visit, context};
+    gw_channels_match(hub, &matched, hub_list_channel, &list);
+}

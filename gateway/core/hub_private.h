@@ -1,0 +1,128 @@
+/* hub_private.h: what hub.c, channel.c, session.c, catchup.c and publish.c share. Nobody else includes it. */
+#ifndef GW_CORE_HUB_PRIVATE_H
+#define GW_CORE_HUB_PRIVATE_H
+
+#include <assert.h>
+#include <pthread.h>
+
+#include "core/cursor.h"
+#include "core/inbox.h"
+#include "core/timer.h"
+#include "core/topic_tree.h"
+#include "gateway/hub.h"
+#include "gateway/session.h"
+
+/* A distinct filter (or plain channel name) that somebody subscribes to. Shared by all its subscribers, so that a
+ * channel refers to filters and not to sessions: 1,000 dashboards on `#` cost one entry a channel. */
+struct gw_filter {
+    char *text;
+    size_t len;
+    bool wildcard;
+    struct gw_sub **subs;
+    uint32_t count, allocated;
+};
+
+struct gw_sub {
+    struct gw_filter *filter;
+    struct gw_session *session;
+    uint32_t index; /* in filter->subs */
+    char *epoch_from; /* the client's cursor, of another epoch: tell it by gaps, then the last values; else NULL */
+    uint64_t from;  /* the client wants what comes after */
+    uint64_t position; /* while the session lags: (from, position] was queued or isn't wanted */
+    uint64_t fresh_to; /* up to here only last values are wanted; 0: it resumed from a cursor */
+};
+
+struct gw_channel {
+    char *name; /* owned, NUL-terminated */
+    size_t len;
+    uint64_t hash;
+    struct gw_channel *hash_next;
+    struct gw_message *last;    /* NULL: none yet, or cleared */
+    uint64_t last_seq;          /* of the newest message, a clearing one included */
+    uint64_t before_last;       /* of the one before it */
+    const struct gw_history_engine *engine;
+    struct gw_history *history; /* NULL: none kept */
+    struct gw_filter **filters; /* those that match the name */
+    uint32_t filter_count, filter_allocated;
+    uint32_t route; /* index into hub->routes; whose policy holds */
+    uint64_t visited; /* mark of the last gw_channel walk that met it */
+    struct gw_channel *older, *newer;                 /* all channels, by last message */
+    struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
+    bool in_history;
+};
+
+struct gw_channel_list {
+    struct gw_channel *oldest, *newest;
+};
+
+struct gw_channels {
+    struct gw_channel **table; /* by hash, a power of two */
+    size_t buckets, count;
+    struct gw_topic_tree *names; /* name -> struct gw_channel */
+    struct gw_channel_list all, with_history;
+    size_t history_bytes;
+    uint64_t forgotten; /* newest sequence number of any channel that was evicted whole */
+};
+
+struct gw_hub {
+    struct gw_config *config;
+    struct gw_routes *routes;
+    struct gw_upstream upstream;
+    struct gw_upstream_state state;
+    struct gw_timers *timers;
+    struct gw_stats stats;
+    char epoch[GW_EPOCH_MAX + 1];
+    uint32_t worker;
+    uint64_t head; /* newest sequence number seen */
+    uint64_t mark; /* of the last walk over channels */
+    uint64_t next_session;
+    int64_t now_ms, wall_ms;
+    struct gw_channels channels;
+    struct gw_topic_tree *filters; /* text -> struct gw_filter */
+    struct gw_session *sessions;
+    struct gw_session *dirty, **dirty_end;
+    struct gw_pending **pending; /* by slot */
+    uint32_t pending_slots, pending_count;
+    uint32_t pending_generation;
+    pthread_t thread;
+    bool thread_known;
+};
+
+/* The loop's thread is learnt at the first tick. */
+#define GW_ASSERT_LOOP(hub) assert(!(hub)->thread_known || pthread_equal(pthread_self(), (hub)->thread))
+
+/* channel.c */
+void gw_channels_init(struct gw_channels *channels);
+void gw_channels_fini(struct gw_channels *channels);
+struct gw_channel *gw_channel_find(const struct gw_hub *hub, const char *name, size_t len, uint64_t hash);
+/* The channel a message belongs to, made if it is new; evicts the longest silent one at limits.channels. */
+struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *msg);
+/* Into last value and history. */
+void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg);
+/* Applies age to its history. */
+void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel);
+/* Newest sequence number that its history no longer has. */
+uint64_t gw_channel_evicted(const struct gw_channel *channel);
+/* New limits after a reload. */
+void gw_channels_relimit(struct gw_hub *hub);
+/* Visits the channels that the filter matches. */
+typedef bool (*gw_channel_visit)(void *context, void *channel);
+void gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, gw_channel_visit visit, void *context);
+/* A filter comes or goes: ties it to the channels that it matches. */
+void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter);
+void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter);
+
+/* session.c */
+/* Queues a live message. Thread: the loop's. This is the hot path of fan-out. */
+void gw_session_deliver(struct gw_session *session, struct gw_message *msg);
+bool gw_session_has_room(const struct gw_session *session);
+void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
+void gw_session_mark_dirty(struct gw_session *session);
+void gw_session_kick(struct gw_session *session, enum gw_err why);
+struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
+
+/* publish.c */
+void gw_hub_settle(struct gw_hub *hub, const struct gw_publish_result *result);
+void gw_pending_drop(struct gw_session *session);
+
+#endif

@@ -1,0 +1,117 @@
+#include "core/inbox.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+
+struct gw_inbox {
+    pthread_mutex_t lock;
+    pthread_cond_t room;     /* {lock} signalled when the worker took the queue, or on close */
+    struct gw_event *filling; /* {lock} */
+    size_t filled;            /* {lock} */
+    size_t allocated;         /* {lock} of `filling` */
+    bool closed;              /* {lock} */
+    const size_t capacity;
+    struct gw_event *handling; /* worker's thread only: what the last take handed out */
+    size_t handling_allocated;
+    void (*const wake)(void *context);
+    void *const context;
+};
+
+struct gw_inbox *gw_inbox_create(size_t capacity, void (*wake)(void *context), void *context)
+{
+    struct gw_inbox *inbox = gw_malloc(sizeof *inbox);
+    struct gw_inbox init = {.capacity = capacity, .wake = wake, .context = context};
+    __builtin_memcpy(inbox, &init, sizeof init);
+    pthread_mutex_init(&inbox->lock, NULL);
+    pthread_cond_init(&inbox->room, NULL);
+    return inbox;
+}
+
+void gw_event_release(struct gw_event *event)
+{
+    switch (event->type) {
+    case GW_EVENT_MESSAGE:
+        gw_message_unref(event->u.message);
+        break;
+    case GW_EVENT_RELOAD:
+        gw_routes_unref(event->u.reload.routes);
+        gw_config_unref(event->u.reload.config);
+        break;
+    case GW_EVENT_UPSTREAM:
+    case GW_EVENT_PUBLISHED:
+    case GW_EVENT_STOP:
+        break;
+    }
+}
+
+void gw_inbox_destroy(struct gw_inbox *inbox)
+{
+    if (!inbox)
+        return;
+    for (size_t i = 0; i < inbox->filled; i++)
+        gw_event_release(&inbox->filling[i]);
+    free(inbox->filling);
+    free(inbox->handling);
+    pthread_cond_destroy(&inbox->room);
+    pthread_mutex_destroy(&inbox->lock);
+    free(inbox);
+}
+
+bool gw_inbox_put(struct gw_inbox *inbox, const struct gw_event *event)
+{
+    pthread_mutex_lock(&inbox->lock);
+    while (inbox->filled >= inbox->capacity && !inbox->closed)
+        pthread_cond_wait(&inbox->room, &inbox->lock);
+    if (inbox->closed) {
+        pthread_mutex_unlock(&inbox->lock);
+        struct gw_event refused = *event;
+        gw_event_release(&refused);
+        return false;
+    }
+    if (inbox->filled == inbox->allocated) {
+        inbox->allocated = inbox->allocated ? inbox->allocated * 2 : 64;
+        inbox->filling = gw_reallocarray(inbox->filling, inbox->allocated, sizeof *inbox->filling);
+    }
+    inbox->filling[inbox->filled++] = *event;
+    bool first = inbox->filled == 1;
+    pthread_mutex_unlock(&inbox->lock);
+    if (first)
+        inbox->wake(inbox->context);
+    return true;
+}
+
+void gw_inbox_take(struct gw_inbox *inbox, struct gw_event **events, size_t *count)
+{
+    pthread_mutex_lock(&inbox->lock);
+    struct gw_event *full = inbox->filling;
+    size_t full_allocated = inbox->allocated;
+    *count = inbox->filled;
+    inbox->filling = inbox->handling;
+    inbox->allocated = inbox->handling_allocated;
+    inbox->filled = 0;
+    /* Producers wait only while it is full, so there is nobody to tell otherwise. */
+    if (*count >= inbox->capacity)
+        pthread_cond_broadcast(&inbox->room);
+    pthread_mutex_unlock(&inbox->lock);
+    inbox->handling = full;
+    inbox->handling_allocated = full_allocated;
+    *events = full;
+}
+
+void gw_inbox_close(struct gw_inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    inbox->closed = true;
+    pthread_cond_broadcast(&inbox->room);
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+size_t gw_inbox_length(struct gw_inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    size_t length = inbox->filled;
+    pthread_mutex_unlock(&inbox->lock);
+    return length;
+}

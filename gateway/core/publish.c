@@ -1,0 +1,193 @@
+/* publish.c: publishes on their way from a session to the broker and their receipts on the way back. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/hub_private.h"
+#include "gateway/codec.h"
+
+/* One publish that the broker has not acknowledged yet. Its slot in hub->pending and a generation make the token. */
+struct gw_pending {
+    struct gw_timer timer;
+    struct gw_hub *hub;
+    struct gw_session *session;
+    struct gw_pending *next, **link; /* of the same session */
+    char *reference;
+    uint32_t slot, generation;
+};
+
+struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const char *payload, size_t payload_len)
+{
+    struct gw_publish *publish = gw_malloc(sizeof *publish + topic_len + 1 + payload_len + 1);
+    *publish = (struct gw_publish){.payload_len = payload_len};
+    publish->topic = (char *)(publish + 1);
+    memcpy(publish->topic, topic, topic_len);
+    publish->topic[topic_len] = '\0';
+    publish->payload = publish->topic + topic_len + 1;
+    if (payload_len)
+        memcpy(publish->payload, payload, payload_len);
+    publish->payload[payload_len] = '\0';
+    return publish;
+}
+
+static uint64_t pending_token(const struct gw_pending *pending)
+{
+    return (uint64_t)pending->generation << 32 | pending->slot;
+}
+
+static void pending_free(struct gw_pending *pending)
+{
+    struct gw_hub *hub = pending->hub;
+    gw_timer_cancel(hub->timers, &pending->timer);
+    *pending->link = pending->next;
+    if (pending->next)
+        pending->next->link = pending->link;
+    pending->session->pending_count--;
+    hub->pending[pending->slot] = NULL;
+    hub->pending_count--;
+    free(pending->reference);
+    free(pending);
+}
+
+static void pending_finish(struct gw_pending *pending, enum gw_err err, int reason)
+{
+    struct gw_session *session = pending->session;
+    char *reference = pending->reference;
+    pending->reference = NULL;
+    if (err == GW_OK)
+        GW_STAT_ADD(&pending->hub->stats, published, 1);
+    else
+        GW_STAT_ADD(&pending->hub->stats, publish_errors, 1);
+    pending_free(pending);
+    if (!session->kicked)
+        session->ops->published(session, reference, err, reason);
+    free(reference);
+}
+
+static void pending_timed_out(struct gw_timer *timer)
+{
+    /* timer is the first member */
+    pending_finish((struct gw_pending *)timer, GW_ERR_TIMEOUT, 0);
+}
+
+static struct gw_pending *pending_create(struct gw_session *session)
+{
+    struct gw_hub *hub = session->hub;
+    if (hub->pending_count == hub->pending_slots) {
+        uint32_t slots = hub->pending_slots ? hub->pending_slots * 2 : 16;
+        hub->pending = gw_reallocarray(hub->pending, slots, sizeof *hub->pending);
+        memset(hub->pending + hub->pending_slots, 0, (slots - hub->pending_slots) * sizeof *hub->pending);
+        hub->pending_slots = slots;
+    }
+    uint32_t slot = hub->pending_generation++ % hub->pending_slots;
+    while (hub->pending[slot])
+        slot = (slot + 1) % hub->pending_slots;
+
+    struct gw_pending *pending = gw_calloc(1, sizeof *pending);
+    pending->hub = hub;
+    pending->session = session;
+    pending->slot = slot;
+    pending->generation = hub->pending_generation;
+    pending->timer.fire = pending_timed_out;
+    hub->pending[slot] = pending;
+    hub->pending_count++;
+    pending->next = session->pending;
+    pending->link = &session->pending;
+    if (pending->next)
+        pending->next->link = &pending->next;
+    session->pending = pending;
+    session->pending_count++;
+    gw_timer_set(hub->timers, &pending->timer, hub->now_ms + hub->config->broker.publish_timeout_ms);
+    return pending;
+}
+
+void gw_hub_settle(struct gw_hub *hub, const struct gw_publish_result *result)
+{
+    uint32_t slot = (uint32_t)result->token;
+    struct gw_pending *pending = slot < hub->pending_slots ? hub->pending[slot] : NULL;
+    if (!pending || pending_token(pending) != result->token) {
+        GW_STAT_ADD(&hub->stats, publish_late, 1);
+        return;
+    }
+    pending_finish(pending, result->err, result->reason);
+}
+
+void gw_pending_drop(struct gw_session *session)
+{
+    while (session->pending)
+        pending_free(session->pending);
+}
+
+/* JSON `data` to payload. `null` is the empty payload, whatever the codec: the inverse of what subscribers see. */
+static enum gw_err publish_encode(const struct gw_codec *codec, const char *data, size_t len, bool json,
+                                  struct gw_buf *payload, const char **why)
+{
+    if (!json) {
+        gw_buf_add(payload, data, len);
+        if (!len)
+            return GW_OK;
+        /* What the route would drop on its way back is refused here, where somebody can be told. */
+        struct gw_buf scratch;
+        struct gw_decoded decoded;
+        gw_buf_init(&scratch);
+        enum gw_err err = codec->decode(data, len, &scratch, &decoded);
+        gw_buf_fini(&scratch);
+        return err;
+    }
+    static const char blanks[] = " \t\r\n";
+    size_t from = 0, to = len;
+    while (from < to && strchr(blanks, data[from]))
+        from++;
+    while (to > from && strchr(blanks, data[to - 1]))
+        to--;
+    if (to - from == 4 && !memcmp(data + from, "null", 4))
+        return GW_OK;
+    return codec->encode(data + from, to - from, payload, why);
+}
+
+enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
+                               size_t data_len, bool json, char *reference, bool *accepted, const char **why)
+{
+    struct gw_hub *hub = session->hub;
+    GW_ASSERT_LOOP(hub);
+    *accepted = false;
+    *why = NULL;
+
+    struct gw_buf payload;
+    struct gw_publish_target target = {0};
+    gw_buf_init(&payload);
+    gw_buf_init(&target.topic);
+    enum gw_err err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
+    if (err == GW_OK)
+        err = publish_encode(target.codec, data, data_len, json, &payload, why);
+    if (err == GW_OK && target.qos > 0 && session->pending_count >= hub->config->limits.publishes_per_session)
+        err = GW_ERR_OVERLOADED;
+    if (err == GW_OK) {
+        struct gw_publish *publish = gw_publish_create(target.topic.data, target.topic.len, payload.data, payload.len);
+        publish->worker = hub->worker;
+        publish->qos = target.qos;
+        publish->retain = target.retain;
+        struct gw_pending *pending = NULL;
+        if (target.qos > 0) {
+            pending = pending_create(session);
+            publish->token = pending_token(pending);
+        }
+        err = hub->upstream.publish(hub->upstream.context, &publish);
+        free(publish);
+        if (pending && err != GW_OK)
+            pending_free(pending);
+        else if (pending) {
+            pending->reference = reference;
+            reference = NULL;
+        } else if (err == GW_OK) {
+            GW_STAT_ADD(&hub->stats, published, 1);
+            *accepted = true;
+        }
+    }
+    if (err != GW_OK)
+        GW_STAT_ADD(&hub->stats, publish_errors, 1);
+    free(reference);
+    gw_buf_fini(&target.topic);
+    gw_buf_fini(&payload);
+    return err;
+}

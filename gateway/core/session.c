@@ -1,0 +1,434 @@
+/* session.c: a session's queue and its subscriptions. What a lagging session gets is in catchup.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/hub_private.h"
+#include "core/log.h"
+#include "core/topic.h"
+
+#define QUEUE_START 8
+
+void gw_item_release(struct gw_item *item)
+{
+    switch (item->type) {
+    case GW_ITEM_MESSAGE:
+        gw_message_unref(item->u.message);
+        break;
+    case GW_ITEM_GAP:
+        free(item->u.gap);
+        break;
+    case GW_ITEM_TEXT:
+        gw_buf_fini(item->u.text);
+        free(item->u.text);
+        break;
+    }
+}
+
+void gw_item_set_text(struct gw_item *item, struct gw_buf *text)
+{
+    struct gw_buf *own = gw_malloc(sizeof *own);
+    *own = *text;
+    gw_buf_init(text);
+    gw_item_release(item);
+    item->type = GW_ITEM_TEXT;
+    item->u.text = own;
+}
+
+static size_t item_bytes(const struct gw_item *item)
+{
+    switch (item->type) {
+    case GW_ITEM_MESSAGE:
+        return item->u.message->text.len;
+    case GW_ITEM_GAP:
+        return 128;
+    case GW_ITEM_TEXT:
+        return item->u.text->len;
+    }
+    return 0;
+}
+
+struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason)
+{
+    size_t from_len = strlen(from), to_len = strlen(to);
+    struct gw_gap *gap = gw_malloc(sizeof *gap + len + 1 + from_len + 1 + to_len + 1);
+    gap->reason = reason;
+    gap->channel = (char *)(gap + 1);
+    memcpy(gap->channel, channel, len);
+    gap->channel[len] = '\0';
+    gap->from = gap->channel + len + 1;
+    memcpy(gap->from, from, from_len + 1);
+    gap->to = gap->from + from_len + 1;
+    memcpy(gap->to, to, to_len + 1);
+    return gap;
+}
+
+/* --- the queue ----------------------------------------------------------------------------------------------- */
+
+static void session_grow(struct gw_session *session)
+{
+    uint32_t allocated = session->allocated ? session->allocated * 2 : QUEUE_START;
+    struct gw_item *items = gw_reallocarray(NULL, allocated, sizeof *items);
+    for (uint32_t i = 0; i < session->count; i++)
+        items[i] = session->items[(session->first + i) & (session->allocated - 1)];
+    free(session->items);
+    session->items = items;
+    session->allocated = allocated;
+    session->first = 0;
+}
+
+void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes)
+{
+    if (session->count == session->allocated)
+        session_grow(session);
+    session->items[(session->first + session->count++) & (session->allocated - 1)] = *item;
+    session->queued_bytes += bytes;
+}
+
+bool gw_session_has_room(const struct gw_session *session)
+{
+    return session->queued_bytes < session->hub->config->limits.queue_bytes;
+}
+
+void gw_session_mark_dirty(struct gw_session *session)
+{
+    if (session->dirty || session->kicked)
+        return;
+    struct gw_hub *hub = session->hub;
+    session->dirty = true;
+    session->next_dirty = NULL;
+    *hub->dirty_end = session;
+    hub->dirty_end = &session->next_dirty;
+}
+
+/* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. */
+static void session_lag_from(struct gw_session *session, uint64_t position, const char *reason)
+{
+    session->lagging = true;
+    session->lag_reason = reason;
+    session->position = position;
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        struct gw_sub *sub = session->subs[i];
+        sub->position = sub->from > position ? sub->from : position;
+    }
+}
+
+static void session_overflow(struct gw_session *session, uint64_t seq)
+{
+    struct gw_hub *hub = session->hub;
+    GW_STAT_ADD(&hub->stats, overflows, 1);
+    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "session %llu reads too slowly: %zu octets wait for it",
+                         (unsigned long long)session->id, session->queued_bytes);
+    session_lag_from(session, seq - 1, "overflow");
+}
+
+void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
+{
+    session->stamp = msg->seq;
+    if (session->lagging || session->kicked)
+        return;
+    if (!gw_session_has_room(session)) {
+        session_overflow(session, msg->seq);
+        return;
+    }
+    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(msg)};
+    gw_session_put(session, &item, msg->text.len);
+    GW_STAT_ADD(&session->hub->stats, deliveries, 1);
+    gw_session_mark_dirty(session);
+}
+
+void gw_session_push(struct gw_session *session, struct gw_buf *text)
+{
+    if (session->kicked || !session->open) {
+        gw_buf_fini(text);
+        return;
+    }
+    struct gw_item item = {.type = GW_ITEM_TEXT, .u.text = gw_malloc(sizeof *item.u.text)};
+    *item.u.text = *text;
+    gw_buf_init(text);
+    gw_session_put(session, &item, item.u.text->len);
+    if (session->queued_bytes > session->hub->config->limits.queue_bytes * 2) {
+        gw_session_kick(session, GW_ERR_SLOW);
+        return;
+    }
+    gw_session_mark_dirty(session);
+}
+
+bool gw_session_next(struct gw_session *session, struct gw_item *item)
+{
+    GW_ASSERT_LOOP(session->hub);
+    if (!session->count && session->lagging && !session->kicked)
+        gw_session_catch_up(session);
+    if (!session->count || session->kicked)
+        return false;
+    *item = session->items[session->first];
+    session->first = (session->first + 1) & (session->allocated - 1);
+    session->count--;
+    session->queued_bytes -= item_bytes(item);
+    if (!session->count && session->allocated > QUEUE_START) {
+        /* An idle session is back to its small size, however busy it once was. */
+        free(session->items);
+        session->items = NULL;
+        session->allocated = session->first = 0;
+    }
+    return true;
+}
+
+void gw_session_unget(struct gw_session *session, struct gw_item *item)
+{
+    if (session->count == session->allocated)
+        session_grow(session);
+    session->first = (session->first - 1) & (session->allocated - 1);
+    session->items[session->first] = *item;
+    session->count++;
+    session->queued_bytes += item_bytes(item);
+}
+
+static void session_clear_queue(struct gw_session *session)
+{
+    for (uint32_t i = 0; i < session->count; i++)
+        gw_item_release(&session->items[(session->first + i) & (session->allocated - 1)]);
+    free(session->items);
+    session->items = NULL;
+    session->first = session->count = session->allocated = 0;
+    session->queued_bytes = 0;
+}
+
+size_t gw_session_cursor(const struct gw_session *session, char out[64])
+{
+    const struct gw_hub *hub = session->hub;
+    uint64_t seq = hub->head;
+    if (session->lagging) {
+        seq = session->position;
+    } else {
+        /* A cursor ahead of this worker (it came from another one) is still where the client stands. */
+        for (uint32_t i = 0; i < session->sub_count; i++) {
+            if (session->subs[i]->from > seq)
+                seq = session->subs[i]->from;
+        }
+    }
+    for (uint32_t i = 0; i < session->count; i++) {
+        const struct gw_item *item = &session->items[(session->first + i) & (session->allocated - 1)];
+        if (item->type == GW_ITEM_MESSAGE) {
+            seq = item->u.message->seq - 1;
+            break;
+        }
+    }
+    return gw_hub_format_cursor(hub, seq, out);
+}
+
+/* --- subscriptions ------------------------------------------------------------------------------------------- */
+
+static struct gw_filter *filter_get(struct gw_hub *hub, const char *text, size_t len)
+{
+    void **place = gw_topic_tree_insert(hub->filters, text, len);
+    struct gw_filter *filter = *place;
+    if (filter)
+        return filter;
+    filter = gw_calloc(1, sizeof *filter);
+    filter->text = gw_strndup(text, len);
+    filter->len = len;
+    filter->wildcard = gw_topic_has_wildcard(text, len);
+    *place = filter;
+    gw_channels_attach(hub, filter);
+    return filter;
+}
+
+static void filter_add(struct gw_filter *filter, struct gw_sub *sub)
+{
+    if (filter->count == filter->allocated) {
+        filter->allocated = filter->allocated ? filter->allocated * 2 : 1;
+        filter->subs = gw_reallocarray(filter->subs, filter->allocated, sizeof *filter->subs);
+    }
+    sub->filter = filter;
+    sub->index = filter->count;
+    filter->subs[filter->count++] = sub;
+}
+
+static void sub_free(struct gw_hub *hub, struct gw_sub *sub)
+{
+    struct gw_filter *filter = sub->filter;
+    struct gw_sub *moved = filter->subs[--filter->count];
+    filter->subs[sub->index] = moved;
+    moved->index = sub->index;
+    free(sub->epoch_from);
+    free(sub);
+    if (filter->count)
+        return;
+    gw_channels_detach(hub, filter);
+    gw_topic_tree_remove(hub->filters, filter->text, filter->len);
+    free(filter->subs);
+    free(filter->text);
+    free(filter);
+}
+
+static struct gw_sub *session_find(const struct gw_session *session, const char *text, size_t len, uint32_t *at)
+{
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        const struct gw_filter *filter = session->subs[i]->filter;
+        if (filter->len == len && !memcmp(filter->text, text, len)) {
+            if (at)
+                *at = i;
+            return session->subs[i];
+        }
+    }
+    return NULL;
+}
+
+static struct gw_sub *session_add(struct gw_session *session, const char *text, size_t len)
+{
+    struct gw_sub *sub = gw_calloc(1, sizeof *sub);
+    sub->session = session;
+    filter_add(filter_get(session->hub, text, len), sub);
+    if (session->sub_count == session->sub_allocated) {
+        session->sub_allocated = session->sub_allocated ? session->sub_allocated * 2 : 1;
+        session->subs = gw_reallocarray(session->subs, session->sub_allocated, sizeof *session->subs);
+    }
+    session->subs[session->sub_count++] = sub;
+    return sub;
+}
+
+struct subscribe_count {
+    struct gw_session *session;
+    struct gw_sub *sub;
+    uint32_t values;
+    bool lost;
+};
+
+static bool session_covers(const struct gw_session *session, const struct gw_sub *except, const char *name, size_t len)
+{
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        const struct gw_sub *sub = session->subs[i];
+        if (sub != except && gw_topic_matches(sub->filter->text, sub->filter->len, name, len))
+            return true;
+    }
+    return false;
+}
+
+static bool subscribe_count_channel(void *context, void *value)
+{
+    struct subscribe_count *count = context;
+    struct gw_channel *channel = value;
+    gw_channel_expire(count->session->hub, channel);
+    if (count->sub->fresh_to) {
+        if (channel->last && !session_covers(count->session, count->sub, channel->name, channel->len))
+            count->values++;
+    } else if (gw_channel_evicted(channel) > count->sub->from) {
+        count->lost = true;
+    }
+    return true;
+}
+
+enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, size_t len,
+                                 const struct gw_start *start, struct gw_subscribed *out)
+{
+    struct gw_hub *hub = session->hub;
+    GW_ASSERT_LOOP(hub);
+    if (!gw_topic_filter_valid(text, len))
+        return GW_ERR_BAD_REQUEST;
+    uint64_t seq = hub->head;
+    enum gw_cursor_check check = GW_CURSOR_OK;
+    if (start->at == GW_START_CURSOR) {
+        check = gw_hub_check_cursor(hub, start->cursor, start->cursor_len, &seq);
+        if (check == GW_CURSOR_BAD)
+            return GW_ERR_BAD_REQUEST;
+    }
+    if (!gw_routes_channel_possible(hub->routes, text, len))
+        return GW_ERR_UNKNOWN_CHANNEL;
+    struct gw_sub *sub = session_find(session, text, len, NULL);
+    if (!sub && session->sub_count >= hub->config->limits.subscriptions) {
+        GW_STAT_ADD(&hub->stats, subscriptions_refused, 1);
+        return GW_ERR_LIMIT;
+    }
+
+    /* The other subscriptions are where a live session is: at the head. */
+    if (!session->lagging)
+        session_lag_from(session, hub->head, "history");
+    if (!sub)
+        sub = session_add(session, text, len);
+    sub->fresh_to = 0;
+    free(sub->epoch_from);
+    sub->epoch_from = check == GW_CURSOR_OTHER_EPOCH ? gw_strndup(start->cursor, start->cursor_len) : NULL;
+    if (start->at == GW_START_LAST || sub->epoch_from) {
+        sub->from = sub->position = 0;
+        sub->fresh_to = hub->head;
+    } else {
+        sub->from = sub->position = start->at == GW_START_NOW ? hub->head : seq;
+    }
+    if (sub->position < session->position)
+        session->position = sub->position;
+
+    struct subscribe_count count = {.session = session, .sub = sub};
+    if (start->at != GW_START_NOW)
+        gw_channels_match(hub, sub->filter, subscribe_count_channel, &count);
+    bool resumed = start->at == GW_START_CURSOR && !sub->epoch_from;
+    out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
+    out->snapshot = sub->fresh_to ? count.values : 0;
+    gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);
+    return GW_OK;
+}
+
+bool gw_session_unsubscribe(struct gw_session *session, const char *text, size_t len)
+{
+    GW_ASSERT_LOOP(session->hub);
+    uint32_t at;
+    struct gw_sub *sub = session_find(session, text, len, &at);
+    if (!sub)
+        return false;
+    session->subs[at] = session->subs[--session->sub_count];
+    sub_free(session->hub, sub);
+    return true;
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------- */
+
+void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struct gw_session_ops *ops)
+{
+    GW_ASSERT_LOOP(hub);
+    *session = (struct gw_session){.ops = ops, .hub = hub, .id = ++hub->next_session, .open = true};
+    session->next = hub->sessions;
+    session->link = &hub->sessions;
+    if (session->next)
+        session->next->link = &session->next;
+    hub->sessions = session;
+    GW_STAT_ADD(&hub->stats, sessions, 1);
+}
+
+void gw_session_close(struct gw_session *session)
+{
+    if (!session->open)
+        return;
+    struct gw_hub *hub = session->hub;
+    GW_ASSERT_LOOP(hub);
+    session->open = false;
+    gw_pending_drop(session);
+    while (session->sub_count)
+        sub_free(hub, session->subs[--session->sub_count]);
+    free(session->subs);
+    session->subs = NULL;
+    session->sub_allocated = 0;
+    session_clear_queue(session);
+    if (session->dirty) {
+        struct gw_session **link = &hub->dirty;
+        while (*link != session)
+            link = &(*link)->next_dirty;
+        *link = session->next_dirty;
+        if (hub->dirty_end == &session->next_dirty)
+            hub->dirty_end = link;
+        session->dirty = false;
+    }
+    *session->link = session->next;
+    if (session->next)
+        session->next->link = session->link;
+    GW_STAT_ADD(&hub->stats, sessions, (uint64_t)-1);
+}
+
+void gw_session_kick(struct gw_session *session, enum gw_err why)
+{
+    if (session->kicked)
+        return;
+    session->kicked = true;
+    session_clear_queue(session);
+    GW_STAT_ADD(&session->hub->stats, kicked, 1);
+    session->ops->kick(session, why);
+}

@@ -1,0 +1,8 @@
+/* main.c: see command.c for what the words mean, app.c for how the gateway is put together. */
+#include "app.h"
+#include "command.h"
+
+int main(int argc, char **argv)
+{
+    return gw_command(argc, argv, gw_app_run);
+}

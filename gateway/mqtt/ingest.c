@@ -1,0 +1,105 @@
+#include "mqtt/ingest.h"
+
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/topic.h"
+#include "gateway/codec.h"
+#include "gateway/message.h"
+
+/* Scratch space above this is given back after the message that needed it. */
+#define SCRATCH_KEEP (64 * 1024)
+
+void gw_ingest_init(struct gw_ingest *ingest, const char *epoch, struct gw_inbox **inboxes, unsigned workers)
+{
+    memset(ingest, 0, sizeof *ingest);
+    ingest->epoch = epoch;
+    ingest->inboxes = inboxes;
+    ingest->workers = workers;
+    gw_buf_init(&ingest->scratch);
+}
+
+void gw_ingest_fini(struct gw_ingest *ingest)
+{
+    gw_buf_fini(&ingest->scratch);
+}
+
+void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
+{
+    for (unsigned i = 0; i < ingest->workers; i++) {
+        if (event->type == GW_EVENT_MESSAGE)
+            gw_message_ref(event->u.message);
+        if (event->type == GW_EVENT_RELOAD) {
+            gw_config_ref(event->u.reload.config);
+            gw_routes_ref(event->u.reload.routes);
+        }
+        gw_inbox_put(ingest->inboxes[i], event);
+    }
+}
+
+struct arrival {
+    struct gw_ingest *ingest;
+    const struct gw_routes *routes;
+    const char *topic, *payload;
+    size_t payload_len;
+    bool retained, routed;
+};
+
+static void ingest_channel(void *context, uint32_t route, const char *channel, size_t channel_len)
+{
+    struct arrival *arrival = context;
+    struct gw_ingest *ingest = arrival->ingest;
+    arrival->routed = true;
+    const struct gw_cfg_route *config = gw_routes_get(arrival->routes, route);
+    struct gw_decoded decoded = {.json = "null", .len = 4};
+    gw_buf_clear(&ingest->scratch);
+    if (arrival->payload_len) {
+        enum gw_err err = config->codec->decode(arrival->payload, arrival->payload_len, &ingest->scratch, &decoded);
+        if (err != GW_OK) {
+            atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
+            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': codec %s says %s",
+                                 arrival->payload_len, arrival->topic, config->codec->name, gw_err_code(err));
+            return;
+        }
+    }
+    struct gw_message_spec spec = {
+        .channel = channel,
+        .channel_len = channel_len,
+        .json = decoded.json,
+        .json_len = decoded.len,
+        .payload = arrival->payload,
+        .payload_len = arrival->payload_len,
+        .epoch = ingest->epoch,
+        .seq = ++ingest->seq,
+        .ts = gw_wall_ms(),
+        .born_ns = gw_monotonic_ns(),
+        .route = route,
+        .retained = arrival->retained,
+        .clear = arrival->payload_len == 0,
+        .binary = decoded.binary,
+    };
+    struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
+    gw_ingest_post(ingest, &event);
+    gw_message_unref(event.u.message);
+    atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
+}
+
+void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const char *topic, size_t topic_len,
+                       const char *payload, size_t payload_len, bool retained)
+{
+    struct arrival arrival = {
+        .ingest = ingest,
+        .routes = routes,
+        .topic = topic,
+        .payload = payload,
+        .payload_len = payload_len,
+        .retained = retained,
+    };
+    if (gw_topic_name_valid(topic, topic_len))
+        gw_routes_match(routes, topic, topic_len, ingest_channel, &arrival);
+    if (!arrival.routed)
+        atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
+    if (ingest->scratch.cap > SCRATCH_KEEP)
+        gw_buf_fini(&ingest->scratch);
+}

@@ -1,0 +1,37 @@
+/* routes.h: the route table: which channels a topic feeds, and where a publish to a channel goes.
+ *
+ * Every route that matches a topic makes a message on its channel; where two give the same channel, the first in the
+ * file makes it (docs/decisions/). Immutable once built, reference-counted; thread: any. Matching walks a trie, so its
+ * cost does not grow with the number of routes. */
+#ifndef GW_MQTT_ROUTES_H
+#define GW_MQTT_ROUTES_H
+
+#include "gateway/config.h"
+#include "gateway/upstream.h"
+
+/* Keeps a reference to config. Its patterns were checked when it was loaded. */
+struct gw_routes *gw_routes_build(struct gw_config *config);
+
+/* Called for each distinct channel that the topic feeds, in the order of the file. The channel is valid during the
+ * call. */
+typedef void (*gw_routes_visit)(void *context, uint32_t route, const char *channel, size_t channel_len);
+void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t len, gw_routes_visit visit,
+                     void *context);
+
+/* What to subscribe to at the broker: the routes' filters, each once with its highest QoS, leaving out those that
+ * another one covers at no lower QoS. */
+struct gw_subscription {
+    const char *filter;
+    int qos;
+};
+size_t gw_routes_subscriptions(const struct gw_routes *routes, const struct gw_subscription **out);
+
+/* The subscription (index into the array above) that speaks for this topic where several match: a topic's copies that
+ * came through another one are doubles. */
+size_t gw_routes_canonical_subscription(const struct gw_routes *routes, const char *topic, size_t len);
+
+/* `sluice explain`: appends plain text. */
+void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out);
+void gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out);
+
+#endif

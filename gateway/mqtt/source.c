@@ -1,0 +1,636 @@
+#include "mqtt/source.h"
+
+#include <errno.h>
+#include <mosquitto.h>
+#include <mqtt_protocol.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "mqtt/ingest.h"
+#include "mqtt/publisher.h"
+#include "mqtt/routes.h"
+
+/* Our own loop instead of mosquitto_loop_start(): libmosquitto 2.0.11 waits with select(2), which can't take a
+ * descriptor above 1023, and with thousands of web clients a reconnect gets one; and its back-off has no jitter. */
+
+/* A broker that takes the connection but doesn't answer CONNECT or SUBSCRIBE for so long is given up. */
+#define HANDSHAKE_MS 10000
+/* Packets read in one turn before the loop looks at anything else. */
+#define READ_BATCH 256
+/* How long stopping may take to get the last packets out. */
+#define STOP_MS 1000
+
+struct sub {
+    char *filter;
+    int qos;
+    int id;  /* MQTT 5 subscription identifier */
+    int mid; /* of the SUBSCRIBE in flight, 0 once it was answered */
+};
+
+struct gw_source {
+    pthread_t thread;
+    bool started;
+    int wake_fd;
+    atomic_bool stopping;
+
+    pthread_mutex_t lock;
+    struct gw_config *next_config; /* {lock} a reload that the thread has not seen yet */
+    struct gw_routes *next_routes; /* {lock} */
+
+    /* From here on: the MQTT thread's alone. */
+    struct gw_config *config;
+    struct gw_routes *routes;
+    struct gw_ingest ingest;
+    struct gw_publisher publisher;
+    struct mosquitto *mosq; /* NULL: to be made */
+    struct sub *subs;       /* parallel to gw_routes_subscriptions(routes) */
+    size_t sub_count, unanswered;
+    int next_id;
+    bool connecting, connected, up;
+    int64_t deadline_ms; /* of the handshake */
+    int64_t attempt_ms;  /* when to try again */
+    unsigned attempts;
+    uint64_t reads;      /* messages arrived, to see whether a read brought one */
+
+    _Atomic uint64_t received, doubles, too_large, connects, disconnects;
+};
+
+static void source_wake(void *context)
+{
+    struct gw_source *source = context;
+    uint64_t one = 1;
+    ssize_t written = write(source->wake_fd, &one, sizeof one);
+    (void)written; /* it only fails when it is full, and then the thread is awake anyway */
+}
+
+static void source_post_state(struct gw_source *source, bool up)
+{
+    source->up = up;
+    struct gw_event event = {.type = GW_EVENT_UPSTREAM, .u.upstream = {.up = up, .since = gw_wall_ms()}};
+    gw_ingest_post(&source->ingest, &event);
+}
+
+static bool source_is_v5(const struct gw_source *source)
+{
+    return source->config->broker.protocol == MQTT_PROTOCOL_V5;
+}
+
+/* --- subscriptions -------------------------------------------------------------------------------------------------- */
+
+static void subs_free(struct sub *subs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(subs[i].filter);
+    free(subs);
+}
+
+static struct sub *subs_find(struct sub *subs, size_t count, const char *filter)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(subs[i].filter, filter))
+            return &subs[i];
+    }
+    return NULL;
+}
+
+static int subs_id_compare(const void *a, const void *b)
+{
+    return strcmp((*(const struct sub *const *)a)->filter, (*(const struct sub *const *)b)->filter);
+}
+
+/* The table for the routes now in force. A filter that was there already with the same QoS keeps its identifier. */
+static void source_build_subs(struct gw_source *source, struct sub **old, size_t *old_count)
+{
+    const struct gw_subscription *wanted;
+    *old = source->subs;
+    *old_count = source->sub_count;
+    source->sub_count = gw_routes_subscriptions(source->routes, &wanted);
+    source->subs = gw_calloc(source->sub_count, sizeof *source->subs);
+
+    struct sub **sorted = gw_calloc(*old_count, sizeof *sorted);
+    for (size_t i = 0; i < *old_count; i++)
+        sorted[i] = &(*old)[i];
+    qsort(sorted, *old_count, sizeof *sorted, subs_id_compare);
+    for (size_t i = 0; i < source->sub_count; i++) {
+        struct sub *sub = &source->subs[i];
+        sub->filter = gw_strdup(wanted[i].filter);
+        sub->qos = wanted[i].qos;
+        struct sub key = {.filter = sub->filter}, *key_pointer = &key;
+        struct sub **same = *old_count ? bsearch(&key_pointer, sorted, *old_count, sizeof *sorted, subs_id_compare) : NULL;
+        if (same && (*same)->qos == sub->qos) {
+            sub->id = (*same)->id;
+            sub->mid = (*same)->mid;
+        }
+    }
+    free(sorted);
+}
+
+static void source_subscribe(struct gw_source *source, struct sub *sub)
+{
+    mosquitto_property *properties = NULL;
+    int rc;
+    if (!sub->id) {
+        /* 1 to 268,435,455 (MQTT 5.0 section 3.8.2.1.2) */
+        sub->id = ++source->next_id;
+    }
+    if (source_is_v5(source)) {
+        mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)sub->id);
+        /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
+        rc = mosquitto_subscribe_v5(source->mosq, &sub->mid, sub->filter, sub->qos, 0, properties);
+        mosquitto_property_free_all(&properties);
+    } else {
+        rc = mosquitto_subscribe(source->mosq, &sub->mid, sub->filter, sub->qos);
+    }
+    if (rc != MOSQ_ERR_SUCCESS) {
+        gw_log(GW_LOG_ERROR, "mqtt", "can't subscribe to '%s': %s", sub->filter, mosquitto_strerror(rc));
+        sub->mid = 0;
+        return;
+    }
+    source->unanswered++;
+}
+
+static void source_check_up(struct gw_source *source)
+{
+    if (!source->connected || source->unanswered || source->up)
+        return;
+    source->connecting = false;
+    source->attempts = 0;
+    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url, source->sub_count);
+    source_post_state(source, true);
+}
+
+static void source_on_subscribe(struct mosquitto *mosq, void *object, int mid, int count, const int *granted,
+                                const mosquitto_property *properties)
+{
+    (void)mosq;
+    (void)properties;
+    struct gw_source *source = object;
+    for (size_t i = 0; i < source->sub_count; i++) {
+        struct sub *sub = &source->subs[i];
+        if (sub->mid != mid)
+            continue;
+        sub->mid = 0;
+        if (count > 0 && granted[0] >= 0x80)
+            gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s (0x%02x)", sub->filter,
+                   mosquitto_reason_string(granted[0]), (unsigned)granted[0]);
+        else if (count > 0 && granted[0] < sub->qos)
+            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0], sub->qos,
+                   sub->filter);
+        if (source->unanswered)
+            source->unanswered--;
+        break;
+    }
+    source_check_up(source);
+}
+
+/* --- connection ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t source_random(uint32_t below)
+{
+    uint32_t bits = 0;
+    if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
+        bits = (uint32_t)gw_monotonic_ns();
+    return below ? bits % below : 0;
+}
+
+/* Exponential back-off with full jitter, so that a thousand gateways don't come back in step. */
+static void source_schedule_attempt(struct gw_source *source)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    int64_t cap = broker->reconnect_min_ms;
+    for (unsigned i = 0; i < source->attempts && cap < broker->reconnect_max_ms; i++)
+        cap *= 2;
+    if (cap > broker->reconnect_max_ms)
+        cap = broker->reconnect_max_ms;
+    source->attempts++;
+    source->attempt_ms = gw_monotonic_ms() + cap / 4 + source_random((uint32_t)(cap - cap / 4 + 1));
+}
+
+static void source_lost(struct gw_source *source, const char *why)
+{
+    bool was = source->connected || source->connecting;
+    gw_publisher_connected(&source->publisher, NULL, false);
+    source->connected = source->connecting = false;
+    source->unanswered = 0;
+    for (size_t i = 0; i < source->sub_count; i++)
+        source->subs[i].mid = 0;
+    if (was) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", source->config->broker.url, why);
+        if (source->up)
+            atomic_fetch_add(&source->disconnects, 1);
+        source_schedule_attempt(source);
+    }
+    if (source->up)
+        source_post_state(source, false);
+}
+
+static void source_on_connect(struct mosquitto *mosq, void *object, int reason, int flags,
+                              const mosquitto_property *properties)
+{
+    (void)flags;
+    (void)properties;
+    struct gw_source *source = object;
+    if (reason) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt", "%s refused the connection: %s", source->config->broker.url,
+                             source_is_v5(source) ? mosquitto_reason_string(reason) : mosquitto_connack_string(reason));
+        return; /* libmosquitto closes it */
+    }
+    source->connected = true;
+    atomic_fetch_add(&source->connects, 1);
+    source->unanswered = 0;
+    for (size_t i = 0; i < source->sub_count; i++)
+        source_subscribe(source, &source->subs[i]);
+    gw_publisher_connected(&source->publisher, mosq, source_is_v5(source));
+    source_check_up(source);
+}
+
+static void source_on_disconnect(struct mosquitto *mosq, void *object, int reason, const mosquitto_property *properties)
+{
+    (void)mosq;
+    (void)properties;
+    struct gw_source *source = object;
+    if (reason >= 0x80) /* an MQTT 5 DISCONNECT of the broker's; anything else is told by the loop */
+        gw_log(GW_LOG_WARN, "mqtt", "the broker disconnects: %s (0x%02x)", mosquitto_reason_string(reason),
+               (unsigned)reason);
+    (void)source;
+}
+
+static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int reason,
+                              const mosquitto_property *properties)
+{
+    (void)mosq;
+    (void)properties;
+    struct gw_source *source = object;
+    gw_publisher_acknowledged(&source->publisher, mid, reason);
+}
+
+/* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies say
+ * which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */
+static bool source_is_double(struct gw_source *source, const char *topic, const mosquitto_property *properties)
+{
+    if (source->sub_count < 2)
+        return false;
+    uint32_t id;
+    const mosquitto_property *at =
+        mosquitto_property_read_varint(properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, false);
+    if (!at)
+        return false;
+    size_t canonical = gw_routes_canonical_subscription(source->routes, topic, strlen(topic));
+    if (canonical >= source->sub_count)
+        return false;
+    bool known = false;
+    for (; at; at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, true)) {
+        if ((int)id == source->subs[canonical].id)
+            return false;
+        for (size_t i = 0; i < source->sub_count && !known; i++)
+            known = source->subs[i].id == (int)id;
+    }
+    return known;
+}
+
+static void source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
+                              const mosquitto_property *properties)
+{
+    (void)mosq;
+    struct gw_source *source = object;
+    source->reads++;
+    atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
+    size_t len = message->payloadlen > 0 ? (size_t)message->payloadlen : 0;
+    if (len > source->config->broker.max_packet) {
+        atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': above broker.max_packet", len,
+                             message->topic);
+        return;
+    }
+    if (source_is_double(source, message->topic, properties)) {
+        atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
+        return;
+    }
+    gw_ingest_message(&source->ingest, source->routes, message->topic, strlen(message->topic), message->payload, len,
+                      message->retain);
+}
+
+static int source_setup_tls(struct gw_source *source)
+{
+    const struct gw_cfg_tls *tls = &source->config->broker.tls;
+    int rc = mosquitto_tls_set(source->mosq, tls->ca_file, tls->ca_file ? NULL : "/etc/ssl/certs", tls->cert_file,
+                               tls->key_file, NULL);
+    if (rc == MOSQ_ERR_SUCCESS)
+        rc = mosquitto_tls_opts_set(source->mosq, 1, NULL, NULL);
+    if (rc == MOSQ_ERR_SUCCESS && !tls->verify_hostname)
+        rc = mosquitto_tls_insecure_set(source->mosq, true);
+    return rc;
+}
+
+static int source_make_client(struct gw_source *source)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    source->mosq = mosquitto_new(broker->client_id, broker->session_expiry_ms == 0, source);
+    if (!source->mosq)
+        return errno == ENOMEM ? MOSQ_ERR_NOMEM : MOSQ_ERR_INVAL;
+    mosquitto_threaded_set(source->mosq, true); /* workers publish while this thread reads */
+    int rc = mosquitto_int_option(source->mosq, MOSQ_OPT_PROTOCOL_VERSION, broker->protocol);
+    if (rc == MOSQ_ERR_SUCCESS && broker->username)
+        rc = mosquitto_username_pw_set(source->mosq, broker->username, broker->password);
+    if (rc == MOSQ_ERR_SUCCESS && broker->tls_enabled)
+        rc = source_setup_tls(source);
+    mosquitto_connect_v5_callback_set(source->mosq, source_on_connect);
+    mosquitto_disconnect_v5_callback_set(source->mosq, source_on_disconnect);
+    mosquitto_subscribe_v5_callback_set(source->mosq, source_on_subscribe);
+    mosquitto_message_v5_callback_set(source->mosq, source_on_message);
+    mosquitto_publish_v5_callback_set(source->mosq, source_on_publish);
+    if (rc == MOSQ_ERR_SUCCESS && source_is_v5(source) && broker->session_expiry_ms > 0) {
+        /* The only call that takes CONNECT properties also connects, blocking. With an impossible port it stores them
+         * and gives up before it touches the network; the asynchronous call below then uses them. */
+        mosquitto_property *properties = NULL;
+        mosquitto_property_add_int32(&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
+                                     (uint32_t)((broker->session_expiry_ms + 999) / 1000));
+        mosquitto_connect_bind_v5(source->mosq, broker->host, -1, 60, NULL, properties);
+        mosquitto_property_free_all(&properties);
+    }
+    return rc;
+}
+
+static void source_drop_client(struct gw_source *source)
+{
+    gw_publisher_forget(&source->publisher);
+    if (source->mosq)
+        mosquitto_destroy(source->mosq);
+    source->mosq = NULL;
+}
+
+static void source_attempt(struct gw_source *source)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    int rc = source->mosq ? MOSQ_ERR_SUCCESS : source_make_client(source);
+    source->connecting = true;
+    source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
+    if (rc == MOSQ_ERR_SUCCESS)
+        rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port, (int)(broker->keepalive_ms / 1000),
+                                          NULL);
+    else
+        source_drop_client(source);
+    if (rc != MOSQ_ERR_SUCCESS)
+        source_lost(source, rc == MOSQ_ERR_ERRNO ? strerror(errno) : mosquitto_strerror(rc));
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------------------- */
+
+static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw_cfg_broker *b)
+{
+    const char *pairs[][2] = {
+        {a->url, b->url},
+        {a->client_id, b->client_id},
+        {a->username, b->username},
+        {a->password, b->password},
+        {a->tls.ca_file, b->tls.ca_file},
+        {a->tls.cert_file, b->tls.cert_file},
+        {a->tls.key_file, b->tls.key_file},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (strcmp(pairs[i][0] ? pairs[i][0] : "", pairs[i][1] ? pairs[i][1] : "") != 0)
+            return true;
+    }
+    return a->protocol != b->protocol || a->keepalive_ms != b->keepalive_ms ||
+           a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
+}
+
+static void source_unsubscribe(struct gw_source *source, const char *filter)
+{
+    int rc = source_is_v5(source) ? mosquitto_unsubscribe_v5(source->mosq, NULL, filter, NULL)
+                                  : mosquitto_unsubscribe(source->mosq, NULL, filter);
+    if (rc != MOSQ_ERR_SUCCESS)
+        gw_log(GW_LOG_WARN, "mqtt", "can't unsubscribe from '%s': %s", filter, mosquitto_strerror(rc));
+}
+
+static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes)
+{
+    struct gw_config *old_config = source->config;
+    struct gw_routes *old_routes = source->routes;
+    source->config = config;
+    source->routes = routes;
+    gw_publisher_configure(&source->publisher, config);
+    struct sub *old;
+    size_t old_count;
+    source_build_subs(source, &old, &old_count);
+
+    if (source_broker_changed(&old_config->broker, &config->broker)) {
+        gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
+        if (source->mosq && source->connected) {
+            mosquitto_disconnect(source->mosq);
+            mosquitto_loop_write(source->mosq, 1);
+        }
+        source_lost(source, "the broker settings changed");
+        source_drop_client(source);
+        source->attempts = 0;
+        source->attempt_ms = 0;
+    } else if (source->connected) {
+        for (size_t i = 0; i < source->sub_count; i++) {
+            if (!source->subs[i].id)
+                source_subscribe(source, &source->subs[i]);
+        }
+        for (size_t i = 0; i < old_count; i++) {
+            if (!subs_find(source->subs, source->sub_count, old[i].filter))
+                source_unsubscribe(source, old[i].filter);
+        }
+    }
+    /* From the next message on; and because the inboxes keep the order, the workers change at the same place. */
+    struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config}};
+    gw_ingest_post(&source->ingest, &event);
+    subs_free(old, old_count);
+    gw_routes_unref(old_routes);
+    gw_config_unref(old_config);
+}
+
+static void source_check_reload(struct gw_source *source)
+{
+    pthread_mutex_lock(&source->lock);
+    struct gw_config *config = source->next_config;
+    struct gw_routes *routes = source->next_routes;
+    source->next_config = NULL;
+    source->next_routes = NULL;
+    pthread_mutex_unlock(&source->lock);
+    if (config)
+        source_apply_reload(source, config, routes);
+}
+
+/* Reads as long as messages come, so that not every one of them costs a poll(2). */
+static int source_read(struct gw_source *source)
+{
+    for (int i = 0; i < READ_BATCH; i++) {
+        uint64_t before = source->reads;
+        int rc = mosquitto_loop_read(source->mosq, 1);
+        if (rc != MOSQ_ERR_SUCCESS)
+            return rc;
+        if (source->reads == before || mosquitto_socket(source->mosq) < 0)
+            break;
+    }
+    return MOSQ_ERR_SUCCESS;
+}
+
+static void source_turn(struct gw_source *source, int timeout_ms)
+{
+    struct pollfd fds[2] = {{.fd = source->wake_fd, .events = POLLIN}, {.fd = -1}};
+    bool active = source->mosq && (source->connecting || source->connected);
+    if (active) {
+        fds[1].fd = mosquitto_socket(source->mosq);
+        fds[1].events = (short)(POLLIN | (mosquitto_want_write(source->mosq) ? POLLOUT : 0));
+    }
+    if (poll(fds, 2, timeout_ms) < 0)
+        return;
+    if (fds[0].revents) {
+        uint64_t count;
+        ssize_t got = read(source->wake_fd, &count, sizeof count);
+        (void)got;
+    }
+    if (!active)
+        return;
+    errno = 0;
+    int rc = MOSQ_ERR_SUCCESS;
+    if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
+        rc = source_read(source);
+    if (rc == MOSQ_ERR_SUCCESS && mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq))
+        rc = mosquitto_loop_write(source->mosq, 1);
+    int saved = errno;
+    if (rc == MOSQ_ERR_SUCCESS)
+        rc = mosquitto_loop_misc(source->mosq);
+    if (rc != MOSQ_ERR_SUCCESS || mosquitto_socket(source->mosq) < 0)
+        source_lost(source, rc == MOSQ_ERR_ERRNO && saved ? strerror(saved)
+                            : rc == MOSQ_ERR_SUCCESS     ? "the connection was closed"
+                                                         : mosquitto_strerror(rc));
+}
+
+static void *source_run(void *context)
+{
+    struct gw_source *source = context;
+    int64_t misc_ms = 0;
+    while (!atomic_load(&source->stopping)) {
+        source_check_reload(source);
+        int64_t now = gw_monotonic_ms();
+        if (!source->connecting && !source->connected && now >= source->attempt_ms)
+            source_attempt(source);
+        if (source->connecting && now >= source->deadline_ms) {
+            source_lost(source, "the broker does not answer");
+            source_drop_client(source);
+        }
+        if (now - misc_ms >= 100) {
+            gw_publisher_expire(&source->publisher, now);
+            misc_ms = now;
+        }
+        int64_t wait = 500;
+        if (!source->connecting && !source->connected && source->attempt_ms - now < wait)
+            wait = source->attempt_ms > now ? source->attempt_ms - now : 0;
+        source_turn(source, (int)wait);
+    }
+    if (source->mosq && source->connected) {
+        /* MQTT 5: without properties the session's expiry stays as it was given, so the broker keeps it. */
+        int64_t until = gw_monotonic_ms() + STOP_MS;
+        while (mosquitto_want_write(source->mosq) && mosquitto_socket(source->mosq) >= 0 && gw_monotonic_ms() < until)
+            source_turn(source, 50);
+        mosquitto_disconnect(source->mosq);
+        while (mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq) && gw_monotonic_ms() < until) {
+            if (mosquitto_loop_write(source->mosq, 1) != MOSQ_ERR_SUCCESS)
+                break;
+        }
+    }
+    source_drop_client(source);
+    return NULL;
+}
+
+/* --- from main ------------------------------------------------------------------------------------------------------ */
+
+struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
+                                   struct gw_inbox **inboxes, unsigned workers)
+{
+    mosquitto_lib_init();
+    struct gw_source *source = gw_calloc(1, sizeof *source);
+    pthread_mutex_init(&source->lock, NULL);
+    source->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    source->config = gw_config_ref(config);
+    source->routes = gw_routes_ref(routes);
+    gw_ingest_init(&source->ingest, epoch, inboxes, workers);
+    gw_publisher_init(&source->publisher, inboxes, source_wake, source);
+    gw_publisher_configure(&source->publisher, config);
+    struct sub *none;
+    size_t no_count;
+    source_build_subs(source, &none, &no_count);
+    return source;
+}
+
+enum gw_err gw_source_start(struct gw_source *source)
+{
+    source_post_state(source, false);
+    if (pthread_create(&source->thread, NULL, source_run, source))
+        return GW_ERR_INTERNAL;
+    source->started = true;
+    return GW_OK;
+}
+
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes)
+{
+    pthread_mutex_lock(&source->lock);
+    gw_config_unref(source->next_config);
+    gw_routes_unref(source->next_routes);
+    source->next_config = gw_config_ref(config);
+    source->next_routes = gw_routes_ref(routes);
+    pthread_mutex_unlock(&source->lock);
+    source_wake(source);
+}
+
+void gw_source_stop(struct gw_source *source)
+{
+    if (!source->started)
+        return;
+    atomic_store(&source->stopping, true);
+    source_wake(source);
+    pthread_join(source->thread, NULL);
+    source->started = false;
+}
+
+void gw_source_destroy(struct gw_source *source)
+{
+    if (!source)
+        return;
+    if (source->mosq)
+        mosquitto_destroy(source->mosq);
+    gw_publisher_fini(&source->publisher);
+    gw_ingest_fini(&source->ingest);
+    subs_free(source->subs, source->sub_count);
+    gw_config_unref(source->next_config);
+    gw_routes_unref(source->next_routes);
+    gw_routes_unref(source->routes);
+    gw_config_unref(source->config);
+    pthread_mutex_destroy(&source->lock);
+    close(source->wake_fd);
+    free(source);
+    mosquitto_lib_cleanup();
+}
+
+struct gw_upstream gw_source_upstream(struct gw_source *source)
+{
+    return (struct gw_upstream){.context = &source->publisher, .publish = gw_publisher_publish};
+}
+
+struct gw_source_stats gw_source_stats(struct gw_source *source)
+{
+    return (struct gw_source_stats){
+        .received = atomic_load(&source->received),
+        .messages = atomic_load(&source->ingest.messages),
+        .doubles = atomic_load(&source->doubles),
+        .codec_dropped = atomic_load(&source->ingest.codec_dropped),
+        .too_large = atomic_load(&source->too_large),
+        .unrouted = atomic_load(&source->ingest.unrouted),
+        .published = atomic_load(&source->publisher.published),
+        .rejected = atomic_load(&source->publisher.rejected),
+        .connects = atomic_load(&source->connects),
+        .disconnects = atomic_load(&source->disconnects),
+    };
+}

@@ -1,0 +1,54 @@
+/* source.h: the connection to the broker, on libmosquitto's own thread.
+ *
+ * It connects, resubscribes after every reconnect, turns what arrives into messages with their sequence numbers and
+ * puts them into every worker's inbox; it publishes what workers give it and hands the acknowledgements back. */
+#ifndef GW_MQTT_SOURCE_H
+#define GW_MQTT_SOURCE_H
+
+#include <stdint.h>
+
+#include "core/inbox.h"
+#include "gateway/config.h"
+#include "gateway/upstream.h"
+
+struct gw_source;
+
+struct gw_source_stats {
+    uint64_t received;      /* PUBLISH packets from the broker */
+    uint64_t messages;      /* messages made from them */
+    uint64_t doubles;       /* copies dropped because another subscription speaks for the topic */
+    uint64_t codec_dropped; /* payloads that the route's codec refused */
+    uint64_t too_large;
+    uint64_t unrouted;      /* no route (left over from a reload) or a topic that is no valid channel */
+    uint64_t published;     /* acknowledged, or sent at QoS 0 */
+    uint64_t rejected;      /* refused by the broker */
+    uint64_t connects;
+    uint64_t disconnects;
+};
+
+/* `inboxes` stay valid until gw_source_destroy(). Thread: main. */
+struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
+                                   struct gw_inbox **inboxes, unsigned workers);
+
+/* Starts the thread and connects in the background; a broker that is not there is not an error. Every worker gets one
+ * GW_EVENT_UPSTREAM with up=false at once, and one at each change from then on. `up` means connected and every
+ * subscription acknowledged. */
+GW_MUST_CHECK enum gw_err gw_source_start(struct gw_source *source);
+
+/* New routes and perhaps new broker settings: subscribes to what is new, then posts GW_EVENT_RELOAD to every worker and
+ * uses the new routes from the next message on, then unsubscribes from what is gone. Reconnects only if the broker
+ * settings changed. Thread: main. */
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes);
+
+/* Sends DISCONNECT (with session_expiry the broker keeps the session) and joins the thread. Inboxes must be closed or
+ * drained, or this waits. Thread: main. */
+void gw_source_stop(struct gw_source *source);
+void gw_source_destroy(struct gw_source *source);
+
+/* The publishing side, for the workers. Thread: any. */
+struct gw_upstream gw_source_upstream(struct gw_source *source);
+
+/* A snapshot. Thread: any. */
+struct gw_source_stats gw_source_stats(struct gw_source *source);
+
+#endif

@@ -1,0 +1,139 @@
+/* raw.c: a raw socket of one channel, GET /channels/NAME with Upgrade: each frame down is one payload as the device sent
+ * it, each frame up is published. Made for the programs of tutorials, which know no protocol. NAME may be a filter for
+ * reading. Problems can't be told in band, so they are told by the close code and reason. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/topic.h"
+#include "gateway/transport.h"
+
+struct raw {
+    struct gw_session session; /* first member */
+    struct gw_conn *conn;
+    char *channel;
+    size_t len;
+};
+
+static size_t raw_encode(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    (void)session;
+    if (item->type != GW_ITEM_MESSAGE)
+        return 0; /* there is no frame for a gap: what the device says next is all that this client knows */
+    struct gw_message *msg = item->u.message;
+    parts[0] = (struct iovec){msg->raw, msg->raw_len};
+    parts[1] = (struct iovec){(void *)(uintptr_t)msg->payload.data, msg->payload.len};
+    return msg->payload.len ? 2 : 1;
+}
+
+static void raw_ready(struct gw_session *session)
+{
+    struct raw *raw = (struct raw *)session;
+    gw_conn_drain(raw->conn, session, raw_encode);
+}
+
+static void raw_fail(struct raw *raw, enum gw_err err, const char *why, int reason)
+{
+    char text[124];
+    if (reason)
+        snprintf(text, sizeof text, "%s: %s (MQTT reason code 0x%02x)", gw_err_code(err), why ? why : gw_err_text(err),
+                 (unsigned)reason);
+    else
+        snprintf(text, sizeof text, "%s: %s", gw_err_code(err), why ? why : gw_err_text(err));
+    gw_ws_close(raw->conn, gw_err_close_code(err), text);
+}
+
+static void raw_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
+{
+    (void)reference;
+    if (err != GW_OK)
+        raw_fail((struct raw *)session, err, NULL, reason);
+}
+
+static void raw_kick(struct gw_session *session, enum gw_err why)
+{
+    raw_fail((struct raw *)session, why, NULL, 0);
+}
+
+static const struct gw_session_ops raw_session_ops = {
+    .ready = raw_ready,
+    .published = raw_published,
+    .upstream = NULL,
+    .kick = raw_kick,
+};
+
+static void raw_on_message(struct gw_conn *conn, bool text, char *data, size_t len)
+{
+    (void)text;
+    struct raw *raw = gw_conn_context(conn);
+    bool accepted;
+    const char *why;
+    enum gw_err err = gw_session_publish(&raw->session, raw->channel, raw->len, data, len, false, NULL, &accepted, &why);
+    if (err != GW_OK)
+        raw_fail(raw, err, why, 0);
+}
+
+static void raw_on_writable(struct gw_conn *conn)
+{
+    struct raw *raw = gw_conn_context(conn);
+    gw_conn_drain(conn, &raw->session, raw_encode);
+}
+
+static void raw_on_closed(struct gw_conn *conn)
+{
+    struct raw *raw = gw_conn_context(conn);
+    gw_session_close(&raw->session);
+    free(raw->channel);
+    free(raw);
+}
+
+static const struct gw_conn_ops raw_conn_ops = {
+    .writable = raw_on_writable,
+    .message = raw_on_message,
+    .closed = raw_on_closed,
+};
+
+static bool raw_match(const struct gw_request *request)
+{
+    static const char prefix[] = "/channels/";
+    return request->upgrade && request->path.len > sizeof prefix - 1 &&
+           !memcmp(request->path.data, prefix, sizeof prefix - 1);
+}
+
+static void raw_open(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct gw_hub *hub = gw_conn_hub(conn);
+    struct gw_buf name;
+    gw_buf_init(&name);
+    bool bad;
+    if (!gw_request_path_after(request, "/channels/", &name, &bad) || !gw_topic_filter_valid(name.data, name.len)) {
+        gw_http_error(conn, GW_ERR_BAD_REQUEST, "the channel's name in the path is malformed");
+        gw_buf_fini(&name);
+        return;
+    }
+    if (!gw_hub_channel_possible(hub, name.data, name.len)) {
+        gw_http_error(conn, GW_ERR_UNKNOWN_CHANNEL, NULL);
+        gw_buf_fini(&name);
+        return;
+    }
+    struct raw *raw = gw_calloc(1, sizeof *raw);
+    raw->conn = conn;
+    if (!gw_ws_accept(conn, request, &raw_conn_ops, raw)) {
+        gw_buf_fini(&name);
+        free(raw);
+        return;
+    }
+    raw->len = name.len;
+    raw->channel = gw_buf_take(&name);
+    gw_session_open(&raw->session, hub, &raw_session_ops);
+    struct gw_start start = {.at = GW_START_LAST};
+    struct gw_subscribed subscribed;
+    enum gw_err err = gw_session_subscribe(&raw->session, raw->channel, raw->len, &start, &subscribed);
+    if (err != GW_OK)
+        raw_fail(raw, err, NULL, 0);
+    else
+        gw_session_catch_up(&raw->session);
+}
+
+const struct gw_transport gw_transport_raw = {.name = "raw", .match = raw_match, .open = raw_open};

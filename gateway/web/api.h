@@ -1,0 +1,23 @@
+/* api.h: the pieces of the HTTP interface in files of their own. Thread: any worker's. */
+#ifndef GW_WEB_API_H
+#define GW_WEB_API_H
+
+#include <stddef.h>
+
+#include "gateway/buf.h"
+
+struct gw_server;
+
+/* metrics.c: Prometheus text format 0.0.4, all workers added up. */
+void gw_metrics_write(const struct gw_server *server, struct gw_buf *out);
+
+/* Files inside the binary, made from web/ by the build; ends with a NULL path. */
+struct gw_asset {
+    const char *path;
+    const char *type;
+    const unsigned char *data;
+    size_t len;
+};
+extern const struct gw_asset gw_assets[];
+
+#endif

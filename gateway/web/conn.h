@@ -1,0 +1,80 @@
+/* conn.h: one accepted socket, as the files of web/ see it. Transports see include/gateway/transport.h. */
+#ifndef GW_WEB_CONN_H
+#define GW_WEB_CONN_H
+
+#include <netinet/in.h>
+
+#include "core/timer.h"
+#include "gateway/transport.h"
+#include "web/http1.h"
+
+struct lws;
+struct gw_worker;
+
+enum gw_conn_state {
+    GW_CONN_HEAD, /* between requests, or a request head is incomplete */
+    GW_CONN_BODY, /* the head is at the front of `in`, the body is coming */
+    GW_CONN_BUSY, /* a request is being answered; more input waits */
+    GW_CONN_WS,   /* a WebSocket */
+    GW_CONN_DRAIN /* everything is said; input is thrown away until the peer closes */
+};
+
+struct gw_conn {
+    struct gw_timer timer; /* the one deadline of the state it is in; first member */
+    struct lws *wsi;
+    struct gw_worker *worker;
+    const struct gw_conn_ops *ops;
+    void *context;
+    struct gw_conn *next, **link; /* the worker's list */
+    struct gw_buf in;             /* octets not handled yet; unallocated on an idle connection */
+    struct gw_buf body;           /* HTTP body, or the fragments of a WebSocket message */
+    struct gw_buf out;            /* octets the socket did not take */
+    size_t out_at;                /* of which so many are gone */
+    size_t head_len;              /* of the request at the front of `in` */
+    size_t body_left;
+    struct gw_chunked chunked;
+    int64_t heard_ms;             /* when something last came in (WebSocket) */
+    struct in6_addr address;      /* for the bound per address; IPv4 mapped */
+    int fd;
+    enum gw_conn_state state;
+    uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */
+    bool tls;
+    bool blocked;      /* the socket takes no more: a writable callback is on its way */
+    bool processing;   /* gw_conn_process() is on the stack */
+    bool keep_alive, is_head, chunked_body;
+    bool close_sent;   /* WebSocket close frame */
+    bool finish;       /* close once `out` is empty */
+    bool paused;       /* not reading */
+    bool dead;         /* libwebsockets will close it; nothing happens any more */
+};
+
+/* conn.c. Thread: the worker's. */
+struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, bool tls, const struct in6_addr *address);
+void gw_conn_adopted(struct gw_conn *conn, struct lws *wsi);
+/* False: close the socket. */
+bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len);
+bool gw_conn_on_writable(struct gw_conn *conn);
+/* Last call; frees it. */
+void gw_conn_on_closed(struct gw_conn *conn);
+void gw_conn_process(struct gw_conn *conn);
+/* Asks libwebsockets to close the socket soon, without ceremony. */
+void gw_conn_kill(struct gw_conn *conn);
+/* Sends what is left, then closes: no new request is read. */
+void gw_conn_finish(struct gw_conn *conn);
+/* SIGTERM: 1001 to WebSockets, idle connections close, busy ones close after their answer. */
+void gw_conn_go_away(struct gw_conn *conn);
+
+/* wsconn.c: the WebSocket side of a connection. */
+void gw_ws_process(struct gw_conn *conn);
+void gw_ws_heartbeat(struct gw_conn *conn);
+
+/* wire.c: octets to the socket. */
+void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count);
+void gw_wire_send_one(struct gw_conn *conn, const void *data, size_t len);
+/* Sends what `out` holds; false if the socket is broken. */
+bool gw_wire_flush(struct gw_conn *conn);
+
+/* api.c: every request ends up here. */
+void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request);
+
+#endif

@@ -1,0 +1,306 @@
+/* server.c: the workers' threads and their event loops. */
+#include "web/server.h"
+
+#include <fcntl.h>
+#include <libwebsockets.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/log.h"
+
+static void server_tick(struct gw_worker *worker)
+{
+    gw_hub_tick(worker->hub, gw_monotonic_ms(), gw_wall_ms());
+}
+
+/* The one callback of libwebsockets. Thread: the worker's. */
+static int server_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+    struct gw_conn *conn;
+    (void)user;
+    switch (reason) {
+    case LWS_CALLBACK_RAW_RX:
+        conn = lws_get_opaque_user_data(wsi);
+        server_tick(conn->worker);
+        return gw_conn_on_input(conn, in, len) ? 0 : -1;
+    case LWS_CALLBACK_RAW_WRITEABLE:
+        conn = lws_get_opaque_user_data(wsi);
+        return gw_conn_on_writable(conn) ? 0 : -1;
+    case LWS_CALLBACK_RAW_CLOSE:
+        conn = lws_get_opaque_user_data(wsi);
+        if (conn) {
+            lws_set_opaque_user_data(wsi, NULL);
+            gw_conn_on_closed(conn);
+        }
+        return 0;
+    case LWS_CALLBACK_RAW_RX_FILE: {
+        struct gw_listener *listener = lws_get_opaque_user_data(wsi);
+        server_tick(listener->worker);
+        gw_listener_accept(listener);
+        return 0;
+    }
+    case LWS_CALLBACK_RAW_CLOSE_FILE: {
+        struct gw_listener *listener = lws_get_opaque_user_data(wsi);
+        if (listener)
+            listener->wsi = NULL;
+        return 0;
+    }
+    case LWS_CALLBACK_RAW_WRITEABLE_FILE: /* asked for only to stop listening */
+        return -1;
+    default:
+        return 0;
+    }
+}
+
+static const struct lws_protocols server_protocols[] = {
+    {.name = "sluice", .callback = server_callback, .rx_buffer_size = 0, .tx_packet_size = 256 * 1024},
+    {.name = NULL},
+};
+
+/* libwebsockets logs to us; what it calls an error is at most worth a warning here, since peers can cause it. */
+static void server_lws_log(int level, const char *line)
+{
+    size_t len = strcspn(line, "\n");
+    gw_log(level & LLL_ERR ? GW_LOG_WARN : GW_LOG_DEBUG, "lws", "%.*s", (int)len, line);
+}
+
+/* The inbox went from empty to not empty. Thread: a producer's. */
+static void server_wake(void *context)
+{
+    struct gw_worker *worker = context;
+    lws_cancel_service(worker->context);
+}
+
+void gw_server_release_address(struct gw_worker *worker, const struct in6_addr *address)
+{
+    gw_admission_leave(worker->server->admission, address);
+}
+
+static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *config, struct gw_buf *error)
+{
+    /* Neither heartbeats nor hang-ups by libwebsockets: raw connections have their own deadlines. */
+    static const lws_retry_bo_t no_keepalive = {0};
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .protocols = server_protocols,
+        .pt_serv_buf_size = 64 * 1024,
+        .retry_and_idle_policy = &no_keepalive,
+        .vhost_name = "sluice",
+        .gid = (gid_t)-1,
+        .uid = (uid_t)-1,
+    };
+    worker->context = lws_create_context(&info);
+    if (worker->context)
+        worker->vhost = lws_get_vhost_by_name(worker->context, "sluice");
+    if (!worker->vhost) {
+        gw_buf_adds(error, "libwebsockets could not be set up");
+        return GW_ERR_INTERNAL;
+    }
+    worker->inbox = gw_inbox_create(config->limits.inbox, server_wake, worker);
+    gw_timers_init(&worker->timers);
+    worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    worker->listener_count = config->listen_count;
+    worker->listeners = gw_calloc(config->listen_count, sizeof *worker->listeners);
+    for (size_t i = 0; i < config->listen_count; i++)
+        worker->listeners[i].fd = -1;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        struct gw_listener *listener = &worker->listeners[i];
+        uint16_t *port = &worker->server->ports[i];
+        listener->worker = worker;
+        listener->fd = gw_listener_bind(&config->listen[i], *port ? *port : config->listen[i].port, error);
+        if (listener->fd < 0)
+            return GW_ERR_INTERNAL;
+        *port = gw_listener_port(listener->fd);
+    }
+    return GW_OK;
+}
+
+static void server_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+enum gw_err gw_server_init(struct gw_server *server, struct gw_config *config, unsigned workers, struct gw_buf *error)
+{
+    *server = (struct gw_server){.worker_count = workers, .started_wall_ms = gw_wall_ms()};
+    server_raise_descriptors();
+    lws_set_log_level(LLL_ERR | LLL_WARN, server_lws_log);
+    server->admission = gw_admission_create();
+    server->ports = gw_calloc(config->listen_count, sizeof *server->ports);
+    server->workers = gw_calloc(workers, sizeof *server->workers);
+    for (unsigned i = 0; i < workers; i++) {
+        server->workers[i].server = server;
+        server->workers[i].index = i;
+        server->workers[i].spare_fd = -1;
+    }
+    for (unsigned i = 0; i < workers; i++) {
+        enum gw_err err = worker_init(&server->workers[i], config, error);
+        if (err != GW_OK)
+            return err;
+    }
+    return GW_OK;
+}
+
+void gw_server_prepare(struct gw_server *server, const struct gw_hub_setup *setup)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct gw_hub_setup own = *setup;
+        own.worker = i;
+        own.timers = &server->workers[i].timers;
+        server->workers[i].hub = gw_hub_create(&own);
+    }
+}
+
+/* --- the loop. Thread: the worker's, from here to worker_run(). ------------------------------------------------- */
+
+static void worker_listen(struct gw_worker *worker)
+{
+    for (size_t i = 0; i < worker->listener_count; i++) {
+        lws_adopt_desc_t desc = {
+            .vh = worker->vhost,
+            .type = LWS_ADOPT_RAW_FILE_DESC,
+            .fd = {.filefd = worker->listeners[i].fd},
+            .vh_prot_name = "sluice",
+            .opaque = &worker->listeners[i],
+        };
+        worker->listeners[i].wsi = lws_adopt_descriptor_vhost_via_info(&desc);
+    }
+}
+
+static void worker_begin_stop(struct gw_worker *worker)
+{
+    worker->stopping = true;
+    worker->stop_by_ms = gw_hub_now(worker->hub) + gw_hub_config(worker->hub)->web.shutdown_ms;
+    for (size_t i = 0; i < worker->listener_count; i++) {
+        if (worker->listeners[i].wsi)
+            lws_callback_on_writable(worker->listeners[i].wsi);
+    }
+}
+
+/* First the publishes that wait for the broker, as long as there is time; then every session is told to go. */
+static bool worker_stopped(struct gw_worker *worker)
+{
+    int64_t now = gw_hub_now(worker->hub);
+    bool late = now >= worker->stop_by_ms;
+    if (!worker->closing && (late || !gw_hub_pending(worker->hub))) {
+        worker->closing = true;
+        worker->stop_by_ms = now + 1000;
+        gw_hub_kick_all(worker->hub, GW_ERR_SHUTDOWN);
+        for (struct gw_conn *conn = worker->conns, *next; conn; conn = next) {
+            next = conn->next;
+            gw_conn_go_away(conn);
+        }
+        return false;
+    }
+    return worker->closing && (late || !worker->conns);
+}
+
+static void worker_turn(struct gw_worker *worker)
+{
+    server_tick(worker);
+    struct gw_event *events;
+    size_t count;
+    gw_inbox_take(worker->inbox, &events, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (events[i].type == GW_EVENT_STOP)
+            worker_begin_stop(worker);
+        else
+            gw_hub_handle(worker->hub, &events[i]);
+    }
+    gw_timers_run(&worker->timers, gw_hub_now(worker->hub));
+    gw_hub_flush(worker->hub);
+}
+
+static void worker_alarm(lws_sorted_usec_list_t *sul)
+{
+    (void)sul; /* its only use is that lws_service() returns in time */
+}
+
+static void *worker_run(void *context)
+{
+    struct gw_worker *worker = context;
+    lws_sorted_usec_list_t alarm = {0};
+    server_tick(worker);
+    worker_listen(worker);
+    for (;;) {
+        worker_turn(worker);
+        if (worker->stopping && worker_stopped(worker))
+            break;
+        int64_t due = gw_timers_next(&worker->timers);
+        if (worker->stopping && due > worker->stop_by_ms)
+            due = worker->stop_by_ms;
+        if (worker->stopping && due > gw_hub_now(worker->hub) + 50)
+            due = gw_hub_now(worker->hub) + 50;
+        if (due == INT64_MAX) {
+            lws_sul_cancel(&alarm);
+        } else {
+            int64_t wait_ms = due - gw_monotonic_ms();
+            lws_sul_schedule(worker->context, 0, &alarm, worker_alarm, wait_ms > 0 ? wait_ms * LWS_US_PER_MS : 1);
+        }
+        if (lws_service(worker->context, 0) < 0)
+            break;
+    }
+    lws_sul_cancel(&alarm);
+    gw_inbox_close(worker->inbox);
+    for (struct gw_conn *conn = worker->conns; conn; conn = conn->next)
+        gw_conn_kill(conn);
+    lws_context_destroy(worker->context); /* closes what is left, through the callback */
+    worker->context = NULL;
+    return NULL;
+}
+
+enum gw_err gw_server_start(struct gw_server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct gw_worker *worker = &server->workers[i];
+        if (pthread_create(&worker->thread, NULL, worker_run, worker))
+            return GW_ERR_INTERNAL;
+        worker->started = true;
+    }
+    return GW_OK;
+}
+
+void gw_server_stop(struct gw_server *server)
+{
+    struct gw_event stop = {.type = GW_EVENT_STOP};
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        if (server->workers[i].started)
+            gw_inbox_put(server->workers[i].inbox, &stop);
+    }
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        if (server->workers[i].started)
+            pthread_join(server->workers[i].thread, NULL);
+        server->workers[i].started = false;
+    }
+}
+
+void gw_server_fini(struct gw_server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct gw_worker *worker = &server->workers[i];
+        if (worker->context)
+            lws_context_destroy(worker->context);
+        for (size_t j = 0; j < worker->listener_count; j++) {
+            if (worker->listeners[j].fd >= 0)
+                close(worker->listeners[j].fd);
+        }
+        free(worker->listeners);
+        gw_hub_destroy(worker->hub);
+        gw_inbox_destroy(worker->inbox);
+        gw_timers_fini(&worker->timers);
+        if (worker->spare_fd >= 0)
+            close(worker->spare_fd);
+    }
+    free(server->workers);
+    free(server->ports);
+    gw_admission_destroy(server->admission);
+}

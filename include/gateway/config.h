@@ -1,0 +1,118 @@
+/* config.h: the configuration as the rest of the gateway sees it: plain structs, filled by gateway/config/.
+ *
+ * A struct gw_config is immutable once loaded and reference-counted: a reload makes a new one, and whoever still uses
+ * the old one keeps it alive. Thread: any. */
+#ifndef GATEWAY_CONFIG_H
+#define GATEWAY_CONFIG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/buf.h"
+#include "gateway/error.h"
+#include "gateway/history.h"
+
+struct gw_codec;
+
+struct gw_cfg_tls {
+    char *ca_file;   /* NULL: the system's certificates */
+    char *cert_file; /* client certificate; NULL: none */
+    char *key_file;
+    bool verify_hostname; /* default true */
+};
+
+struct gw_cfg_broker {
+    char *url; /* as written, without a password */
+    char *host;
+    uint16_t port;
+    bool tls_enabled; /* mqtts:// */
+    char *client_id;  /* never NULL after loading */
+    char *username;   /* NULL: anonymous */
+    char *password;   /* from `password` or the first line of `password_file` */
+    int protocol;     /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311 */
+    int64_t keepalive_ms;
+    int64_t session_expiry_ms;  /* 0: clean start */
+    int64_t reconnect_min_ms;   /* first delay of the backoff */
+    int64_t reconnect_max_ms;   /* its cap */
+    int64_t publish_timeout_ms; /* how long a client waits for the broker's acknowledgement */
+    size_t max_packet;          /* larger payloads from the broker are dropped and counted */
+    int queue_while_down;       /* publish: hold up to publish_timeout while the broker is away; false: refuse at once */
+    struct gw_cfg_tls tls;
+};
+
+struct gw_cfg_listen {
+    char *address; /* as written */
+    char *host;    /* numeric address: "0.0.0.0", "::" */
+    uint16_t port; /* 0: any free one */
+};
+
+enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST };
+
+struct gw_cfg_route {
+    char *topic;   /* with captures, as written */
+    char *channel; /* template; NULL: the topic itself */
+    const struct gw_codec *codec;
+    int qos; /* of the subscription: 0, 1, 2 */
+    struct gw_history_limits history;
+    const struct gw_history_engine *history_engine;
+    enum gw_rate_policy rate;
+    int64_t rate_interval_ms;
+    bool publish; /* there is a publish: block */
+    char *publish_topic; /* template; NULL: the topic itself */
+    int publish_qos;
+    bool publish_retain;
+    int line, column; /* of the route in the file, 1-based */
+};
+
+enum gw_slow_policy { GW_SLOW_GAP, GW_SLOW_CLOSE };
+
+struct gw_cfg_limits {
+    uint32_t connections;             /* open sockets in all */
+    uint32_t connections_per_address; /* 0: no bound of its own */
+    uint32_t subscriptions;           /* per session */
+    size_t frame_bytes;               /* WebSocket message from a client, and HTTP body */
+    size_t header_bytes;              /* HTTP request line and headers */
+    size_t queue_bytes;               /* waiting for one session */
+    enum gw_slow_policy slow;         /* what happens to a session whose queue is full and whose history is gone */
+    uint32_t inbox;                   /* messages waiting for one worker */
+    uint32_t publish_queue;           /* publishes waiting for the broker, all clients together */
+    uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
+    uint32_t channels;
+    size_t history_bytes;             /* history of all channels together */
+};
+
+struct gw_cfg_web {
+    int64_t heartbeat_ms;       /* WebSocket ping on an idle socket */
+    int64_t poll_wait_ms;       /* default of `wait` */
+    int64_t poll_wait_max_ms;   /* its cap */
+    int64_t request_timeout_ms; /* to send a complete request */
+    int64_t keepalive_ms;       /* idle HTTP connection between requests */
+    int64_t shutdown_ms;        /* how long SIGTERM waits for acknowledgements */
+};
+
+struct gw_config {
+    atomic_uint refs;
+    char *file;
+    struct gw_cfg_broker broker;
+    struct gw_cfg_listen *listen;
+    size_t listen_count;
+    uint32_t workers; /* 0: by the number of cores */
+    struct gw_cfg_route *routes;
+    size_t route_count;
+    struct gw_cfg_limits limits;
+    struct gw_cfg_web web;
+    int log_level; /* enum gw_log_level */
+};
+
+/* Reads FILE and everything it names. On success *out has one reference and *problems may hold warnings; otherwise
+ * *problems holds one line `file:line:column: path: what is wrong (what was expected)` per problem, in the order of
+ * the file, and *out is NULL. */
+GW_MUST_CHECK enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_buf *problems);
+
+struct gw_config *gw_config_ref(struct gw_config *config);
+/* NULL is fine. */
+void gw_config_unref(struct gw_config *config);
+
+#endif

@@ -1,0 +1,59 @@
+/* history.h: the seam of history engines. One instance keeps the recent messages of one channel.
+ *
+ * The last value of a channel is not the engine's business: the hub holds it apart, whatever the engine throws away.
+ * Thread: the worker's loop that created the instance. */
+#ifndef GATEWAY_HISTORY_H
+#define GATEWAY_HISTORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/message.h"
+
+struct gw_history_limits {
+    uint32_t count; /* messages; 0: keep none */
+    size_t bytes;   /* sum of gw_message_size() */
+    int64_t age_ms; /* 0: no bound */
+};
+
+struct gw_history; /* each engine's own */
+
+/* Return false to stop. The message is borrowed; take a reference to keep it. */
+typedef bool (*gw_history_visit)(void *context, struct gw_message *msg);
+
+struct gw_history_engine {
+    const char *name;
+
+    struct gw_history *(*open)(const struct gw_history_limits *limits);
+    void (*close)(struct gw_history *history);
+
+    /* New bounds from a reload; may evict. */
+    void (*limit)(struct gw_history *history, const struct gw_history_limits *limits, int64_t now_ms);
+
+    /* Takes a reference of its own. msg->seq is above every earlier one. now_ms: wall clock, as msg->ts. May evict. */
+    void (*append)(struct gw_history *history, struct gw_message *msg, int64_t now_ms);
+
+    /* Evicts what is too old. */
+    void (*expire)(struct gw_history *history, int64_t now_ms);
+
+    /* Evicts everything (the bound over all channels was reached). */
+    void (*drop)(struct gw_history *history);
+
+    /* Calls visit for each message with seq > after, oldest first. Cost: proportional to what is visited. */
+    void (*read)(const struct gw_history *history, uint64_t after, gw_history_visit visit, void *context);
+
+    /* Highest sequence number that was ever evicted; 0 if none. Everything after it is still here. */
+    uint64_t (*evicted)(const struct gw_history *history);
+
+    size_t (*count)(const struct gw_history *history);
+    size_t (*bytes)(const struct gw_history *history);
+};
+
+/* builtins.c; NULL-terminated. The first is the default. */
+extern const struct gw_history_engine *const gw_histories[];
+
+/* NULL if there is none of that name. */
+const struct gw_history_engine *gw_history_find(const char *name);
+
+#endif

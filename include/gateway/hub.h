@@ -1,0 +1,109 @@
+/* hub.h: one worker's view of everything: channels, their histories, and the sessions on them.
+ *
+ * Append, fan-out and subscribe-with-resume happen on the worker's thread only, so they are atomic without locks.
+ * Thread: the worker's loop, unless a function says otherwise; the others assert it. */
+#ifndef GATEWAY_HUB_H
+#define GATEWAY_HUB_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/config.h"
+#include "gateway/history.h"
+#include "gateway/message.h"
+#include "gateway/session.h"
+#include "gateway/upstream.h"
+
+struct gw_timers;
+struct gw_event;
+struct gw_upstream_state;
+
+/* Written by the worker alone, read by any thread (for /metrics): relaxed atomics. */
+struct gw_stats {
+    _Atomic uint64_t messages;        /* entered this hub */
+    _Atomic uint64_t repeats;         /* retained messages that only repeat the last value */
+    _Atomic uint64_t deliveries;      /* queued for a session */
+    _Atomic uint64_t gaps;            /* told */
+    _Atomic uint64_t overflows;       /* a session's queue was full */
+    _Atomic uint64_t conflated;       /* replaced by a newer value before it was sent */
+    _Atomic uint64_t kicked;          /* sessions ended by the hub */
+    _Atomic uint64_t published;       /* settled by the broker's acknowledgement, or sent at QoS 0 */
+    _Atomic uint64_t publish_errors;
+    _Atomic uint64_t publish_late;    /* acknowledgements that nobody waited for any more */
+    _Atomic uint64_t channels_evicted;
+    _Atomic uint64_t history_evicted; /* channels whose history was dropped for limits.history */
+    _Atomic uint64_t subscriptions_refused;
+    _Atomic uint64_t channels;        /* now */
+    _Atomic uint64_t sessions;        /* now */
+    _Atomic uint64_t history_bytes;   /* now */
+    _Atomic uint64_t connections;     /* now; by the web side */
+    _Atomic uint64_t connections_refused;
+    _Atomic uint64_t requests;
+    _Atomic uint64_t requests_bad;
+    _Atomic uint64_t bytes_out;
+};
+
+#define GW_STAT_ADD(stats, field, n)                                                                                  \
+    atomic_store_explicit(&(stats)->field, atomic_load_explicit(&(stats)->field, memory_order_relaxed) + (n),         \
+                          memory_order_relaxed)
+#define GW_STAT_SET(stats, field, n) atomic_store_explicit(&(stats)->field, (n), memory_order_relaxed)
+
+struct gw_hub_setup {
+    uint32_t worker; /* whose inbox gets the results of publishes */
+    const char *epoch;
+    struct gw_config *config; /* the hub takes references of its own */
+    struct gw_routes *routes;
+    struct gw_upstream upstream;
+    struct gw_timers *timers; /* the worker's, outlives the hub */
+};
+
+/* Thread: any, before the worker starts. */
+struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup);
+/* Every session must be closed. Thread: any, after the worker has ended. */
+void gw_hub_destroy(struct gw_hub *hub);
+
+/* Called at the start of each turn of the loop. */
+void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms);
+
+/* One event from the inbox; takes over its references. */
+void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
+/* Calls ready() of every session that got something since the last time. */
+void gw_hub_flush(struct gw_hub *hub);
+
+int64_t gw_hub_now(const struct gw_hub *hub);      /* monotonic, ms */
+int64_t gw_hub_wall(const struct gw_hub *hub);     /* ms since 1970 */
+struct gw_timers *gw_hub_timers(struct gw_hub *hub);
+unsigned gw_hub_worker(const struct gw_hub *hub);
+const struct gw_config *gw_hub_config(const struct gw_hub *hub);
+const struct gw_upstream_state *gw_hub_upstream(const struct gw_hub *hub);
+struct gw_stats *gw_hub_stats(struct gw_hub *hub); /* the pointer: any thread */
+uint64_t gw_hub_pending(const struct gw_hub *hub); /* publishes not settled yet */
+
+/* The cursor of the newest message this worker has seen. */
+size_t gw_hub_cursor(const struct gw_hub *hub, char out[64]);
+
+/* Ends every session with kick(why). */
+void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why);
+
+/* The channel's last value, borrowed; NULL if it has none. */
+struct gw_message *gw_hub_last(struct gw_hub *hub, const char *channel, size_t len);
+
+/* Is there a route for it? */
+bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
+bool gw_hub_channel_publishable(const struct gw_hub *hub, const char *channel, size_t len);
+
+/* Visits what the history holds after `after`, oldest first. *evicted: the newest sequence number already gone, or 0. */
+void gw_hub_history(struct gw_hub *hub, const char *channel, size_t len, uint64_t after, gw_history_visit visit,
+                    void *context, uint64_t *evicted);
+
+/* Last values of the channels that `filter` matches, in no particular order. */
+void gw_hub_list(struct gw_hub *hub, const char *filter, size_t len, gw_history_visit visit, void *context);
+
+/* What a cursor means here. */
+enum gw_cursor_check { GW_CURSOR_BAD, GW_CURSOR_OTHER_EPOCH, GW_CURSOR_OK };
+enum gw_cursor_check gw_hub_check_cursor(const struct gw_hub *hub, const char *text, size_t len, uint64_t *seq);
+size_t gw_hub_format_cursor(const struct gw_hub *hub, uint64_t seq, char out[64]);
+
+#endif

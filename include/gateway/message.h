@@ -1,0 +1,91 @@
+/* message.h: one immutable, reference-counted value on a channel, encoded once for every reader.
+ *
+ * One allocation holds the struct and all its octets:
+ *
+ *   text      {"type":"message","channel":"rooms/k/t","data":21.5,"cursor":"E.7","ts":1764000000123}
+ *   payload   the octets that came over MQTT, for raw sockets; inside `text` where they are the same as `data`
+ *   channel   the plain channel name, NUL-terminated
+ *
+ * The message object of polls and SSE is "{" followed by gw_message_tail(). The WebSocket frame headers (RFC 6455
+ * section 5.2) for both forms are ready-made too, so that delivering is handing addresses to the kernel.
+ *
+ * Thread: any. Everything but the reference count is constant from gw_message_create() on. */
+#ifndef GATEWAY_MESSAGE_H
+#define GATEWAY_MESSAGE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GW_MESSAGE_PREFIX "{\"type\":\"message\","
+#define GW_WS_HEADER_MAX 10
+
+struct gw_slice {
+    const char *data;
+    size_t len;
+};
+
+struct gw_message {
+    atomic_uint refs;
+    uint32_t route;  /* index into the route table in force when it was made; meaningful to the hub only */
+    uint64_t seq;    /* position in the global sequence, from 1 */
+    int64_t ts;      /* wall clock at arrival, ms since 1970 */
+    uint64_t hash;   /* gw_hash(channel) */
+    int64_t born_ns; /* monotonic clock at arrival, for the latency histogram */
+    bool retained;   /* the broker sent it as a stored value, not as it happened */
+    bool clear;      /* empty payload: data is null and the channel has no last value any more */
+    struct gw_slice text;
+    struct gw_slice payload;
+    struct gw_slice data; /* inside text */
+    struct gw_slice channel;
+    uint8_t frame_len, raw_len;
+    uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
+    uint8_t raw[GW_WS_HEADER_MAX];   /* header of a text or binary frame holding `payload` */
+    char bytes[];
+};
+
+struct gw_message_spec {
+    const char *channel;
+    size_t channel_len;
+    const char *json; /* the value of `data`, valid JSON text */
+    size_t json_len;
+    const char *payload; /* as it came over MQTT */
+    size_t payload_len;
+    const char *epoch;
+    uint64_t seq;
+    int64_t ts;
+    int64_t born_ns;
+    uint32_t route;
+    bool retained;
+    bool clear;
+    bool binary;
+};
+
+/* Copies everything out of *spec. The caller has the first reference. Never NULL. */
+struct gw_message *gw_message_create(const struct gw_message_spec *spec);
+
+struct gw_message *gw_message_ref(struct gw_message *msg);
+/* NULL is fine. */
+void gw_message_unref(struct gw_message *msg);
+
+/* `"channel":…}`: what follows "{" in the message object. */
+static inline struct gw_slice gw_message_tail(const struct gw_message *msg)
+{
+    const size_t skip = sizeof GW_MESSAGE_PREFIX - 1;
+    return (struct gw_slice){msg->text.data + skip, msg->text.len - skip};
+}
+
+/* `E.7` inside text, for SSE's id: and the like. */
+struct gw_slice gw_message_cursor(const struct gw_message *msg);
+
+/* Octets that one reference keeps alive, the struct included. */
+size_t gw_message_size(const struct gw_message *msg);
+
+/* Writes an unmasked server frame header (RFC 6455 section 5.2) with FIN set; returns its length, 2 to 10. */
+size_t gw_ws_header(uint8_t out[GW_WS_HEADER_MAX], unsigned opcode, uint64_t payload_len);
+
+/* The hash by which channels are looked up. */
+uint64_t gw_hash(const char *data, size_t len);
+
+#endif

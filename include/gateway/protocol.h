@@ -1,0 +1,52 @@
+/* protocol.h: the JSON frames of /ws (docs/protocol.md) and the pieces of them that other transports share.
+ * Thread: any; nothing here has state. */
+#ifndef GATEWAY_PROTOCOL_H
+#define GATEWAY_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/buf.h"
+#include "gateway/error.h"
+#include "gateway/session.h"
+
+struct gw_upstream_state;
+
+enum gw_frame_type {
+    GW_FRAME_HELLO,
+    GW_FRAME_SUBSCRIBE,
+    GW_FRAME_UNSUBSCRIBE,
+    GW_FRAME_PUBLISH,
+    GW_FRAME_PING,
+    GW_FRAME_UNKNOWN
+};
+
+/* A frame from a client. */
+struct gw_frame {
+    enum gw_frame_type type;
+    char *id;             /* JSON text of `id`, an integer or a string; NULL if there is none */
+    char *channel;        /* NULL if there is none */
+    size_t channel_len;
+    char *cursor;         /* NULL if there is none */
+    size_t cursor_len;
+    struct gw_slice data; /* JSON text, inside the given text; data NULL if there is none */
+    char *type_name;
+};
+
+/* On error *why says in a static sentence what was expected; *out is then filled as far as it goes, so that the answer
+ * can name the id. Always call gw_frame_fini(). */
+GW_MUST_CHECK enum gw_err gw_frame_parse(const char *text, size_t len, struct gw_frame *out, const char **why);
+void gw_frame_fini(struct gw_frame *frame);
+
+/* Each appends one JSON object. `id` is JSON text or NULL. */
+void gw_json_welcome(struct gw_buf *out, uint64_t session, unsigned worker, const char *cursor);
+void gw_json_subscribed(struct gw_buf *out, const char *id, const char *channel, size_t len,
+                        const struct gw_subscribed *subscribed);
+void gw_json_simple(struct gw_buf *out, const char *type, const char *id);
+void gw_json_gap(struct gw_buf *out, const struct gw_gap *gap);
+void gw_json_upstream(struct gw_buf *out, const struct gw_upstream_state *state);
+/* `reason`: MQTT 5 reason code of a refusal by the broker, else 0. `message` NULL: gw_err_text(). */
+void gw_json_error(struct gw_buf *out, const char *id, enum gw_err err, const char *message, int reason);
+
+#endif

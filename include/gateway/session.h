@@ -1,0 +1,146 @@
+/* session.h: one connected web client, whatever its transport.
+ *
+ * A transport embeds struct gw_session in its own struct and gives it a table of operations; that is all the hub knows
+ * of a client. Everything for the client goes through the session's queue in one order: messages and gaps from the hub,
+ * and the transport's own answers. The transport takes items out with gw_session_next() as fast as its socket takes
+ * them.
+ *
+ * A session whose queue is full is *lagging*: the hub no longer queues for it but remembers how far it got, and
+ * gw_session_next() goes on from the channels' histories once the queue is empty. So a slow reader costs nobody
+ * anything, holds at most `limits.queue` octets, and loses something only if the history is gone as well; then it
+ * gets a gap. Resuming from a cursor and the last values of a new subscription are the same mechanism: a session
+ * that lags from the cursor on (core/catchup.c).
+ *
+ * Thread: the loop of the hub that the session belongs to, for everything here. */
+#ifndef GATEWAY_SESSION_H
+#define GATEWAY_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/buf.h"
+#include "gateway/error.h"
+#include "gateway/message.h"
+
+struct gw_hub;
+struct gw_session;
+struct gw_sub;
+struct gw_pending;
+struct gw_upstream_state;
+
+struct gw_gap {
+    char *channel;
+    char *from; /* cursors */
+    char *to;
+    const char *reason; /* "history", "epoch", "overflow" */
+};
+
+enum gw_item_type { GW_ITEM_MESSAGE, GW_ITEM_GAP, GW_ITEM_TEXT };
+
+/* What gw_session_next() hands over: the caller owns the reference and calls gw_item_release(). */
+struct gw_item {
+    enum gw_item_type type;
+    union {
+        struct gw_message *message;
+        struct gw_gap *gap;
+        struct gw_buf *text; /* the transport's own octets, pushed by gw_session_push() */
+    } u;
+};
+
+void gw_item_release(struct gw_item *item);
+/* Replaces the item's content by a text; takes the content of *text. */
+void gw_item_set_text(struct gw_item *item, struct gw_buf *text);
+
+struct gw_session_ops {
+    /* There is something in the queue. Called once after a batch of messages, never from inside gw_session_next(). The
+     * transport drains now or when its socket allows. It may end in gw_session_close(). */
+    void (*ready)(struct gw_session *session);
+
+    /* A publish was settled. `reference` is what gw_session_publish() was given, the hub's, freed after the call.
+     * err GW_OK: acknowledged by the broker. `reason`: MQTT 5 reason code of a refusal, else 0. */
+    void (*published)(struct gw_session *session, const char *reference, enum gw_err err, int reason);
+
+    /* The connection to the broker came or went. NULL if the transport doesn't tell. */
+    void (*upstream)(struct gw_session *session, const struct gw_upstream_state *state);
+
+    /* The hub ends this session, for the reason `why`. The transport closes its connection; it must call
+     * gw_session_close() before the session's memory goes away, now or later. Called at most once; nothing else is
+     * called afterwards. */
+    void (*kick)(struct gw_session *session, enum gw_err why);
+};
+
+/* Filled by gw_session_open(); transports read hub and id and leave the rest alone. */
+struct gw_session {
+    const struct gw_session_ops *ops;
+    struct gw_hub *hub;
+    uint64_t id;
+    struct gw_item *items; /* ring of `allocated`, a power of two; NULL while never used */
+    uint32_t first, count, allocated;
+    size_t queued_bytes;
+    struct gw_sub **subs;
+    uint32_t sub_count, sub_allocated;
+    uint32_t pending_count;
+    uint64_t stamp;          /* last message queued live, so that overlapping filters deliver once */
+    uint64_t position;       /* while lagging: everything up to here was queued or isn't wanted */
+    const char *lag_reason;  /* for gaps: "history" or "overflow" */
+    struct gw_pending *pending;
+    struct gw_session *next, **link;   /* the hub's list of all sessions */
+    struct gw_session *next_dirty;     /* the hub's list of those to tell ready() */
+    bool lagging, dirty, kicked, open;
+};
+
+void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struct gw_session_ops *ops);
+/* Fine if it is not open. The hub holds no reference afterwards; the queue is emptied. Not from inside ready(), unless
+ * ready() then returns at once. */
+void gw_session_close(struct gw_session *session);
+
+/* Where a subscription begins. */
+enum gw_start_at { GW_START_LAST, GW_START_NOW, GW_START_CURSOR };
+struct gw_start {
+    enum gw_start_at at;
+    const char *cursor; /* for GW_START_CURSOR: the client's text */
+    size_t cursor_len;
+};
+
+struct gw_subscribed {
+    char cursor[64];  /* where the subscription stands before what follows */
+    bool recovered;   /* a cursor was given and nothing after it is missing */
+    uint32_t snapshot; /* last values that follow */
+};
+
+/* Adds a subscription, or starts an existing one (the same text) anew. What there is to send is queued by the next
+ * gw_session_catch_up(), so that the transport can put its own answer before it and several subscriptions come out
+ * in one sequence order.
+ * GW_ERR_BAD_REQUEST: no valid filter or cursor. GW_ERR_UNKNOWN_CHANNEL. GW_ERR_LIMIT: limits.subscriptions. */
+GW_MUST_CHECK enum gw_err gw_session_subscribe(struct gw_session *session, const char *filter, size_t len,
+                                               const struct gw_start *start, struct gw_subscribed *out);
+void gw_session_catch_up(struct gw_session *session);
+/* False if there was no such subscription. */
+bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size_t len);
+
+/* The next thing to send; false if there is nothing now. */
+bool gw_session_next(struct gw_session *session, struct gw_item *item);
+/* Is there anything? May be true with nothing left where a lagging session turns out to have missed nothing. */
+static inline bool gw_session_waiting(const struct gw_session *session)
+{
+    return session->count || session->lagging;
+}
+/* Puts *item back to the front: it could not be sent yet. */
+void gw_session_unget(struct gw_session *session, struct gw_item *item);
+
+/* Queues the transport's own octets (takes the content of *text) and marks the session ready. They are not dropped at
+ * the bound of the queue; at twice the bound the session is kicked with GW_ERR_SLOW. */
+void gw_session_push(struct gw_session *session, struct gw_buf *text);
+
+/* The cursor of everything that gw_session_next() has handed out so far. */
+size_t gw_session_cursor(const struct gw_session *session, char out[64]);
+
+/* Publishes `data` (JSON text as in the protocol) or, with json=false, the octets as they are. `reference` is malloc'd
+ * and the hub's from here on, whatever happens (NULL is fine). GW_OK: published() will be called once, unless the
+ * session is closed before. *accepted: QoS 0, nothing more will come. On error *why may name what was expected. */
+GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len,
+                                             const char *data, size_t data_len, bool json, char *reference,
+                                             bool *accepted, const char **why);
+
+#endif

@@ -1,0 +1,115 @@
+/* transport.h: the seam of transports: ways for a session to get messages over one connection.
+ *
+ * A transport is a constant table; add one in gateway/transport/NAME.c, one line in builtins.c and one in
+ * CMakeLists.txt. It sees a connection only through the functions here, and the hub only through session.h.
+ * Thread: everything here belongs to the loop of the worker that accepted the connection. */
+#ifndef GATEWAY_TRANSPORT_H
+#define GATEWAY_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+#include "gateway/buf.h"
+#include "gateway/error.h"
+#include "gateway/hub.h"
+#include "gateway/message.h"
+#include "gateway/session.h"
+
+struct gw_conn; /* one accepted socket */
+
+enum gw_method { GW_GET, GW_HEAD, GW_POST, GW_OPTIONS, GW_OTHER_METHOD };
+
+#define GW_HEADERS_MAX 64
+
+/* A complete HTTP/1.1 request (RFC 9112). Every slice points into the connection's buffers and is valid until the
+ * function that was given the request returns. */
+struct gw_request {
+    enum gw_method method;
+    struct gw_slice path;  /* as sent, still percent-encoded, without the query */
+    struct gw_slice query; /* without `?`; empty if there is none */
+    struct gw_slice body;
+    bool keep_alive;
+    bool upgrade; /* a WebSocket handshake (RFC 6455 section 4.2.1): Upgrade and Connection say so */
+    bool chunked, expect_continue;
+    bool has_length;
+    size_t content_length;
+    unsigned header_count;
+    struct {
+        struct gw_slice name, value;
+    } headers[GW_HEADERS_MAX];
+};
+
+/* The first header of that name (given in lower case), or an empty slice with data NULL. */
+struct gw_slice gw_request_header(const struct gw_request *request, const char *name);
+
+/* The parameters of the query, decoded, one after the other: start with *at = 0. False at the end; *bad is then true
+ * if it ended at a broken percent-encoding. A `+` stands for a blank as browsers send it, but where it makes up a whole
+ * topic level it is the MQTT wildcard that people type: rooms/+/temperature. */
+bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_buf *key, struct gw_buf *value, bool *bad);
+
+/* If the path is `prefix` and something behind it: appends the rest, percent-decoded. False if it is not, or if the
+ * encoding is broken (then *bad). */
+bool gw_request_path_after(const struct gw_request *request, const char *prefix, struct gw_buf *rest, bool *bad);
+bool gw_request_path_is(const struct gw_request *request, const char *path);
+
+struct gw_transport {
+    const char *name;
+    /* Is this request for this transport? */
+    bool (*match)(const struct gw_request *request);
+    /* Takes it: answers at once or later, or accepts the WebSocket. */
+    void (*open)(struct gw_conn *conn, const struct gw_request *request);
+};
+
+/* builtins.c; NULL-terminated, asked in this order. */
+extern const struct gw_transport *const gw_transports[];
+
+/* What a transport (or the HTTP interface) wants to hear of a connection it holds. */
+struct gw_conn_ops {
+    /* Everything sent before has left; more may be sent. NULL: no interest. */
+    void (*writable)(struct gw_conn *conn);
+    /* A whole WebSocket message, valid UTF-8 if text. May be changed in place. */
+    void (*message)(struct gw_conn *conn, bool text, char *data, size_t len);
+    /* The connection is gone, or the exchange was ended for the connection: last call, `context` can be freed. */
+    void (*closed)(struct gw_conn *conn);
+};
+
+/* Holds the connection: `ops` apply until the answer is given (HTTP) or the connection closes. */
+void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *context);
+void *gw_conn_context(const struct gw_conn *conn);
+struct gw_hub *gw_conn_hub(const struct gw_conn *conn);
+
+/* --- HTTP answers. Each ends the exchange: detaches the ops without calling closed(). --------------------------- */
+
+/* `headers`: complete lines with CRLF, or NULL. `type` NULL: no body at all (204). */
+void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
+                   size_t len);
+/* {"type":"error","code":…,"message":…} with the fitting status. `message` NULL: gw_err_text(). */
+void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message);
+void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers);
+
+/* --- WebSocket (RFC 6455) ------------------------------------------------------------------------------------- */
+
+/* Checks the handshake and answers 101, or refuses it with the fitting HTTP error and returns false. On success `ops`
+ * are attached. Subprotocol `sluice.v1` is echoed where offered. Pings, pongs, heartbeats, fragments and the close
+ * handshake are the connection's own business. */
+bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const struct gw_conn_ops *ops,
+                  void *context);
+/* Starts the close handshake; closed() is called when it is through. Nothing sent afterwards leaves. */
+void gw_ws_close(struct gw_conn *conn, int code, const char *reason);
+/* Appends a whole text frame. */
+void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
+
+/* --- the fast path --------------------------------------------------------------------------------------------- */
+
+#define GW_PARTS_MAX 3
+
+/* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
+ * a gap may be replaced by a text item of the transport's own (gw_item_set_text()). */
+typedef size_t (*gw_encode)(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
+
+/* Sends what waits for the session, many items in one system call, until there is nothing left or the socket takes no
+ * more; then writable() comes later. */
+void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode encode);
+
+#endif

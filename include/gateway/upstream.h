@@ -1,0 +1,73 @@
+/* upstream.h: what a worker knows of the broker's side: which channels there can be, and how to publish to one.
+ *
+ * gateway/mqtt/ implements it; the hub, the web side and the transports see only this. */
+#ifndef GATEWAY_UPSTREAM_H
+#define GATEWAY_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/buf.h"
+#include "gateway/config.h"
+#include "gateway/error.h"
+
+struct gw_routes; /* mqtt/routes.h; immutable and reference-counted */
+
+/* Where a client's publish goes. */
+struct gw_publish_target {
+    struct gw_buf topic; /* init'd and fini'd by the caller */
+    const struct gw_codec *codec;
+    int qos;
+    bool retain;
+};
+
+/* A publish on its way to the broker. One malloc'd block; whoever holds it frees it. */
+struct gw_publish {
+    uint64_t token;  /* chosen by the worker; comes back in the result */
+    uint32_t worker; /* whose inbox gets the result */
+    int qos;
+    bool retain;
+    size_t payload_len;
+    char *topic;   /* inside the block */
+    char *payload; /* inside the block */
+};
+
+struct gw_publish_result {
+    uint64_t token;
+    enum gw_err err; /* GW_OK: the broker acknowledged (QoS 1, 2) or the message is with the network (QoS 0) */
+    int reason;      /* MQTT 5 reason code of a refusal, else 0 */
+};
+
+struct gw_upstream {
+    void *context;
+
+    /* Takes *publish and NULLs it on GW_OK; the result comes into the worker's inbox later (for QoS 0 nothing comes:
+     * GW_OK is all there is to know). On error the caller still owns it: GW_ERR_UPSTREAM_DOWN, GW_ERR_OVERLOADED.
+     * Thread: any; does not block. */
+    GW_MUST_CHECK enum gw_err (*publish)(void *context, struct gw_publish **publish);
+};
+
+/* Makes the block. `topic` and `payload` are copied. */
+struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const char *payload, size_t payload_len);
+
+/* The three questions a worker asks of a route table. Thread: any. */
+
+/* Could any route ever produce a channel that this channel name or filter matches? */
+bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len);
+
+/* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL; GW_ERR_FORBIDDEN where no route for the channel has publish;
+ * GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long). */
+GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
+                                                   struct gw_publish_target *target);
+
+/* The configuration of route number `index`, as message->route has it. */
+const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
+
+/* The configuration of the first route that can produce this channel, NULL if none can. */
+const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len);
+
+struct gw_routes *gw_routes_ref(struct gw_routes *routes);
+void gw_routes_unref(struct gw_routes *routes);
+
+#endif

@@ -1,0 +1,20 @@
+# Makes a C file of the dashboard's files, so that the binary needs nothing beside it.
+# cmake -DOUT=assets.c -DDIR=web -P embed.cmake
+set(files "/=index.html=text/html" "/dashboard.js=dashboard.js=text/javascript"
+    "/dashboard.css=dashboard.css=text/css")
+set(code "/* Made from web/ by embed.cmake. */\n#include \"web/api.h\"\n\n")
+set(table "")
+set(number 0)
+foreach(row ${files})
+  string(REGEX MATCH "^([^=]*)=([^=]*)=(.*)$" _ "${row}")
+  set(path "${CMAKE_MATCH_1}")
+  set(name "${CMAKE_MATCH_2}")
+  set(type "${CMAKE_MATCH_3}")
+  file(READ "${DIR}/${name}" hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," hex "${hex}")
+  string(REGEX REPLACE "(................................................................................)" "\\1\n" hex "${hex}")
+  string(APPEND code "static const unsigned char asset_${number}[] = {\n${hex}};\n")
+  string(APPEND table "    {\"${path}\", \"${type}; charset=utf-8\", asset_${number}, sizeof asset_${number}},\n")
+  math(EXPR number "${number} + 1")
+endforeach()
+file(WRITE "${OUT}" "${code}\nconst struct gw_asset gw_assets[] = {\n${table}    {0},\n};\n")
