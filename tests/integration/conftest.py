@@ -104,7 +104,7 @@ def shared(tmp_path_factory):
     it = World(tmp_path_factory.mktemp("shared"))
     acl = it.directory / "acl"
     acl.write_text("topic readwrite #\ntopic deny denied/#\ntopic read $SYS/#\n")
-    it.main_broker = it.broker(config=f"allow_anonymous true\nacl_file {acl}\nmax_queued_messages 0\n"
+    it.main_broker = it.broker(config=f"allow_anonymous true\nacl_file {acl}\nmax_queued_messages 100000\n"
                                       "max_inflight_messages 0")
     it.main = it.sluice(yaml(it.main_broker.port, extra="web: { heartbeat: 1s }\n"))
     it.client = it.mqtt(it.main_broker.port)

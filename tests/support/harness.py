@@ -3,6 +3,8 @@
 Everything runs on loopback with free ports; waiting is always for a condition, never for a time.
 """
 import contextlib
+import http.client
+import json
 import os
 import pathlib
 import re
@@ -123,6 +125,22 @@ class Sluice(Process):
     def get(self, path, **kwargs):
         kwargs.setdefault("timeout", 15)
         return requests.get(self.http + path, **kwargs)
+
+    def raw(self, target, method="GET", body=None, headers={}):
+        """The target exactly as given: requests would tidy it up. Returns status, parsed body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        try:
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+        finally:
+            connection.close()
 
     def post(self, path, data=b"", **kwargs):
         kwargs.setdefault("timeout", 15)
