@@ -97,8 +97,10 @@ static void config_read_broker(struct gw_config *config, const struct gw_node *m
         gw_problem_add(problems, at->line, at->column, "broker.reconnect.max: it is below min (%lldms or more expected)",
                        (long long)broker->reconnect_min_ms);
     }
-    if (!broker->client_id)
+    if (!broker->client_id) {
         broker->client_id = config_default_client_id();
+        broker->client_id_made = true;
+    }
 }
 
 static void config_read_listen(struct gw_config *config, const struct gw_node *list, struct gw_problems *problems)

@@ -388,7 +388,6 @@ static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw
 {
     const char *pairs[][2] = {
         {a->url, b->url},
-        {a->client_id, b->client_id},
         {a->username, b->username},
         {a->password, b->password},
         {a->tls.ca_file, b->tls.ca_file},
@@ -399,7 +398,8 @@ static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw
         if (strcmp(pairs[i][0] ? pairs[i][0] : "", pairs[i][1] ? pairs[i][1] : "") != 0)
             return true;
     }
-    return a->protocol != b->protocol || a->keepalive_ms != b->keepalive_ms ||
+    bool other_id = a->client_id_made != b->client_id_made || (!a->client_id_made && strcmp(a->client_id, b->client_id) != 0);
+    return other_id || a->protocol != b->protocol || a->keepalive_ms != b->keepalive_ms ||
            a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
 }
 

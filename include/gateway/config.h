@@ -29,6 +29,7 @@ struct gw_cfg_broker {
     uint16_t port;
     bool tls_enabled; /* mqtts:// */
     char *client_id;  /* never NULL after loading */
+    bool client_id_made; /* not configured: made up for this process, new with each load */
     char *username;   /* NULL: anonymous */
     char *password;   /* from `password` or the first line of `password_file` */
     int protocol;     /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311 */

@@ -1,0 +1,124 @@
+"""The command line and the configuration, as an operator meets them."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+from conftest import yaml
+from harness import BINARY, ROOT, free_port, wait_until
+
+CASES = sorted((ROOT / "tests/unit/config").glob("*.yaml"))
+
+
+def run(*args, **env):
+    return subprocess.run([BINARY, *args], capture_output=True, text=True, timeout=30, env=dict(os.environ, **env))
+
+
+def test_version_and_help():
+    assert run("--version").stdout.startswith("sluice ")
+    for word in ("check", "explain", "healthcheck"):
+        assert word in run("--help").stdout
+    for args in (["--nonsense"], ["check"], ["check", "a", "b"], ["explain"], ["explain", "--topic"], ["-c"], ["nonsense"]):
+        result = run(*args)
+        assert result.returncode == 2 and result.stderr.startswith("sluice: ") and not result.stdout
+
+
+@pytest.mark.parametrize("name", ["minimal", "reference", "demo"])
+def test_files_in_config_are_fine(name):
+    result = run("check", str(ROOT / f"config/{name}.yaml"))
+    assert result.returncode == 0 and ": OK, " in result.stdout and not result.stderr
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_golden_errors(path):
+    """Every problem of the file in one run, each with its place; exit status 2."""
+    result = subprocess.run([BINARY, "check", path.name], cwd=path.parent, capture_output=True, text=True, timeout=30)
+    expected = path.with_suffix(".expected").read_text()
+    assert result.stderr == expected
+    assert result.returncode == (2 if expected else 0)
+
+
+def test_missing_file():
+    result = run("check", "/nonexistent/x.yaml")
+    assert result.returncode == 2 and result.stderr == "/nonexistent/x.yaml:1:1: can't read the file: No such file or directory\n"
+    assert run("-c", "/nonexistent/x.yaml").returncode == 2
+
+
+def test_environment(tmp_path):
+    file = tmp_path / "env.yaml"
+    file.write_text("broker:\n  url: mqtt://${HOST_OF_BROKER}:${PORT_OF_BROKER:-1883}\n"
+                    "  username: u\n  password: ${SECRET}\nroutes:\n  - topic: ${TOPIC:-a/#}\n")
+    result = run("check", str(file))
+    assert result.returncode == 2
+    assert f"{file}:2:8: the environment has no variable HOST_OF_BROKER" in result.stderr
+    assert f"{file}:4:13: the environment has no variable SECRET" in result.stderr
+    # A value can't bring in YAML: it stays one text.
+    assert run("check", str(file), HOST_OF_BROKER="h", SECRET='x"\n  tls: {').returncode == 0
+    assert run("check", str(file), HOST_OF_BROKER="h", SECRET="x", TOPIC="a/#/b").returncode == 2
+
+
+def test_bombs(tmp_path):
+    bombs = {
+        "alias": "a: &a [x, x]\nb: [*a, *a]\n",
+        "depth": "a: " + "[" * 1000 + "]" * 1000 + "\n",
+        "scalar": "a: " + "x" * 100000 + "\n",
+        "file": "# " + "x" * 2000000 + "\n",
+        "nodes": "a:\n" + "  - x\n" * 150000 + "b:\n" + "  - x\n" * 10,
+        "nul": "a: \"x\\0y\"\n",
+        "latin1": b"a: \xe9\n",
+        "tabs": "a:\n\tb: c\n",
+        "documents": "a: b\n---\nc: d\n",
+        "tag": "a: !!python/object b\n",
+    }
+    for name, text in bombs.items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        result = run("check", str(file))
+        assert result.returncode == 2, name
+        first = result.stderr.splitlines()[0]
+        assert first.startswith(f"{file}:"), (name, first)
+        line, column = first[len(str(file)) + 1:].split(":")[:2]
+        assert int(line) >= 1 and int(column) >= 1, (name, first)
+
+
+def test_explain():
+    demo = str(ROOT / "config/demo.yaml")
+    text = run("explain", "-c", demo, "--topic", "zigbee2mqtt/lamp").stdout
+    assert "{device} = 'lamp'" in text and "channel:  devices/lamp" in text and "codec:    json" in text
+    assert "to topic 'zigbee2mqtt/lamp/set', qos 1" in text and "does not match" in text and "because:" in text
+    text = run("explain", "-c", demo, "--channel", "devices/lamp").stdout
+    assert "fed by:   topic 'zigbee2mqtt/lamp'" in text
+    text = run("explain", "-c", demo, "--topic", "nothing/of/ours/here/x").stdout
+    assert "no route matches" in text
+
+
+def test_healthcheck(world):
+    port = free_port()
+    gateway = world.sluice(yaml(free_port(), listen=f"0.0.0.0:{port}"), ready=False)
+    assert run("healthcheck", "-c", str(gateway.config)).returncode == 0
+    gateway.stop()
+    result = run("healthcheck", "-c", str(gateway.config))
+    assert result.returncode == 1 and "no answer" in result.stderr
+
+
+def test_port_in_use_and_several_listeners(world):
+    port = free_port()
+    world.sluice(yaml(free_port(), listen=f"127.0.0.1:{port}"), ready=False)
+    # SO_REUSEPORT would let a second gateway share the port silently; another program must be an error.
+    import socket
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    file = world.directory / "taken.yaml"
+    file.write_text(yaml(free_port(), listen=f"127.0.0.1:{taken.getsockname()[1]}"))
+    result = run("-c", str(file))
+    assert result.returncode == 1 and "Address already in use" in result.stderr
+    taken.close()
+    two = world.sluice(yaml(free_port(), listen="127.0.0.1:0\n  - address: '[::1]:0'"), ready=False)
+    wait_until(lambda: two.text().count("listening on") == 2)
+
+
+def test_sigint_ends_well(world):
+    gateway = world.sluice(yaml(world.broker().port))
+    gateway.signal(2)
+    assert gateway.wait(10) == 0
