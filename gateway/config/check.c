@@ -13,7 +13,7 @@ struct checked {
     bool usable;                                  /* all that is there compiled */
 };
 
-static struct gw_pattern *check_compile(const char *text, bool is_template, const struct gw_node *node, size_t route,
+static struct gw_pattern *check_compile(const char *text, enum gw_pattern_kind kind, const struct gw_node *node, size_t route,
                                         const char *key, struct checked *checked, struct gw_problems *problems)
 {
     if (!text || !node)
@@ -21,7 +21,7 @@ static struct gw_pattern *check_compile(const char *text, bool is_template, cons
     struct gw_buf error;
     size_t offset = 0;
     gw_buf_init(&error);
-    struct gw_pattern *pattern = gw_pattern_compile(text, is_template, &error, &offset);
+    struct gw_pattern *pattern = gw_pattern_compile(text, kind, &error, &offset);
     if (!pattern) {
         checked->usable = false;
         /* Inside a quoted or expanded text the offset is only the offset; the column is then that of its beginning. */
@@ -128,9 +128,9 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         const struct gw_node *rate = gw_node_get(map, "rate");
         struct checked *own = &all[i];
         own->usable = route->topic != NULL;
-        own->topic = check_compile(route->topic, false, gw_node_get(map, "topic"), i, "topic", own, problems);
-        own->channel = check_compile(route->channel, true, channel, i, "channel", own, problems);
-        own->publish = check_compile(route->publish_topic, true, gw_node_get(gw_node_get(map, "publish"), "topic"), i,
+        own->topic = check_compile(route->topic, GW_PATTERN_TOPIC, gw_node_get(map, "topic"), i, "topic", own, problems);
+        own->channel = check_compile(route->channel, GW_PATTERN_CHANNEL, channel, i, "channel", own, problems);
+        own->publish = check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"), i,
                                      "publish.topic", own, problems);
         if (own->usable && own->channel)
             check_captures(own->channel, own->topic, "the topic", channel, i, "channel", problems);

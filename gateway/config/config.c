@@ -74,7 +74,7 @@ static void config_read_broker(struct gw_config *config, const struct gw_node *m
     if (broker->url && url) {
         const char *wrong = gw_parse_broker_url(broker->url, &broker->host, &broker->port, &broker->tls_enabled);
         if (wrong)
-            gw_problem_add(problems, url->line, url->column, "broker.url: '%s' is %s", broker->url, wrong);
+            gw_problem_add(problems, url->line, url->column, "broker.url: %s", wrong); /* it may hold a password */
     }
     if (file && password)
         gw_problem_add(problems, file->line, file->column, "broker.password_file: there is a password as well (one of the two expected)");

@@ -130,15 +130,15 @@ const char *gw_parse_broker_url(const char *text, char **host, uint16_t *port, b
         *tls = true;
         text += 8;
     } else {
-        return "not a broker's URL (mqtt://host:port or mqtts://host:port expected)";
+        return "it is no broker's URL (mqtt://host:port or mqtts://host:port expected)";
     }
     if (strchr(text, '@'))
-        return "credentials in the URL (they belong in username and password or password_file)";
+        return "it has credentials (they belong in username and password or password_file)";
     size_t len = strlen(text);
     char *plain = gw_strndup(text, len && text[len - 1] == '/' ? len - 1 : len);
     bool has_port, good = !strpbrk(plain, "/?# ");
     *port = *tls ? 8883 : 1883;
     good = good && value_host_port(plain, false, &has_port, host, port);
     free(plain);
-    return good ? NULL : "not a broker's URL (mqtt://host:port or mqtts://host:port expected)";
+    return good ? NULL : "it is no broker's URL (mqtt://host:port or mqtts://host:port expected)";
 }

@@ -4,11 +4,12 @@
  * fresh_to (the head when a subscription without a cursor began), only if m is the channel's last value. It does not
  * get m if another subscription of the same session has brought it already: that one reaches from `from` to `position`.
  *
- * One round collects all that is wanted from the histories, with a gap before the first message of each channel
- * whose history no longer reaches back far enough; sorts by sequence number; and queues from the front until the queue
- * is full. A gap sorts by where it ends, so positions only move forward and a gap is told once. Either everything got
- * into the queue, and the session is live again, or the next round starts where this one stopped. All of it happens
- * in one turn of the loop: no message can come between the last round and going live. */
+ * One round collects all that is wanted from the histories, with a gap for each channel whose history no longer
+ * reaches back far enough; sorts by sequence number, gaps first; and queues all gaps, then messages until the queue is
+ * full. Gaps can't wait for their place in the sequence: the position may pass the first message that is missing. So
+ * that a gap is told once all the same, the session remembers how far it was told. Either everything got into the
+ * queue, and the session is live again, or the next round starts where this one stopped. All of it happens in one turn
+ * of the loop: no message can come between the last round and going live. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ struct round {
     struct gw_sub **subs;       /* those of the session that match it */
     uint32_t sub_count;
     uint64_t newest; /* of its messages taken so far */
+    uint32_t told_before; /* session->told has so many from earlier rounds, sorted */
 };
 
 static void round_add(struct round *round, const struct entry *entry)
@@ -57,6 +59,35 @@ static bool round_wants(const struct round *round, const struct gw_message *msg)
     return wanted;
 }
 
+static int told_compare(const void *a, const void *b)
+{
+    uint64_t left = ((const struct gw_told *)a)->hash, right = ((const struct gw_told *)b)->hash;
+    return left < right ? -1 : left > right;
+}
+
+/* How far the session was told of gaps of this channel since it began to lag. */
+static struct gw_told *round_told(const struct round *round, const struct gw_channel *channel)
+{
+    struct gw_told key = {.hash = channel->hash};
+    const struct gw_session *session = round->session;
+    return session->told_count ? bsearch(&key, session->told, round->told_before, sizeof key, told_compare) : NULL;
+}
+
+static void round_tell(struct round *round, const struct gw_channel *channel, uint64_t to)
+{
+    struct gw_session *session = round->session;
+    struct gw_told *told = round_told(round, channel);
+    if (told) {
+        told->to = to;
+        return;
+    }
+    if (session->told_count == session->told_allocated) {
+        session->told_allocated = session->told_allocated ? session->told_allocated * 2 : 4;
+        session->told = gw_reallocarray(session->told, session->told_allocated, sizeof *session->told);
+    }
+    session->told[session->told_count++] = (struct gw_told){channel->hash, to};
+}
+
 static bool round_take(void *context, struct gw_message *msg)
 {
     struct round *round = context;
@@ -73,20 +104,25 @@ static void round_check_gap(struct round *round)
 {
     uint64_t evicted = gw_channel_evicted(round->channel), from = UINT64_MAX;
     const struct gw_message *last = round->channel->last;
+    const struct gw_told *told = round_told(round, round->channel);
+    uint64_t told_to = told ? told->to : 0;
     const char *epoch_from = NULL;
     for (uint32_t i = 0; i < round->sub_count; i++) {
         const struct gw_sub *sub = round->subs[i];
-        if (sub->epoch_from && last && last->seq > sub->position) {
+        if (sub->epoch_from && last && last->seq > sub->position && last->seq > told_to) {
             epoch_from = sub->epoch_from;
             continue;
         }
         uint64_t position = sub->position > sub->fresh_to ? sub->position : sub->fresh_to;
+        if (position < told_to)
+            position = told_to;
         if (position < from)
             from = position;
     }
     if (epoch_from) {
         struct entry gap = {.seq = last->seq - 1, .channel = round->channel, .epoch_from = epoch_from};
         round_add(round, &gap);
+        round_tell(round, round->channel, last->seq);
         return;
     }
     if (from == UINT64_MAX || evicted <= from)
@@ -98,6 +134,7 @@ static void round_check_gap(struct round *round)
     }
     struct entry gap = {.seq = evicted, .channel = round->channel, .gap_from = from};
     round_add(round, &gap);
+    round_tell(round, round->channel, evicted);
 }
 
 static bool round_channel(void *context, void *value)
@@ -136,9 +173,9 @@ static bool round_channel(void *context, void *value)
 static int entry_compare(const void *a, const void *b)
 {
     const struct entry *left = a, *right = b;
-    if (left->seq != right->seq)
-        return left->seq < right->seq ? -1 : 1;
-    return !left->msg == !right->msg ? 0 : left->msg ? 1 : -1;
+    if (!left->msg != !right->msg)
+        return left->msg ? 1 : -1;
+    return left->seq < right->seq ? -1 : left->seq > right->seq;
 }
 
 static void round_put_gap(struct round *round, const struct entry *entry)
@@ -187,6 +224,7 @@ void gw_session_catch_up(struct gw_session *session)
         .hub = hub,
         .session = session,
         .subs = gw_reallocarray(NULL, session->sub_count, sizeof(struct gw_sub *)),
+        .told_before = session->told_count,
     };
     hub->mark++;
     for (uint32_t i = 0; i < session->sub_count; i++) {
@@ -197,7 +235,8 @@ void gw_session_catch_up(struct gw_session *session)
         gw_channels_match(hub, sub->filter, round_channel, &round);
         round_check_sub(&round, sub, before);
     }
-    qsort(round.entries, round.count, sizeof *round.entries, entry_compare);
+    if (round.count)
+        qsort(round.entries, round.count, sizeof *round.entries, entry_compare);
 
     if (round.count && session->lag_reason[0] == 'o' && hub->config->limits.slow == GW_SLOW_CLOSE) {
         for (size_t i = 0; i < round.count; i++) {
@@ -211,18 +250,15 @@ void gw_session_catch_up(struct gw_session *session)
     }
 
     size_t done = 0;
+    for (; done < round.count && !round.entries[done].msg; done++)
+        round_put_gap(&round, &round.entries[done]);
     while (done < round.count && gw_session_has_room(session)) {
         const struct entry *entry = &round.entries[done++];
-        if (!entry->msg) {
-            round_put_gap(&round, entry);
-            continue;
-        }
         struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(entry->msg)};
         gw_session_put(session, &item, entry->msg->text.len);
         GW_STAT_ADD(&hub->stats, deliveries, 1);
     }
     session->lagging = done < round.count;
-    /* Entries with the same number as the last one done may still be waiting: two gaps can end at one place. */
     uint64_t position = !session->lagging ? hub->head : round.entries[done].seq - 1;
     session->position = position;
     for (uint32_t i = 0; i < session->sub_count; i++) {
@@ -233,6 +269,13 @@ void gw_session_catch_up(struct gw_session *session)
             free(sub->epoch_from);
             sub->epoch_from = NULL;
         }
+    }
+    if (!session->lagging) {
+        free(session->told);
+        session->told = NULL;
+        session->told_count = session->told_allocated = 0;
+    } else if (session->told_count) {
+        qsort(session->told, session->told_count, sizeof *session->told, told_compare);
     }
     if (session->count)
         gw_session_mark_dirty(session);

@@ -32,6 +32,12 @@ struct gw_sub {
     uint64_t fresh_to; /* up to here only last values are wanted; 0: it resumed from a cursor */
 };
 
+/* A gap that a lagging session was told of a channel ended here. */
+struct gw_told {
+    uint64_t hash; /* of the channel's name */
+    uint64_t to;
+};
+
 struct gw_channel {
     char *name; /* owned, NUL-terminated */
     size_t len;

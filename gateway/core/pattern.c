@@ -45,7 +45,7 @@ static bool name_char(char c, bool first)
 
 struct compile {
     struct gw_pattern *pattern;
-    bool is_template;
+    enum gw_pattern_kind kind;
     struct gw_buf *error;
     size_t *offset;
 };
@@ -89,10 +89,10 @@ static bool compile_capture(struct compile *compile, struct level *level, const 
     level->suffix_len = (size_t)(end - close - 1);
     if (memchr(level->suffix, '{', level->suffix_len))
         return compile_fail(compile, offset, "two captures in one level (one at most)");
-    if ((level->prefix_len || level->suffix_len) && (rest || !compile->is_template))
+    if ((level->prefix_len || level->suffix_len) && (rest || compile->kind == GW_PATTERN_TOPIC))
         return compile_fail(compile, offset, "text beside a capture (%s stands alone in its level)",
                             rest ? "{name...}" : "a capture in a topic");
-    if (rest && !is_last)
+    if (rest && !is_last && compile->kind != GW_PATTERN_PUBLISH)
         return compile_fail(compile, offset, "{%.*s...} before the end (it captures the rest, so it comes last)",
                             (int)name_len, name);
     for (size_t i = 0; i < pattern->name_count; i++) {
@@ -120,7 +120,7 @@ static bool compile_level(struct compile *compile, struct level *level, const ch
     const char *wild = memchr(start, '+', len) ? memchr(start, '+', len) : memchr(start, '#', len);
     if (!wild)
         return true;
-    if (compile->is_template)
+    if (compile->kind != GW_PATTERN_TOPIC)
         return compile_fail(compile, at, "wildcard '%c' (a capture such as {name} expected)", *wild);
     if (len != 1)
         return compile_fail(compile, at, "'%c' beside other text (a wildcard stands alone in its level)", *wild);
@@ -156,10 +156,10 @@ static void compile_filter(struct gw_pattern *pattern)
     pattern->filter = gw_buf_take(&filter);
 }
 
-struct gw_pattern *gw_pattern_compile(const char *text, bool is_template, struct gw_buf *error, size_t *offset)
+struct gw_pattern *gw_pattern_compile(const char *text, enum gw_pattern_kind kind, struct gw_buf *error, size_t *offset)
 {
     struct gw_pattern *pattern = gw_calloc(1, sizeof *pattern);
-    struct compile compile = {pattern, is_template, error, offset};
+    struct compile compile = {pattern, kind, error, offset};
     size_t len = strlen(text);
     pattern->text = gw_strdup(text);
     if (!len) {
@@ -179,7 +179,7 @@ struct gw_pattern *gw_pattern_compile(const char *text, bool is_template, struct
         at += level_len + 1;
     }
     compile_filter(pattern);
-    if (!gw_topic_filter_valid(pattern->filter, strlen(pattern->filter))) {
+    if (kind != GW_PATTERN_PUBLISH && !gw_topic_filter_valid(pattern->filter, strlen(pattern->filter))) {
         compile_fail(&compile, 0, "it is no valid topic (UTF-8, 65535 octets at most, expected)");
         goto fail;
     }

@@ -26,9 +26,16 @@ struct gw_captures {
     struct gw_capture items[GW_PATTERN_CAPTURES_MAX];
 };
 
-/* Compiles `text`. is_template: text around captures is allowed, `+` and `#` are not.
+/* What a pattern is for. Templates have no wildcards, and may have text around a one-level capture. */
+enum gw_pattern_kind {
+    GW_PATTERN_TOPIC,   /* a route's topic */
+    GW_PATTERN_CHANNEL, /* a template that is also read backwards, so {name...} comes last */
+    GW_PATTERN_PUBLISH  /* a template that is only filled */
+};
+
+/* Compiles `text`.
  * On error returns NULL, *error gets one phrase "what is wrong (what was expected)" and *offset the octet where. */
-struct gw_pattern *gw_pattern_compile(const char *text, bool is_template, struct gw_buf *error, size_t *offset);
+struct gw_pattern *gw_pattern_compile(const char *text, enum gw_pattern_kind kind, struct gw_buf *error, size_t *offset);
 void gw_pattern_free(struct gw_pattern *pattern);
 
 const char *gw_pattern_text(const struct gw_pattern *pattern);

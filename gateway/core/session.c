@@ -405,8 +405,10 @@ void gw_session_close(struct gw_session *session)
     while (session->sub_count)
         sub_free(hub, session->subs[--session->sub_count]);
     free(session->subs);
+    free(session->told);
     session->subs = NULL;
-    session->sub_allocated = 0;
+    session->told = NULL;
+    session->sub_allocated = session->told_count = session->told_allocated = 0;
     session_clear_queue(session);
     if (session->dirty) {
         struct gw_session **link = &hub->dirty;

@@ -8,14 +8,14 @@
 #include "core/topic.h"
 #include "mqtt/routes_private.h"
 
-static struct gw_pattern *routes_compile(const char *text, bool is_template)
+static struct gw_pattern *routes_compile(const char *text, enum gw_pattern_kind kind)
 {
     if (!text)
         return NULL;
     struct gw_buf error;
     size_t offset;
     gw_buf_init(&error);
-    struct gw_pattern *pattern = gw_pattern_compile(text, is_template, &error, &offset);
+    struct gw_pattern *pattern = gw_pattern_compile(text, kind, &error, &offset);
     assert(pattern); /* the configuration was checked */
     gw_buf_fini(&error);
     return pattern;
@@ -160,9 +160,9 @@ struct gw_routes *gw_routes_build(struct gw_config *config)
     routes->by_subscription = gw_topic_tree_create();
     for (uint32_t i = 0; i < config->route_count; i++) {
         struct gw_route *route = &routes->routes[i];
-        route->topic = routes_compile(config->routes[i].topic, false);
-        route->channel = routes_compile(config->routes[i].channel, true);
-        route->publish = routes_compile(config->routes[i].publish_topic, true);
+        route->topic = routes_compile(config->routes[i].topic, GW_PATTERN_TOPIC);
+        route->channel = routes_compile(config->routes[i].channel, GW_PATTERN_CHANNEL);
+        route->publish = routes_compile(config->routes[i].publish_topic, GW_PATTERN_PUBLISH);
         routes_index(routes, routes->by_topic, gw_pattern_filter(route->topic), i,
                      offsetof(struct gw_route, next_by_topic));
         routes_index(routes, routes->by_channel, gw_pattern_filter(gw_route_channel_pattern(route)), i,
@@ -354,11 +354,12 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
     for (size_t i = 0; i < found.count && err != GW_OK; i++) {
         const struct gw_cfg_route *config = &routes->config->routes[found.items[i]];
         struct gw_captures captures;
+        const struct gw_route *route = &routes->routes[found.items[i]];
         gw_buf_clear(&target->topic);
-        if (!gw_route_publish_topic(&routes->routes[found.items[i]], channel, len, &captures, &target->topic))
+        if (!gw_pattern_match(gw_route_channel_pattern(route), channel, len, NULL))
             continue;
         err = GW_ERR_FORBIDDEN;
-        if (!config->publish)
+        if (!config->publish || !gw_route_publish_topic(route, channel, len, &captures, &target->topic))
             continue;
         target->codec = config->codec;
         target->qos = config->publish_qos;

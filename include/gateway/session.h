@@ -27,6 +27,7 @@ struct gw_hub;
 struct gw_session;
 struct gw_sub;
 struct gw_pending;
+struct gw_told;
 struct gw_upstream_state;
 
 struct gw_gap {
@@ -84,6 +85,8 @@ struct gw_session {
     uint64_t stamp;          /* last message queued live, so that overlapping filters deliver once */
     uint64_t position;       /* while lagging: everything up to here was queued or isn't wanted */
     const char *lag_reason;  /* for gaps: "history" or "overflow" */
+    struct gw_told *told;    /* while lagging: how far gaps were told, by channel; sorted by hash */
+    uint32_t told_count, told_allocated;
     struct gw_pending *pending;
     struct gw_session *next, **link;   /* the hub's list of all sessions */
     struct gw_session *next_dirty;     /* the hub's list of those to tell ready() */

@@ -1,0 +1,386 @@
+/* The hub against a model: whatever clients, queues and histories do, every message that a session wants arrives once
+ * and in order, or lies in a gap that it was told. */
+#include "check.h"
+#include "core/cursor.h"
+#include "core/hub_private.h"
+#include "core/topic.h"
+#include "gateway/codec.h"
+#include "mqtt/routes.h"
+
+#define EPOCH "test"
+#define SESSIONS 24
+#define MESSAGES 4000
+#define CHANNELS 7
+
+static const char *const channel_names[CHANNELS] = {"a", "a/b", "a/b/c", "a/x/c", "d", "d/e", "$s"};
+
+struct client {
+    struct gw_session session; /* first member */
+    bool used, kicked;
+    uint64_t from; /* wants everything on its channels after this */
+    const char *filters[3];
+    unsigned filter_count;
+    uint64_t last; /* highest sequence number received */
+    uint64_t gap_to[CHANNELS], gap_from[CHANNELS];
+    bool got[MESSAGES + 1];
+    unsigned gaps, received;
+};
+
+static struct gw_config *config;
+static struct gw_hub *hub;
+static struct gw_timers timers;
+static struct client clients[SESSIONS];
+static uint8_t channel_of[MESSAGES + 1];
+static uint64_t head, seed;
+
+static void on_ready(struct gw_session *session)
+{
+    (void)session; /* clients drain when the test says so */
+}
+
+static void on_kick(struct gw_session *session, enum gw_err why)
+{
+    (void)why;
+    ((struct client *)session)->kicked = true;
+}
+
+static const struct gw_session_ops ops = {.ready = on_ready, .kick = on_kick};
+
+static enum gw_err no_publish(void *context, struct gw_publish **publish)
+{
+    (void)context;
+    (void)publish;
+    return GW_ERR_UPSTREAM_DOWN;
+}
+
+static struct gw_config *make_config(uint32_t history, size_t queue, uint32_t channels)
+{
+    struct gw_config *made = calloc(1, sizeof *made);
+    atomic_init(&made->refs, 1);
+    made->file = strdup("test");
+    made->route_count = 2;
+    made->routes = calloc(2, sizeof *made->routes);
+    for (int i = 0; i < 2; i++) {
+        made->routes[i].topic = strdup(i ? "$s" : "#");
+        made->routes[i].codec = gw_codec_find("auto");
+        made->routes[i].history_engine = gw_history_find("memory");
+        made->routes[i].history = (struct gw_history_limits){.count = history, .bytes = 1 << 20};
+    }
+    made->limits = (struct gw_cfg_limits){.subscriptions = 10, .queue_bytes = queue, .channels = channels,
+                                          .history_bytes = 1 << 24, .publishes_per_session = 4};
+    return made;
+}
+
+static void setup_hub(uint32_t history, size_t queue, uint32_t channels)
+{
+    config = make_config(history, queue, channels);
+    struct gw_routes *routes = gw_routes_build(config);
+    gw_timers_init(&timers);
+    struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .timers = &timers,
+                                 .upstream = {NULL, no_publish}};
+    hub = gw_hub_create(&setup);
+    gw_hub_tick(hub, 1, 1);
+    gw_routes_unref(routes);
+    head = 0;
+    memset(clients, 0, sizeof clients);
+}
+
+static void teardown_hub(void)
+{
+    for (size_t i = 0; i < SESSIONS; i++)
+        gw_session_close(&clients[i].session);
+    gw_hub_destroy(hub);
+    gw_timers_fini(&timers);
+    gw_config_unref(config);
+}
+
+static void send_message(unsigned channel, const char *json, bool retained)
+{
+    const char *name = channel_names[channel];
+    struct gw_message_spec spec = {.channel = name, .channel_len = strlen(name), .json = json, .json_len = strlen(json),
+                                   .payload = json, .payload_len = strlen(json), .epoch = EPOCH, .seq = ++head, .ts = 1,
+                                   .retained = retained, .route = name[0] == '$'};
+    struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
+    if (head <= MESSAGES)
+        channel_of[head] = (uint8_t)channel;
+    gw_hub_handle(hub, &event);
+    gw_hub_flush(hub);
+}
+
+static unsigned channel_index(const char *name)
+{
+    unsigned i = 0;
+    while (strcmp(channel_names[i], name) != 0)
+        i++;
+    return i;
+}
+
+static bool client_wants(const struct client *client, uint64_t seq)
+{
+    const char *name = channel_names[channel_of[seq]];
+    bool wanted = false;
+    for (unsigned i = 0; i < client->filter_count; i++)
+        wanted |= gw_topic_matches(client->filters[i], strlen(client->filters[i]), name, strlen(name));
+    return wanted && seq > client->from;
+}
+
+/* Takes up to `most` items and checks each. */
+static void client_drain(struct client *client, unsigned most)
+{
+    struct gw_item item;
+    while (most-- && gw_session_next(&client->session, &item)) {
+        if (item.type == GW_ITEM_GAP) {
+            struct gw_cursor from, to;
+            assert_true(gw_cursor_parse(&from, item.u.gap->from, strlen(item.u.gap->from)));
+            assert_true(gw_cursor_parse(&to, item.u.gap->to, strlen(item.u.gap->to)));
+            unsigned channel = channel_index(item.u.gap->channel);
+            /* Told once: the next gap of a channel begins where the last one ended, or later. */
+            assert_true(from.seq >= client->gap_to[channel] && to.seq > from.seq);
+            for (uint64_t seq = from.seq + 1; seq <= to.seq; seq++) {
+                if (channel_of[seq] == channel && client_wants(client, seq)) {
+                    assert_false(client->got[seq]);
+                    client->got[seq] = true;
+                }
+            }
+            client->gap_to[channel] = to.seq;
+            client->gaps++;
+        } else {
+            uint64_t seq = item.u.message->seq;
+            assert_true(seq > client->last); /* in the order of the sequence, and never twice */
+            assert_true(client_wants(client, seq));
+            assert_false(client->got[seq]);
+            client->got[seq] = true;
+            client->last = seq;
+            client->received++;
+        }
+        gw_item_release(&item);
+    }
+}
+
+static void client_open(struct client *client)
+{
+    static const char *const filters[] = {"#", "a/#", "a/+/c", "a", "a/b/c", "d/+", "+", "$s", "+/+", "d/#"};
+    memset(client, 0, sizeof *client);
+    client->used = true;
+    gw_session_open(&client->session, hub, &ops);
+    client->filter_count = 1 + check_random(&seed) % 3;
+    client->from = head - (head ? check_random(&seed) % (head < 60 ? head : 60) : 0);
+    if (check_random(&seed) % 8 == 0)
+        client->from = head + check_random(&seed) % 5; /* ahead, as from another worker */
+    char cursor[64];
+    gw_hub_format_cursor(hub, client->from, cursor);
+    struct gw_start start = {.at = GW_START_CURSOR, .cursor = cursor, .cursor_len = strlen(cursor)};
+    for (unsigned i = 0; i < client->filter_count; i++) {
+        struct gw_subscribed subscribed;
+        client->filters[i] = filters[check_random(&seed) % COUNT(filters)];
+        assert_int_equal(gw_session_subscribe(&client->session, client->filters[i], strlen(client->filters[i]), &start,
+                                              &subscribed), GW_OK);
+    }
+    gw_session_catch_up(&client->session);
+    /* What a client reads from its session's cursor after a reconnect must begin no later than here. */
+}
+
+static void client_finish(struct client *client)
+{
+    client_drain(client, UINT32_MAX);
+    assert_false(client->session.lagging);
+    for (uint64_t seq = 1; seq <= head; seq++) {
+        if (client_wants(client, seq) && !client->got[seq])
+            fail_msg("message %u on '%s' was lost without a word", (unsigned)seq, channel_names[channel_of[seq]]);
+    }
+    char text[64];
+    struct gw_cursor cursor;
+    gw_session_cursor(&client->session, text);
+    assert_true(gw_cursor_parse(&cursor, text, strlen(text)));
+    assert_true(cursor.seq == (client->from > head ? client->from : head));
+    gw_session_close(&client->session);
+    client->used = false;
+}
+
+static void model(uint32_t history, size_t queue, unsigned *gaps, unsigned *received)
+{
+    setup_hub(history, queue, 1000);
+    for (unsigned step = 0; head < MESSAGES; step++) {
+        struct client *client = &clients[check_random(&seed) % SESSIONS];
+        switch (check_random(&seed) % 8) {
+        case 0:
+            if (client->used) {
+                client_finish(client);
+                *gaps += client->gaps;
+                *received += client->received;
+            } else {
+                client_open(client);
+            }
+            break;
+        case 1:
+        case 2:
+            if (client->used)
+                client_drain(client, check_random(&seed) % 30);
+            break;
+        default:
+            send_message(check_random(&seed) % CHANNELS, check_random(&seed) % 5 ? "\"0123456789\"" : "{\"x\":[1,2,3]}", false);
+        }
+    }
+    for (size_t i = 0; i < SESSIONS; i++) {
+        if (clients[i].used)
+            client_finish(&clients[i]);
+    }
+    teardown_hub();
+}
+
+static void test_model(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t history;
+        size_t queue;
+        unsigned gaps; /* so many at least: the test must meet some; 0: none may come */
+    } rows[] = {{0, 1000, 100}, {3, 1000, 100}, {6, 500, 20}, {6, 100000, 20}, {1000, 300, 0}};
+    seed = 20261124;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        unsigned gaps = 0, received = 0;
+        model(rows[i].history, rows[i].queue, &gaps, &received);
+        assert_true(received > 1000);
+        if (rows[i].gaps)
+            assert_true(gaps >= rows[i].gaps);
+        else
+            assert_int_equal(gaps, 0);
+    }
+}
+
+static unsigned subscribe(struct client *client, const char *filter, enum gw_start_at at, const char *cursor,
+                          struct gw_subscribed *out)
+{
+    struct gw_start start = {at, cursor, cursor ? strlen(cursor) : 0};
+    return gw_session_subscribe(&client->session, filter, strlen(filter), &start, out);
+}
+
+static void test_snapshot(void **state)
+{
+    (void)state;
+    setup_hub(10, 100000, 1000);
+    for (unsigned i = 0; i < 5; i++) {
+        for (unsigned c = 0; c < 3; c++)
+            send_message(c, "1", false);
+    }
+    struct client *client = &clients[0];
+    gw_session_open(&client->session, hub, &ops);
+    struct gw_subscribed out;
+    assert_int_equal(subscribe(client, "a/#", GW_START_LAST, NULL, &out), GW_OK);
+    assert_int_equal(out.snapshot, 3);
+    assert_false(out.recovered);
+    assert_string_equal(out.cursor, EPOCH ".15");
+    gw_session_catch_up(&client->session);
+    struct gw_item item;
+    for (uint64_t seq = 13; seq <= 15; seq++) {
+        assert_true(gw_session_next(&client->session, &item));
+        assert_int_equal(item.u.message->seq, seq);
+        gw_item_release(&item);
+    }
+    assert_false(gw_session_next(&client->session, &item));
+    /* Another filter that overlaps brings nothing twice; the same one again brings its last values again. */
+    assert_int_equal(subscribe(client, "a/+", GW_START_LAST, NULL, &out), GW_OK);
+    assert_int_equal(out.snapshot, 0);
+    gw_session_catch_up(&client->session);
+    assert_false(gw_session_next(&client->session, &item));
+    assert_true(gw_session_unsubscribe(&client->session, "a/+", 3));
+    assert_int_equal(subscribe(client, "a/#", GW_START_LAST, NULL, &out), GW_OK);
+    assert_int_equal(out.snapshot, 3);
+    gw_session_catch_up(&client->session);
+    for (int i = 0; i < 3; i++) {
+        assert_true(gw_session_next(&client->session, &item));
+        gw_item_release(&item);
+    }
+    assert_false(gw_session_next(&client->session, &item));
+    teardown_hub();
+}
+
+static void test_snapshot_larger_than_the_queue(void **state)
+{
+    (void)state;
+    setup_hub(10, 150, 1000); /* room for about one message */
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned c = 0; c < 6; c++)
+            send_message(c, "1", false);
+    }
+    struct client *client = &clients[0];
+    gw_session_open(&client->session, hub, &ops);
+    struct gw_subscribed out;
+    assert_int_equal(subscribe(client, "#", GW_START_LAST, NULL, &out), GW_OK);
+    assert_int_equal(out.snapshot, 6);
+    gw_session_catch_up(&client->session);
+    struct gw_item item;
+    for (uint64_t seq = 19; seq <= 24; seq++) { /* last values only, none of the history before them */
+        assert_true(gw_session_next(&client->session, &item));
+        assert_int_equal(item.type, GW_ITEM_MESSAGE);
+        assert_int_equal(item.u.message->seq, seq);
+        gw_item_release(&item);
+    }
+    assert_false(gw_session_next(&client->session, &item));
+    assert_false(client->session.lagging);
+    teardown_hub();
+}
+
+static void test_repeats_and_clears(void **state)
+{
+    (void)state;
+    setup_hub(10, 100000, 1000);
+    send_message(0, "1", true);
+    send_message(0, "1", true); /* the broker sends it again: no news */
+    assert_int_equal(gw_hub_last(hub, "a", 1)->seq, 1);
+    send_message(0, "1", false); /* the device says it again: news */
+    assert_int_equal(gw_hub_last(hub, "a", 1)->seq, 3);
+    send_message(0, "2", true);
+    assert_int_equal(gw_hub_last(hub, "a", 1)->seq, 4);
+    teardown_hub();
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    setup_hub(10, 100000, 1000);
+    struct client *client = &clients[0];
+    struct gw_subscribed out;
+    gw_session_open(&client->session, hub, &ops);
+    assert_int_equal(subscribe(client, "a/#/b", GW_START_LAST, NULL, &out), GW_ERR_BAD_REQUEST);
+    assert_int_equal(subscribe(client, "a", GW_START_CURSOR, "x", &out), GW_ERR_BAD_REQUEST);
+    assert_int_equal(subscribe(client, "$other", GW_START_LAST, NULL, &out), GW_ERR_UNKNOWN_CHANNEL);
+    assert_int_equal(client->session.sub_count, 0);
+    for (char name[2] = "a"; name[0] < 'a' + 10; name[0]++)
+        assert_int_equal(subscribe(client, name, GW_START_LAST, NULL, &out), GW_OK);
+    assert_int_equal(subscribe(client, "z", GW_START_LAST, NULL, &out), GW_ERR_LIMIT);
+    assert_false(gw_session_unsubscribe(&client->session, "z", 1));
+    assert_true(gw_session_unsubscribe(&client->session, "b", 1));
+    assert_int_equal(subscribe(client, "z", GW_START_LAST, NULL, &out), GW_OK);
+    teardown_hub();
+}
+
+static void test_control_flood_is_bounded(void **state)
+{
+    (void)state;
+    setup_hub(10, 1000, 1000);
+    struct client *client = &clients[0];
+    gw_session_open(&client->session, hub, &ops);
+    for (int i = 0; i < 100 && !client->kicked; i++) {
+        struct gw_buf text;
+        gw_buf_init(&text);
+        gw_buf_printf(&text, "%0100d", i);
+        gw_session_push(&client->session, &text);
+    }
+    assert_true(client->kicked);
+    assert_int_equal(client->session.queued_bytes, 0);
+    teardown_hub();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_snapshot_larger_than_the_queue),
+        cmocka_unit_test(test_repeats_and_clears),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_control_flood_is_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
