@@ -72,6 +72,7 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         GW_STAT_ADD(&hub->stats, repeats, 1);
     } else {
         hub->head = msg->seq;
+        hub->unflushed += msg->text.len;
         gw_channel_append(hub, channel, msg);
         hub_fan_out(channel, msg);
     }
@@ -116,11 +117,16 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
     case GW_EVENT_STOP:
         break; /* the worker's business */
     }
+    /* Messages of one batch are joined in the sessions' queues, but a batch larger than a queue must not make a session
+     * look slow that has had no chance to send yet. */
+    if (hub->unflushed > hub->config->limits.queue_bytes / 2)
+        gw_hub_flush(hub);
 }
 
 void gw_hub_flush(struct gw_hub *hub)
 {
     GW_ASSERT_LOOP(hub);
+    hub->unflushed = 0;
     while (hub->dirty) {
         struct gw_session *session = hub->dirty;
         hub->dirty = session->next_dirty;

@@ -80,6 +80,7 @@ struct gw_hub {
     char epoch[GW_EPOCH_MAX + 1];
     uint32_t worker;
     uint64_t head; /* newest sequence number seen */
+    size_t unflushed; /* octets of the messages since the last gw_hub_flush() */
     uint64_t mark; /* of the last walk over channels */
     uint64_t next_session;
     int64_t now_ms, wall_ms;

@@ -19,8 +19,10 @@ static bool http_slice_is(struct gw_slice slice, const char *text)
 /* Is `word` an element of the comma-separated list? */
 static bool http_list_has(struct gw_slice list, const char *word)
 {
+    if (!list.data)
+        return false;
     const char *at = list.data, *end = list.data + list.len;
-    while (at && at < end) {
+    while (at < end) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
         const char *stop = comma ? comma : end;
         struct gw_slice element = {at, (size_t)(stop - at)};

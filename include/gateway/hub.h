@@ -67,7 +67,8 @@ void gw_hub_destroy(struct gw_hub *hub);
 /* Called at the start of each turn of the loop. */
 void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms);
 
-/* One event from the inbox; takes over its references. */
+/* One event from the inbox; takes over its references. Flushes by itself when a batch grows beyond half a session's
+ * queue. */
 void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
 /* Calls ready() of every session that got something since the last time. */
 void gw_hub_flush(struct gw_hub *hub);

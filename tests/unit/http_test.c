@@ -26,6 +26,9 @@ static void test_octet_by_octet(void **state)
     assert_int_equal(request.method, GW_GET);
     assert_true(request.upgrade && request.keep_alive);
     assert_int_equal(request.query.len, 5);
+    struct gw_request plain;
+    assert_true(parse("GET / HTTP/1.1\r\nHost: h\r\n\r\n", &plain) > 0);
+    assert_true(plain.keep_alive && !plain.upgrade);
     struct gw_slice header = gw_request_header(&request, "connection");
     assert_int_equal(header.len, strlen("Upgrade , keep-alive"));
 }
