@@ -113,6 +113,10 @@ bool gw_parse_address(const char *text, char **host, uint16_t *port)
     unsigned char binary[16];
     if (!value_host_port(text, true, &has_port, host, port))
         return false;
+    if (!strcmp(*host, "localhost")) { /* the one name that needs no resolver */
+        free(*host);
+        *host = gw_strdup("127.0.0.1");
+    }
     bool numeric = inet_pton(*text == '[' ? AF_INET6 : AF_INET, *host, binary) == 1;
     if (has_port && numeric)
         return true;

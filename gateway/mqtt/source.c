@@ -17,6 +17,7 @@
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
 #include "mqtt/routes.h"
+#include "mqtt/subscriptions.h"
 
 /* Our own loop instead of mosquitto_loop_start(): libmosquitto 2.0.11 waits with select(2), which can't take a
  * descriptor above 1023, and with thousands of web clients a reconnect gets one; and its back-off has no jitter. */
@@ -27,13 +28,6 @@
 #define READ_BATCH 256
 /* How long stopping may take to get the last packets out. */
 #define STOP_MS 1000
-
-struct sub {
-    char *filter;
-    int qos;
-    int id;  /* MQTT 5 subscription identifier */
-    int mid; /* of the SUBSCRIBE in flight, 0 once it was answered */
-};
 
 struct gw_source {
     pthread_t thread;
@@ -51,9 +45,7 @@ struct gw_source {
     struct gw_ingest ingest;
     struct gw_publisher publisher;
     struct mosquitto *mosq; /* NULL: to be made */
-    struct sub *subs;       /* parallel to gw_routes_subscriptions(routes) */
-    size_t sub_count, unanswered;
-    int next_id;
+    struct gw_subscriptions subs;
     bool connecting, connected, up;
     int64_t deadline_ms; /* of the handshake */
     int64_t attempt_ms;  /* when to try again */
@@ -83,87 +75,15 @@ static bool source_is_v5(const struct gw_source *source)
     return source->config->broker.protocol == MQTT_PROTOCOL_V5;
 }
 
-/* --- subscriptions -------------------------------------------------------------------------------------------------- */
-
-static void subs_free(struct sub *subs, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(subs[i].filter);
-    free(subs);
-}
-
-static struct sub *subs_find(struct sub *subs, size_t count, const char *filter)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!strcmp(subs[i].filter, filter))
-            return &subs[i];
-    }
-    return NULL;
-}
-
-static int subs_id_compare(const void *a, const void *b)
-{
-    return strcmp((*(const struct sub *const *)a)->filter, (*(const struct sub *const *)b)->filter);
-}
-
-/* The table for the routes now in force. A filter that was there already with the same QoS keeps its identifier. */
-static void source_build_subs(struct gw_source *source, struct sub **old, size_t *old_count)
-{
-    const struct gw_subscription *wanted;
-    *old = source->subs;
-    *old_count = source->sub_count;
-    source->sub_count = gw_routes_subscriptions(source->routes, &wanted);
-    source->subs = gw_calloc(source->sub_count, sizeof *source->subs);
-
-    struct sub **sorted = gw_calloc(*old_count, sizeof *sorted);
-    for (size_t i = 0; i < *old_count; i++)
-        sorted[i] = &(*old)[i];
-    qsort(sorted, *old_count, sizeof *sorted, subs_id_compare);
-    for (size_t i = 0; i < source->sub_count; i++) {
-        struct sub *sub = &source->subs[i];
-        sub->filter = gw_strdup(wanted[i].filter);
-        sub->qos = wanted[i].qos;
-        struct sub key = {.filter = sub->filter}, *key_pointer = &key;
-        struct sub **same = *old_count ? bsearch(&key_pointer, sorted, *old_count, sizeof *sorted, subs_id_compare) : NULL;
-        if (same && (*same)->qos == sub->qos) {
-            sub->id = (*same)->id;
-            sub->mid = (*same)->mid;
-        }
-    }
-    free(sorted);
-}
-
-static void source_subscribe(struct gw_source *source, struct sub *sub)
-{
-    mosquitto_property *properties = NULL;
-    int rc;
-    if (!sub->id) {
-        /* 1 to 268,435,455 (MQTT 5.0 section 3.8.2.1.2) */
-        sub->id = ++source->next_id;
-    }
-    if (source_is_v5(source)) {
-        mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)sub->id);
-        /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
-        rc = mosquitto_subscribe_v5(source->mosq, &sub->mid, sub->filter, sub->qos, 0, properties);
-        mosquitto_property_free_all(&properties);
-    } else {
-        rc = mosquitto_subscribe(source->mosq, &sub->mid, sub->filter, sub->qos);
-    }
-    if (rc != MOSQ_ERR_SUCCESS) {
-        gw_log(GW_LOG_ERROR, "mqtt", "can't subscribe to '%s': %s", sub->filter, mosquitto_strerror(rc));
-        sub->mid = 0;
-        return;
-    }
-    source->unanswered++;
-}
+/* --- connection ----------------------------------------------------------------------------------------------------- */
 
 static void source_check_up(struct gw_source *source)
 {
-    if (!source->connected || source->unanswered || source->up)
+    if (!source->connected || source->subs.unanswered || source->up)
         return;
     source->connecting = false;
     source->attempts = 0;
-    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url, source->sub_count);
+    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url, source->subs.count);
     source_post_state(source, true);
 }
 
@@ -173,25 +93,9 @@ static void source_on_subscribe(struct mosquitto *mosq, void *object, int mid, i
     (void)mosq;
     (void)properties;
     struct gw_source *source = object;
-    for (size_t i = 0; i < source->sub_count; i++) {
-        struct sub *sub = &source->subs[i];
-        if (sub->mid != mid)
-            continue;
-        sub->mid = 0;
-        if (count > 0 && granted[0] >= 0x80)
-            gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s (0x%02x)", sub->filter,
-                   mosquitto_reason_string(granted[0]), (unsigned)granted[0]);
-        else if (count > 0 && granted[0] < sub->qos)
-            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0], sub->qos,
-                   sub->filter);
-        if (source->unanswered)
-            source->unanswered--;
-        break;
-    }
+    gw_subscriptions_answered(&source->subs, mid, count, granted);
     source_check_up(source);
 }
-
-/* --- connection ----------------------------------------------------------------------------------------------------- */
 
 static uint32_t source_random(uint32_t below)
 {
@@ -219,9 +123,7 @@ static void source_lost(struct gw_source *source, const char *why)
     bool was = source->connected || source->connecting;
     gw_publisher_connected(&source->publisher, NULL, false);
     source->connected = source->connecting = false;
-    source->unanswered = 0;
-    for (size_t i = 0; i < source->sub_count; i++)
-        source->subs[i].mid = 0;
+    gw_subscriptions_lost(&source->subs);
     if (was) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", source->config->broker.url, why);
         if (source->up)
@@ -245,9 +147,7 @@ static void source_on_connect(struct mosquitto *mosq, void *object, int reason, 
     }
     source->connected = true;
     atomic_fetch_add(&source->connects, 1);
-    source->unanswered = 0;
-    for (size_t i = 0; i < source->sub_count; i++)
-        source_subscribe(source, &source->subs[i]);
+    gw_subscriptions_send(&source->subs, mosq, source_is_v5(source));
     gw_publisher_connected(&source->publisher, mosq, source_is_v5(source));
     source_check_up(source);
 }
@@ -272,30 +172,6 @@ static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int
     gw_publisher_acknowledged(&source->publisher, mid, reason);
 }
 
-/* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies say
- * which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */
-static bool source_is_double(struct gw_source *source, const char *topic, const mosquitto_property *properties)
-{
-    if (source->sub_count < 2)
-        return false;
-    uint32_t id;
-    const mosquitto_property *at =
-        mosquitto_property_read_varint(properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, false);
-    if (!at)
-        return false;
-    size_t canonical = gw_routes_canonical_subscription(source->routes, topic, strlen(topic));
-    if (canonical >= source->sub_count)
-        return false;
-    bool known = false;
-    for (; at; at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, true)) {
-        if ((int)id == source->subs[canonical].id)
-            return false;
-        for (size_t i = 0; i < source->sub_count && !known; i++)
-            known = source->subs[i].id == (int)id;
-    }
-    return known;
-}
-
 static void source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
                               const mosquitto_property *properties)
 {
@@ -310,7 +186,7 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
                              message->topic);
         return;
     }
-    if (source_is_double(source, message->topic, properties)) {
+    if (gw_subscriptions_is_double(&source->subs, source->routes, message->topic, properties)) {
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
@@ -403,14 +279,6 @@ static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw
            a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
 }
 
-static void source_unsubscribe(struct gw_source *source, const char *filter)
-{
-    int rc = source_is_v5(source) ? mosquitto_unsubscribe_v5(source->mosq, NULL, filter, NULL)
-                                  : mosquitto_unsubscribe(source->mosq, NULL, filter);
-    if (rc != MOSQ_ERR_SUCCESS)
-        gw_log(GW_LOG_WARN, "mqtt", "can't unsubscribe from '%s': %s", filter, mosquitto_strerror(rc));
-}
-
 static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes)
 {
     struct gw_config *old_config = source->config;
@@ -418,10 +286,6 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->config = config;
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
-    struct sub *old;
-    size_t old_count;
-    source_build_subs(source, &old, &old_count);
-
     if (source_broker_changed(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
         if (source->mosq && source->connected) {
@@ -432,20 +296,11 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
         source_drop_client(source);
         source->attempts = 0;
         source->attempt_ms = 0;
-    } else if (source->connected) {
-        for (size_t i = 0; i < source->sub_count; i++) {
-            if (!source->subs[i].id)
-                source_subscribe(source, &source->subs[i]);
-        }
-        for (size_t i = 0; i < old_count; i++) {
-            if (!subs_find(source->subs, source->sub_count, old[i].filter))
-                source_unsubscribe(source, old[i].filter);
-        }
     }
+    gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, source_is_v5(source));
     /* From the next message on; and because the inboxes keep the order, the workers change at the same place. */
     struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config}};
     gw_ingest_post(&source->ingest, &event);
-    subs_free(old, old_count);
     gw_routes_unref(old_routes);
     gw_config_unref(old_config);
 }
@@ -559,9 +414,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     gw_ingest_init(&source->ingest, epoch, inboxes, workers);
     gw_publisher_init(&source->publisher, inboxes, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
-    struct sub *none;
-    size_t no_count;
-    source_build_subs(source, &none, &no_count);
+    gw_subscriptions_change(&source->subs, routes, NULL, false);
     return source;
 }
 
@@ -603,7 +456,7 @@ void gw_source_destroy(struct gw_source *source)
         mosquitto_destroy(source->mosq);
     gw_publisher_fini(&source->publisher);
     gw_ingest_fini(&source->ingest);
-    subs_free(source->subs, source->sub_count);
+    gw_subscriptions_fini(&source->subs);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
     gw_routes_unref(source->routes);

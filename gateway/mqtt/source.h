@@ -35,8 +35,8 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
  * subscription acknowledged. */
 GW_MUST_CHECK enum gw_err gw_source_start(struct gw_source *source);
 
-/* New routes and perhaps new broker settings: subscribes to what is new, then posts GW_EVENT_RELOAD to every worker and
- * uses the new routes from the next message on, then unsubscribes from what is gone. Reconnects only if the broker
+/* New routes and perhaps new broker settings: subscribes to what is new and unsubscribes from what is gone, posts
+ * GW_EVENT_RELOAD to every worker, and uses the new routes from the next message on. Reconnects only if the broker
  * settings changed. Thread: main. */
 void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes);
 

@@ -36,7 +36,7 @@ static void test_addresses(void **state)
     static const struct {
         const char *text, *host;
         uint16_t port;
-    } rows[] = {{"0.0.0.0:8080", "0.0.0.0", 8080}, {"[::]:0", "::", 0}, {"[::1]:65535", "::1", 65535}, {"localhost:80", NULL, 0},
+    } rows[] = {{"0.0.0.0:8080", "0.0.0.0", 8080}, {"[::]:0", "::", 0}, {"[::1]:65535", "::1", 65535}, {"localhost:80", "127.0.0.1", 80}, {"example:80", NULL, 0},
                 {"1.2.3.4", NULL, 0}, {"1.2.3.4:", NULL, 0}, {"1.2.3.4:65536", NULL, 0}, {":80", NULL, 0}, {"::1:80", NULL, 0},
                 {"[::1:80", NULL, 0}, {"1.2.3.4:80x", NULL, 0}, {"1.2.3:80", NULL, 0}};
     for (size_t i = 0; i < COUNT(rows); i++) {

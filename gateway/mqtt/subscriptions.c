@@ -1,0 +1,161 @@
+#include "mqtt/subscriptions.h"
+
+#include <mqtt_protocol.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+
+static void subs_free(struct gw_sub_entry *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(items[i].filter);
+    free(items);
+}
+
+void gw_subscriptions_fini(struct gw_subscriptions *subs)
+{
+    subs_free(subs->items, subs->count);
+    *subs = (struct gw_subscriptions){0};
+}
+
+static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq, bool v5)
+{
+    mosquitto_property *properties = NULL;
+    int rc;
+    if (!entry->id)
+        entry->id = ++subs->next_id; /* 1 to 268,435,455 (MQTT 5.0 section 3.8.2.1.2) */
+    if (v5) {
+        mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)entry->id);
+        /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
+        rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, entry->qos, 0, properties);
+        mosquitto_property_free_all(&properties);
+    } else {
+        rc = mosquitto_subscribe(mosq, &entry->mid, entry->filter, entry->qos);
+    }
+    if (rc != MOSQ_ERR_SUCCESS) {
+        gw_log(GW_LOG_ERROR, "mqtt", "can't subscribe to '%s': %s", entry->filter, mosquitto_strerror(rc));
+        entry->mid = 0;
+        return;
+    }
+    subs->unanswered++;
+}
+
+static void subs_unsubscribe(const struct gw_sub_entry *entry, struct mosquitto *mosq, bool v5)
+{
+    int rc = v5 ? mosquitto_unsubscribe_v5(mosq, NULL, entry->filter, NULL)
+                : mosquitto_unsubscribe(mosq, NULL, entry->filter);
+    if (rc != MOSQ_ERR_SUCCESS)
+        gw_log(GW_LOG_WARN, "mqtt", "can't unsubscribe from '%s': %s", entry->filter, mosquitto_strerror(rc));
+}
+
+static int subs_compare(const void *a, const void *b)
+{
+    return strcmp((*(const struct gw_sub_entry *const *)a)->filter, (*(const struct gw_sub_entry *const *)b)->filter);
+}
+
+/* Pointers to the entries in the order of their filters. */
+static struct gw_sub_entry **subs_sorted(struct gw_sub_entry *items, size_t count)
+{
+    struct gw_sub_entry **sorted = gw_calloc(count, sizeof *sorted);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &items[i];
+    if (count)
+        qsort(sorted, count, sizeof *sorted, subs_compare);
+    return sorted;
+}
+
+static struct gw_sub_entry *subs_find(struct gw_sub_entry **sorted, size_t count, struct gw_sub_entry *like)
+{
+    struct gw_sub_entry **found = count ? bsearch(&like, sorted, count, sizeof *sorted, subs_compare) : NULL;
+    return found ? *found : NULL;
+}
+
+void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_routes *routes, struct mosquitto *mosq,
+                             bool v5)
+{
+    const struct gw_subscription *wanted;
+    struct gw_sub_entry *old = subs->items;
+    size_t old_count = subs->count;
+    struct gw_sub_entry **old_sorted = subs_sorted(old, old_count);
+    subs->count = gw_routes_subscriptions(routes, &wanted);
+    subs->items = gw_calloc(subs->count, sizeof *subs->items);
+    for (size_t i = 0; i < subs->count; i++) {
+        struct gw_sub_entry *entry = &subs->items[i];
+        entry->filter = gw_strdup(wanted[i].filter);
+        entry->qos = wanted[i].qos;
+        const struct gw_sub_entry *same = subs_find(old_sorted, old_count, entry);
+        if (same && same->qos == entry->qos) {
+            entry->id = same->id;
+            entry->mid = same->mid;
+        } else if (mosq) {
+            subs_subscribe(subs, entry, mosq, v5);
+        }
+    }
+    struct gw_sub_entry **new_sorted = subs_sorted(subs->items, subs->count);
+    for (size_t i = 0; mosq && i < old_count; i++) {
+        if (!subs_find(new_sorted, subs->count, &old[i]))
+            subs_unsubscribe(&old[i], mosq, v5);
+    }
+    free(old_sorted);
+    free(new_sorted);
+    subs_free(old, old_count);
+}
+
+void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, bool v5)
+{
+    subs->unanswered = 0;
+    for (size_t i = 0; i < subs->count; i++)
+        subs_subscribe(subs, &subs->items[i], mosq, v5);
+}
+
+void gw_subscriptions_lost(struct gw_subscriptions *subs)
+{
+    subs->unanswered = 0;
+    for (size_t i = 0; i < subs->count; i++)
+        subs->items[i].mid = 0;
+}
+
+void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted)
+{
+    for (size_t i = 0; i < subs->count; i++) {
+        struct gw_sub_entry *entry = &subs->items[i];
+        if (entry->mid != mid)
+            continue;
+        entry->mid = 0;
+        if (count > 0 && granted[0] >= 0x80)
+            gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s (0x%02x)", entry->filter,
+                   mosquitto_reason_string(granted[0]), (unsigned)granted[0]);
+        else if (count > 0 && granted[0] < entry->qos)
+            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0], entry->qos,
+                   entry->filter);
+        break;
+    }
+    /* Also for a filter that a reload has dropped meanwhile. */
+    if (subs->unanswered)
+        subs->unanswered--;
+}
+
+bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes, const char *topic,
+                                const mosquitto_property *properties)
+{
+    if (subs->count < 2)
+        return false;
+    uint32_t id;
+    const mosquitto_property *at =
+        mosquitto_property_read_varint(properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, false);
+    if (!at)
+        return false;
+    size_t canonical = gw_routes_canonical_subscription(routes, topic, strlen(topic));
+    if (canonical >= subs->count)
+        return false;
+    bool known = false;
+    for (; at; at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, true)) {
+        if ((int)id == subs->items[canonical].id)
+            return false;
+        for (size_t i = 0; i < subs->count && !known; i++)
+            known = subs->items[i].id == (int)id;
+    }
+    return known;
+}

@@ -1,0 +1,44 @@
+/* subscriptions.h: what is subscribed to at the broker: filters with their QoS, identifiers and answers. Thread: the MQTT
+ * thread. */
+#ifndef GW_MQTT_SUBSCRIPTIONS_H
+#define GW_MQTT_SUBSCRIPTIONS_H
+
+#include <mosquitto.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mqtt/routes.h"
+
+struct gw_sub_entry {
+    char *filter;
+    int qos;
+    int id;  /* MQTT 5 subscription identifier; 0: never subscribed */
+    int mid; /* of the SUBSCRIBE in flight, 0 once it was answered */
+};
+
+struct gw_subscriptions {
+    struct gw_sub_entry *items; /* parallel to gw_routes_subscriptions() of the routes in force */
+    size_t count;
+    size_t unanswered; /* SUBSCRIBEs in flight */
+    int next_id;
+};
+
+void gw_subscriptions_fini(struct gw_subscriptions *subs);
+
+/* The table for other routes. A filter that was there already with the same QoS keeps its identifier; what is gone is
+ * unsubscribed from and what is new is subscribed to, if mosq is given (it is connected). */
+void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_routes *routes, struct mosquitto *mosq,
+                             bool v5);
+/* After CONNACK: subscribes to everything. */
+void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, bool v5);
+/* The connection is gone, and with it the answers that were to come. */
+void gw_subscriptions_lost(struct gw_subscriptions *subs);
+/* A SUBACK; logs a refusal. */
+void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted);
+
+/* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies say
+ * which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */
+bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes, const char *topic,
+                                const mosquitto_property *properties);
+
+#endif
