@@ -148,6 +148,11 @@ int main(int argc, char **argv)
     int http = atoi(argv[2]), mqtt = atoi(argv[3]), count = atoi(argv[4]), messages = atoi(argv[5]), size = atoi(argv[6]);
     int burst = argc > 7 ? atoi(argv[7]) : 0;
     snprintf(topic, sizeof topic, "bench/%d", (int)getpid());
+    /* First, because its select(2) takes no descriptor above 1023. */
+    mosquitto_lib_init();
+    struct mosquitto *mosq = mosquitto_new(NULL, true, NULL);
+    if (mosquitto_connect(mosq, "127.0.0.1", mqtt, 60) || mosquitto_loop_start(mosq))
+        die("mqtt");
     struct client *clients = calloc((size_t)count, sizeof *clients);
     int poller = epoll_create1(0);
     for (int i = 0; i < count; i++) {
@@ -155,11 +160,6 @@ int main(int argc, char **argv)
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &clients[i]};
         epoll_ctl(poller, EPOLL_CTL_ADD, clients[i].fd, &event);
     }
-    mosquitto_lib_init();
-    struct mosquitto *mosq = mosquitto_new(NULL, true, NULL);
-    if (mosquitto_connect(mosq, "127.0.0.1", mqtt, 60) || mosquitto_loop_start(mosq))
-        die("mqtt");
-
     char *payload = malloc((size_t)size + 32);
     double begin = 0, cpu = 0;
     long sent = -1, ready = 0, done = 0;
