@@ -67,7 +67,7 @@ static void app_metrics(void *context, struct gw_buf *out)
 
 static bool app_listen_changed(const struct gw_config *a, const struct gw_config *b)
 {
-    bool changed = a->listen_count != b->listen_count || a->workers != b->workers;
+    bool changed = a->listen_count != b->listen_count || a->workers != b->workers || a->limits.inbox != b->limits.inbox;
     for (size_t i = 0; i < a->listen_count && !changed; i++)
         changed = a->listen[i].port != b->listen[i].port || strcmp(a->listen[i].host, b->listen[i].host) != 0;
     return changed;
@@ -88,7 +88,7 @@ static void app_reload(struct app *app)
     }
     gw_buf_fini(&problems);
     if (app_listen_changed(app->config, config))
-        gw_log(GW_LOG_WARN, "config", "listen and workers take effect at the next start only");
+        gw_log(GW_LOG_WARN, "config", "listen, workers and limits.inbox take effect at the next start only");
     struct gw_routes *routes = gw_routes_build(config);
     gw_source_reload(app->source, config, routes);
     gw_routes_unref(routes);

@@ -21,10 +21,11 @@ const struct gw_history_engine *const gw_histories[] = {
     NULL,
 };
 
-extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_longpoll;
+extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll;
 const struct gw_transport *const gw_transports[] = {
     &gw_transport_ws,
     &gw_transport_raw,
+    &gw_transport_sse,
     &gw_transport_longpoll,
     NULL,
 };

@@ -12,7 +12,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BASE = {"alloc", "base64", "buf", "clock", "cursor", "error", "log", "pattern", "timer", "topic", "topic_tree", "utf8"}
 PUBLIC = {"error": "base", "buf": "base", "message": "message", "history": "history", "codec": "codec", "config": "config",
-          "upstream": "hub", "session": "hub", "hub": "hub", "transport": "web", "protocol": "web"}
+          "upstream": "hub", "session": "hub", "hub": "hub", "transport": "web", "protocol": "web", "query": "web"}
 
 # What each part may include, besides itself.
 ALLOWED = {

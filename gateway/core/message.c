@@ -77,6 +77,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
         .hash = gw_hash(spec->channel, spec->channel_len),
         .born_ns = spec->born_ns,
         .retained = spec->retained,
+        .multiline = memchr(spec->json, '\n', spec->json_len) || memchr(spec->json, '\r', spec->json_len),
         .clear = spec->clear,
     };
     atomic_init(&msg->refs, 1);

@@ -194,19 +194,27 @@ static void session_clear_queue(struct gw_session *session)
     session->queued_bytes = 0;
 }
 
+static uint64_t session_place(const struct gw_session *session)
+{
+    if (session->lagging)
+        return session->position;
+    uint64_t seq = session->hub->head;
+    /* A cursor ahead of this worker (it came from another one) is still where the client stands. */
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        if (session->subs[i]->from > seq)
+            seq = session->subs[i]->from;
+    }
+    return seq;
+}
+
+size_t gw_session_place(const struct gw_session *session, char out[64])
+{
+    return gw_hub_format_cursor(session->hub, session_place(session), out);
+}
+
 size_t gw_session_cursor(const struct gw_session *session, char out[64])
 {
-    const struct gw_hub *hub = session->hub;
-    uint64_t seq = hub->head;
-    if (session->lagging) {
-        seq = session->position;
-    } else {
-        /* A cursor ahead of this worker (it came from another one) is still where the client stands. */
-        for (uint32_t i = 0; i < session->sub_count; i++) {
-            if (session->subs[i]->from > seq)
-                seq = session->subs[i]->from;
-        }
-    }
+    uint64_t seq = session_place(session);
     for (uint32_t i = 0; i < session->count; i++) {
         const struct gw_item *item = &session->items[(session->first + i) & (session->allocated - 1)];
         if (item->type == GW_ITEM_MESSAGE) {
@@ -214,7 +222,7 @@ size_t gw_session_cursor(const struct gw_session *session, char out[64])
             break;
         }
     }
-    return gw_hub_format_cursor(hub, seq, out);
+    return gw_hub_format_cursor(session->hub, seq, out);
 }
 
 /* --- subscriptions ------------------------------------------------------------------------------------------- */
@@ -295,11 +303,14 @@ struct subscribe_count {
     bool lost;
 };
 
-static bool session_covers(const struct gw_session *session, const struct gw_sub *except, const char *name, size_t len)
+/* Has another subscription brought the channel's last value? The same rule as in catchup.c. */
+static bool session_has_last(const struct gw_session *session, const struct gw_sub *except,
+                             const struct gw_channel *channel)
 {
     for (uint32_t i = 0; i < session->sub_count; i++) {
         const struct gw_sub *sub = session->subs[i];
-        if (sub != except && gw_topic_matches(sub->filter->text, sub->filter->len, name, len))
+        if (sub != except && channel->last->seq > sub->from && channel->last->seq <= sub->position &&
+            gw_topic_matches(sub->filter->text, sub->filter->len, channel->name, channel->len))
             return true;
     }
     return false;
@@ -311,7 +322,7 @@ static bool subscribe_count_channel(void *context, void *value)
     struct gw_channel *channel = value;
     gw_channel_expire(count->session->hub, channel);
     if (count->sub->fresh_to) {
-        if (channel->last && !session_covers(count->session, count->sub, channel->name, channel->len))
+        if (channel->last && !session_has_last(count->session, count->sub, channel))
             count->values++;
     } else if (gw_channel_evicted(channel) > count->sub->from) {
         count->lost = true;

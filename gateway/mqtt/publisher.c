@@ -221,7 +221,7 @@ void gw_publisher_forget(struct gw_publisher *publisher)
         publisher->flights[i] = NULL;
     }
     pthread_mutex_unlock(&publisher->lock);
-    publisher_answer_all(publisher, all, GW_ERR_UPSTREAM_DOWN);
+    publisher_answer_all(publisher, all, GW_ERR_TIMEOUT);
 }
 
 void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reason)

@@ -39,7 +39,8 @@ enum gw_err gw_publisher_publish(void *context, struct gw_publish **publish);
 
 /* The connection is there (what waits is sent) or gone (mosq NULL). */
 void gw_publisher_connected(struct gw_publisher *publisher, struct mosquitto *mosq, bool v5);
-/* Another client object takes over: what the old one had in flight is answered with upstream_down. */
+/* Another client object takes over: what the old one had in flight is answered with timeout, since it is unknown whether
+ * it arrived. */
 void gw_publisher_forget(struct gw_publisher *publisher);
 /* PUBACK, PUBCOMP or a refusing PUBREC. */
 void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reason);

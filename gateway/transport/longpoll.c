@@ -1,12 +1,12 @@
 /* longpoll.c: GET /poll: one answer a request, as soon as there is anything, or 204 when the wait is over. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/alloc.h"
 #include "core/inbox.h"
 #include "core/timer.h"
 #include "gateway/protocol.h"
+#include "gateway/query.h"
 #include "gateway/transport.h"
 
 /* An answer ends at the message with which it passes this size; the next poll goes on from there. */
@@ -140,91 +140,18 @@ static bool poll_match(const struct gw_request *request)
     return gw_request_path_is(request, "/poll");
 }
 
-struct query {
-    struct gw_buf channels; /* NUL-separated */
-    struct gw_buf cursor;
-    unsigned channel_count;
-    bool has_cursor;
-    int64_t wait_ms;
-};
-
-static bool query_wait(const struct gw_buf *value, int64_t max_ms, int64_t *out)
-{
-    char *end;
-    double seconds = strtod(value->data, &end);
-    if (!value->len || *end || !(seconds >= 0) || value->data[0] < '0' || value->data[0] > '9')
-        return false;
-    *out = seconds * 1000 > (double)max_ms ? max_ms : (int64_t)(seconds * 1000);
-    return true;
-}
-
-/* NULL if all is well, else what was expected. */
-static const char *query_read(const struct gw_request *request, const struct gw_cfg_web *web, struct query *query)
-{
-    struct gw_buf key, value;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
-    const char *why = NULL;
-    size_t at = 0;
-    bool bad;
-    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
-        if (!strcmp(key.data ? key.data : "", "channel")) {
-            if (memchr(value.data, '\0', value.len)) {
-                why = "a channel must not hold the NUL character";
-                break;
-            }
-            gw_buf_add(&query->channels, value.data, value.len);
-            gw_buf_addc(&query->channels, '\0');
-            query->channel_count++;
-        } else if (!strcmp(key.data ? key.data : "", "cursor")) {
-            gw_buf_clear(&query->cursor);
-            gw_buf_add(&query->cursor, value.data, value.len);
-            query->has_cursor = value.len > 0;
-        } else if (!strcmp(key.data ? key.data : "", "wait")) {
-            if (!query_wait(&value, web->poll_wait_max_ms, &query->wait_ms))
-                why = "wait is a number of seconds, 0 or more";
-        }
-    }
-    if (!why && bad)
-        why = "the query has a broken percent-encoding";
-    if (!why && !query->channel_count)
-        why = "at least one channel=NAME expected in the query";
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
-    return why;
-}
-
-static enum gw_err poll_subscribe(struct poll *poll, const struct query *query)
-{
-    struct gw_start start = {.at = GW_START_NOW};
-    if (query->has_cursor && !strcmp(query->cursor.data, "last"))
-        start.at = GW_START_LAST;
-    else if (query->has_cursor)
-        start = (struct gw_start){GW_START_CURSOR, query->cursor.data, query->cursor.len};
-    const char *name = query->channels.data;
-    for (unsigned i = 0; i < query->channel_count; i++, name += strlen(name) + 1) {
-        struct gw_subscribed subscribed;
-        enum gw_err err = gw_session_subscribe(&poll->session, name, strlen(name), &start, &subscribed);
-        if (err != GW_OK)
-            return err;
-    }
-    return GW_OK;
-}
-
-static void poll_start(struct gw_conn *conn, const struct query *query)
+static void poll_start(struct gw_conn *conn, const struct gw_query *query)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
     struct poll *poll = gw_calloc(1, sizeof *poll);
     poll->conn = conn;
     poll->timer.fire = poll_timed_out;
     gw_session_open(&poll->session, hub, &poll_session_ops);
-    enum gw_err err = poll_subscribe(poll, query);
+    const char *why;
+    enum gw_err err = gw_query_subscribe(query, &poll->session, GW_START_NOW, &why);
     if (err != GW_OK) {
         poll_free(poll);
-        gw_http_error(conn, err,
-                      err == GW_ERR_BAD_REQUEST ? "a channel is no valid name or filter, or the cursor is none of this "
-                                                  "gateway's (last or <epoch>.<number> expected)"
-                                                : NULL);
+        gw_http_error(conn, err, why);
         return;
     }
     gw_session_catch_up(&poll->session);
@@ -240,17 +167,13 @@ static void poll_open(struct gw_conn *conn, const struct gw_request *request)
         gw_http_error_headers(conn, GW_ERR_METHOD, NULL, "Allow: GET\r\n");
         return;
     }
-    const struct gw_cfg_web *web = &gw_hub_config(gw_conn_hub(conn))->web;
-    struct query query = {.wait_ms = web->poll_wait_ms};
-    gw_buf_init(&query.channels);
-    gw_buf_init(&query.cursor);
-    const char *why = query_read(request, web, &query);
+    struct gw_query query;
+    const char *why = gw_query_read(&query, request, gw_hub_config(gw_conn_hub(conn)));
     if (why)
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
     else
         poll_start(conn, &query);
-    gw_buf_fini(&query.channels);
-    gw_buf_fini(&query.cursor);
+    gw_query_fini(&query);
 }
 
 const struct gw_transport gw_transport_longpoll = {.name = "longpoll", .match = poll_match, .open = poll_open};

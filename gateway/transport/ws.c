@@ -1,4 +1,5 @@
 /* ws.c: the multiplexed JSON protocol on GET /ws. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,7 +93,9 @@ static void ws_upstream(struct gw_session *session, const struct gw_upstream_sta
 static void ws_kick(struct gw_session *session, enum gw_err why)
 {
     struct ws *ws = (struct ws *)session;
-    gw_ws_close(ws->conn, gw_err_close_code(why), gw_err_text(why));
+    char reason[124]; /* begins with the code, as on raw sockets */
+    snprintf(reason, sizeof reason, "%s: %s", gw_err_code(why), gw_err_text(why));
+    gw_ws_close(ws->conn, gw_err_close_code(why), reason);
 }
 
 static const struct gw_session_ops ws_session_ops = {

@@ -14,10 +14,13 @@
 
 #define JSON_TYPE "application/json"
 
-static void api_reply_json(struct gw_conn *conn, struct gw_buf *body)
+/* `cursor`: where a client that has read this answer stands; NULL: at the head. */
+static void api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char *cursor)
 {
-    char cursor[64], headers[96];
-    gw_hub_cursor(gw_conn_hub(conn), cursor);
+    char head[64], headers[96];
+    gw_hub_cursor(gw_conn_hub(conn), head);
+    if (!cursor)
+        cursor = head;
     snprintf(headers, sizeof headers, "Sluice-Cursor: %s\r\n", cursor);
     gw_http_reply(conn, 200, headers, JSON_TYPE, body->data, body->len);
     gw_buf_fini(body);
@@ -102,7 +105,7 @@ static void api_channels(struct gw_conn *conn, const struct gw_request *request)
     }
     gw_buf_adds(&body, "]}");
     free(listing.messages);
-    api_reply_json(conn, &body);
+    api_reply_json(conn, &body, NULL);
 }
 
 /* --- GET /channels/NAME and /channels/NAME/history ----------------------------------------------------------------- */
@@ -121,7 +124,7 @@ static void api_last(struct gw_conn *conn, const struct gw_buf *name)
     struct gw_slice tail = gw_message_tail(last);
     gw_buf_addc(&body, '{');
     gw_buf_add(&body, tail.data, tail.len);
-    api_reply_json(conn, &body);
+    api_reply_json(conn, &body, NULL);
 }
 
 /* The newest `limit` without a cursor; with one, the oldest `limit` after it, so that a client can page on. */
@@ -158,7 +161,7 @@ static void api_history_body(struct gw_conn *conn, const struct gw_buf *name, ui
     }
     gw_buf_adds(&body, "]}");
     free(all.messages);
-    api_reply_json(conn, &body);
+    api_reply_json(conn, &body, cursor);
 }
 
 static void api_history(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)

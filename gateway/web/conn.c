@@ -26,19 +26,7 @@ static void conn_deadline(struct gw_conn *conn, int64_t after_ms)
     gw_timer_set(&conn->worker->timers, &conn->timer, gw_hub_now(conn->worker->hub) + after_ms);
 }
 
-static void conn_timed_out(struct gw_timer *timer)
-{
-    struct gw_conn *conn = (struct gw_conn *)timer;
-    if (conn->state == GW_CONN_WS && !conn->close_sent) {
-        gw_ws_heartbeat(conn);
-    } else if (conn->state == GW_CONN_BODY || (conn->state == GW_CONN_HEAD && conn->in.len)) {
-        conn->keep_alive = false;
-        conn->state = GW_CONN_BUSY;
-        gw_http_error(conn, GW_ERR_TIMEOUT, "the request did not arrive in time");
-    } else {
-        gw_conn_kill(conn);
-    }
-}
+static void conn_timed_out(struct gw_timer *timer);
 
 struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, bool tls, const struct in6_addr *address)
 {
@@ -134,6 +122,18 @@ static void conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const
     gw_buf_printf(&body, "{\"type\":\"error\",\"code\":\"%s\",\"message\":\"%s\"}", gw_err_code(err), why);
     gw_http_reply(conn, status, NULL, "application/json", body.data, body.len);
     gw_buf_fini(&body);
+}
+
+static void conn_timed_out(struct gw_timer *timer)
+{
+    struct gw_conn *conn = (struct gw_conn *)timer;
+    if (conn->state == GW_CONN_WS && !conn->close_sent) {
+        gw_ws_heartbeat(conn);
+    } else if (conn->state == GW_CONN_BODY || (conn->state == GW_CONN_HEAD && conn->in.len)) {
+        conn_refuse(conn, 408, GW_ERR_TIMEOUT, "the request did not arrive in time");
+    } else {
+        gw_conn_kill(conn);
+    }
 }
 
 static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
@@ -347,13 +347,43 @@ void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message)
     gw_http_error_headers(conn, err, message, status == 503 || status == 429 ? "Retry-After: 1\r\n" : NULL);
 }
 
+void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type, const struct gw_conn_ops *ops,
+                    void *context)
+{
+    struct gw_buf head;
+    gw_buf_init(&head);
+    conn->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 section 6.3) */
+    gw_buf_printf(&head,
+                  "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store\r\nContent-Type: %s\r\n"
+                  "X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\n",
+                  type, headers ? headers : "");
+    gw_conn_attach(conn, ops, context);
+    gw_wire_send_one(conn, head.data, head.len);
+    gw_buf_fini(&head);
+}
+
+void gw_conn_send(struct gw_conn *conn, const char *data, size_t len)
+{
+    gw_wire_send_one(conn, data, len);
+}
+
+bool gw_conn_blocked(const struct gw_conn *conn)
+{
+    return conn->blocked;
+}
+
+void gw_conn_close(struct gw_conn *conn)
+{
+    gw_conn_finish(conn);
+}
+
 void gw_conn_go_away(struct gw_conn *conn)
 {
     if (conn->dead)
         return;
     conn->keep_alive = false;
     if (conn->state == GW_CONN_WS)
-        gw_ws_close(conn, 1001, "the gateway is shutting down");
+        gw_ws_close(conn, 1001, "going_away: the gateway is shutting down");
     else if (conn->state == GW_CONN_HEAD && !conn->in.len)
         gw_conn_finish(conn);
 }

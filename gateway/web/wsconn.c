@@ -127,7 +127,7 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     gw_conn_attach(conn, ops, context);
     gw_timer_set(&conn->worker->timers, &conn->timer, conn->heard_ms + ws_heartbeat_ms(conn));
     if (conn->worker->stopping)
-        gw_ws_close(conn, 1001, "the gateway is shutting down");
+        gw_ws_close(conn, 1001, "going_away: the gateway is shutting down");
     return true;
 }
 

@@ -34,6 +34,7 @@ struct gw_message {
     uint64_t hash;   /* gw_hash(channel) */
     int64_t born_ns; /* monotonic clock at arrival, for the latency histogram */
     bool retained;   /* the broker sent it as a stored value, not as it happened */
+    bool multiline;  /* text holds line ends (blanks of a device's JSON) */
     bool clear;      /* empty payload: data is null and the channel has no last value any more */
     struct gw_slice text;
     struct gw_slice payload;

@@ -138,6 +138,8 @@ void gw_session_push(struct gw_session *session, struct gw_buf *text);
 
 /* The cursor of everything that gw_session_next() has handed out so far. */
 size_t gw_session_cursor(const struct gw_session *session, char out[64]);
+/* The cursor of that and of what waits in the queue. */
+size_t gw_session_place(const struct gw_session *session, char out[64]);
 
 /* Publishes `data` (JSON text as in the protocol) or, with json=false, the octets as they are. `reference` is malloc'd
  * and the hub's from here on, whatever happens (NULL is fine). GW_OK: published() will be called once, unless the

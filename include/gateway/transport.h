@@ -88,6 +88,15 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
 void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message);
 void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers);
 
+/* Begins an answer without end: 200 with these headers, whose body is what is sent from now on until gw_conn_close(). `ops`
+ * are attached. */
+void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type, const struct gw_conn_ops *ops,
+                    void *context);
+void gw_conn_send(struct gw_conn *conn, const char *data, size_t len);
+bool gw_conn_blocked(const struct gw_conn *conn);
+/* Closes once everything sent has left; closed() is called then. */
+void gw_conn_close(struct gw_conn *conn);
+
 /* --- WebSocket (RFC 6455) ------------------------------------------------------------------------------------- */
 
 /* Checks the handshake and answers 101, or refuses it with the fitting HTTP error and returns false. On success `ops`
@@ -102,7 +111,7 @@ void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
 
 /* --- the fast path --------------------------------------------------------------------------------------------- */
 
-#define GW_PARTS_MAX 3
+#define GW_PARTS_MAX 5
 
 /* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
  * a gap may be replaced by a text item of the transport's own (gw_item_set_text()). */

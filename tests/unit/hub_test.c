@@ -295,6 +295,28 @@ static void test_snapshot(void **state)
     teardown_hub();
 }
 
+/* A subscription that resumed from after the last value has not brought it. */
+static void test_snapshot_beside_a_resumed_filter(void **state)
+{
+    (void)state;
+    setup_hub(10, 100000, 1000);
+    send_message(0, "1", false);
+    struct client *client = &clients[0];
+    gw_session_open(&client->session, hub, &ops);
+    struct gw_subscribed out;
+    assert_int_equal(subscribe(client, "a/#", GW_START_CURSOR, EPOCH ".1", &out), GW_OK);
+    gw_session_catch_up(&client->session);
+    struct gw_item item;
+    assert_false(gw_session_next(&client->session, &item));
+    assert_int_equal(subscribe(client, "a", GW_START_LAST, NULL, &out), GW_OK);
+    assert_int_equal(out.snapshot, 1);
+    gw_session_catch_up(&client->session);
+    assert_true(gw_session_next(&client->session, &item));
+    gw_item_release(&item);
+    assert_false(gw_session_next(&client->session, &item));
+    teardown_hub();
+}
+
 static void test_snapshot_larger_than_the_queue(void **state)
 {
     (void)state;
@@ -377,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_snapshot_beside_a_resumed_filter),
         cmocka_unit_test(test_snapshot_larger_than_the_queue),
         cmocka_unit_test(test_repeats_and_clears),
         cmocka_unit_test(test_refusals),

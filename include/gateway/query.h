@@ -1,0 +1,24 @@
+/* query.h: `?channel=A&channel=B&cursor=C&wait=25`, as the transports over plain HTTP have it. Thread: the worker's. */
+#ifndef GATEWAY_QUERY_H
+#define GATEWAY_QUERY_H
+
+#include "gateway/transport.h"
+
+struct gw_query {
+    struct gw_buf channels; /* each followed by a NUL */
+    unsigned channel_count;
+    struct gw_buf cursor;
+    bool has_cursor;
+    int64_t wait_ms;
+};
+
+/* NULL if all is well, else what was expected. Always call gw_query_fini(). */
+const char *gw_query_read(struct gw_query *query, const struct gw_request *request, const struct gw_config *config);
+void gw_query_fini(struct gw_query *query);
+
+/* Subscribes the session to all of them, so that gw_session_catch_up() gives one sequence. `without`: where to begin if
+ * there is no cursor; `last` begins with the last values. On error *why may say what was expected. */
+GW_MUST_CHECK enum gw_err gw_query_subscribe(const struct gw_query *query, struct gw_session *session,
+                                             enum gw_start_at without, const char **why);
+
+#endif
