@@ -65,6 +65,16 @@ static void app_metrics(void *context, struct gw_buf *out)
                       rows[i].name, (unsigned long long)rows[i].value);
 }
 
+/* A key that is read and checked but not in force must not be silent. */
+static void app_warn(const struct gw_config *config)
+{
+    for (size_t i = 0; i < config->route_count; i++) {
+        if (config->routes[i].rate == GW_RATE_LATEST)
+            gw_log(GW_LOG_WARN, "config", "routes[%zu] (line %d): rate.policy latest is not in force in this version: every message is delivered",
+                   i, config->routes[i].line);
+    }
+}
+
 static bool app_listen_changed(const struct gw_config *a, const struct gw_config *b)
 {
     bool changed = a->listen_count != b->listen_count || a->workers != b->workers || a->limits.inbox != b->limits.inbox;
@@ -93,6 +103,7 @@ static void app_reload(struct app *app)
     gw_source_reload(app->source, config, routes);
     gw_routes_unref(routes);
     app_log_level(config);
+    app_warn(config);
     gw_config_unref(app->owned);
     app->config = app->owned = config;
     gw_log(GW_LOG_INFO, "config", "reloaded %s, %zu route(s)", config->file, config->route_count);
@@ -144,6 +155,7 @@ int gw_app_run(struct gw_config *config)
 {
     struct app app = {.config = config};
     app_log_level(config);
+    app_warn(config);
 
     /* Every thread inherits this: signals are for sigwait() below and nowhere else. */
     sigset_t signals;
@@ -167,8 +179,10 @@ int gw_app_run(struct gw_config *config)
         gw_log(GW_LOG_INFO, "app", "stopping");
     }
     gw_server_stop(&app.server);
-    if (app.source)
-        gw_source_stop(app.source);
+    if (app.source && !gw_source_stop(app.source)) {
+        gw_log(GW_LOG_WARN, "app", "stopped while the broker's name was looked up");
+        _exit(good ? 0 : 1); /* everything clients were owed is done; the rest is the kernel's to take apart */
+    }
     gw_source_destroy(app.source);
     gw_server_fini(&app.server);
     free(app.inboxes);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
@@ -28,6 +29,8 @@
 #define READ_BATCH 256
 /* How long stopping may take to get the last packets out. */
 #define STOP_MS 1000
+/* ... and how much longer main waits for the thread: getaddrinfo(3) can't be interrupted. */
+#define JOIN_MS 1000
 
 struct gw_source {
     pthread_t thread;
@@ -438,14 +441,17 @@ void gw_source_reload(struct gw_source *source, struct gw_config *config, struct
     source_wake(source);
 }
 
-void gw_source_stop(struct gw_source *source)
+bool gw_source_stop(struct gw_source *source)
 {
     if (!source->started)
-        return;
+        return true;
     atomic_store(&source->stopping, true);
     source_wake(source);
-    pthread_join(source->thread, NULL);
-    source->started = false;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (STOP_MS + JOIN_MS) / 1000;
+    source->started = pthread_timedjoin_np(source->thread, NULL, &until) != 0;
+    return !source->started;
 }
 
 void gw_source_destroy(struct gw_source *source)

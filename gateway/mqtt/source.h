@@ -5,6 +5,7 @@
 #ifndef GW_MQTT_SOURCE_H
 #define GW_MQTT_SOURCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/inbox.h"
@@ -41,8 +42,9 @@ GW_MUST_CHECK enum gw_err gw_source_start(struct gw_source *source);
 void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes);
 
 /* Sends DISCONNECT (with session_expiry the broker keeps the session) and joins the thread. Inboxes must be closed or
- * drained, or this waits. Thread: main. */
-void gw_source_stop(struct gw_source *source);
+ * drained, or this waits. False: the thread is stuck where nothing can reach it, looking up the broker's name; the
+ * source can't be destroyed then. Thread: main. */
+GW_MUST_CHECK bool gw_source_stop(struct gw_source *source);
 void gw_source_destroy(struct gw_source *source);
 
 /* The publishing side, for the workers. Thread: any. */
