@@ -152,9 +152,8 @@ async def test_raw_socket_both_ways(sluice, client, devices):
 
 async def test_raw_socket_refusals(sluice):
     for path, status in [("/channels/nowhere/at/all/x", 404), ("/channels/", 400), ("/channels/a%2", 400)]:
-        with pytest.raises(websockets.InvalidStatusCode) as refused:
+        with pytest.raises(websockets.InvalidHandshake, match=f"HTTP {status}"):
             await websockets.connect(sluice.ws + path)
-        assert refused.value.status_code == status
     async with websockets.connect(sluice.ws + "/channels/rooms/raw/t") as raw:
         await raw.send("x")
         with pytest.raises(websockets.ConnectionClosed) as closed:
