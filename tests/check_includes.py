@@ -16,7 +16,7 @@ PUBLIC = {"error": "base", "buf": "base", "message": "message", "history": "hist
 
 # What each part may include, besides itself.
 ALLOWED = {
-    "base": {"message-hash"},
+    "base": set(),
     "message": {"base"},
     "history": {"base", "message"},
     "codec": {"base", "message"},

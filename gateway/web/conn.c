@@ -28,12 +28,11 @@ static void conn_deadline(struct gw_conn *conn, int64_t after_ms)
 
 static void conn_timed_out(struct gw_timer *timer);
 
-struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, bool tls, const struct in6_addr *address)
+struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, const struct in6_addr *address)
 {
     struct gw_conn *conn = gw_calloc(1, sizeof *conn);
     conn->worker = worker;
     conn->fd = fd;
-    conn->tls = tls;
     conn->address = *address;
     conn->timer.fire = conn_timed_out;
     conn->next = worker->conns;

@@ -38,7 +38,6 @@ struct gw_conn {
     int fd;
     enum gw_conn_state state;
     uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */
-    bool tls;
     bool blocked;      /* the socket takes no more: a writable callback is on its way */
     bool processing;   /* gw_conn_process() is on the stack */
     bool keep_alive, is_head, chunked_body;
@@ -49,7 +48,7 @@ struct gw_conn {
 };
 
 /* conn.c. Thread: the worker's. */
-struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, bool tls, const struct in6_addr *address);
+struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, const struct in6_addr *address);
 void gw_conn_adopted(struct gw_conn *conn, struct lws *wsi);
 /* False: close the socket. */
 bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len);

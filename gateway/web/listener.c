@@ -119,7 +119,7 @@ static void listener_adopt(struct gw_worker *worker, int fd, const struct in6_ad
 {
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct gw_conn *conn = gw_conn_create(worker, fd, false, address);
+    struct gw_conn *conn = gw_conn_create(worker, fd, address);
     lws_adopt_desc_t desc = {
         .vh = worker->vhost,
         .type = LWS_ADOPT_SOCKET, /* neither HTTP nor TLS: the octets as they come (docs/decisions/0001) */

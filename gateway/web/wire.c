@@ -8,9 +8,8 @@
  *  3. Nothing waits for more: a batch is whatever the queue holds now, so a single message goes at once, and joining
  *     happens only when several are there anyway.
  *
- * Without TLS the octets go to the socket by sendmsg(2) and never through libwebsockets' own output list: while that
- * list holds something, libwebsockets does not read the socket but is woken by it again and again. With TLS they have
- * to go through lws_write(), and reading is paused while it holds something. */
+ * The octets go to the socket by sendmsg(2) and never through libwebsockets' own output list: while that list holds
+ * something, libwebsockets does not read the socket but is woken by it again and again. */
 #include <errno.h>
 #include <libwebsockets.h>
 #include <sys/socket.h>
@@ -36,24 +35,6 @@ static void wire_keep(struct gw_conn *conn, const struct iovec *parts, size_t co
     }
 }
 
-static void wire_send_tls(struct gw_conn *conn, const struct iovec *parts, size_t count)
-{
-    struct gw_buf joined;
-    gw_buf_init(&joined);
-    gw_buf_reserve(&joined, LWS_PRE);
-    joined.len = LWS_PRE;
-    for (size_t i = 0; i < count; i++)
-        gw_buf_add(&joined, parts[i].iov_base, parts[i].iov_len);
-    size_t len = joined.len - LWS_PRE;
-    if (len && lws_write(conn->wsi, (unsigned char *)joined.data + LWS_PRE, len, LWS_WRITE_RAW) < 0)
-        gw_conn_kill(conn);
-    else if (lws_partial_buffered(conn->wsi)) {
-        lws_rx_flow_control(conn->wsi, 0);
-        wire_block(conn);
-    }
-    gw_buf_fini(&joined);
-}
-
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
 {
     if (conn->dead)
@@ -64,10 +45,6 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_out, total);
     if (conn->out.len) {
         wire_keep(conn, parts, count, 0);
-        return;
-    }
-    if (conn->tls) {
-        wire_send_tls(conn, parts, count);
         return;
     }
     struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
@@ -96,15 +73,7 @@ void gw_wire_send_one(struct gw_conn *conn, const void *data, size_t len)
 
 bool gw_wire_flush(struct gw_conn *conn)
 {
-    if (conn->tls) {
-        if (lws_partial_buffered(conn->wsi)) {
-            wire_block(conn);
-            return true;
-        }
-        if (conn->blocked && !conn->paused)
-            lws_rx_flow_control(conn->wsi, 1);
-    }
-    while (conn->out_at < conn->out.len && !conn->tls) {
+    while (conn->out_at < conn->out.len) {
         ssize_t sent = send(conn->fd, conn->out.data + conn->out_at, conn->out.len - conn->out_at,
                             MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno == EINTR)
@@ -116,15 +85,6 @@ bool gw_wire_flush(struct gw_conn *conn)
         if (sent < 0)
             return false;
         conn->out_at += (size_t)sent;
-    }
-    if (conn->tls && conn->out.len) {
-        struct gw_buf out = conn->out;
-        gw_buf_init(&conn->out);
-        struct iovec part = {out.data, out.len};
-        conn->blocked = false;
-        wire_send_tls(conn, &part, 1);
-        gw_buf_fini(&out);
-        return !conn->dead;
     }
     gw_buf_fini(&conn->out);
     conn->out_at = 0;
