@@ -9,8 +9,9 @@
 #include "gateway/query.h"
 #include "gateway/transport.h"
 
-/* An answer ends at the message with which it passes this size; the next poll goes on from there. */
-#define ANSWER_BYTES (1024 * 1024)
+/* An answer ends at the message with which it passes this size; the next poll goes on from there. A client that does not
+ * read its answer holds so much. */
+#define ANSWER_BYTES (256 * 1024)
 
 struct poll {
     struct gw_session session; /* first member */

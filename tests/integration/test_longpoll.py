@@ -277,3 +277,20 @@ def test_sigterm_answers_held_polls(world):
         assert time.monotonic() - start < 5
         for one in held:
             assert one.result(5).status_code == 204 and one.result().headers["Sluice-Cursor"]
+
+
+def test_a_backlog_larger_than_one_answer(sluice, client):
+    cursor = poll(sluice, "rooms/large/t", wait=0).headers["Sluice-Cursor"]
+    payload = "x" * 3000
+    for number in range(300):
+        client.client.publish("rooms/large/t", f"{number} {payload}", 1)
+    client.publish("rooms/large/t", "end")
+    wait_until(lambda: sluice.get("/channels/rooms/large/t").json().get("data") == "end")
+    got, answers = [], 0
+    while "end" not in got:
+        body = poll(sluice, ["rooms/large/t", "rooms/large/+"], cursor=cursor, wait=5).json()
+        assert body["gaps"] == []
+        got += [m["data"].split()[0] for m in body["messages"]]
+        cursor = body["cursor"]
+        answers += 1
+    assert got == [str(number) for number in range(300)] + ["end"] and answers > 2
