@@ -57,22 +57,13 @@ static void app_metrics(void *context, struct gw_buf *out)
         {"sluice_mqtt_unrouted_total", "Messages that no route wanted.", stats.unrouted},
         {"sluice_mqtt_published_total", "Publishes acknowledged, or sent at QoS 0.", stats.published},
         {"sluice_mqtt_rejected_total", "Publishes that failed at the broker.", stats.rejected},
+        {"sluice_mqtt_responses_unknown_total", "Messages on the response topic that answer no request.", stats.responses_unknown},
         {"sluice_mqtt_connects_total", "Connections made to the broker.", stats.connects},
         {"sluice_mqtt_disconnects_total", "Connections to the broker lost.", stats.disconnects},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         gw_buf_printf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
                       rows[i].name, (unsigned long long)rows[i].value);
-}
-
-/* A key that is read and checked but not in force must not be silent. */
-static void app_warn(const struct gw_config *config)
-{
-    for (size_t i = 0; i < config->route_count; i++) {
-        if (config->routes[i].rate == GW_RATE_LATEST)
-            gw_log(GW_LOG_WARN, "config", "routes[%zu] (line %d): rate.policy latest is not in force in this version: every message is delivered",
-                   i, config->routes[i].line);
-    }
 }
 
 static bool app_listen_changed(const struct gw_config *a, const struct gw_config *b)
@@ -103,7 +94,6 @@ static void app_reload(struct app *app)
     gw_source_reload(app->source, config, routes);
     gw_routes_unref(routes);
     app_log_level(config);
-    app_warn(config);
     gw_config_unref(app->owned);
     app->config = app->owned = config;
     gw_log(GW_LOG_INFO, "config", "reloaded %s, %zu route(s)", config->file, config->route_count);
@@ -155,7 +145,6 @@ int gw_app_run(struct gw_config *config)
 {
     struct app app = {.config = config};
     app_log_level(config);
-    app_warn(config);
 
     /* Every thread inherits this: signals are for sigwait() below and nowhere else. */
     sigset_t signals;

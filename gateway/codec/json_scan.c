@@ -237,6 +237,26 @@ bool gw_json_find(const char *text, size_t len, const char *wanted, struct gw_sl
     return found;
 }
 
+bool gw_json_element(const char *text, size_t len, size_t index, struct gw_slice *value)
+{
+    size_t at = skip_blanks(text, len, 0);
+    if (at >= len || text[at] != '[')
+        return false;
+    for (at = skip_blanks(text, len, at + 1); at < len && text[at] != ']'; at = skip_blanks(text, len, at + 1)) {
+        size_t end = scan_value(text, len, at);
+        if (!end)
+            return false;
+        if (!index--) {
+            *value = (struct gw_slice){text + at, end - at};
+            return true;
+        }
+        at = skip_blanks(text, len, end); /* the comma or the bracket */
+        if (at >= len || text[at] != ',')
+            return false;
+    }
+    return false;
+}
+
 size_t gw_json_member_count(const char *text, size_t len)
 {
     size_t at = 0, count = 0;

@@ -21,6 +21,9 @@ bool gw_json_valid(const char *text, size_t len);
  * are compared as they would read unescaped. */
 bool gw_json_find(const char *text, size_t len, const char *key, struct gw_slice *value);
 
+/* Element `index` of the top-level array. `text` must be valid. */
+bool gw_json_element(const char *text, size_t len, size_t index, struct gw_slice *value);
+
 /* How many members the top-level object has; 0 if the value is no object. `text` must be valid. */
 size_t gw_json_member_count(const char *text, size_t len);
 

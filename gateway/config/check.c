@@ -119,6 +119,32 @@ static void check_conflict(const struct gw_config *config, const struct checked 
     gw_buf_fini(&right);
 }
 
+/* A key that has no effect is a mistake of whoever wrote it. */
+static void check_rate(const struct gw_cfg_route *route, const struct gw_node *rate, size_t index,
+                       struct gw_problems *problems)
+{
+    static const struct {
+        const char *key;
+        bool with_latest;
+    } keys[] = {{"interval", true}, {"deadband", false}, {"pointer", false}};
+    if (!rate)
+        return;
+    if (route->rate == GW_RATE_LATEST && !gw_node_get(rate, "interval"))
+        gw_problem_add(problems, rate->line, rate->column,
+                       "routes[%zu].rate.interval: it is missing (policy latest needs a duration such as 250ms)", index);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && route->rate != GW_RATE_ON_CHANGE; i++) {
+        const struct gw_node *node = gw_node_get(rate, keys[i].key);
+        if (node && !(keys[i].with_latest && route->rate == GW_RATE_LATEST))
+            gw_problem_add(problems, node->line, node->column, "routes[%zu].rate.%s: it has no effect here (policy %son_change expected)",
+                           index, keys[i].key, keys[i].with_latest ? "latest or " : "");
+    }
+    if (route->rate_pointer && route->rate_pointer[0] != '/') {
+        const struct gw_node *node = gw_node_get(rate, "pointer");
+        gw_problem_add(problems, node->line, node->column,
+                       "routes[%zu].rate.pointer: '%s' is no JSON pointer (/key or /key/0 expected)", index, route->rate_pointer);
+    }
+}
+
 void gw_check_routes(const struct gw_config *config, const struct gw_node *list, struct gw_problems *problems)
 {
     struct checked *all = gw_calloc(config->route_count, sizeof *all);
@@ -135,9 +161,7 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         if (own->usable && own->channel)
             check_captures(own->channel, own->topic, "the topic", channel, i, "channel", problems);
         check_publish(route, own, map, i, problems);
-        if (route->rate == GW_RATE_LATEST && !route->rate_interval_ms && rate && !gw_node_get(rate, "interval"))
-            gw_problem_add(problems, rate->line, rate->column,
-                           "routes[%zu].rate.interval: it is missing (policy latest needs a duration such as 250ms)", i);
+        check_rate(route, rate, i, problems);
     }
     for (size_t j = 1; j < config->route_count; j++) {
         const struct gw_node *node = gw_node_get(list->items[j], "publish");

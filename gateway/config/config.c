@@ -10,6 +10,7 @@
 #include "config/fields.h"
 #include "config/values.h"
 #include "core/alloc.h"
+#include "core/topic.h"
 
 struct gw_config *gw_config_ref(struct gw_config *config)
 {
@@ -96,6 +97,11 @@ static void config_read_broker(struct gw_config *config, const struct gw_node *m
         const struct gw_node *at = gw_node_get(map, "reconnect");
         gw_problem_add(problems, at->line, at->column, "broker.reconnect.max: it is below min (%lldms or more expected)",
                        (long long)broker->reconnect_min_ms);
+    }
+    if (broker->response_topic && !gw_topic_name_valid(broker->response_topic, strlen(broker->response_topic))) {
+        const struct gw_node *at = gw_node_get(map, "response_topic");
+        gw_problem_add(problems, at->line, at->column, "broker.response_topic: '%s' is no topic name (without + and # expected)",
+                       broker->response_topic);
     }
     if (!broker->client_id) {
         broker->client_id = config_default_client_id();

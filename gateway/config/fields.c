@@ -1,6 +1,7 @@
 #include "config/fields.h"
 
 #include <errno.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static const char *const field_expected[] = {
     [GW_FIELD_STRING] = "a text",
     [GW_FIELD_FILE] = "a file's path",
     [GW_FIELD_INT] = "a whole number",
+    [GW_FIELD_NUMBER] = "a number such as 0.5",
     [GW_FIELD_BOOL] = "true or false",
     [GW_FIELD_DURATION] = "a duration such as 250ms, 30s, 5m or 1h",
     [GW_FIELD_SIZE] = "a size such as 64KiB or 1MiB",
@@ -46,6 +48,7 @@ static void field_bad_value(const struct place *place, const char *expected)
              place->field->type == GW_FIELD_DURATION ? "duration"
              : place->field->type == GW_FIELD_SIZE   ? "size"
              : place->field->type == GW_FIELD_INT    ? "number"
+             : place->field->type == GW_FIELD_NUMBER ? "number"
                                                      : "value for this");
     field_problem(place, what, expected);
 }
@@ -171,6 +174,18 @@ static void field_scalar(const struct place *place, const char *text, bool quote
             memcpy(to, &value, sizeof value);
         }
         break;
+    case GW_FIELD_NUMBER: {
+        char *end;
+        double value = strtod(text, &end);
+        /* Only digits: strtod would also take hexadecimal, inf and nan. */
+        if (!*text || *end || strspn(text, "0123456789.eE+-") != strlen(text) || !(value <= DBL_MAX && value >= -DBL_MAX))
+            field_bad_value(place, field_expected[field->type]);
+        else if (value < (double)field->min)
+            field_problem(place, "it is out of range", "0 or more");
+        else
+            memcpy(to, &value, sizeof value);
+        break;
+    }
     case GW_FIELD_DURATION:
         if (field_number(place, text, &number))
             memcpy(to, &number, sizeof number);

@@ -10,6 +10,7 @@ enum gw_field_type {
     GW_FIELD_STRING,   /* char * */
     GW_FIELD_FILE,     /* char *; must be readable */
     GW_FIELD_INT,      /* int or uint32_t */
+    GW_FIELD_NUMBER,   /* double, finite, not below .min */
     GW_FIELD_BOOL,     /* bool */
     GW_FIELD_DURATION, /* int64_t, ms */
     GW_FIELD_SIZE,     /* size_t, octets */

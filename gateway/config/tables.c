@@ -13,7 +13,8 @@
 static const struct gw_choice choices_protocol[] = {{"5", 5}, {"3.1.1", 4}, {NULL, 0}};
 static const struct gw_choice choices_qos[] = {{"0", 0}, {"1", 1}, {"2", 2}, {NULL, 0}};
 static const struct gw_choice choices_while_down[] = {{"refuse", 0}, {"queue", 1}, {NULL, 0}};
-static const struct gw_choice choices_rate[] = {{"all", GW_RATE_ALL}, {"latest", GW_RATE_LATEST}, {NULL, 0}};
+static const struct gw_choice choices_rate[] = {{"all", GW_RATE_ALL}, {"latest", GW_RATE_LATEST},
+                                               {"on_change", GW_RATE_ON_CHANGE}, {NULL, 0}};
 static const struct gw_choice choices_slow[] = {{"gap", GW_SLOW_GAP}, {"close", GW_SLOW_CLOSE}, {NULL, 0}};
 
 static const struct gw_field fields_tls[] = {
@@ -55,6 +56,10 @@ const struct gw_field gw_fields_broker[] = {
     {.key = "reconnect", .type = GW_FIELD_TABLE, .table = fields_reconnect, .doc = "Back-off between attempts."},
     {.key = "publish_timeout", .type = GW_FIELD_DURATION, .offset = CFG(broker.publish_timeout_ms), .min = 100,
      .max = MS(300), .def = "10s", .doc = "How long a client waits for the broker's acknowledgement."},
+    {.key = "request_timeout", .type = GW_FIELD_DURATION, .offset = CFG(broker.request_timeout_ms), .min = 100,
+     .max = MS(300), .def = "5s", .doc = "How long a request waits for the device's answer if it doesn't say."},
+    {.key = "response_topic", .type = GW_FIELD_STRING, .offset = CFG(broker.response_topic),
+     .doc = "Topic for the answers to requests, this gateway's alone; default sluice/response/<client_id>."},
     {.key = "while_down", .type = GW_FIELD_CHOICE, .offset = CFG(broker.queue_while_down), .def = "refuse",
      .choices = choices_while_down,
      .doc = "Publishes while the broker is away: refused at once, or queued up to publish_timeout and then refused."},
@@ -84,9 +89,14 @@ static const struct gw_field fields_history[] = {
 
 static const struct gw_field fields_rate[] = {
     {.key = "policy", .type = GW_FIELD_CHOICE, .offset = ROUTE(rate), .def = "all", .choices = choices_rate,
-     .doc = "all: every message; latest: at most one per interval, session and channel, the newest."},
+     .doc = "all: every message; latest: at most one per interval, session and channel, the last one always; on_change: "
+            "only what differs from the channel's last value."},
     {.key = "interval", .type = GW_FIELD_DURATION, .offset = ROUTE(rate_interval_ms), .min = 1, .max = MS(3600),
-     .doc = "For latest."},
+     .doc = "For latest; on_change may have it too."},
+    {.key = "deadband", .type = GW_FIELD_NUMBER, .offset = ROUTE(rate_deadband), .min = 0, .def = "0",
+     .doc = "For on_change: a number that differs by no more than this is the same."},
+    {.key = "pointer", .type = GW_FIELD_STRING, .offset = ROUTE(rate_pointer),
+     .doc = "For on_change: JSON pointer to the value that counts, such as /temperature; default: the whole payload."},
     {.key = NULL},
 };
 

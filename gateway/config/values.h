@@ -6,10 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 250ms, 30s, 5m, 1h, 2d; also 1.5s. Into milliseconds. */
-bool gw_parse_duration(const char *text, int64_t *ms);
-/* 512, 512B, 64KiB, 1MiB, 2GiB. */
-bool gw_parse_size(const char *text, int64_t *bytes);
+#include "core/units.h"
+
 bool gw_parse_int(const char *text, int64_t *number);
 
 /* `0.0.0.0:8080`, `[::]:8080`. *host is malloc'd. */

@@ -8,7 +8,8 @@
  * reaches back far enough; sorts by sequence number, gaps first; and queues all gaps, then messages until the queue is
  * full. Gaps can't wait for their place in the sequence: the position may pass the first message that is missing. So
  * that a gap is told once all the same, the session remembers how far it was told. Either everything got into the
- * queue, and the session is live again, or the next round starts where this one stopped. All of it happens in one turn
+ * queue, and the session is live again, or the next round starts where this one stopped. Of a channel that the session gets
+ * at a pace (pace.c) it wants the last value only, and there is no gap. All of it happens in one turn
  * of the loop: no message can come between the last round and going live. */
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ struct round {
     struct gw_sub **subs;       /* those of the session that match it */
     uint32_t sub_count;
     uint64_t newest; /* of its messages taken so far */
+    struct gw_message *message; /* ... where only the newest counts */
     uint32_t told_before; /* session->told has so many from earlier rounds, sorted */
 };
 
@@ -99,31 +101,40 @@ static bool round_take(void *context, struct gw_message *msg)
     return true;
 }
 
+/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. */
+static bool round_check_epoch(struct round *round)
+{
+    const struct gw_message *last = round->channel->last;
+    const struct gw_told *told = round_told(round, round->channel);
+    const char *epoch_from = NULL;
+    for (uint32_t i = 0; i < round->sub_count && last; i++) {
+        const struct gw_sub *sub = round->subs[i];
+        if (sub->epoch_from && last->seq > sub->position && (!told || last->seq > told->to))
+            epoch_from = sub->epoch_from;
+    }
+    if (!epoch_from)
+        return false;
+    struct entry gap = {.seq = last->seq - 1, .channel = round->channel, .epoch_from = epoch_from};
+    round_add(round, &gap);
+    round_tell(round, round->channel, last->seq);
+    return true;
+}
+
 /* Adds the gap if messages are missing that no subscription has brought. */
 static void round_check_gap(struct round *round)
 {
+    if (round_check_epoch(round))
+        return;
     uint64_t evicted = gw_channel_evicted(round->channel), from = UINT64_MAX;
-    const struct gw_message *last = round->channel->last;
     const struct gw_told *told = round_told(round, round->channel);
     uint64_t told_to = told ? told->to : 0;
-    const char *epoch_from = NULL;
     for (uint32_t i = 0; i < round->sub_count; i++) {
         const struct gw_sub *sub = round->subs[i];
-        if (sub->epoch_from && last && last->seq > sub->position && last->seq > told_to) {
-            epoch_from = sub->epoch_from;
-            continue;
-        }
         uint64_t position = sub->position > sub->fresh_to ? sub->position : sub->fresh_to;
         if (position < told_to)
             position = told_to;
         if (position < from)
             from = position;
-    }
-    if (epoch_from) {
-        struct entry gap = {.seq = last->seq - 1, .channel = round->channel, .epoch_from = epoch_from};
-        round_add(round, &gap);
-        round_tell(round, round->channel, last->seq);
-        return;
     }
     if (from == UINT64_MAX || evicted <= from)
         return;
@@ -137,6 +148,53 @@ static void round_check_gap(struct round *round)
     round_tell(round, round->channel, evicted);
 }
 
+static bool round_keep(void *context, struct gw_message *msg)
+{
+    ((struct round *)context)->message = msg;
+    return true;
+}
+
+/* A resumed subscription's cursor may be beyond a value of this channel that was held back when the client left, because
+ * messages of other channels came after it. Such a value can't be much older than the cursor; it is sent (again, maybe). */
+static bool round_doubts(const struct round *round, const struct gw_message *msg, int64_t interval_ms)
+{
+    for (uint32_t i = 0; i < round->sub_count; i++) {
+        const struct gw_sub *sub = round->subs[i];
+        if (msg->seq < sub->from && sub->doubt_ns != INT64_MAX &&
+            (sub->doubt_ns == INT64_MIN || msg->born_ns > sub->doubt_ns - interval_ms * 1000000))
+            return true;
+    }
+    return false;
+}
+
+/* A channel of which the session gets the last value only. What came before it is not missing. */
+static void round_paced(struct round *round, int64_t interval_ms)
+{
+    struct gw_channel *channel = round->channel;
+    round->session->paced = true;
+    round->message = channel->last;
+    if (!round->message) /* cleared: the message that did it, if it is still there */
+        channel->engine->read(channel->history, channel->last_seq - 1, round_keep, round);
+    struct gw_message *msg = round->message;
+    if (!msg) {
+        round_check_gap(round);
+        return;
+    }
+    round_check_epoch(round);
+    bool wanted = round_doubts(round, msg, interval_ms);
+    for (uint32_t i = 0; i < round->sub_count; i++) {
+        const struct gw_sub *sub = round->subs[i];
+        if (msg->seq > sub->position)
+            wanted |= msg->seq > sub->fresh_to || msg == channel->last;
+        else if (msg->seq > sub->from)
+            return; /* this one has brought it */
+    }
+    if (!wanted || gw_pace_catch_up(round->session, channel, msg, interval_ms))
+        return;
+    struct entry entry = {.seq = msg->seq, .msg = msg, .channel = channel};
+    round_add(round, &entry);
+}
+
 static bool round_channel(void *context, void *value)
 {
     struct round *round = context;
@@ -146,6 +204,7 @@ static bool round_channel(void *context, void *value)
     channel->visited = round->hub->mark;
 
     uint64_t after = UINT64_MAX;
+    int64_t interval_ms = INT64_MAX; /* the fastest subscription's, but never faster than the route's */
     round->channel = channel;
     round->sub_count = 0;
     round->newest = 0;
@@ -154,11 +213,19 @@ static bool round_channel(void *context, void *value)
         if (!gw_topic_matches(sub->filter->text, sub->filter->len, channel->name, channel->len))
             continue;
         round->subs[round->sub_count++] = sub;
+        if (sub->interval_ms < interval_ms)
+            interval_ms = sub->interval_ms;
         uint64_t start = sub->position;
         if (start < sub->fresh_to) /* no need to visit what it won't get */
             start = channel->last && channel->last->seq <= sub->fresh_to ? channel->last->seq - 1 : sub->fresh_to;
         if (start < after)
             after = start;
+    }
+    if (interval_ms < channel->interval_ms)
+        interval_ms = channel->interval_ms;
+    if (interval_ms) {
+        round_paced(round, interval_ms);
+        return true;
     }
     if (channel->last_seq <= after)
         return true;
@@ -229,7 +296,7 @@ void gw_session_catch_up(struct gw_session *session)
     hub->mark++;
     for (uint32_t i = 0; i < session->sub_count; i++) {
         struct gw_sub *sub = session->subs[i];
-        if (sub->position >= hub->head && !sub->epoch_from)
+        if (sub->position >= hub->head && !sub->epoch_from && sub->doubt_ns == INT64_MAX)
             continue;
         size_t before = round.count;
         gw_channels_match(hub, sub->filter, round_channel, &round);
@@ -256,6 +323,8 @@ void gw_session_catch_up(struct gw_session *session)
         const struct entry *entry = &round.entries[done++];
         struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(entry->msg)};
         gw_session_put(session, &item, entry->msg->text.len);
+        if (entry->seq > session->newest)
+            session->newest = entry->seq;
         GW_STAT_ADD(&hub->stats, deliveries, 1);
     }
     session->lagging = done < round.count;
@@ -265,6 +334,7 @@ void gw_session_catch_up(struct gw_session *session)
         struct gw_sub *sub = session->subs[i];
         if (sub->position < position)
             sub->position = position;
+        sub->doubt_ns = INT64_MAX;
         if (!session->lagging) {
             free(sub->epoch_from);
             sub->epoch_from = NULL;

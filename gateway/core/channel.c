@@ -135,6 +135,7 @@ static void channel_open_history(struct gw_hub *hub, struct gw_channel *channel,
 {
     const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
     channel->route = route;
+    channel->interval_ms = policy->rate == GW_RATE_ALL ? 0 : policy->rate_interval_ms;
     if (channel->history && channel->engine == policy->history_engine) {
         size_t before = channel->engine->bytes(channel->history);
         channel->engine->limit(channel->history, &policy->history, hub->wall_ms);
@@ -170,6 +171,7 @@ struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *ms
     channel->name = gw_strndup(msg->channel.data, msg->channel.len);
     channel->len = msg->channel.len;
     channel->hash = msg->hash;
+    channel->number = ++channels->made;
     struct gw_channel **bucket = &channels->table[msg->hash & (channels->buckets - 1)];
     channel->hash_next = *bucket;
     *bucket = channel;

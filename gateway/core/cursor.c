@@ -45,7 +45,16 @@ bool gw_cursor_parse(struct gw_cursor *out, const char *text, size_t len)
     memcpy(out->epoch, text, epoch_len);
     out->epoch[epoch_len] = '\0';
     out->seq = seq;
+    out->settled = dot[1] == '0' && end - dot > 2;
     return true;
+}
+
+size_t gw_cursor_format_settled(char out[GW_CURSOR_MAX], const char *epoch, uint64_t seq)
+{
+    size_t len = gw_cursor_format(out, epoch, seq), at = strlen(epoch) + 1;
+    memmove(out + at + 1, out + at, len - at + 1);
+    out[at] = '0';
+    return len + 1;
 }
 
 size_t gw_cursor_format(char out[GW_CURSOR_MAX], const char *epoch, uint64_t seq)

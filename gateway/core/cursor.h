@@ -9,11 +9,12 @@
 #include <stdint.h>
 
 #define GW_EPOCH_MAX 24 /* longest epoch accepted, the NUL not counted */
-#define GW_CURSOR_MAX (GW_EPOCH_MAX + 1 + 20 + 1)
+#define GW_CURSOR_MAX (GW_EPOCH_MAX + 1 + 1 + 20 + 1)
 
 struct gw_cursor {
     char epoch[GW_EPOCH_MAX + 1];
     uint64_t seq;
+    bool settled; /* a leading zero: a rate policy held nothing back from whoever stands here */
 };
 
 /* Fills epoch with fresh random bits (getrandom); ends the process if the kernel has none. */
@@ -25,5 +26,7 @@ bool gw_cursor_parse(struct gw_cursor *out, const char *text, size_t len);
 
 /* Writes `<epoch>.<seq>` and a NUL; returns the length without it. */
 size_t gw_cursor_format(char out[GW_CURSOR_MAX], const char *epoch, uint64_t seq);
+
+size_t gw_cursor_format_settled(char out[GW_CURSOR_MAX], const char *epoch, uint64_t seq);
 
 #endif

@@ -25,6 +25,8 @@ static const struct {
     [GW_ERR_UPSTREAM_DOWN] = {"upstream_down", 503, 1013, "the broker can't be reached"},
     [GW_ERR_REJECTED] = {"rejected", 502, 1008, "the broker refused the message"},
     [GW_ERR_TIMEOUT] = {"timeout", 504, 1013, "no answer in time; whether it took effect is unknown"},
+    [GW_ERR_NO_RESPONDER] = {"no_responder", 502, 1008, "nobody listens on the topic that the request goes to"},
+    [GW_ERR_UNSUPPORTED] = {"unsupported", 501, 1008, "the connection to the broker can't do this (MQTT 5 expected)"},
     [GW_ERR_NOT_JSON] = {"not_json", 400, 1008, "the data is not valid JSON"},
     [GW_ERR_SLOW] = {"slow_consumer", 503, 1013, "the client reads too slowly"},
     [GW_ERR_SHUTDOWN] = {"going_away", 503, 1001, "the gateway is shutting down"},

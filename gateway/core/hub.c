@@ -16,6 +16,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
     hub->filters = gw_topic_tree_create();
+    gw_pauses_init(&hub->pauses);
     hub->dirty_end = &hub->dirty;
     gw_channels_init(&hub->channels);
     return hub;
@@ -27,6 +28,7 @@ void gw_hub_destroy(struct gw_hub *hub)
         return;
     assert(!hub->sessions);
     gw_channels_fini(&hub->channels);
+    gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
     free(hub->pending);
     gw_routes_unref(hub->routes);
@@ -44,6 +46,14 @@ void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms)
     hub->wall_ms = wall_ms;
 }
 
+/* The pace of a session for which `sub` is one that matches the channel. */
+static int64_t hub_interval(const struct gw_channel *channel, const struct gw_sub *sub)
+{
+    if (!sub->interval_ms || sub->session->sub_count == 1)
+        return sub->interval_ms > channel->interval_ms ? sub->interval_ms : channel->interval_ms;
+    return gw_session_interval(sub->session, channel);
+}
+
 /* The hot path: every subscriber of every filter that matches the channel, each session once. */
 static void hub_fan_out(const struct gw_channel *channel, struct gw_message *msg)
 {
@@ -51,7 +61,12 @@ static void hub_fan_out(const struct gw_channel *channel, struct gw_message *msg
         const struct gw_filter *filter = channel->filters[i];
         for (uint32_t j = 0; j < filter->count; j++) {
             const struct gw_sub *sub = filter->subs[j];
-            if (sub->session->stamp != msg->seq && msg->seq > sub->from)
+            if (sub->session->stamp == msg->seq || msg->seq <= sub->from)
+                continue;
+            int64_t interval = channel->interval_ms | sub->interval_ms ? hub_interval(channel, sub) : 0;
+            if (interval)
+                gw_pace_deliver(sub->session, channel, msg, interval);
+            else
                 gw_session_deliver(sub->session, msg);
         }
     }
@@ -64,13 +79,57 @@ static bool hub_repeats(const struct gw_channel *channel, const struct gw_messag
            !memcmp(channel->last->payload.data, msg->payload.data, msg->payload.len);
 }
 
+/* Policy on_change: is what it looks at the same as in the channel's last value, or within the deadband of it? That value
+ * is what clients see, so a slow drift passes once it has left the band. */
+static bool hub_unchanged(const struct gw_hub *hub, const struct gw_channel *channel, const struct gw_message *msg)
+{
+    const struct gw_message *last = channel->last;
+    if (!msg->watched.data || !last || !last->watched.data)
+        return false;
+    if (msg->is_number && last->is_number) {
+        double difference = msg->number - last->number;
+        return (difference < 0 ? -difference : difference) <= gw_routes_get(hub->routes, msg->route)->rate_deadband;
+    }
+    return msg->watched.len == last->watched.len && !memcmp(msg->watched.data, last->watched.data, msg->watched.len);
+}
+
+static void hub_note_moment(struct gw_hub *hub, const struct gw_message *msg)
+{
+    struct gw_moments *moments = &hub->moments;
+    if (moments->count &&
+        msg->born_ns - moments->ring[(moments->count - 1) % GW_MOMENTS].born_ns < GW_MOMENT_NS)
+        return;
+    moments->ring[moments->count % GW_MOMENTS].seq = msg->seq;
+    moments->ring[moments->count % GW_MOMENTS].born_ns = msg->born_ns;
+    moments->count++;
+}
+
+int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq)
+{
+    const struct gw_moments *moments = &hub->moments;
+    uint64_t low = moments->count > GW_MOMENTS ? moments->count - GW_MOMENTS : 0, high = moments->count;
+    if (low == high || moments->ring[low % GW_MOMENTS].seq > seq)
+        return INT64_MIN;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (moments->ring[middle % GW_MOMENTS].seq <= seq)
+            low = middle;
+        else
+            high = middle;
+    }
+    return moments->ring[low % GW_MOMENTS].born_ns;
+}
+
 static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
 {
     GW_STAT_ADD(&hub->stats, messages, 1);
     struct gw_channel *channel = gw_channel_of(hub, msg);
     if (hub_repeats(channel, msg)) {
         GW_STAT_ADD(&hub->stats, repeats, 1);
+    } else if (hub_unchanged(hub, channel, msg)) {
+        GW_STAT_ADD(&hub->stats, unchanged, 1);
     } else {
+        hub_note_moment(hub, msg);
         hub->head = msg->seq;
         hub->unflushed += msg->text.len;
         gw_channel_append(hub, channel, msg);
@@ -110,6 +169,9 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
         break;
     case GW_EVENT_PUBLISHED:
         gw_hub_settle(hub, &event->u.result);
+        break;
+    case GW_EVENT_RESPONSE:
+        gw_hub_respond(hub, &event->u.response);
         break;
     case GW_EVENT_RELOAD:
         hub_on_reload(hub, event->u.reload.config, event->u.reload.routes);

@@ -30,6 +30,8 @@ struct gw_sub {
     uint64_t from;  /* the client wants what comes after */
     uint64_t position; /* while the session lags: (from, position] was queued or isn't wanted */
     uint64_t fresh_to; /* up to here only last values are wanted; 0: it resumed from a cursor */
+    int64_t interval_ms; /* the client asked for at most one value a channel in this time; 0: for all */
+    int64_t doubt_ns;  /* it resumed, and values that came after this may have been held; INT64_MAX: no doubt */
 };
 
 /* A gap that a lagging session was told of a channel ended here. */
@@ -51,6 +53,8 @@ struct gw_channel {
     struct gw_filter **filters; /* those that match the name */
     uint32_t filter_count, filter_allocated;
     uint32_t route; /* index into hub->routes; whose policy holds */
+    uint64_t number; /* never used again, for pauses */
+    int64_t interval_ms; /* of the route's rate policy; 0: every message counts */
     uint64_t visited; /* mark of the last gw_channel walk that met it */
     struct gw_channel *older, *newer;                 /* all channels, by last message */
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
@@ -68,6 +72,24 @@ struct gw_channels {
     struct gw_channel_list all, with_history;
     size_t history_bytes;
     uint64_t forgotten; /* newest sequence number of any channel that was evicted whole */
+    uint64_t made;      /* channels so far */
+};
+
+/* All pauses of a hub, by session and channel (pace.c). */
+struct gw_pauses {
+    struct gw_pause **table; /* a power of two */
+    size_t buckets, count;
+};
+
+/* When which sequence number came, roughly: a ring of samples. */
+#define GW_MOMENTS 512
+#define GW_MOMENT_NS 50000000 /* at least so far apart */
+struct gw_moments {
+    struct {
+        uint64_t seq;
+        int64_t born_ns;
+    } ring[GW_MOMENTS];
+    uint64_t count;
 };
 
 struct gw_hub {
@@ -85,6 +107,8 @@ struct gw_hub {
     uint64_t next_session;
     int64_t now_ms, wall_ms;
     struct gw_channels channels;
+    struct gw_pauses pauses;
+    struct gw_moments moments;
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
     struct gw_session *sessions;
     struct gw_session *dirty, **dirty_end;
@@ -97,6 +121,9 @@ struct gw_hub {
 
 /* The loop's thread is learnt at the first tick. */
 #define GW_ASSERT_LOOP(hub) assert(!(hub)->thread_known || pthread_equal(pthread_self(), (hub)->thread))
+
+/* hub.c: the latest sampled time at or before the message of that number came; INT64_MIN if that is too long ago. */
+int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq);
 
 /* channel.c */
 void gw_channels_init(struct gw_channels *channels);
@@ -122,13 +149,31 @@ void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter);
 /* session.c */
 /* Queues a live message. Thread: the loop's. This is the hot path of fan-out. */
 void gw_session_deliver(struct gw_session *session, struct gw_message *msg);
+/* Queues a message whatever waits; one that is late gets the cursor of the newest before it. */
+void gw_session_queue(struct gw_session *session, struct gw_message *msg);
 bool gw_session_has_room(const struct gw_session *session);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
 void gw_session_mark_dirty(struct gw_session *session);
 void gw_session_kick(struct gw_session *session, enum gw_err why);
 struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
 
+/* pace.c */
+void gw_pauses_init(struct gw_pauses *pauses);
+void gw_pauses_fini(struct gw_pauses *pauses);
+/* Queues a live message now or at the end of the channel's pause. */
+void gw_pace_deliver(struct gw_session *session, const struct gw_channel *channel, struct gw_message *msg,
+                     int64_t interval_ms);
+/* The channel's last value is to be sent while catching up. True: it is held instead, for a session that begins paced;
+ * false: what was held is superseded. */
+bool gw_pace_catch_up(struct gw_session *session, const struct gw_channel *channel, struct gw_message *msg,
+                      int64_t interval_ms);
+void gw_pace_drop(struct gw_session *session);
+/* The pace at which the session gets the channel: its fastest subscription's, but never faster than the route's. 0: all. */
+int64_t gw_session_interval(const struct gw_session *session, const struct gw_channel *channel);
+
 /* publish.c */
+/* Takes the response's payload. */
+void gw_hub_respond(struct gw_hub *hub, struct gw_response *response);
 void gw_hub_settle(struct gw_hub *hub, const struct gw_publish_result *result);
 void gw_pending_drop(struct gw_session *session);
 

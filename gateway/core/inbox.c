@@ -39,6 +39,9 @@ void gw_event_release(struct gw_event *event)
         gw_routes_unref(event->u.reload.routes);
         gw_config_unref(event->u.reload.config);
         break;
+    case GW_EVENT_RESPONSE:
+        free(event->u.response.payload);
+        break;
     case GW_EVENT_UPSTREAM:
     case GW_EVENT_PUBLISHED:
     case GW_EVENT_STOP:

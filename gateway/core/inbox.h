@@ -16,6 +16,7 @@ enum gw_event_type {
     GW_EVENT_MESSAGE,   /* message: one reference, the receiver's */
     GW_EVENT_UPSTREAM,  /* upstream */
     GW_EVENT_PUBLISHED, /* result */
+    GW_EVENT_RESPONSE,  /* response: its payload is the receiver's */
     GW_EVENT_RELOAD,    /* reload: one reference each, the receiver's */
     GW_EVENT_STOP       /* finish up: no new sessions, answer what is held, then leave */
 };
@@ -31,6 +32,7 @@ struct gw_event {
         struct gw_message *message;
         struct gw_upstream_state upstream;
         struct gw_publish_result result;
+        struct gw_response response;
         struct {
             struct gw_routes *routes;
             struct gw_config *config;

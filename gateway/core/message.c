@@ -41,6 +41,22 @@ size_t gw_ws_header(uint8_t out[GW_WS_HEADER_MAX], unsigned opcode, uint64_t pay
     return 10;
 }
 
+/* What on_change compares is looked at once, here. */
+static void message_watch(struct gw_message *msg, const struct gw_message_spec *spec)
+{
+    if (!spec->watched.data)
+        return;
+    msg->watched = (struct gw_slice){msg->data.data + (spec->watched.data - spec->json), spec->watched.len};
+    char digits[64];
+    char first = spec->watched.data[0];
+    if (spec->watched.len < sizeof digits && (first == '-' || (first >= '0' && first <= '9'))) {
+        memcpy(digits, spec->watched.data, spec->watched.len);
+        digits[spec->watched.len] = '\0';
+        msg->number = strtod(digits, NULL);
+        msg->is_number = true;
+    }
+}
+
 struct gw_message *gw_message_create(const struct gw_message_spec *spec)
 {
     /* The text is assembled in one go, into the final block: what isn't known in advance is only how much longer the
@@ -102,10 +118,33 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     at = mempcpy(at, spec->channel, spec->channel_len);
     *at = '\0';
 
+    message_watch(msg, spec);
     msg->frame_len = (uint8_t)gw_ws_header(msg->frame, WS_TEXT, msg->text.len);
     msg->raw_len = (uint8_t)gw_ws_header(msg->raw, spec->binary ? WS_BINARY : WS_TEXT, msg->payload.len);
     gw_buf_fini(&name);
     return msg;
+}
+
+struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch, uint64_t seq)
+{
+    struct gw_message_spec spec = {
+        .channel = msg->channel.data,
+        .channel_len = msg->channel.len,
+        .json = msg->data.data,
+        .json_len = msg->data.len,
+        .payload = msg->payload.data,
+        .payload_len = msg->payload.len,
+        .epoch = epoch,
+        .seq = seq,
+        .ts = msg->ts,
+        .born_ns = msg->born_ns,
+        .route = msg->route,
+        .retained = msg->retained,
+        .clear = msg->clear,
+        .binary = (msg->raw[0] & 15) == WS_BINARY,
+        .watched = msg->watched,
+    };
+    return gw_message_create(&spec);
 }
 
 struct gw_message *gw_message_ref(struct gw_message *msg)

@@ -1,10 +1,13 @@
-/* publish.c: publishes on their way from a session to the broker and their receipts on the way back. */
+/* publish.c: publishes and requests on their way from a session to the broker, their receipts and answers on the way back. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"
 #include "core/hub_private.h"
 #include "gateway/codec.h"
+
+/* The broker took the message and nobody gets it (MQTT 5.0 section 3.4.2.1). */
+#define MQTT_NO_MATCHING_SUBSCRIBERS 0x10
 
 /* One publish that the broker has not acknowledged yet. Its slot in hub->pending and a generation make the token. */
 struct gw_pending {
@@ -13,6 +16,7 @@ struct gw_pending {
     struct gw_session *session;
     struct gw_pending *next, **link; /* of the same session */
     char *reference;
+    const struct gw_codec *codec; /* of a request's answer; NULL: it is a publish */
     uint32_t slot, generation;
 };
 
@@ -70,7 +74,7 @@ static void pending_timed_out(struct gw_timer *timer)
     pending_finish((struct gw_pending *)timer, GW_ERR_TIMEOUT, 0);
 }
 
-static struct gw_pending *pending_create(struct gw_session *session)
+static struct gw_pending *pending_create(struct gw_session *session, int64_t timeout_ms)
 {
     struct gw_hub *hub = session->hub;
     if (hub->pending_count == hub->pending_slots) {
@@ -97,19 +101,62 @@ static struct gw_pending *pending_create(struct gw_session *session)
         pending->next->link = &pending->next;
     session->pending = pending;
     session->pending_count++;
-    gw_timer_set(hub->timers, &pending->timer, hub->now_ms + hub->config->broker.publish_timeout_ms);
+    gw_timer_set(hub->timers, &pending->timer, hub->now_ms + timeout_ms);
     return pending;
+}
+
+static struct gw_pending *pending_find(const struct gw_hub *hub, uint64_t token)
+{
+    uint32_t slot = (uint32_t)token;
+    struct gw_pending *pending = slot < hub->pending_slots ? hub->pending[slot] : NULL;
+    return pending && pending_token(pending) == token ? pending : NULL;
 }
 
 void gw_hub_settle(struct gw_hub *hub, const struct gw_publish_result *result)
 {
-    uint32_t slot = (uint32_t)result->token;
-    struct gw_pending *pending = slot < hub->pending_slots ? hub->pending[slot] : NULL;
-    if (!pending || pending_token(pending) != result->token) {
+    struct gw_pending *pending = pending_find(hub, result->token);
+    if (!pending)
         GW_STAT_ADD(&hub->stats, publish_late, 1);
-        return;
+    else if (pending->codec && result->err == GW_OK && result->reason == MQTT_NO_MATCHING_SUBSCRIBERS)
+        pending_finish(pending, GW_ERR_NO_RESPONDER, 0);
+    else if (!pending->codec || result->err != GW_OK)
+        pending_finish(pending, result->err, result->err == GW_OK ? 0 : result->reason);
+    /* A request that the broker has taken waits for its answer. */
+}
+
+/* An answer need not have the shape of the channel's values: what the route's codec refuses, `auto` takes. */
+static struct gw_slice response_decode(const struct gw_codec *codec, const struct gw_response *response,
+                                       struct gw_buf *scratch)
+{
+    struct gw_decoded decoded = {.json = "null", .len = 4};
+    if (response->len && codec->decode(response->payload, response->len, scratch, &decoded) != GW_OK) {
+        gw_buf_clear(scratch);
+        if (gw_codecs[0]->decode(response->payload, response->len, scratch, &decoded) != GW_OK)
+            decoded = (struct gw_decoded){.json = "null", .len = 4};
     }
-    pending_finish(pending, result->err, result->reason);
+    return (struct gw_slice){decoded.json, decoded.len};
+}
+
+void gw_hub_respond(struct gw_hub *hub, struct gw_response *response)
+{
+    struct gw_pending *pending = pending_find(hub, response->token);
+    if (!pending || !pending->codec) {
+        GW_STAT_ADD(&hub->stats, responses_late, 1);
+    } else {
+        struct gw_session *session = pending->session;
+        struct gw_buf scratch;
+        gw_buf_init(&scratch);
+        struct gw_slice json = response_decode(pending->codec, response, &scratch);
+        char *reference = pending->reference;
+        pending->reference = NULL;
+        pending_free(pending);
+        GW_STAT_ADD(&hub->stats, responses, 1);
+        if (!session->kicked)
+            session->ops->response(session, reference, json);
+        free(reference);
+        gw_buf_fini(&scratch);
+    }
+    free(response->payload);
 }
 
 void gw_pending_drop(struct gw_session *session)
@@ -145,14 +192,14 @@ static enum gw_err publish_encode(const struct gw_codec *codec, const char *data
     return codec->encode(data + from, to - from, payload, why);
 }
 
-enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
-                               size_t data_len, bool json, char *reference, bool *accepted, const char **why)
+/* timeout_ms -1: a publish; else a request. */
+static enum gw_err session_send(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
+                                size_t data_len, bool json, int64_t timeout_ms, char **reference, bool *accepted,
+                                const char **why)
 {
     struct gw_hub *hub = session->hub;
     GW_ASSERT_LOOP(hub);
-    *accepted = false;
-    *why = NULL;
-
+    bool request = timeout_ms >= 0;
     struct gw_buf payload;
     struct gw_publish_target target = {0};
     gw_buf_init(&payload);
@@ -160,25 +207,28 @@ enum gw_err gw_session_publish(struct gw_session *session, const char *channel, 
     enum gw_err err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
     if (err == GW_OK)
         err = publish_encode(target.codec, data, data_len, json, &payload, why);
-    if (err == GW_OK && target.qos > 0 && session->pending_count >= hub->config->limits.publishes_per_session)
+    bool waits = request || target.qos > 0;
+    if (err == GW_OK && waits && session->pending_count >= hub->config->limits.publishes_per_session)
         err = GW_ERR_OVERLOADED;
     if (err == GW_OK) {
         struct gw_publish *publish = gw_publish_create(target.topic.data, target.topic.len, payload.data, payload.len);
         publish->worker = hub->worker;
         publish->qos = target.qos;
-        publish->retain = target.retain;
+        publish->retain = target.retain && !request; /* a request is for whoever is there now */
+        publish->request = request;
         struct gw_pending *pending = NULL;
-        if (target.qos > 0) {
-            pending = pending_create(session);
+        if (waits) {
+            pending = pending_create(session, request ? timeout_ms : hub->config->broker.publish_timeout_ms);
+            pending->codec = request ? target.codec : NULL;
             publish->token = pending_token(pending);
         }
         err = hub->upstream.publish(hub->upstream.context, &publish);
         free(publish);
-        if (pending && err != GW_OK)
+        if (pending && err != GW_OK) {
             pending_free(pending);
-        else if (pending) {
-            pending->reference = reference;
-            reference = NULL;
+        } else if (pending) {
+            pending->reference = *reference;
+            *reference = NULL;
         } else if (err == GW_OK) {
             GW_STAT_ADD(&hub->stats, published, 1);
             *accepted = true;
@@ -186,8 +236,28 @@ enum gw_err gw_session_publish(struct gw_session *session, const char *channel, 
     }
     if (err != GW_OK)
         GW_STAT_ADD(&hub->stats, publish_errors, 1);
-    free(reference);
     gw_buf_fini(&target.topic);
     gw_buf_fini(&payload);
+    return err;
+}
+
+enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
+                               size_t data_len, bool json, char *reference, bool *accepted, const char **why)
+{
+    *accepted = false;
+    *why = NULL;
+    enum gw_err err = session_send(session, channel, channel_len, data, data_len, json, -1, &reference, accepted, why);
+    free(reference);
+    return err;
+}
+
+enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
+                               size_t data_len, bool json, int64_t timeout_ms, char *reference, const char **why)
+{
+    bool accepted;
+    *why = NULL;
+    enum gw_err err =
+        session_send(session, channel, channel_len, data, data_len, json, timeout_ms, &reference, &accepted, why);
+    free(reference);
     return err;
 }

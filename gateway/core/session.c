@@ -122,6 +122,20 @@ static void session_overflow(struct gw_session *session, uint64_t seq)
     session_lag_from(session, seq - 1, "overflow");
 }
 
+void gw_session_queue(struct gw_session *session, struct gw_message *msg)
+{
+    struct gw_item item = {.type = GW_ITEM_MESSAGE};
+    if (msg->seq < session->newest) {
+        item.u.message = gw_message_at(msg, session->hub->epoch, session->newest);
+    } else {
+        item.u.message = gw_message_ref(msg);
+        session->newest = msg->seq;
+    }
+    gw_session_put(session, &item, item_bytes(&item));
+    GW_STAT_ADD(&session->hub->stats, deliveries, 1);
+    gw_session_mark_dirty(session);
+}
+
 void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
 {
     session->stamp = msg->seq;
@@ -131,6 +145,7 @@ void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
         session_overflow(session, msg->seq);
         return;
     }
+    session->newest = msg->seq;
     struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(msg)};
     gw_session_put(session, &item, msg->text.len);
     GW_STAT_ADD(&session->hub->stats, deliveries, 1);
@@ -212,16 +227,19 @@ size_t gw_session_place(const struct gw_session *session, char out[64])
     return gw_hub_format_cursor(session->hub, session_place(session), out);
 }
 
-size_t gw_session_cursor(const struct gw_session *session, char out[64])
+size_t gw_session_cursor(const struct gw_session *session, bool settled, char out[64])
 {
     uint64_t seq = session_place(session);
     for (uint32_t i = 0; i < session->count; i++) {
         const struct gw_item *item = &session->items[(session->first + i) & (session->allocated - 1)];
         if (item->type == GW_ITEM_MESSAGE) {
             seq = item->u.message->seq - 1;
+            settled = false;
             break;
         }
     }
+    if (settled && !session->lagging && (session->paced || session->settled))
+        return gw_cursor_format_settled(out, session->hub->epoch, seq);
     return gw_hub_format_cursor(session->hub, seq, out);
 }
 
@@ -301,6 +319,7 @@ struct subscribe_count {
     struct gw_sub *sub;
     uint32_t values;
     bool lost;
+    bool now; /* it begins with what comes: nothing to count */
 };
 
 /* Has another subscription brought the channel's last value? The same rule as in catchup.c. */
@@ -320,11 +339,16 @@ static bool subscribe_count_channel(void *context, void *value)
 {
     struct subscribe_count *count = context;
     struct gw_channel *channel = value;
+    int64_t interval = gw_session_interval(count->session, channel);
+    if (interval)
+        count->session->paced = true;
+    if (count->now)
+        return true;
     gw_channel_expire(count->session->hub, channel);
     if (count->sub->fresh_to) {
         if (channel->last && !session_has_last(count->session, count->sub, channel))
             count->values++;
-    } else if (gw_channel_evicted(channel) > count->sub->from) {
+    } else if (!(interval && channel->last) && gw_channel_evicted(channel) > count->sub->from) {
         count->lost = true;
     }
     return true;
@@ -338,9 +362,12 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     if (!gw_topic_filter_valid(text, len))
         return GW_ERR_BAD_REQUEST;
     uint64_t seq = hub->head;
+    bool settled = false;
     enum gw_cursor_check check = GW_CURSOR_OK;
     if (start->at == GW_START_CURSOR) {
+        struct gw_cursor cursor;
         check = gw_hub_check_cursor(hub, start->cursor, start->cursor_len, &seq);
+        settled = check == GW_CURSOR_OK && gw_cursor_parse(&cursor, start->cursor, start->cursor_len) && cursor.settled;
         if (check == GW_CURSOR_BAD)
             return GW_ERR_BAD_REQUEST;
     }
@@ -368,11 +395,14 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     }
     if (sub->position < session->position)
         session->position = sub->position;
-
-    struct subscribe_count count = {.session = session, .sub = sub};
-    if (start->at != GW_START_NOW)
-        gw_channels_match(hub, sub->filter, subscribe_count_channel, &count);
     bool resumed = start->at == GW_START_CURSOR && !sub->epoch_from;
+    sub->interval_ms = start->interval_ms;
+    sub->doubt_ns = resumed && !settled ? gw_hub_moment(hub, seq) : INT64_MAX;
+    session->settled |= settled;
+    session->paced |= sub->interval_ms > 0;
+
+    struct subscribe_count count = {.session = session, .sub = sub, .now = start->at == GW_START_NOW};
+    gw_channels_match(hub, sub->filter, subscribe_count_channel, &count);
     out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
     out->snapshot = sub->fresh_to ? count.values : 0;
     gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);
@@ -413,6 +443,7 @@ void gw_session_close(struct gw_session *session)
     GW_ASSERT_LOOP(hub);
     session->open = false;
     gw_pending_drop(session);
+    gw_pace_drop(session);
     while (session->sub_count)
         sub_free(hub, session->subs[--session->sub_count]);
     free(session->subs);

@@ -47,6 +47,10 @@ static void explain_policies(const struct gw_cfg_route *config, struct gw_buf *o
                   (long long)(config->history.age_ms / 1000));
     if (config->rate == GW_RATE_LATEST)
         gw_buf_printf(out, "  rate:     latest, every %lldms\n", (long long)config->rate_interval_ms);
+    else if (config->rate == GW_RATE_ON_CHANGE)
+        gw_buf_printf(out, "  rate:     on_change of %s, deadband %g%s\n",
+                      config->rate_pointer ? config->rate_pointer : "the whole value", config->rate_deadband,
+                      config->rate_interval_ms ? ", with an interval" : "");
     else
         gw_buf_adds(out, "  rate:     all\n");
 }

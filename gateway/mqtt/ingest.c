@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "codec/json_pointer.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/topic.h"
@@ -63,7 +64,12 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
             return;
         }
     }
+    struct gw_slice watched = {0};
+    if (config->rate == GW_RATE_ON_CHANGE && arrival->payload_len &&
+        !gw_json_pointer(decoded.json, decoded.len, config->rate_pointer ? config->rate_pointer : "", &watched))
+        watched = (struct gw_slice){0}; /* a message of another kind: it passes */
     struct gw_message_spec spec = {
+        .watched = watched,
         .channel = channel,
         .channel_len = channel_len,
         .json = decoded.json,

@@ -2,8 +2,10 @@
 
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"
@@ -21,14 +23,18 @@ struct gw_flight {
     int64_t since_ms;
 };
 
-void gw_publisher_init(struct gw_publisher *publisher, struct gw_inbox **inboxes, void (*wake)(void *), void *context)
+void gw_publisher_init(struct gw_publisher *publisher, struct gw_inbox **inboxes, unsigned workers, void (*wake)(void *),
+                       void *context)
 {
     memset(publisher, 0, sizeof *publisher);
     pthread_mutex_init(&publisher->lock, NULL);
     publisher->inboxes = inboxes;
+    publisher->workers = workers;
     publisher->wake = wake;
     publisher->wake_context = context;
     publisher->waiting_end = &publisher->waiting;
+    if (getrandom(&publisher->nonce, sizeof publisher->nonce, 0) != sizeof publisher->nonce)
+        publisher->nonce = (uint32_t)gw_monotonic_ns();
 }
 
 static void flight_free(struct gw_flight *flight)
@@ -50,6 +56,7 @@ void gw_publisher_fini(struct gw_publisher *publisher)
     for (size_t i = 0; i < sizeof publisher->flights / sizeof *publisher->flights; i++)
         flights_free(publisher->flights[i]);
     flights_free(publisher->waiting);
+    free(publisher->response_topic);
     pthread_mutex_destroy(&publisher->lock);
 }
 
@@ -59,6 +66,8 @@ void gw_publisher_configure(struct gw_publisher *publisher, const struct gw_conf
     publisher->limit = config->limits.publish_queue;
     publisher->queue_while_down = config->broker.queue_while_down;
     publisher->timeout_ms = config->broker.publish_timeout_ms;
+    if (!publisher->mosq)
+        publisher->v5 = config->broker.protocol == MQTT_PROTOCOL_V5;
     pthread_mutex_unlock(&publisher->lock);
 }
 
@@ -91,17 +100,69 @@ static enum gw_err publisher_error(int rc)
     }
 }
 
+/* Correlation data: nonce of the process, worker and token, so that an answer finds whoever asked, and one to an earlier
+ * process finds nobody. */
+#define CORRELATION "%08x-%08x-%016llx"
+#define CORRELATION_LEN 34
+/* The highest subscription identifier (MQTT 5.0 section 3.8.2.1.2); those of routes count from 1. */
+#define RESPONSE_SUBSCRIPTION 268435455
+
+/* Lock held. The broker handles SUBSCRIBE before the PUBLISH that follows it on the same connection. */
+static void publisher_listen(struct gw_publisher *publisher)
+{
+    if (publisher->response_subscribed || !publisher->response_topic)
+        return;
+    mosquitto_property *properties = NULL;
+    mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, RESPONSE_SUBSCRIPTION);
+    if (mosquitto_subscribe_v5(publisher->mosq, &publisher->response_mid, publisher->response_topic, 1, 0, properties) ==
+        MOSQ_ERR_SUCCESS)
+        publisher->response_subscribed = true;
+    mosquitto_property_free_all(&properties);
+}
+
+/* Where a route's filter (`#`, say) matches the response topic as well, the broker sends a copy for each. */
+static bool publisher_is_copy(const mosquitto_property *properties)
+{
+    uint32_t id;
+    bool others = false, again = false;
+    while ((properties = mosquitto_property_read_varint(properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, again))) {
+        if (id == RESPONSE_SUBSCRIPTION)
+            return false;
+        others = again = true;
+    }
+    return others;
+}
+
+static mosquitto_property *publisher_request_properties(struct gw_publisher *publisher, const struct gw_publish *publish)
+{
+    char correlation[CORRELATION_LEN + 1];
+    snprintf(correlation, sizeof correlation, CORRELATION, publisher->nonce, publish->worker,
+             (unsigned long long)publish->token);
+    mosquitto_property *properties = NULL;
+    mosquitto_property_add_string(&properties, MQTT_PROP_RESPONSE_TOPIC, publisher->response_topic);
+    mosquitto_property_add_binary(&properties, MQTT_PROP_CORRELATION_DATA, correlation, CORRELATION_LEN);
+    return properties;
+}
+
 /* Lock held. */
 static int publisher_send(struct gw_publisher *publisher, const struct gw_publish *publish, int *mid)
 {
     if (publish->payload_len > MQTT_MAX_PAYLOAD)
         return MOSQ_ERR_PAYLOAD_SIZE;
     int len = (int)publish->payload_len;
-    if (publisher->v5)
-        return mosquitto_publish_v5(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
-                                    publish->retain, NULL);
-    return mosquitto_publish(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
-                             publish->retain);
+    if (!publisher->v5)
+        return mosquitto_publish(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
+                                 publish->retain);
+    mosquitto_property *properties = NULL;
+    if (publish->request) {
+        publisher->response_wanted = true;
+        publisher_listen(publisher);
+        properties = publisher_request_properties(publisher, publish);
+    }
+    int rc = mosquitto_publish_v5(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
+                                  publish->retain, properties);
+    mosquitto_property_free_all(&properties);
+    return rc;
 }
 
 static struct gw_flight *flight_create(const struct gw_publish *publish, int mid)
@@ -128,7 +189,13 @@ enum gw_err gw_publisher_publish(void *context, struct gw_publish **publish)
     struct gw_publisher *publisher = context;
     enum gw_err err = GW_OK;
     pthread_mutex_lock(&publisher->lock);
-    if (!publisher->mosq && !publisher->queue_while_down) {
+    if ((*publish)->request && !publisher->v5) {
+        err = GW_ERR_UNSUPPORTED;
+    } else if ((*publish)->request && publisher->response_refused) {
+        err = GW_ERR_FORBIDDEN;
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt", "no requests: the broker refuses the subscription to '%s' (broker.response_topic)",
+                             publisher->response_topic);
+    } else if (!publisher->mosq && !publisher->queue_while_down) {
         err = GW_ERR_UPSTREAM_DOWN;
     } else if (publisher->count >= publisher->limit) {
         err = publisher->mosq ? GW_ERR_OVERLOADED : GW_ERR_UPSTREAM_DOWN;
@@ -172,7 +239,7 @@ static void publisher_answer_all(struct gw_publisher *publisher, struct gw_fligh
 {
     for (struct gw_flight *next; list; list = next) {
         next = list->next;
-        if (!list->publish || list->publish->qos > 0) /* a QoS 0 publish was accepted; nobody waits for more */
+        if (!list->publish || list->publish->qos > 0 || list->publish->request) /* else it was accepted and nobody waits */
             publisher_answer(publisher, list, err, 0);
         flight_free(list);
     }
@@ -183,7 +250,12 @@ void gw_publisher_connected(struct gw_publisher *publisher, struct mosquitto *mo
     struct gw_flight *failed = NULL;
     pthread_mutex_lock(&publisher->lock);
     publisher->mosq = mosq;
-    publisher->v5 = v5;
+    publisher->response_mid = 0;
+    publisher->response_subscribed = publisher->response_refused = false;
+    if (mosq)
+        publisher->v5 = v5;
+    if (mosq && v5 && publisher->response_wanted)
+        publisher_listen(publisher);
     while (mosq && publisher->waiting) {
         struct gw_flight *flight = publisher->waiting;
         publisher->waiting = flight->next;
@@ -243,8 +315,64 @@ void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reas
               : reason == MQTT_RC_QUOTA_EXCEEDED  ? GW_ERR_OVERLOADED
               : reason == MQTT_RC_PACKET_TOO_LARGE ? GW_ERR_TOO_LARGE
                                                    : GW_ERR_REJECTED;
-    publisher_answer(publisher, flight, err, err == GW_OK ? 0 : reason);
+    publisher_answer(publisher, flight, err, reason);
     flight_free(flight);
+}
+
+void gw_publisher_set_response_topic(struct gw_publisher *publisher, const char *topic)
+{
+    pthread_mutex_lock(&publisher->lock);
+    free(publisher->response_topic);
+    publisher->response_topic = gw_strdup(topic);
+    pthread_mutex_unlock(&publisher->lock);
+}
+
+bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int granted)
+{
+    pthread_mutex_lock(&publisher->lock);
+    bool ours = publisher->response_mid && publisher->response_mid == mid;
+    if (ours) {
+        publisher->response_mid = 0;
+        publisher->response_refused = granted >= 0x80;
+    }
+    pthread_mutex_unlock(&publisher->lock);
+    if (ours && granted >= 0x80)
+        gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s', so requests get no answers (broker.response_topic)",
+               publisher->response_topic);
+    return ours;
+}
+
+bool gw_publisher_respond(struct gw_publisher *publisher, const char *topic, const char *payload, size_t len,
+                          const mosquitto_property *properties)
+{
+    pthread_mutex_lock(&publisher->lock);
+    bool ours = publisher->response_topic && !strcmp(topic, publisher->response_topic);
+    pthread_mutex_unlock(&publisher->lock);
+    if (!ours)
+        return false;
+    if (publisher_is_copy(properties))
+        return true;
+    void *data = NULL;
+    uint16_t data_len = 0;
+    unsigned nonce = 0, worker = 0;
+    unsigned long long token = 0;
+    char correlation[CORRELATION_LEN + 1] = "";
+    mosquitto_property_read_binary(properties, MQTT_PROP_CORRELATION_DATA, &data, &data_len, false);
+    if (data_len == CORRELATION_LEN)
+        memcpy(correlation, data, data_len);
+    free(data);
+    if (sscanf(correlation, "%8x-%8x-%16llx", &nonce, &worker, &token) != 3 || nonce != publisher->nonce ||
+        worker >= publisher->workers) {
+        atomic_fetch_add_explicit(&publisher->responses_unknown, 1, memory_order_relaxed);
+        return true;
+    }
+    struct gw_event event = {.type = GW_EVENT_RESPONSE, .u.response = {.token = token, .len = len}};
+    if (len) {
+        event.u.response.payload = gw_malloc(len);
+        memcpy(event.u.response.payload, payload, len);
+    }
+    gw_inbox_put(publisher->inboxes[worker], &event);
+    return true;
 }
 
 void gw_publisher_expire(struct gw_publisher *publisher, int64_t now_ms)

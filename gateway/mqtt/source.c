@@ -96,6 +96,8 @@ static void source_on_subscribe(struct mosquitto *mosq, void *object, int mid, i
     (void)mosq;
     (void)properties;
     struct gw_source *source = object;
+    if (gw_publisher_subscribed(&source->publisher, mid, count > 0 ? granted[0] : 0x80))
+        return;
     gw_subscriptions_answered(&source->subs, mid, count, granted);
     source_check_up(source);
 }
@@ -189,6 +191,8 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
                              message->topic);
         return;
     }
+    if (gw_publisher_respond(&source->publisher, message->topic, message->payload, len, properties))
+        return;
     if (gw_subscriptions_is_double(&source->subs, source->routes, message->topic, properties)) {
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
@@ -209,9 +213,27 @@ static int source_setup_tls(struct gw_source *source)
     return rc;
 }
 
+static void source_set_response_topic(struct gw_source *source)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    struct gw_buf topic;
+    gw_buf_init(&topic);
+    gw_buf_adds(&topic, broker->response_topic ? broker->response_topic : "sluice/response/");
+    size_t prefix = topic.len;
+    if (!broker->response_topic)
+        gw_buf_adds(&topic, broker->client_id);
+    for (size_t i = prefix; i < topic.len; i++) {
+        if (strchr("+#/", topic.data[i]))
+            topic.data[i] = '_';
+    }
+    gw_publisher_set_response_topic(&source->publisher, topic.data);
+    gw_buf_fini(&topic);
+}
+
 static int source_make_client(struct gw_source *source)
 {
     const struct gw_cfg_broker *broker = &source->config->broker;
+    source_set_response_topic(source);
     source->mosq = mosquitto_new(broker->client_id, broker->session_expiry_ms == 0, source);
     if (!source->mosq)
         return errno == ENOMEM ? MOSQ_ERR_NOMEM : MOSQ_ERR_INVAL;
@@ -272,6 +294,7 @@ static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw
         {a->tls.ca_file, b->tls.ca_file},
         {a->tls.cert_file, b->tls.cert_file},
         {a->tls.key_file, b->tls.key_file},
+        {a->response_topic, b->response_topic},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         if (strcmp(pairs[i][0] ? pairs[i][0] : "", pairs[i][1] ? pairs[i][1] : "") != 0)
@@ -415,7 +438,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
     gw_ingest_init(&source->ingest, epoch, inboxes, workers);
-    gw_publisher_init(&source->publisher, inboxes, source_wake, source);
+    gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_subscriptions_change(&source->subs, routes, NULL, false);
     return source;
@@ -489,6 +512,7 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
         .unrouted = atomic_load(&source->ingest.unrouted),
         .published = atomic_load(&source->publisher.published),
         .rejected = atomic_load(&source->publisher.rejected),
+        .responses_unknown = atomic_load(&source->publisher.responses_unknown),
         .connects = atomic_load(&source->connects),
         .disconnects = atomic_load(&source->disconnects),
     };

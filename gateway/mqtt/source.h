@@ -23,6 +23,7 @@ struct gw_source_stats {
     uint64_t unrouted;      /* no route (left over from a reload) or a topic that is no valid channel */
     uint64_t published;     /* acknowledged, or sent at QoS 0 */
     uint64_t rejected;      /* refused by the broker */
+    uint64_t responses_unknown; /* on the response topic, to nobody's request */
     uint64_t connects;
     uint64_t disconnects;
 };

@@ -1,6 +1,7 @@
 /* longpoll.c: GET /poll: one answer a request, as soon as there is anything, or 204 when the wait is over. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "core/inbox.h"
@@ -32,9 +33,9 @@ static void poll_free(struct poll *poll)
 }
 
 /* Every answer says where the client stands, and whether values are old because the broker is away. */
-static void poll_headers(const struct poll *poll, char *out, size_t size, char cursor[64])
+static void poll_headers(const struct poll *poll, bool settled, char *out, size_t size, char cursor[64])
 {
-    gw_session_cursor(&poll->session, cursor);
+    gw_session_cursor(&poll->session, settled, cursor);
     const struct gw_upstream_state *state = gw_hub_upstream(poll->session.hub);
     snprintf(out, size, "Sluice-Cursor: %s\r\n%s", cursor, state->up ? "" : "Sluice-Upstream: down\r\n");
 }
@@ -52,6 +53,19 @@ static void poll_add(struct gw_buf *out, struct gw_item *item, struct gw_buf *ga
     }
 }
 
+/* Takes what waits into the answer, until it is full: then false. */
+static bool poll_collect(struct poll *poll, size_t most, struct gw_buf *messages, struct gw_buf *gaps)
+{
+    struct gw_item item;
+    while (messages->len < most) {
+        if (!gw_session_next(&poll->session, &item))
+            return true;
+        poll_add(messages, &item, gaps);
+        gw_item_release(&item);
+    }
+    return false;
+}
+
 /* Answers with what there is; if there is nothing, with 204 if `over`, else not at all. True: answered, poll is gone. */
 static bool poll_answer(struct poll *poll, bool over)
 {
@@ -59,15 +73,17 @@ static bool poll_answer(struct poll *poll, bool over)
     gw_buf_init(&messages);
     gw_buf_init(&gaps);
     gw_buf_init(&body);
-    struct gw_item item;
-    while (messages.len < ANSWER_BYTES && gw_session_next(&poll->session, &item)) {
-        poll_add(&messages, &item, &gaps);
-        gw_item_release(&item);
-    }
+    bool settled = poll_collect(poll, ANSWER_BYTES, &messages, &gaps);
     bool any = messages.len || gaps.len;
+    if (settled && (any || over)) {
+        /* The cursor that is given passes what a rate policy holds back, so that goes along. */
+        gw_session_flush_held(&poll->session);
+        poll_collect(poll, SIZE_MAX, &messages, &gaps);
+        any = messages.len || gaps.len;
+    }
     if (any || over) {
         char headers[128], cursor[64];
-        poll_headers(poll, headers, sizeof headers, cursor);
+        poll_headers(poll, settled, headers, sizeof headers, cursor);
         struct gw_conn *conn = poll->conn;
         const struct gw_upstream_state state = *gw_hub_upstream(poll->session.hub);
         poll_free(poll);
@@ -109,7 +125,7 @@ static void poll_kick(struct gw_session *session, enum gw_err why)
     struct gw_conn *conn = poll->conn;
     if (why == GW_ERR_SHUTDOWN) { /* not an error for the client: it polls again, with its cursor */
         char headers[128], cursor[64];
-        poll_headers(poll, headers, sizeof headers, cursor);
+        poll_headers(poll, false, headers, sizeof headers, cursor);
         poll_free(poll);
         gw_http_reply(conn, 204, headers, NULL, NULL, 0);
         return;
@@ -148,6 +164,8 @@ static void poll_start(struct gw_conn *conn, const struct gw_query *query)
     poll->conn = conn;
     poll->timer.fire = poll_timed_out;
     gw_session_open(&poll->session, hub, &poll_session_ops);
+    if (query->has_cursor && strcmp(query->cursor.data, "last") != 0)
+        poll->session.pace_from_ms = gw_hub_now(hub); /* the one before may have had a value just now */
     const char *why;
     enum gw_err err = gw_query_subscribe(query, &poll->session, GW_START_NOW, &why);
     if (err != GW_OK) {

@@ -179,7 +179,7 @@ static void sse_last_event_id(const struct gw_request *request, const struct gw_
         gw_buf_add(&query->cursor, id.data, id.len);
     else
         gw_buf_adds(&query->cursor, "unknown.0");
-    query->has_cursor = true;
+    query->has_cursor = query->pinned = true;
 }
 
 static void sse_start(struct gw_conn *conn, const struct gw_query *query)

@@ -82,6 +82,14 @@ static void ws_published(struct gw_session *session, const char *reference, enum
         ws_push_error(ws, reference, err, NULL, reason);
 }
 
+static void ws_response(struct gw_session *session, const char *reference, struct gw_slice data)
+{
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_response(&json, reference, data);
+    ws_push((struct ws *)session, &json);
+}
+
 static void ws_upstream(struct gw_session *session, const struct gw_upstream_state *state)
 {
     struct gw_buf json;
@@ -101,6 +109,7 @@ static void ws_kick(struct gw_session *session, enum gw_err why)
 static const struct gw_session_ops ws_session_ops = {
     .ready = ws_ready,
     .published = ws_published,
+    .response = ws_response,
     .upstream = ws_upstream,
     .kick = ws_kick,
 };
@@ -111,7 +120,8 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
 {
     struct gw_start start = {.at = GW_START_LAST};
     if (frame->cursor && strcmp(frame->cursor, "last") != 0)
-        start = (struct gw_start){GW_START_CURSOR, frame->cursor, frame->cursor_len};
+        start = (struct gw_start){.at = GW_START_CURSOR, .cursor = frame->cursor, .cursor_len = frame->cursor_len};
+    start.interval_ms = frame->interval_ms;
     struct gw_subscribed subscribed;
     enum gw_err err = gw_session_subscribe(&ws->session, frame->channel, frame->channel_len, &start, &subscribed);
     if (err != GW_OK) {
@@ -142,6 +152,19 @@ static void ws_publish(struct ws *ws, struct gw_frame *frame)
         ws_push_simple(ws, "accepted", frame->id);
 }
 
+static void ws_request(struct ws *ws, struct gw_frame *frame)
+{
+    const char *why;
+    char *reference = frame->id ? gw_strdup(frame->id) : NULL;
+    int64_t timeout_ms = frame->timeout_ms;
+    if (timeout_ms < 0)
+        timeout_ms = gw_hub_config(ws->session.hub)->broker.request_timeout_ms;
+    enum gw_err err = gw_session_request(&ws->session, frame->channel, frame->channel_len, frame->data.data,
+                                         frame->data.len, true, timeout_ms, reference, &why);
+    if (err != GW_OK)
+        ws_push_error(ws, frame->id, err, why, 0);
+}
+
 static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t len)
 {
     struct ws *ws = gw_conn_context(conn);
@@ -169,6 +192,9 @@ static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t le
         break;
     case GW_FRAME_PUBLISH:
         ws_publish(ws, &frame);
+        break;
+    case GW_FRAME_REQUEST:
+        ws_request(ws, &frame);
         break;
     case GW_FRAME_PING:
         ws_push_simple(ws, "pong", frame.id);

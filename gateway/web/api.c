@@ -211,86 +211,6 @@ static void api_history(struct gw_conn *conn, const struct gw_request *request, 
     gw_buf_fini(&cursor);
 }
 
-/* --- POST /channels/NAME ------------------------------------------------------------------------------------------ */
-
-struct post {
-    struct gw_session session; /* first member; it subscribes to nothing */
-    struct gw_conn *conn;
-};
-
-static void post_free(struct post *post)
-{
-    gw_session_close(&post->session);
-    free(post);
-}
-
-static void post_ready(struct gw_session *session)
-{
-    (void)session; /* nothing is ever queued */
-}
-
-static void post_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
-{
-    (void)reference;
-    struct post *post = (struct post *)session;
-    struct gw_conn *conn = post->conn;
-    post_free(post);
-    if (err == GW_OK) {
-        static const char body[] = "{\"status\":\"published\"}";
-        gw_http_reply(conn, 200, NULL, JSON_TYPE, body, sizeof body - 1);
-        return;
-    }
-    struct gw_buf body;
-    gw_buf_init(&body);
-    gw_json_error(&body, NULL, err, NULL, reason);
-    gw_http_reply(conn, gw_err_status(err), NULL, JSON_TYPE, body.data, body.len);
-    gw_buf_fini(&body);
-}
-
-static void post_kick(struct gw_session *session, enum gw_err why)
-{
-    struct post *post = (struct post *)session;
-    struct gw_conn *conn = post->conn;
-    post_free(post);
-    gw_http_error(conn, why, NULL);
-}
-
-static const struct gw_session_ops post_session_ops = {
-    .ready = post_ready,
-    .published = post_published,
-    .upstream = NULL,
-    .kick = post_kick,
-};
-
-static void post_on_closed(struct gw_conn *conn)
-{
-    post_free(gw_conn_context(conn));
-}
-
-static const struct gw_conn_ops post_conn_ops = {.writable = NULL, .message = NULL, .closed = post_on_closed};
-
-static void api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
-{
-    struct post *post = gw_calloc(1, sizeof *post);
-    post->conn = conn;
-    gw_session_open(&post->session, gw_conn_hub(conn), &post_session_ops);
-    bool accepted;
-    const char *why;
-    enum gw_err err = gw_session_publish(&post->session, name->data, name->len, request->body.data, request->body.len,
-                                         false, NULL, &accepted, &why);
-    if (err == GW_OK && !accepted) {
-        gw_conn_attach(conn, &post_conn_ops, post);
-        return;
-    }
-    post_free(post);
-    if (err != GW_OK) {
-        gw_http_error(conn, err, why);
-        return;
-    }
-    static const char body[] = "{\"status\":\"accepted\"}";
-    gw_http_reply(conn, 202, NULL, JSON_TYPE, body, sizeof body - 1);
-}
-
 /* --- the rest ----------------------------------------------------------------------------------------------------- */
 
 /* `/channels/NAME` or, where the path ends in a plain `/history`, the history of NAME. (A channel whose own last level
@@ -315,7 +235,7 @@ static void api_channel(struct gw_conn *conn, const struct gw_request *request)
     else if (api_is_read(request))
         api_last(conn, &name);
     else if (request->method == GW_POST)
-        api_post(conn, request, &name);
+        gw_api_post(conn, request, &name);
     else
         api_method_not_allowed(conn, history ? "Allow: GET, HEAD\r\n" : "Allow: GET, HEAD, POST\r\n");
     gw_buf_fini(&name);

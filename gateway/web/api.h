@@ -7,6 +7,8 @@
 #include "gateway/buf.h"
 
 struct gw_server;
+struct gw_conn;
+struct gw_request;
 
 /* metrics.c: Prometheus text format 0.0.4, all workers added up. */
 void gw_metrics_write(const struct gw_server *server, struct gw_buf *out);
@@ -19,5 +21,8 @@ struct gw_asset {
     size_t len;
 };
 extern const struct gw_asset gw_assets[];
+
+/* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
+void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
 #endif

@@ -11,6 +11,7 @@
 #include "codec/json_scan.h"
 #include "core/alloc.h"
 #include "core/inbox.h"
+#include "core/units.h"
 
 static const struct {
     const char *name;
@@ -18,7 +19,9 @@ static const struct {
 } frame_types[] = {
     {"hello", GW_FRAME_HELLO},     {"subscribe", GW_FRAME_SUBSCRIBE}, {"unsubscribe", GW_FRAME_UNSUBSCRIBE},
     {"publish", GW_FRAME_PUBLISH}, {"ping", GW_FRAME_PING},
+    {"request", GW_FRAME_REQUEST},
 };
+#define FRAME_TYPES "hello, subscribe, unsubscribe, publish, request or ping expected"
 
 /* A copy of the object with every `data` replaced by null. */
 static void frame_without_data(const char *text, const struct gw_slice *data, size_t len, struct gw_buf *out)
@@ -44,6 +47,33 @@ static enum gw_err frame_take_string(json_t *object, const char *key, char **out
     return GW_OK;
 }
 
+/* "2s"; null and "0s" are none. */
+static enum gw_err frame_take_interval(json_t *object, struct gw_frame *out, const char **why)
+{
+    json_t *value = json_object_get(object, "interval");
+    if (!value || json_is_null(value))
+        return GW_OK;
+    if (json_is_string(value) && gw_parse_duration(json_string_value(value), &out->interval_ms) &&
+        out->interval_ms <= GW_INTERVAL_MAX_MS)
+        return GW_OK;
+    *why = "interval must be a duration such as \"2s\", up to \"1h\"";
+    return GW_ERR_BAD_REQUEST;
+}
+
+static enum gw_err frame_take_timeout(json_t *object, struct gw_frame *out, const char **why)
+{
+    json_t *value = json_object_get(object, "timeout");
+    if (!value || json_is_null(value))
+        return GW_OK;
+    double ms = json_number_value(value);
+    if (json_is_number(value) && ms >= 1 && ms <= GW_REQUEST_MAX_MS) {
+        out->timeout_ms = (int64_t)ms;
+        return GW_OK;
+    }
+    *why = "timeout must be a number of milliseconds, 1 to 300000";
+    return GW_ERR_BAD_REQUEST;
+}
+
 static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char **why)
 {
     if (!json_is_object(object)) {
@@ -63,7 +93,7 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
     if (err != GW_OK)
         return err;
     if (!out->type_name) {
-        *why = "the frame has no type (hello, subscribe, unsubscribe, publish or ping expected)";
+        *why = "the frame has no type (" FRAME_TYPES ")";
         return GW_ERR_BAD_REQUEST;
     }
     for (size_t i = 0; i < sizeof frame_types / sizeof *frame_types; i++) {
@@ -71,7 +101,7 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
             out->type = frame_types[i].type;
     }
     if (out->type == GW_FRAME_UNKNOWN) {
-        *why = "unknown type (hello, subscribe, unsubscribe, publish or ping expected)";
+        *why = "unknown type (" FRAME_TYPES ")";
         return GW_ERR_BAD_REQUEST;
     }
     err = frame_take_string(object, "channel", &out->channel, &out->channel_len, "channel must be a string", why);
@@ -79,13 +109,17 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
         err = frame_take_string(object, "cursor", &out->cursor, &out->cursor_len, "cursor must be a string", why);
     if (err != GW_OK)
         return err;
-    bool needs_channel = out->type == GW_FRAME_SUBSCRIBE || out->type == GW_FRAME_UNSUBSCRIBE ||
-                         out->type == GW_FRAME_PUBLISH;
+    if (out->type == GW_FRAME_SUBSCRIBE && (err = frame_take_interval(object, out, why)) != GW_OK)
+        return err;
+    if (out->type == GW_FRAME_REQUEST && (err = frame_take_timeout(object, out, why)) != GW_OK)
+        return err;
+    bool publishes = out->type == GW_FRAME_PUBLISH || out->type == GW_FRAME_REQUEST;
+    bool needs_channel = out->type == GW_FRAME_SUBSCRIBE || out->type == GW_FRAME_UNSUBSCRIBE || publishes;
     if (needs_channel && !out->channel) {
         *why = "the frame has no channel";
         return GW_ERR_BAD_REQUEST;
     }
-    if (out->type == GW_FRAME_PUBLISH && !out->data.data) {
+    if (publishes && !out->data.data) {
         *why = "the frame has no data (null publishes an empty payload)";
         return GW_ERR_BAD_REQUEST;
     }
@@ -94,7 +128,7 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
 
 enum gw_err gw_frame_parse(const char *text, size_t len, struct gw_frame *out, const char **why)
 {
-    *out = (struct gw_frame){.type = GW_FRAME_UNKNOWN};
+    *out = (struct gw_frame){.type = GW_FRAME_UNKNOWN, .timeout_ms = -1};
     *why = "the frame is not valid JSON";
     if (!gw_json_valid(text, len))
         return GW_ERR_BAD_REQUEST;
@@ -159,6 +193,15 @@ void gw_json_simple(struct gw_buf *out, const char *type, const char *id)
 {
     gw_buf_printf(out, "{\"type\":\"%s\"", type);
     json_add_id(out, id);
+    gw_buf_addc(out, '}');
+}
+
+void gw_json_response(struct gw_buf *out, const char *id, struct gw_slice data)
+{
+    gw_buf_adds(out, "{\"type\":\"response\"");
+    json_add_id(out, id);
+    gw_buf_adds(out, ",\"data\":");
+    gw_buf_add(out, data.data, data.len);
     gw_buf_addc(out, '}');
 }
 

@@ -38,6 +38,8 @@ struct gw_cfg_broker {
     int64_t reconnect_min_ms;   /* first delay of the backoff */
     int64_t reconnect_max_ms;   /* its cap */
     int64_t publish_timeout_ms; /* how long a client waits for the broker's acknowledgement */
+    char *response_topic;       /* where answers to requests come; NULL: sluice/response/<client_id> */
+    int64_t request_timeout_ms; /* how long a request waits for its answer if it doesn't say */
     size_t max_packet;          /* larger payloads from the broker are dropped and counted */
     int queue_while_down;       /* publish: hold up to publish_timeout while the broker is away; false: refuse at once */
     struct gw_cfg_tls tls;
@@ -49,7 +51,7 @@ struct gw_cfg_listen {
     uint16_t port; /* 0: any free one */
 };
 
-enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST };
+enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST, GW_RATE_ON_CHANGE };
 
 struct gw_cfg_route {
     char *topic;   /* with captures, as written */
@@ -59,7 +61,9 @@ struct gw_cfg_route {
     struct gw_history_limits history;
     const struct gw_history_engine *history_engine;
     enum gw_rate_policy rate;
-    int64_t rate_interval_ms;
+    int64_t rate_interval_ms; /* 0: none */
+    double rate_deadband;     /* a number may differ by so much and still be the same */
+    char *rate_pointer;       /* JSON pointer (RFC 6901) to what on_change looks at; NULL: the whole value */
     bool publish; /* there is a publish: block */
     char *publish_topic; /* template; NULL: the topic itself */
     int publish_qos;

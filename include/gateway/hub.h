@@ -24,6 +24,7 @@ struct gw_upstream_state;
 struct gw_stats {
     _Atomic uint64_t messages;        /* entered this hub */
     _Atomic uint64_t repeats;         /* retained messages that only repeat the last value */
+    _Atomic uint64_t unchanged;       /* policy on_change: no news */
     _Atomic uint64_t deliveries;      /* queued for a session */
     _Atomic uint64_t gaps;            /* told */
     _Atomic uint64_t overflows;       /* a session's queue was full */
@@ -32,6 +33,8 @@ struct gw_stats {
     _Atomic uint64_t published;       /* settled by the broker's acknowledgement, or sent at QoS 0 */
     _Atomic uint64_t publish_errors;
     _Atomic uint64_t publish_late;    /* acknowledgements that nobody waited for any more */
+    _Atomic uint64_t responses;       /* answers to requests */
+    _Atomic uint64_t responses_late;  /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
     _Atomic uint64_t history_evicted; /* channels whose history was dropped for limits.history */
     _Atomic uint64_t subscriptions_refused;

@@ -35,6 +35,9 @@ struct gw_message {
     int64_t born_ns; /* monotonic clock at arrival, for the latency histogram */
     bool retained;   /* the broker sent it as a stored value, not as it happened */
     bool multiline;  /* text holds line ends (blanks of a device's JSON) */
+    struct gw_slice watched; /* inside text: what policy on_change looks at; data NULL: nothing, it always passes */
+    bool is_number;          /* ... and then `number` is its value */
+    double number;
     bool clear;      /* empty payload: data is null and the channel has no last value any more */
     struct gw_slice text;
     struct gw_slice payload;
@@ -61,6 +64,7 @@ struct gw_message_spec {
     bool retained;
     bool clear;
     bool binary;
+    struct gw_slice watched; /* inside `json`; data NULL: none */
 };
 
 /* Copies everything out of *spec. The caller has the first reference. Never NULL. */
@@ -69,6 +73,9 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec);
 struct gw_message *gw_message_ref(struct gw_message *msg);
 /* NULL is fine. */
 void gw_message_unref(struct gw_message *msg);
+
+/* The same message with the cursor of another position in its text. The caller has the first reference. */
+struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch, uint64_t seq);
 
 /* `"channel":…}`: what follows "{" in the message object. */
 static inline struct gw_slice gw_message_tail(const struct gw_message *msg)

@@ -18,6 +18,7 @@ enum gw_frame_type {
     GW_FRAME_SUBSCRIBE,
     GW_FRAME_UNSUBSCRIBE,
     GW_FRAME_PUBLISH,
+    GW_FRAME_REQUEST,
     GW_FRAME_PING,
     GW_FRAME_UNKNOWN
 };
@@ -30,6 +31,8 @@ struct gw_frame {
     size_t channel_len;
     char *cursor;         /* NULL if there is none */
     size_t cursor_len;
+    int64_t interval_ms;  /* of subscribe; 0: none */
+    int64_t timeout_ms;   /* of request; -1: none given */
     struct gw_slice data; /* JSON text, inside the given text; data NULL if there is none */
     char *type_name;
 };
@@ -44,6 +47,7 @@ void gw_json_welcome(struct gw_buf *out, uint64_t session, unsigned worker, cons
 void gw_json_subscribed(struct gw_buf *out, const char *id, const char *channel, size_t len,
                         const struct gw_subscribed *subscribed);
 void gw_json_simple(struct gw_buf *out, const char *type, const char *id);
+void gw_json_response(struct gw_buf *out, const char *id, struct gw_slice data);
 void gw_json_gap(struct gw_buf *out, const struct gw_gap *gap);
 void gw_json_upstream(struct gw_buf *out, const struct gw_upstream_state *state);
 /* `reason`: MQTT 5 reason code of a refusal by the broker, else 0. `message` NULL: gw_err_text(). */

@@ -1,14 +1,18 @@
-/* query.h: `?channel=A&channel=B&cursor=C&wait=25`, as the transports over plain HTTP have it. Thread: the worker's. */
+/* query.h: `?channel=A&from=C1&channel=B&cursor=C&interval=2s&wait=25`, as the transports over plain HTTP have it. `from`
+ * says where the channel before it begins, `cursor` where all others do. Thread: the worker's. */
 #ifndef GATEWAY_QUERY_H
 #define GATEWAY_QUERY_H
 
 #include "gateway/transport.h"
 
 struct gw_query {
-    struct gw_buf channels; /* each followed by a NUL */
+    struct gw_buf channels; /* each followed by a NUL, its `from` (empty: none) and another NUL */
     unsigned channel_count;
     struct gw_buf cursor;
     bool has_cursor;
+    bool pinned; /* `cursor` holds for every channel, whatever its `from` says */
+    bool open; /* the last channel in `channels` can still get its `from` */
+    int64_t interval_ms;
     int64_t wait_ms;
 };
 

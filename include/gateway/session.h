@@ -28,6 +28,7 @@ struct gw_session;
 struct gw_sub;
 struct gw_pending;
 struct gw_told;
+struct gw_pause;
 struct gw_upstream_state;
 
 struct gw_gap {
@@ -62,6 +63,9 @@ struct gw_session_ops {
      * err GW_OK: acknowledged by the broker. `reason`: MQTT 5 reason code of a refusal, else 0. */
     void (*published)(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 
+    /* A request was answered; `json` is the hub's. Its failure comes through published(). NULL if the transport makes none. */
+    void (*response)(struct gw_session *session, const char *reference, struct gw_slice json);
+
     /* The connection to the broker came or went. NULL if the transport doesn't tell. */
     void (*upstream)(struct gw_session *session, const struct gw_upstream_state *state);
 
@@ -85,12 +89,18 @@ struct gw_session {
     uint64_t stamp;          /* last message queued live, so that overlapping filters deliver once */
     uint64_t position;       /* while lagging: everything up to here was queued or isn't wanted */
     const char *lag_reason;  /* for gaps: "history" or "overflow" */
+    uint64_t newest;         /* highest sequence number that was ever queued */
+    struct gw_pause *pauses; /* core/pace.c */
+    uint32_t pause_count;
+    int64_t pace_from_ms;    /* its first values wait for an interval from here; 0: they go at once */
     struct gw_told *told;    /* while lagging: how far gaps were told, by channel; sorted by hash */
     uint32_t told_count, told_allocated;
     struct gw_pending *pending;
     struct gw_session *next, **link;   /* the hub's list of all sessions */
     struct gw_session *next_dirty;     /* the hub's list of those to tell ready() */
     bool lagging, dirty, kicked, open;
+    bool paced;   /* it has met a channel that is not sent in full */
+    bool settled; /* the client's cursor said that nothing was held back */
 };
 
 void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struct gw_session_ops *ops);
@@ -104,7 +114,10 @@ struct gw_start {
     enum gw_start_at at;
     const char *cursor; /* for GW_START_CURSOR: the client's text */
     size_t cursor_len;
+    int64_t interval_ms; /* at most one value a channel in this time, the last one always; 0: as the routes say */
 };
+
+#define GW_INTERVAL_MAX_MS (3600 * 1000)
 
 struct gw_subscribed {
     char cursor[64];  /* where the subscription stands before what follows */
@@ -124,6 +137,8 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size
 
 /* The next thing to send; false if there is nothing now. */
 bool gw_session_next(struct gw_session *session, struct gw_item *item);
+/* Queues the values that are held back by a rate policy, so that everything up to gw_session_cursor() is handed out. */
+void gw_session_flush_held(struct gw_session *session);
 /* Is there anything? May be true with nothing left where a lagging session turns out to have missed nothing. */
 static inline bool gw_session_waiting(const struct gw_session *session)
 {
@@ -136,8 +151,9 @@ void gw_session_unget(struct gw_session *session, struct gw_item *item);
  * the bound of the queue; at twice the bound the session is kicked with GW_ERR_SLOW. */
 void gw_session_push(struct gw_session *session, struct gw_buf *text);
 
-/* The cursor of everything that gw_session_next() has handed out so far. */
-size_t gw_session_cursor(const struct gw_session *session, char out[64]);
+/* The cursor of everything that gw_session_next() has handed out so far. `settled`: also what rate policies held back; the
+ * text says so where it makes a difference, by a leading zero of its number. */
+size_t gw_session_cursor(const struct gw_session *session, bool settled, char out[64]);
 /* The cursor of that and of what waits in the queue. */
 size_t gw_session_place(const struct gw_session *session, char out[64]);
 
@@ -147,5 +163,13 @@ size_t gw_session_place(const struct gw_session *session, char out[64]);
 GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len,
                                              const char *data, size_t data_len, bool json, char *reference,
                                              bool *accepted, const char **why);
+
+/* As gw_session_publish(), but asks for an answer within timeout_ms (MQTT 5 request/response): response() or, on failure,
+ * published() will be called once, unless the session is closed before. GW_ERR_UNSUPPORTED: not over MQTT 3.1.1. */
+GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len,
+                                             const char *data, size_t data_len, bool json, int64_t timeout_ms,
+                                             char *reference, const char **why);
+
+#define GW_REQUEST_MAX_MS (300 * 1000)
 
 #endif

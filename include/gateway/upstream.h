@@ -28,6 +28,7 @@ struct gw_publish {
     uint32_t worker; /* whose inbox gets the result */
     int qos;
     bool retain;
+    bool request; /* with a response topic and correlation data (MQTT 5.0 section 4.10); the answer comes as GW_EVENT_RESPONSE */
     size_t payload_len;
     char *topic;   /* inside the block */
     char *payload; /* inside the block */
@@ -36,7 +37,14 @@ struct gw_publish {
 struct gw_publish_result {
     uint64_t token;
     enum gw_err err; /* GW_OK: the broker acknowledged (QoS 1, 2) or the message is with the network (QoS 0) */
-    int reason;      /* MQTT 5 reason code of a refusal, else 0 */
+    int reason;      /* MQTT 5 reason code, 0 or 0x10 (no matching subscribers) if it is well */
+};
+
+/* The answer to a request. */
+struct gw_response {
+    uint64_t token;
+    char *payload; /* malloc'd, the receiver's; NULL if it is empty */
+    size_t len;
 };
 
 struct gw_upstream {

@@ -1,5 +1,6 @@
 /* JSON scanning and the codecs. */
 #include "check.h"
+#include "codec/json_pointer.h"
 #include "codec/json_scan.h"
 #include "gateway/codec.h"
 
@@ -173,10 +174,37 @@ static void test_encode(void **state)
     }
 }
 
+/* The examples of RFC 6901 section 5, and more. */
+static void test_json_pointer(void **state)
+{
+    (void)state;
+    static const char document[] = " {\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,"
+                                   "\"k\\\"l\":6,\" \":7,\"m~n\":8,\"o\":{\"p\":[ {\"q\": -1.5 } ,[],[ 1 , 2 ]]}} ";
+    static const struct {
+        const char *pointer, *value; /* NULL: nothing is there */
+    } rows[] = {
+        {"/foo", "[\"bar\",\"baz\"]"}, {"/foo/0", "\"bar\""}, {"/foo/1", "\"baz\""}, {"/foo/2", NULL}, {"/foo/01", NULL},
+        {"/foo/-", NULL}, {"/foo/", NULL}, {"/", "0"}, {"/a~1b", "1"}, {"/c%d", "2"}, {"/e^f", "3"}, {"/g|h", "4"},
+        {"/i\\j", "5"}, {"/k\"l", "6"}, {"/ ", "7"}, {"/m~0n", "8"}, {"/m~n", "8"}, {"/o/p/0/q", "-1.5"}, {"/o/p/1", "[]"},
+        {"/o/p/1/0", NULL}, {"/o/p/2/1", "2"}, {"/o/p/2/99999999999999999999", NULL}, {"/none", NULL}, {"/foo/0/x", NULL},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct gw_slice value;
+        bool found = gw_json_pointer(document, sizeof document - 1, rows[i].pointer, &value);
+        CHECK_ROW(found == (rows[i].value != NULL), rows[i].pointer);
+        if (found)
+            CHECK_ROW(value.len == strlen(rows[i].value) && !memcmp(value.data, rows[i].value, value.len), rows[i].pointer);
+    }
+    struct gw_slice value;
+    assert_true(gw_json_pointer(" 21.5\n", 6, "", &value) && value.len == 4);
+    assert_false(gw_json_pointer("[]", 2, "/0", &value));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_valid), cmocka_unit_test(test_json_prefixes), cmocka_unit_test(test_json_find),
+        cmocka_unit_test(test_json_pointer),
         cmocka_unit_test(test_json_unescape), cmocka_unit_test(test_decode), cmocka_unit_test(test_encode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -190,7 +190,7 @@ static void client_finish(struct client *client)
     }
     char text[64];
     struct gw_cursor cursor;
-    gw_session_cursor(&client->session, text);
+    gw_session_cursor(&client->session, false, text);
     assert_true(gw_cursor_parse(&cursor, text, strlen(text)));
     assert_true(cursor.seq == (client->from > head ? client->from : head));
     gw_session_close(&client->session);
@@ -251,7 +251,7 @@ static void test_model(void **state)
 static unsigned subscribe(struct client *client, const char *filter, enum gw_start_at at, const char *cursor,
                           struct gw_subscribed *out)
 {
-    struct gw_start start = {at, cursor, cursor ? strlen(cursor) : 0};
+    struct gw_start start = {.at = at, .cursor = cursor, .cursor_len = cursor ? strlen(cursor) : 0};
     return gw_session_subscribe(&client->session, filter, strlen(filter), &start, out);
 }
 
