@@ -1,7 +1,9 @@
-# Makes a C file of the dashboard's files, so that the binary needs nothing beside it.
-# cmake -DOUT=assets.c -DDIR=web -P embed.cmake
+# Makes a C file of the files that the gateway serves, so that the binary needs nothing beside it. They are committed as
+# web/build.mjs made them: building the gateway needs no Node.
+# cmake -DOUT=assets.c -DDIR=web/dist -P embed.cmake
 set(files "/=index.html=text/html" "/dashboard.js=dashboard.js=text/javascript"
-    "/dashboard.css=dashboard.css=text/css")
+    "/dashboard.css=dashboard.css=text/css" "/favicon.svg=favicon.svg=image/svg+xml"
+    "/client.js=client.js=text/javascript")
 set(code "/* Made from web/ by embed.cmake. */\n#include \"web/api.h\"\n\n")
 set(table "")
 set(number 0)

@@ -11,6 +11,8 @@ import sys
 import time
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 
 class Walk:
@@ -39,6 +41,10 @@ class Device:
     def command(self, client, topic, payload):
         """Reacts to a command."""
 
+    def report(self):
+        """Its answer to a request."""
+        return {}
+
 
 def on_off(payload, now):
     word = payload.decode("utf-8", "replace").strip().upper()
@@ -63,6 +69,9 @@ class ZigbeeLamp(Device):
     def tick(self, client):
         self.state["linkquality"] = random.randint(80, 160)
         self.say(client)
+
+    def report(self):
+        return self.state
 
     def command(self, client, topic, payload):
         if topic.endswith("/set"):
@@ -122,6 +131,9 @@ class TasmotaPlug(Device):
                            "Current": round(watts / 230, 3), "Factor": 0.97}}
         client.publish(f"tele/{self.name}/SENSOR", json.dumps(data, separators=(",", ":")))
 
+    def report(self):
+        return {"POWER": "ON" if self.power else "OFF"}
+
     def command(self, client, topic, payload):
         state = on_off(payload, self.power)
         if state is not None:
@@ -154,6 +166,9 @@ class ShellySwitch(Device):
     def tick(self, client):
         self.status(client)
 
+    def report(self):
+        return {"output": self.output}
+
     def command(self, client, topic, payload):
         state = on_off(payload, self.output)
         if state is not None:
@@ -178,6 +193,9 @@ class EspHomeNode(Device):
         for sensor, walk in self.walks.items():
             client.publish(f"esphome/{self.name}/sensor/{sensor}/state", walk.next(1), 0, True)
 
+    def report(self):
+        return {"pump": self.pump}
+
     def command(self, client, topic, payload):
         state = on_off(payload, self.pump)
         if state is not None:
@@ -200,10 +218,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=0, help="stop after so long; 0: never")
     options = parser.parse_args()
 
-    client = mqtt.Client(client_id=f"simulator-{random.getrandbits(32):08x}")
+    newer = {"callback_api_version": mqtt.CallbackAPIVersion.VERSION1} if hasattr(mqtt, "CallbackAPIVersion") else {}
+    client = mqtt.Client(client_id=f"simulator-{random.getrandbits(32):08x}", protocol=mqtt.MQTTv5, **newer)
 
-    def on_connect(_client, _data, _flags, code):
-        if code:
+    def on_connect(_client, _data, _flags, code, _properties):
+        if code != 0:
             return
         for device in DEVICES:
             for topic in device.topics:
@@ -214,6 +233,17 @@ def main():
         for device in DEVICES:
             if message.topic in device.topics:
                 device.command(client, message.topic, message.payload)
+                answer(message, device)
+
+    def answer(message, device):
+        """MQTT 5 request/response: whoever asks hears what the device is now."""
+        topic = getattr(message.properties, "ResponseTopic", None)
+        if not topic:
+            return
+        properties = Properties(PacketTypes.PUBLISH)
+        if hasattr(message.properties, "CorrelationData"):
+            properties.CorrelationData = message.properties.CorrelationData
+        client.publish(topic, json.dumps({"device": device.name, "done": True, **device.report()}), 1, False, properties)
 
     client.on_connect = on_connect
     client.on_message = on_message

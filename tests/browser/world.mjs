@@ -1,0 +1,115 @@
+// What a test may start: a broker, gateways, proxies, a browser. Everything is ended after the test that made it.
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const BINARY = process.env.SLUICE_BINARY || join(ROOT, 'build/release/sluice');
+
+/** Resolves with the first truthy value of condition(); rejects after `timeout` ms. */
+export async function until(condition, what = 'the condition', timeout = 15_000) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`waited ${timeout} ms in vain for ${typeof what === 'function' ? what() : what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+export async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const answers = (port) =>
+  new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.once('connect', () => (socket.destroy(), resolve(true)));
+    socket.once('error', () => resolve(false));
+  });
+
+/** A child process with its output kept. */
+export class Child {
+  constructor(command, args, options = {}) {
+    this.output = '';
+    this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    this.process.stdout.on('data', (data) => (this.output += data));
+    this.process.stderr.on('data', (data) => (this.output += data));
+    this.ended = new Promise((resolve) => this.process.once('exit', resolve));
+  }
+
+  async stop(signal = 'SIGTERM') {
+    this.process.kill(signal);
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 8_000);
+    await this.ended;
+    clearTimeout(timer);
+  }
+}
+
+export class World {
+  constructor(t) {
+    this.directory = mkdtempSync(join(tmpdir(), 'sluice-'));
+    this.things = [];
+    t.after(() => this.end());
+  }
+
+  file(name, text) {
+    const path = join(this.directory, name);
+    writeFileSync(path, text);
+    return path;
+  }
+
+  keep(end) {
+    this.things.push(end);
+  }
+
+  async broker() {
+    this.brokerPort = await freePort();
+    const conf = this.file('mosquitto.conf',
+      `listener ${this.brokerPort} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\nmax_inflight_messages 0\n`);
+    const child = new Child('/usr/sbin/mosquitto', ['-c', conf]);
+    this.keep(() => child.stop());
+    await until(() => answers(this.brokerPort), 'mosquitto');
+  }
+
+  /** A gateway on a port that stays the same when it is started again. */
+  async sluice(routes, more = '') {
+    const port = await freePort();
+    const config = this.file(`sluice-${port}.yaml`,
+      `broker:\n  url: mqtt://127.0.0.1:${this.brokerPort}\n  reconnect: { min: 100ms, max: 300ms }\n` +
+      `listen:\n  - address: 127.0.0.1:${port}\nroutes:\n${routes}\n${more}`);
+    const gateway = {
+      port,
+      url: `http://127.0.0.1:${port}`,
+      start: async () => {
+        gateway.child = new Child(BINARY, ['-c', config]);
+        await until(async () => (await fetch(gateway.url + '/readyz').catch(() => ({}))).ok, () => gateway.child.output);
+      },
+      stop: (signal) => gateway.child.stop(signal),
+    };
+    await gateway.start();
+    this.keep(() => gateway.stop());
+    return gateway;
+  }
+
+  /** Messages through mosquitto's own client: one payload a line. */
+  publish(topic, payloads, options = []) {
+    return new Promise((resolve, reject) => {
+      const child = execFile('mosquitto_pub', ['-p', String(this.brokerPort), '-t', topic, '-q', '1', '-l', ...options],
+        (error) => (error ? reject(error) : resolve()));
+      child.stdin.end(payloads.join('\n') + '\n');
+    });
+  }
+
+  async end() {
+    for (const end of this.things.reverse()) await end();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}

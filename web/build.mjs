@@ -1,0 +1,21 @@
+// Makes dist/ from src/: the client (ES module, script, types) and the dashboard. dist/ is committed, so that building the
+// gateway needs no Node; a test fails if it is stale.
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
+import { build } from 'esbuild';
+
+process.chdir(new URL('.', import.meta.url).pathname);
+const out = process.argv[2] || 'dist';
+const common = { bundle: true, minify: true, target: 'es2020', legalComments: 'none', charset: 'utf8', logLevel: 'warning' };
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+await build({ ...common, entryPoints: ['src/client/index.ts'], format: 'esm', outfile: `${out}/sluice-client.js` });
+await build({ ...common, entryPoints: ['src/client/iife.ts'], format: 'iife', outfile: `${out}/client.js` });
+await build({ ...common, entryPoints: ['src/dashboard/main.ts'], format: 'iife', outfile: `${out}/dashboard.js` });
+await build({ ...common, entryPoints: ['src/dashboard/style.css'], outfile: `${out}/dashboard.css` });
+for (const file of ['index.html', 'favicon.svg']) cpSync(`src/dashboard/${file}`, `${out}/${file}`);
+execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.', '--noEmit', 'false', '--emitDeclarationOnly', '--declaration',
+  '--outDir', `${out}/all`], { stdio: 'inherit' });
+cpSync(`${out}/all/client`, `${out}/types`, { recursive: true });
+rmSync(`${out}/all`, { recursive: true });

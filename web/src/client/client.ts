@@ -1,0 +1,419 @@
+/** The client: subscriptions and their handlers, one current link, what to do when it ends. */
+import type { Ask, End, Host, Link, Sub } from './link';
+import { compare, duration, isFilter, later, matches } from './names';
+import { PollLink } from './poll';
+import { SocketLink } from './socket';
+import { StreamLink } from './stream';
+import { SluiceError } from './types';
+import type {
+  Events, Gap, Handler, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Transport, Upstream,
+} from './types';
+
+const LINKS = { websocket: SocketLink, sse: StreamLink, longpoll: PollLink };
+const FIRST = 500; // back-off, ms
+const LONGEST = 30_000;
+const LASTED = 5_000; // a link that lived so long begins the back-off anew
+const UPGRADE_LONGEST = 300_000;
+
+interface Listener {
+  handler: Handler;
+  interval: number;
+  /** Slows down while the page is hidden. */
+  rests: boolean;
+}
+
+interface Own extends Sub {
+  listeners: Set<Listener>;
+  refused: boolean;
+}
+
+interface Kept {
+  ask: Ask;
+  resolve(value: unknown): void;
+  reject(error: SluiceError): void;
+}
+
+/** The page's own address, or nothing outside of a browser. */
+const page = (): Document | undefined => globalThis.document;
+
+export class Sluice {
+  state: State = 'connecting';
+  transport: Transport | null = null;
+  upstream: Upstream = { state: 'up' };
+
+  private options: Required<Omit<Options, 'WebSocket' | 'fetch'>>;
+  private host: Host;
+  private order: Transport[] = [];
+  private index = 0; // of the transport that is tried or used
+  private tries = 0; // that failed, of the one that had worked
+  private attempt = 0; // of the back-off
+  private link?: Link; // current, or on its way
+  private probe?: Link; // a better one, on its way
+  private since = 0;
+  private own = new Map<string, Own>();
+  private last = new Map<string, Message>(); // of each channel that somebody listens to
+  private routes = new Map<string, Own[]>(); // channel -> subscriptions, until they change
+  private highest?: string;
+  private events = new Map<string, Set<(event: any) => void>>();
+  private kept: Kept[] = [];
+  private timer?: ReturnType<typeof setTimeout>;
+  private upgradeTimer?: ReturnType<typeof setTimeout>;
+  private upgradeWait = 0;
+  private changeTimer?: ReturnType<typeof setTimeout>;
+  private added = new Set<Own>();
+  private removed = new Set<Own>();
+
+  constructor(url = '', options: Options = {}) {
+    const base = new URL(url || '.', globalThis.location?.href).href.replace(/^ws/, 'http');
+    this.options = {
+      transports: ['websocket', 'sse', 'longpoll'],
+      offline: 'reject',
+      queueLimit: 100,
+      timeout: 15_000,
+      connectTimeout: 4_000,
+      hidden: '5s',
+      upgradeAfter: 30_000,
+      ...options,
+    };
+    duration(this.options.hidden); // a mistake is told here
+    this.host = {
+      base: base.replace(/[?#].*$/, '').replace(/\/+$/, ''),
+      connectTimeout: this.options.connectTimeout,
+      WebSocket: options.WebSocket || globalThis.WebSocket,
+      fetch: options.fetch || ((input, init) => globalThis.fetch(input, init)),
+      subs: () => [...this.own.values()].filter((sub) => !sub.refused),
+      alive: (link) => this.alive(link),
+      dead: (link, end) => this.dead(link, end),
+      message: (message) => this.receive(message),
+      gap: (gap) => this.emit('gap', gap),
+      upstream: (upstream) => this.setUpstream(upstream),
+      caughtUp: (subs, cursor) => {
+        for (const sub of subs) sub.position = later(sub.position, cursor);
+      },
+      refused: (channel, error) => this.refuse(channel, error),
+    };
+    page()?.addEventListener('visibilitychange', this.onVisibility);
+    globalThis.addEventListener?.('online', this.onOnline);
+    this.use(this.options.transports);
+  }
+
+  /** A channel's name or an MQTT filter. The last values come at once, also for a second handler. */
+  subscribe<T = unknown>(channel: string, handler: Handler<T>, options: SubscribeOptions = {}): Subscription {
+    const listener: Listener = {
+      handler: handler as Handler,
+      interval: duration(options.interval),
+      rests: options.hidden !== false,
+    };
+    let sub = this.own.get(channel);
+    if (!sub) {
+      sub = { channel, interval: 0, left: 0, listeners: new Set(), refused: false };
+      this.own.set(channel, sub);
+      this.routes.clear();
+    }
+    sub.listeners.add(listener);
+    sub.interval = this.pace(sub);
+    this.change(sub); // also a second handler may want it faster
+    const known = [...this.last.values()].filter((message) => matches(channel, message.channel));
+    queueMicrotask(() => {
+      for (const message of known) if (sub.listeners.has(listener)) this.call(listener, message);
+    });
+    return { channel, off: () => this.drop(sub, listener) };
+  }
+
+  off(channel: string, handler?: Handler): void {
+    const sub = this.own.get(channel);
+    for (const listener of sub?.listeners || []) {
+      if (!handler || listener.handler === handler) this.drop(sub!, listener);
+    }
+  }
+
+  /** Settles with the broker's acknowledgement. */
+  publish(channel: string, data: unknown): Promise<'published' | 'accepted'> {
+    return this.send({ channel, data }, this.options.timeout) as Promise<'published' | 'accepted'>;
+  }
+
+  /** Settles with the device's answer (MQTT 5 request/response). */
+  request<T = unknown>(channel: string, data: unknown, { timeout = 5_000 } = {}): Promise<T> {
+    return this.send({ channel, data, reply: timeout }, timeout + 5_000) as Promise<T>;
+  }
+
+  on<K extends keyof Events>(event: K, listener: (event: Events[K]) => void): () => void {
+    const set = this.events.get(event) || new Set();
+    this.events.set(event, set.add(listener));
+    return () => void set.delete(listener);
+  }
+
+  /** These transports, in this order, from now on. Nothing is lost on the way. */
+  use(transports: Transport[]): void {
+    this.order = transports.filter((name) => LINKS[name] && (name !== 'websocket' || this.host.WebSocket));
+    if (!this.order.length) throw new TypeError('no usable transport');
+    this.attempt = this.upgradeWait = 0;
+    this.retry(0);
+  }
+
+  close(): void {
+    this.stop();
+    page()?.removeEventListener('visibilitychange', this.onVisibility);
+    globalThis.removeEventListener?.('online', this.onOnline);
+    for (const { reject } of this.kept.splice(0)) reject(new SluiceError('closed'));
+    this.setState('closed');
+  }
+
+  // --- connecting -----------------------------------------------------------------------------------------------
+
+  private stop(): void {
+    clearTimeout(this.timer);
+    clearTimeout(this.upgradeTimer);
+    clearTimeout(this.changeTimer);
+    this.link?.close();
+    this.probe?.close();
+    this.link = this.probe = undefined;
+    this.transport = null;
+  }
+
+  private open(index: number): Link | undefined {
+    try {
+      return new LINKS[this.order[index]](this.host);
+    } catch {
+      return undefined; // a WebSocket that the page's policy forbids throws
+    }
+  }
+
+  private connect(index: number): void {
+    this.stop();
+    this.index = index;
+    this.settle();
+    this.setState('connecting');
+    this.link = this.open(index);
+    if (!this.link) this.failed({ reason: `${this.order[index]} is not possible` });
+  }
+
+  /** A new link subscribes to everything as it is now. What was half painted begins anew. */
+  private settle(): void {
+    this.added.clear();
+    this.removed.clear();
+    for (const sub of this.own.values()) {
+      if (sub.left) sub.position = undefined;
+      sub.left = 0;
+    }
+  }
+
+  private alive(link: Link): void {
+    if (link === this.probe) {
+      this.link?.close();
+      this.link = link;
+      this.probe = undefined;
+      this.index = this.order.indexOf(link.transport);
+      this.settle();
+    } else if (link !== this.link && this.link) {
+      return;
+    }
+    this.link = link;
+    this.since = Date.now();
+    this.tries = 0;
+    this.transport = link.transport;
+    this.setState('live');
+    if (link.start()) this.settle();
+    else this.flush(); // what changed while it was on its way
+    for (const { ask, resolve, reject } of this.kept.splice(0)) link.ask(ask).then(resolve, reject);
+    if (this.index > 0) this.planUpgrade();
+    else this.upgradeWait = 0;
+  }
+
+  private dead(link: Link, end: End): void {
+    if (link === this.probe) {
+      this.probe = undefined;
+      const between = this.order.indexOf(link.transport) + 1;
+      if (between < this.index) this.retry(between);
+      else this.planUpgrade();
+    } else if (link === this.link) {
+      this.failed(end);
+    }
+  }
+
+  private failed(end: End): void {
+    const lived = this.transport !== null;
+    if (lived && Date.now() - this.since >= LASTED) this.attempt = 0;
+    this.stop();
+    if (end.code === 4401) {
+      this.emit('error', new SluiceError('unauthorized', end.reason));
+      return this.setState('closed', end.reason);
+    }
+    if (!lived && !(this.tries++ < 1 && this.since)) {
+      // It does not work (twice, if it has worked before): the next one, at once.
+      this.tries = this.since = 0;
+      if (this.index + 1 < this.order.length && !end.retryAfter) return this.connect(this.index + 1);
+      this.index = 0;
+    }
+    const code = end.code || 0;
+    const fault = code === 1002 || code === 1007; // ours: not in a loop
+    const quick = lived && !this.attempt && code !== 1013;
+    const bound = fault ? LONGEST : quick ? 1000 : Math.min(LONGEST, FIRST * 2 ** this.attempt);
+    this.attempt++;
+    const delay = Math.max(end.retryAfter || 0, fault ? LONGEST : 0, Math.random() * bound);
+    this.timer = setTimeout(() => this.connect(this.index), delay);
+    this.setState('waiting', end.reason, Math.round(delay));
+  }
+
+  private planUpgrade(): void {
+    clearTimeout(this.upgradeTimer);
+    this.upgradeWait = Math.min(UPGRADE_LONGEST, this.upgradeWait * 2 || this.options.upgradeAfter);
+    this.upgradeTimer = setTimeout(() => this.upgrade(), this.upgradeWait * (0.75 + Math.random() / 2));
+  }
+
+  /** A WebSocket is tried beside the current link. A stream would deliver at once, so it takes over, and may fail. */
+  private upgrade(): void {
+    const socket = this.order.indexOf('websocket');
+    if (socket < 0 || socket > this.index) return this.retry(0);
+    this.probe = this.open(socket);
+    if (!this.probe) this.planUpgrade();
+  }
+
+  private retry(index: number): void {
+    this.since = 0; // one failure is enough to go on to the next
+    this.connect(index);
+  }
+
+  private onOnline = (): void => {
+    if (this.state === 'waiting') this.connect(this.index);
+    else this.link?.check();
+  };
+
+  private onVisibility = (): void => {
+    const slow = duration(this.options.hidden);
+    for (const sub of this.own.values()) {
+      const interval = this.pace(sub);
+      if (!slow || interval === sub.interval) continue;
+      if (interval < sub.interval) sub.position = undefined; // back: fresh values, not all that was left out
+      sub.interval = interval;
+      this.change(sub);
+    }
+    if (!page()?.hidden) this.onOnline();
+  };
+
+  // --- subscriptions --------------------------------------------------------------------------------------------
+
+  /** The pace of its fastest handler. */
+  private pace(sub: Own): number {
+    const rest = page()?.hidden ? duration(this.options.hidden) : 0;
+    const paces = [...sub.listeners].map(({ interval, rests }) => Math.max(interval, rests ? rest : 0));
+    return Math.min(...paces);
+  }
+
+  /** Tells the link, once for all changes of this turn. */
+  private change(sub: Own, gone = false): void {
+    (gone ? this.added : this.removed).delete(sub);
+    (gone ? this.removed : this.added).add(sub);
+    clearTimeout(this.changeTimer);
+    this.changeTimer = setTimeout(() => this.flush());
+  }
+
+  private flush(): void {
+    if (this.state !== 'live') return; // a new link asks for all there is
+    const added = [...this.added].filter((one) => !one.refused);
+    const removed = [...this.removed];
+    this.added.clear();
+    this.removed.clear();
+    if (added.length + removed.length) this.link!.update(added, removed);
+  }
+
+  private drop(sub: Own, listener: Listener): void {
+    if (!sub.listeners.delete(listener)) return;
+    if (sub.listeners.size) {
+      const interval = this.pace(sub);
+      if (interval !== sub.interval) {
+        sub.interval = interval;
+        this.change(sub);
+      }
+      return;
+    }
+    this.own.delete(sub.channel);
+    this.routes.clear();
+    this.change(sub, true);
+    const subs = [...this.own.keys()];
+    for (const channel of this.last.keys()) {
+      if (!subs.some((filter) => matches(filter, channel))) this.last.delete(channel);
+    }
+  }
+
+  private refuse(channel: string, error: SluiceError): void {
+    const sub = this.own.get(channel);
+    if (sub) sub.refused = true;
+    this.emit('error', error);
+  }
+
+  // --- what comes -----------------------------------------------------------------------------------------------
+
+  private receive(message: Message): void {
+    const { channel, cursor, ts } = message;
+    let subs = this.routes.get(channel);
+    if (!subs) {
+      subs = [...this.own.values()].filter((sub) => matches(sub.channel, channel));
+      this.routes.set(channel, subs);
+    }
+    const known = this.last.get(channel);
+    const order = this.highest === undefined ? undefined : compare(cursor, this.highest);
+    // The gateway repeats a last value now and then (a fresh start, a paced channel): everybody has seen it.
+    const again = known?.ts === ts && order !== undefined && order < 1 && JSON.stringify(known.data) === JSON.stringify(message.data);
+    if (order !== -1 && order !== 0) this.highest = cursor;
+    for (const sub of subs) {
+      if (sub.left && compare(cursor, sub.goal!) !== 1) {
+        if (!--sub.left) sub.position = sub.goal;
+      } else {
+        sub.left = 0;
+        sub.position = later(sub.position, cursor);
+      }
+    }
+    if (again || !subs.length) return;
+    this.last.set(channel, message);
+    for (const sub of subs) for (const listener of [...sub.listeners]) this.call(listener, message);
+  }
+
+  /** A handler that throws is the page's problem, not the stream's. */
+  private call(listener: Listener, message: Message): void {
+    try {
+      listener.handler(message);
+    } catch (error) {
+      setTimeout(() => {
+        throw error;
+      });
+    }
+  }
+
+  private setUpstream(upstream: Upstream): void {
+    if (upstream.state === this.upstream.state) return;
+    this.upstream = { state: upstream.state, since: upstream.since };
+    this.emit('upstream', this.upstream);
+  }
+
+  private setState(state: State, reason?: string, retryIn?: number): void {
+    this.state = state;
+    const event: StateEvent = { state, transport: this.transport, reason, retryIn };
+    this.emit('state', event);
+  }
+
+  private emit(event: keyof Events, value: Events[keyof Events] | Gap): void {
+    for (const listener of [...(this.events.get(event) || [])]) listener(value);
+  }
+
+  // --- what goes ------------------------------------------------------------------------------------------------
+
+  private send(ask: Ask, timeout: number): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const fail = (code: string, text?: string): void => reject(new SluiceError(code, text));
+      if (this.state === 'closed') return fail('closed');
+      if (isFilter(ask.channel)) return fail('bad_request', 'a filter is no channel to publish to');
+      const kept: Kept = { ask, resolve, reject };
+      const timer = setTimeout(() => {
+        const at = this.kept.indexOf(kept);
+        if (at >= 0) this.kept.splice(at, 1);
+        fail('timeout', at < 0 ? 'no answer; whether it took effect is unknown' : 'not connected in time; it was not sent');
+      }, timeout);
+      kept.resolve = (value) => (clearTimeout(timer), resolve(value));
+      kept.reject = (error) => (clearTimeout(timer), reject(error));
+      if (this.state === 'live') this.link!.ask(ask).then(kept.resolve, kept.reject);
+      else if (this.options.offline === 'queue' && this.kept.length < this.options.queueLimit) this.kept.push(kept);
+      else kept.reject(new SluiceError('offline', 'not connected'));
+    });
+  }
+}

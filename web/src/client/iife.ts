@@ -1,0 +1,4 @@
+/** `<script src="/client.js">` puts these two names on the page. */
+import { Sluice, SluiceError } from './index';
+
+Object.assign(globalThis, { Sluice, SluiceError });

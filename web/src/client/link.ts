@@ -1,0 +1,64 @@
+/** What the client and its three transports know of one another. */
+import type { Gap, Message, SluiceError, Transport, Upstream } from './types';
+
+/** One subscription at the gateway, shared by all handlers of the same text. */
+export interface Sub {
+  readonly channel: string;
+  /** Where we stand, undefined until the last values are complete. */
+  position?: string;
+  /** ms, 0: as the route says. */
+  interval: number;
+  /** While last values come over WebSocket: how many are missing, and where we stand then. */
+  left: number;
+  goal?: string;
+}
+
+/** Why a link ended. */
+export interface End {
+  reason: string;
+  /** Close code of a WebSocket. */
+  code?: number;
+  /** ms, from Retry-After. */
+  retryAfter?: number;
+}
+
+export interface Ask {
+  channel: string;
+  data: unknown;
+  /** ms; undefined: a publish. */
+  reply?: number;
+}
+
+/** What a link tells; the client is its host. */
+export interface Host {
+  readonly base: string;
+  readonly connectTimeout: number;
+  readonly WebSocket?: typeof WebSocket;
+  readonly fetch: typeof fetch;
+  subs(): Sub[];
+  /** The first sign of life. */
+  alive(link: Link): void;
+  /** The last one. */
+  dead(link: Link, end: End): void;
+  message(message: Message): void;
+  gap(gap: Gap): void;
+  upstream(upstream: Upstream): void;
+  /** These stand at this cursor, or later. */
+  caughtUp(subs: Sub[], cursor: string): void;
+  refused(channel: string, error: SluiceError): void;
+}
+
+/** A connection over one transport, alive or on its way. */
+export interface Link {
+  readonly transport: Transport;
+  /** It becomes the current link. True: it has subscribed to all there is now; false: to what there was when it was made. */
+  start(): boolean;
+  /** Subscriptions came, went or changed. */
+  update(added: Sub[], removed: Sub[]): void;
+  /** Resolves with 'published', 'accepted', or the answer to a request. */
+  ask(ask: Ask): Promise<unknown>;
+  /** Is anybody there? A link that finds nobody ends. */
+  check(): void;
+  /** Ends without telling. */
+  close(): void;
+}

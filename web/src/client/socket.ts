@@ -1,0 +1,152 @@
+/** WebSocket: /ws. */
+import type { Ask, Host, Link, Sub } from './link';
+import { later } from './names';
+import { SluiceError } from './types';
+
+const QUIET = 30_000; // nothing for so long: ask
+const PONG = 5_000; // ... and wait so long for an answer
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: SluiceError): void;
+}
+
+export class SocketLink implements Link {
+  readonly transport = 'websocket';
+  private socket: WebSocket;
+  private next = 1;
+  private pending = new Map<number, Pending>();
+  private subscribing = new Map<number, Sub>();
+  private welcome = false;
+  private over = false;
+  private asked = false;
+  private heard = Date.now();
+  private timer: ReturnType<typeof setTimeout>;
+
+  constructor(private host: Host) {
+    this.socket = new host.WebSocket!(host.base.replace(/^http/, 'ws') + '/ws', 'sluice.v1');
+    // A proxy may let the handshake through and nothing after it.
+    this.timer = setTimeout(() => this.end('no welcome'), host.connectTimeout);
+    this.socket.onmessage = (event) => this.receive(JSON.parse(event.data as string));
+    this.socket.onclose = (event) => this.end(event.reason || `closed (${event.code})`, event.code);
+    this.socket.onerror = () => {}; // close follows
+  }
+
+  start(): boolean {
+    this.update(this.host.subs(), []);
+    return true;
+  }
+
+  update(added: Sub[], removed: Sub[]): void {
+    for (const sub of removed) this.send({ type: 'unsubscribe', channel: sub.channel });
+    for (const sub of added) {
+      const id = this.next++;
+      this.subscribing.set(id, sub);
+      this.send({
+        type: 'subscribe',
+        id,
+        channel: sub.channel,
+        cursor: sub.position,
+        interval: sub.interval ? `${sub.interval}ms` : undefined,
+      });
+    }
+  }
+
+  ask({ channel, data, reply }: Ask): Promise<unknown> {
+    const id = this.next++;
+    return new Promise((resolve, reject) => {
+      this.pending.set(id, { resolve, reject });
+      this.send({ type: reply ? 'request' : 'publish', id, channel, data: data ?? null, timeout: reply });
+    });
+  }
+
+  check(): void {
+    if (!this.welcome) return;
+    clearTimeout(this.timer);
+    this.asked = true;
+    this.send({ type: 'ping' });
+    this.timer = setTimeout(() => this.end('no answer to a ping'), PONG);
+  }
+
+  close(): void {
+    this.finish();
+    this.socket.close(1000);
+  }
+
+  private send(frame: object): void {
+    if (this.socket.readyState === 1) this.socket.send(JSON.stringify(frame));
+  }
+
+  /** Asks as soon as nothing has come for long. Browsers answer the gateway's pings, but don't show them. */
+  private listen(): void {
+    clearTimeout(this.timer);
+    const rest = this.heard + QUIET - Date.now();
+    if (rest > 0) this.timer = setTimeout(() => this.listen(), rest);
+    else this.check();
+  }
+
+  private receive(frame: any): void {
+    if (this.over) return;
+    this.heard = Date.now();
+    const host = this.host;
+    const waiting = this.pending.get(frame.id);
+    const sub = this.subscribing.get(frame.id);
+    if (this.asked) {
+      this.asked = false;
+      this.listen();
+    }
+    switch (frame.type) {
+      case 'welcome':
+        this.welcome = true;
+        this.listen();
+        host.alive(this);
+        break;
+      case 'message':
+        host.message(frame);
+        break;
+      case 'subscribed':
+        this.subscribing.delete(frame.id);
+        if (sub) {
+          sub.left = frame.snapshot;
+          sub.goal = frame.cursor;
+          if (!sub.left) sub.position = later(sub.position, frame.cursor);
+        }
+        break;
+      case 'gap':
+        host.gap(frame);
+        break;
+      case 'upstream':
+        host.upstream(frame);
+        break;
+      case 'error': {
+        const error = new SluiceError(frame.code, frame.message, frame.reason, sub?.channel);
+        if (sub) {
+          this.subscribing.delete(frame.id);
+          host.refused(sub.channel, error);
+        }
+        this.pending.delete(frame.id);
+        waiting?.reject(error);
+        break;
+      }
+      case 'published':
+      case 'accepted':
+      case 'response':
+        this.pending.delete(frame.id);
+        waiting?.resolve(frame.type === 'response' ? frame.data : frame.type);
+    }
+  }
+
+  private finish(): void {
+    this.over = true;
+    clearTimeout(this.timer);
+    this.socket.onclose = this.socket.onmessage = null;
+    for (const { reject } of this.pending.values())
+      reject(new SluiceError('connection_lost', 'the connection broke; whether it took effect is unknown'));
+  }
+
+  private end(reason: string, code?: number): void {
+    if (this.over) return;
+    this.close();
+    this.host.dead(this, { reason, code });
+  }
+}

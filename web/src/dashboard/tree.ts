@@ -1,0 +1,95 @@
+/** JSON as a tree of native <details>, updated in place so that what is open stays open. Numbers can be charted. */
+import { el, setText } from './dom';
+import { type Json, isBinary, isObject, number, short } from './format';
+
+export interface TreeHost {
+  charted(path: string): boolean;
+  toggle(path: string): void;
+}
+
+interface Node {
+  element: HTMLElement;
+  value: HTMLElement;
+  children?: Map<string, Node>;
+  list?: HTMLElement;
+  kind: string;
+}
+
+const kindOf = (value: Json): string =>
+  Array.isArray(value) ? 'list' : isObject(value) && !isBinary(value) ? 'object' : typeof value === 'number' ? 'number' : 'leaf';
+
+const describe = (value: Json): string =>
+  Array.isArray(value)
+    ? `${value.length} item${value.length === 1 ? '' : 's'}`
+    : isObject(value) && !isBinary(value)
+      ? `${Object.keys(value).length} field${Object.keys(value).length === 1 ? '' : 's'}`
+      : typeof value === 'number' ? number(value) : typeof value === 'string' ? JSON.stringify(value) : value === null ? 'null' : short(value);
+
+export class Tree {
+  readonly element = el('div', { class: 'tree' });
+  private root?: Node;
+
+  constructor(private host: TreeHost) {}
+
+  show(value: Json): void {
+    if (!this.root || this.root.kind !== kindOf(value)) {
+      this.root = this.make('', '', value, 0);
+      this.element.replaceChildren(this.root.list ?? this.root.element);
+    }
+    this.fill(this.root, '', value, 0);
+  }
+
+  /** The chart changed otherwise. */
+  refresh(): void {
+    for (const button of this.element.querySelectorAll<HTMLButtonElement>('button[data-path]'))
+      button.setAttribute('aria-pressed', String(this.host.charted(button.dataset.path!)));
+  }
+
+  private make(key: string, path: string, value: Json, depth: number): Node {
+    const kind = kindOf(value);
+    const text = el('span', { class: `leaf ${typeof value}` });
+    if (kind === 'list' || kind === 'object') {
+      const list = el('ul');
+      const element = el('li', {}, el('details', { open: depth < 2 }, el('summary', {}, el('span', { class: 'key' }, key), ' ', text), list));
+      text.className = 'quiet';
+      return { element, value: text, children: new Map(), list, kind };
+    }
+    const element = el('li', { class: 'field-row' }, el('span', { class: 'key' }, key), text);
+    if (kind === 'number' && path)
+      element.append(
+        el('button', {
+          type: 'button', class: 'plain small', 'data-path': path, 'aria-pressed': String(this.host.charted(path)),
+          'aria-label': `Chart ${path}`, click: () => this.host.toggle(path),
+        }, 'chart'),
+      );
+    return { element, value: text, kind };
+  }
+
+  private fill(node: Node, path: string, value: Json, depth: number): void {
+    setText(node.value, describe(value));
+    if (!node.children) return;
+    const entries: [string, Json][] = Array.isArray(value)
+      ? value.slice(0, 200).map((item, i) => [String(i), item])
+      : Object.entries(value as { [key: string]: Json }).slice(0, 200);
+    const seen = new Set<string>();
+    let at = 0;
+    for (const [key, item] of entries) {
+      seen.add(key);
+      const own = path ? `${path}.${key}` : key;
+      let child = node.children.get(key);
+      if (!child || child.kind !== kindOf(item)) {
+        child?.element.remove();
+        child = this.make(key, own, item, depth + 1);
+        node.children.set(key, child);
+      }
+      if (node.list!.children[at] !== child.element) node.list!.insertBefore(child.element, node.list!.children[at] ?? null);
+      at++;
+      this.fill(child, own, item, depth + 1);
+    }
+    for (const [key, child] of node.children) {
+      if (seen.has(key)) continue;
+      child.element.remove();
+      node.children.delete(key);
+    }
+  }
+}
