@@ -15,7 +15,7 @@ export async function until(condition, what = 'the condition', timeout = 15_000)
   for (;;) {
     const value = await condition();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`waited ${timeout} ms in vain for ${typeof what === 'function' ? what() : what}`);
+    if (Date.now() > end) throw new Error(`waited ${timeout} ms in vain for ${typeof what === 'function' ? await what() : what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
@@ -74,9 +74,13 @@ export class World {
     this.brokerPort = await freePort();
     const conf = this.file('mosquitto.conf',
       `listener ${this.brokerPort} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\nmax_inflight_messages 0\n`);
-    const child = new Child('/usr/sbin/mosquitto', ['-c', conf]);
-    this.keep(() => child.stop());
-    await until(() => answers(this.brokerPort), 'mosquitto');
+    this.startBroker = async () => {
+      this.brokerChild = new Child('/usr/sbin/mosquitto', ['-c', conf]);
+      await until(() => answers(this.brokerPort), 'mosquitto');
+    };
+    this.stopBroker = () => this.brokerChild.stop();
+    this.keep(() => this.stopBroker());
+    await this.startBroker();
   }
 
   /** A gateway on a port that stays the same when it is started again. */
@@ -112,4 +116,74 @@ export class World {
     for (const end of this.things.reverse()) await end();
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** A TCP relay that can be cut, stalled and mended. */
+export class Relay {
+  sockets = new Set();
+  stalled = false;
+
+  static async to(world, target) {
+    const relay = new Relay();
+    relay.target = target;
+    relay.port = await freePort();
+    relay.url = `http://127.0.0.1:${relay.port}`;
+    world.keep(() => relay.cut());
+    await relay.mend();
+    return relay;
+  }
+
+  /** Everything breaks, and nobody answers any more. */
+  async cut() {
+    const { server } = this;
+    this.server = undefined;
+    for (const socket of this.sockets) socket.destroy();
+    if (server) await new Promise((resolve) => server.close(resolve));
+  }
+
+  async mend() {
+    this.stalled = false;
+    this.server = net.createServer((from) => {
+      const to = net.connect(this.target, '127.0.0.1');
+      for (const [one, other] of [[from, to], [to, from]]) {
+        this.sockets.add(one);
+        one.on('data', (data) => this.stalled || other.write(data)); // swallowed: dead Wi-Fi says nothing
+        one.on('error', () => {});
+        one.on('close', () => (this.sockets.delete(one), other.destroy()));
+      }
+    }).listen(this.port, '127.0.0.1');
+    await new Promise((resolve) => this.server.once('listening', resolve));
+  }
+
+  stall() {
+    this.stalled = true;
+  }
+}
+
+/** nginx in front of the gateway, with `location /` as given. */
+export async function nginx(world, target, location) {
+  const port = await freePort();
+  const dir = world.directory;
+  const conf = world.file(`nginx-${port}.conf`, `
+daemon off; pid ${dir}/nginx-${port}.pid; error_log ${dir}/nginx-${port}.log;
+events {}
+http {
+  access_log off; client_body_temp_path ${dir}/b${port}; proxy_temp_path ${dir}/p${port}; fastcgi_temp_path ${dir}/f${port};
+  uwsgi_temp_path ${dir}/u${port}; scgi_temp_path ${dir}/s${port};
+  map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; proxy_http_version 1.1; ${location} } }
+}`);
+  const child = new Child('/usr/sbin/nginx', ['-c', conf, '-p', dir]);
+  world.keep(() => child.stop());
+  await until(() => answers(port), () => 'nginx: ' + child.output);
+  return { port, url: `http://127.0.0.1:${port}` };
+}
+
+export const CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'];
+
+/** Debian's Chromium, one for a file of tests. */
+export async function browse(options = {}) {
+  const { chromium } = await import('playwright-core');
+  return chromium.launch({ executablePath: '/usr/bin/chromium', args: CHROMIUM, ...options });
 }

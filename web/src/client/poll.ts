@@ -75,7 +75,12 @@ export class PollLink implements Link {
         if (!subs.length) return;
         host.upstream(body.upstream || { state: answer.headers.get('sluice-upstream') ? 'down' : 'up' });
         for (const gap of body.gaps || []) host.gap(gap);
-        for (const message of body.messages || []) host.message(message);
+        for (const message of body.messages || []) {
+          // A handler may have changed the subscriptions or the transport: whoever follows asks for the rest.
+          if (abort.signal.aborted) return;
+          host.message(message);
+        }
+        if (abort.signal.aborted) return;
         const cursor = answer.headers.get('sluice-cursor') || body.cursor;
         if (cursor) host.caughtUp(subs, cursor);
       }
