@@ -5,7 +5,7 @@ import http from 'node:http';
 import { test } from 'node:test';
 import WebSocket from 'ws';
 import { Sluice, SluiceError } from '../../web/dist/sluice-client.js';
-import { freePort, until, World } from './world.mjs';
+import { freePort, Relay, until, World } from './world.mjs';
 
 const ROUTES = `
   - topic: n/#
@@ -245,6 +245,32 @@ test('a WebSocket that opens and stays silent, a stream that is held back: long-
   await world.publish('n/a', range(2, 100));
   await until(() => got.at(-1) === 100, 'values over the WebSocket');
   assert.deepEqual(got, range(1, 100));
+});
+
+test('npm eventsource resumes with Last-Event-ID', async (t) => {
+  const { EventSource } = await import('eventsource');
+  const world = await start(t);
+  const relay = await Relay.to(world, world.gateway.port);
+  await world.publish('n/a', [0]);
+  const source = new EventSource(relay.url + '/sse?channel=n/%2B&channel=lamps/1');
+  world.keep(() => source.close());
+  const got = [], events = [], ids = [];
+  source.onmessage = (e) => (got.push(JSON.parse(e.data).data), ids.push(e.lastEventId));
+  for (const type of ['gap', 'upstream']) source.addEventListener(type, (e) => events.push([type, JSON.parse(e.data)]));
+  await until(() => got.length, 'the last value');
+  await world.publish('n/a', range(1, 500));
+  await until(() => got.length === 501, 'live messages');
+  await relay.cut();
+  await world.publish('n/a', range(501, 1000));
+  await relay.mend();
+  await until(() => got.length >= 1001, 'what came meanwhile');
+  assert.deepEqual(got, range(0, 1000));
+  assert.equal(new Set(ids).size, 1001);
+  await world.stopBroker();
+  await until(() => events.some(([type, e]) => type === 'upstream' && e.state === 'down'), 'upstream down');
+  await world.startBroker();
+  await until(() => events.some(([type, e]) => type === 'upstream' && e.state === 'up'), 'upstream up');
+  assert.ok(!events.some(([type]) => type === 'gap'));
 });
 
 test('Retry-After and close codes are honoured', async (t) => {

@@ -1,0 +1,203 @@
+// The dashboard at /, as an operator uses it. Leaves screenshots in build/screenshots/.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { browse, Child, ROOT, until, World } from './world.mjs';
+
+const SHOTS = join(ROOT, 'build/screenshots');
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+let browser;
+before(async () => {
+  mkdirSync(SHOTS, { recursive: true });
+  browser = await browse();
+});
+after(() => browser.close());
+
+/** The demo: its configuration, its simulators. */
+async function demo(t) {
+  const world = new World(t);
+  await world.broker();
+  const routes = readFileSync(join(ROOT, 'config/demo.yaml'), 'utf8').split('routes:\n')[1];
+  world.gateway = await world.sluice(routes + '\n  - topic: once/{id}\n    publish: { qos: 0 }\n  - topic: plain/#\n');
+  const simulator = new Child('/usr/bin/python3', [join(ROOT, 'docker/simulator/simulator.py'), '--port', String(world.brokerPort)]);
+  world.keep(() => simulator.stop());
+  await until(async () => (await (await fetch(world.gateway.url + '/channels')).json()).channels.length > 20, () => simulator.output);
+  return world;
+}
+
+async function open(world, options = {}, path = '/') {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  world.keep(() => context.close());
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('pageerror', (error) => page.faults.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && page.faults.push(message.text()));
+  await page.goto(world.gateway.url + path);
+  await page.waitForSelector('[data-testid=state][data-state=live]');
+  return page;
+}
+
+const cell = (page, channel, field) => page.locator(`[data-channel="${channel}"] [data-field=${field}]`);
+
+test('paints at once, and values, ages and rates move', async (t) => {
+  const world = await demo(t);
+  await world.publish('plain/a', [1]);
+  const page = await open(world);
+  await page.waitForFunction(() => document.querySelector('[data-channel="plain/a"] .value')?.textContent === '1');
+  assert.match(await page.locator('#count').textContent(), /^\d+ channels$/);
+  for (const transport of ['sse', 'longpoll', 'websocket']) {
+    await page.selectOption('[data-testid=transport]', transport);
+    await page.waitForSelector(`[data-testid=state][data-state=live][data-transport=${transport}]`);
+    await world.publish('plain/a', [transport]);
+    await cell(page, 'plain/a', 'value').filter({ hasText: transport }).waitFor();
+  }
+  await page.waitForFunction(() => /\/min|\/s/.test(document.querySelector('[data-channel="esphome/office/co2"] .rate').textContent));
+  await page.waitForFunction(() => /\d s|now/.test(document.querySelector('[data-channel="plain/a"] .age').textContent));
+  assert.deepEqual(page.faults, []);
+});
+
+test('filters by part of a name and by MQTT filter', async (t) => {
+  const world = await demo(t);
+  const page = await open(world);
+  const shown = () => page.locator('#groups details:not([hidden]) li:not([hidden])').count();
+  const all = await shown();
+  await page.keyboard.press('/');
+  await page.keyboard.type('CLIMATE');
+  await until(async () => (await shown()) === 4, 'four rows');
+  await page.keyboard.press('Escape');
+  await until(async () => (await shown()) === all, 'all rows');
+  await page.getByTestId('filter').fill('esphome/+/co2');
+  await until(async () => (await shown()) === 2, 'two rows');
+  await page.getByTestId('filter').fill('no such thing');
+  await page.getByText('No channel matches').waitFor();
+});
+
+test('the detail: fields, chart from history and live, publishing with its stages', async (t) => {
+  const world = await demo(t);
+  const page = await open(world);
+  await page.locator('[data-channel="devices/climate_bedroom"] button').click();
+  const detail = page.locator('#detail');
+  await detail.getByRole('heading', { name: 'devices/climate_bedroom' }).waitFor();
+  await detail.locator('.chart canvas').waitFor({ timeout: 20_000 });
+  await detail.getByRole('button', { name: 'Chart humidity' }).click();
+  await detail.locator('.u-legend .u-label', { hasText: 'humidity' }).waitFor();
+  assert.equal(await detail.getByRole('button', { name: 'Chart humidity' }).getAttribute('aria-pressed'), 'true');
+
+  // A lamp: its quick buttons, its answer through the broker.
+  await page.goto(world.gateway.url + '/#/channels/devices%2Flamp_kitchen');
+  await detail.getByRole('heading', { name: 'devices/lamp_kitchen' }).waitFor();
+  await detail.getByRole('button', { name: 'ON', exact: true }).click();
+  const result = detail.getByTestId('publish-result');
+  await page.waitForSelector('#detail [data-testid=publish-result][data-stage=published]');
+  assert.match(await result.textContent(), /acknowledged by the broker, \d+ ms/);
+  await cell(page, 'devices/lamp_kitchen', 'value').locator('.pill.on', { hasText: 'ON' }).waitFor();
+  await detail.getByTestId('publish-text').fill('{"brightness": 77}');
+  await detail.getByTestId('publish-request').click();
+  await page.waitForSelector('#detail [data-testid=publish-result][data-stage=response]');
+  assert.match(await result.textContent(), /"brightness": 77/);
+
+  // Elsewhere: QoS 0, and where it is forbidden.
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Publish…' }).click();
+  const dialog = page.locator('#dialog');
+  for (const [channel, stage, text] of [['once/x', 'accepted', /QoS 0/], ['plain/x', 'error', /forbidden/], ['', 'error', /Name a channel/]]) {
+    await dialog.getByLabel('Channel').fill(channel);
+    await dialog.getByTestId('publish-text').fill('1');
+    await dialog.getByTestId('publish-send').click();
+    await page.waitForSelector(`#dialog [data-testid=publish-result][data-stage=${stage}]`);
+    await until(async () => text.test(await dialog.getByTestId('publish-result').textContent()), String(text));
+  }
+  assert.deepEqual(page.faults, []);
+});
+
+test('says when the broker is away and when the gateway is, and comes back', async (t) => {
+  const world = await demo(t);
+  await world.publish('plain/kept', [1], ['-r']);
+  const page = await open(world);
+  await world.stopBroker();
+  await page.waitForSelector('[data-testid=upstream]:not([hidden])');
+  await world.startBroker();
+  await page.waitForSelector('[data-testid=upstream]', { state: 'hidden' });
+  await world.gateway.stop('SIGKILL');
+  await page.waitForSelector('#gateway:not([hidden])');
+  await world.gateway.start();
+  await page.waitForSelector('[data-testid=state][data-state=live]', { timeout: 40_000 });
+  await page.waitForSelector('#gateway', { state: 'hidden' });
+  await page.locator('#gaps', { hasText: /gap/ }).waitFor(); // another run of the gateway: told, not silent
+  await world.publish('plain/kept', [2]);
+  await cell(page, 'plain/kept', 'value').filter({ hasText: '2' }).waitFor();
+});
+
+test('rubbish is shown as what it is', async (t) => {
+  const world = await demo(t);
+  const page = await open(world);
+  const long = 'x'.repeat(30_000);
+  for (const [topic, payload, expected] of [
+    ['plain/html', '<img src=x onerror=alert(1)>', '<img src=x'], ['plain/long', long, 'xxxx'], ['plain/deep', '['.repeat(200) + ']'.repeat(200), '[[['],
+    ['plain/ünï cödé', '"☃"', '☃'], ['plain/zero', '0', '0'], ['plain/huge', '1e300', '1.000e+300'], ['plain/false', 'false', 'false'],
+    ['plain//empty//levels', '1', '1'], ['plain/__proto__', '{"__proto__":1,"constructor":2}', '1']]) {
+    await world.publish(topic, [payload]);
+    await cell(page, topic, 'value').filter({ hasText: expected }).waitFor();
+    await page.locator(`[data-channel="${topic}"] button`).click();
+    await page.locator('#detail').getByRole('heading', { name: topic, exact: true }).waitFor();
+  }
+  await world.publish('plain/zero', [''], ['-n']).catch(() => {});
+  assert.deepEqual(page.faults, []);
+});
+
+test('a thousand channels and bursts leave the page usable', async (t) => {
+  const world = await demo(t);
+  const page = await open(world);
+  for (let group = 0; group < 10; group++) {
+    const child = new Child('/usr/bin/python3', ['-c', `
+import paho.mqtt.client as m
+c = m.Client(**({"callback_api_version": m.CallbackAPIVersion.VERSION1} if hasattr(m, "CallbackAPIVersion") else {}))
+c.max_queued_messages_set(0)
+c.connect("127.0.0.1", ${world.brokerPort}); c.loop_start()
+for n in range(5):
+    for i in range(100):
+        x = c.publish(f"plain/many/${group}/{i}", n * 100 + i, 1)
+x.wait_for_publish(); c.disconnect()`]);
+    await child.ended;
+  }
+  await page.waitForFunction(() => document.querySelectorAll('[data-channel^="plain/many/"]').length === 1000);
+  const started = Date.now();
+  await page.getByTestId('filter').fill('many/9/99');
+  await cell(page, 'plain/many/9/99', 'value').filter({ hasText: '499' }).waitFor();
+  assert.ok(Date.now() - started < 3000);
+});
+
+for (const [width, height] of [[390, 844], [1440, 900]]) {
+  for (const colorScheme of ['light', 'dark']) {
+    test(`accessible and presentable: ${width} px, ${colorScheme}`, async (t) => {
+      const world = await demo(t);
+      await until(async () => (await (await fetch(world.gateway.url + '/channels/esphome/office/co2/history')).json()).messages.length > 5, 'some history', 30_000);
+      const page = await open(world, { viewport: { width, height }, colorScheme, deviceScaleFactor: width < 500 ? 2 : 1 });
+      const check = async (what) => {
+        await page.screenshot({ path: join(SHOTS, `${what}-${width}-${colorScheme}.png`) });
+        await page.evaluate(AXE); // past the page's policy, as a debugger may
+        const { violations, passes } = await page.evaluate(() => axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice'] }));
+        assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`), []);
+        assert.ok(passes.length > 20, 'axe has looked');
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+      };
+      await page.waitForFunction(() => document.querySelectorAll('.spark:not(.none)').length > 4);
+      await check('list');
+      // By keyboard alone: to the list, along it, into a channel, and back to where one was.
+      await page.getByTestId('filter').focus();
+      await page.keyboard.press('ArrowDown');
+      for (let i = 0; i < 5; i++) await page.keyboard.press('ArrowDown');
+      const name = await page.evaluate(() => document.activeElement.parentElement.dataset.channel);
+      assert.equal(name, 'devices/climate_living_room');
+      await page.keyboard.press('Enter');
+      await page.locator('#detail .chart canvas').waitFor();
+      await page.waitForSelector('#detail .publish');
+      await check('detail');
+      await page.keyboard.press('Escape');
+      assert.equal(await page.evaluate(() => document.activeElement.parentElement.dataset.channel), name);
+      assert.deepEqual(page.faults, []);
+    });
+  }
+}
