@@ -63,6 +63,7 @@ bool http_header(const char *data, size_t head, const char *name, char *out, siz
 /* tally.c: numbers and times of what comes. */
 struct tally {
     uint64_t delivered, expected, published;
+    uint64_t reads; /* that gave something */
     uint64_t lost, doubled, disordered;
     unsigned ready;
 };

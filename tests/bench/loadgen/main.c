@@ -131,6 +131,7 @@ static void client_read(struct client *client)
     if (got <= 0)
         die("the server closed a connection: %s", got ? strerror(errno) : "end");
     tally_read_at = now_ns();
+    tally.reads++;
     len += (size_t)got;
     size_t at = 0, taken;
     bool was_ready = client->ready;
@@ -281,7 +282,7 @@ int main(int argc, char **argv)
     if (options.warm > 0)
         phase(options.warm);
     tally_forget_latency();
-    uint64_t delivered = tally.delivered, published = tally.published;
+    uint64_t delivered = tally.delivered, published = tally.published, reads = tally.reads;
     before = meter_cost();
     int64_t begin = now_ns();
     phase(options.seconds);
@@ -289,12 +290,13 @@ int main(int argc, char **argv)
     after = meter_cost();
     delivered = tally.delivered - delivered;
     published = tally.published - published;
+    reads = tally.reads - reads;
     tally_close(clients);
     double each = delivered ? (double)delivered : 1;
-    printf(",\"published\":%llu,\"deliveries\":%llu,\"seconds\":%.4f,\"rate\":%.0f,\"cpu_us\":%.4f,\"broker_us\":%.4f,\"p50_us\":%.1f,"
+    printf(",\"published\":%llu,\"deliveries\":%llu,\"seconds\":%.4f,\"rate\":%.0f,\"cpu_us\":%.4f,\"broker_us\":%.4f,\"frames_per_read\":%.3f,\"p50_us\":%.1f,"
            "\"p99_us\":%.1f,\"lost\":%llu,\"doubled\":%llu,\"disordered\":%llu}\n",
            (unsigned long long)published, (unsigned long long)delivered, seconds, (double)delivered / seconds,
-           (after.server_us - before.server_us) / each, (after.broker_us - before.broker_us) / each, tally_latency(0.5) / 1e3,
+           (after.server_us - before.server_us) / each, (after.broker_us - before.broker_us) / each, (double)delivered / (double)(reads ? reads : 1), tally_latency(0.5) / 1e3,
            tally_latency(0.99) / 1e3, (unsigned long long)tally.lost, (unsigned long long)tally.doubled,
            (unsigned long long)tally.disordered);
     return 0;

@@ -19,6 +19,7 @@ COLUMNS = {
     "cpu": Column("cpu_us", "CPU µs", ".3f"),
     "broker": Column("broker_us", "broker µs", ".3f", ratio=False),
     "rate": Column("rate", "deliveries/s", ",.0f"),
+    "frames": Column("frames_per_read", "frames/read", ".1f", ratio=False),
     "p50": Column("p50_us", "p50 ms", ".3f", 1e-3),
     "p99": Column("p99_us", "p99 ms", ".2f", 1e-3),
     "memory": Column("memory", "octets each", ",.0f", ratio=False),
