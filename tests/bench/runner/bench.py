@@ -52,8 +52,8 @@ def plan(args):
     return [(scenario, [wanted[name] for name in scenario.peers if name in wanted]) for scenario in picked], args.rounds or (1 if args.quick else 3)
 
 
-def run(todo, rounds, minutes):
-    """Round by round, so that a disturbance meets everybody; each round begins with another server."""
+def run(todo, rounds, minutes, keep):
+    """Round by round, so that a disturbance meets everybody; each round begins with another server. `keep` gets what there is so far."""
     results = {}
     begin = time.monotonic()
     for number in range(rounds):
@@ -68,6 +68,7 @@ def run(todo, rounds, minutes):
                 result = measure.once(peer, scenario)
                 results.setdefault(scenario.name, {}).setdefault(peer.name, []).append(result)
                 print(f"{number + 1}/{rounds} {scenario.name:16} {peer.name:12} {report.brief(result, scenario)}", flush=True)
+            keep(results)
     return results
 
 
@@ -82,10 +83,12 @@ def main():
         todo, rounds = plan(args)
         facts = report.facts(args.note)
         begin = time.monotonic()
-        results = run(todo, rounds, args.minutes)
-        facts["took"] = str(datetime.timedelta(seconds=round(time.monotonic() - begin)))
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps([facts, results]))
+
+        def keep(results):
+            facts["took"] = str(datetime.timedelta(seconds=round(time.monotonic() - begin)))
+            kept.write_text(json.dumps([facts, results]))
+        results = run(todo, rounds, args.minutes, keep)
     print(report.text(results))
     part = args.quick or args.scenarios or args.peers
     target = args.report or (None if part and not args.render else "docs/benchmarks/peers.md")

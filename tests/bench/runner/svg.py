@@ -55,7 +55,7 @@ def legend(names, x, y):
 
 def dots(title, rows, series):
     """One line for each row, a dot for each of its values, which are written beside it: rows = [(label, [value or None])]."""
-    left, right, top, step = 270, 840, 74, 30
+    left, right, top, step = 300, 870, 74, 30
     bottom = top + step * len(rows)
     found = [value for _, values in rows for value in values if value]
     if not found:
@@ -97,8 +97,9 @@ def curves(title, x_title, curves_by_name):
         parts += [line(across.at(tick), top, across.at(tick), bottom), text(across.at(tick), bottom + 18, f"{tick:,}", "middle")]
     parts.append(text((left + right) / 2, bottom + 40, x_title, "middle"))
     taken = []
-    for index, (name, points) in enumerate(sorted(found.items(), key=lambda item: -item[1][-1][1])):
-        color = COLORS[index % len(COLORS)]
+    colors = {name: COLORS[index % len(COLORS)] for index, name in enumerate(found)}
+    for name, points in sorted(found.items(), key=lambda item: -item[1][-1][1]):
+        color = colors[name]
         places = [(across.at(x), up.at(y)) for x, y in points]
         parts.append('<polyline fill="none" stroke="%s" stroke-width="2" points="%s"/>' % (color, " ".join(f"{x:.1f},{y:.1f}" for x, y in places)))
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>' for x, y in places]
