@@ -47,6 +47,9 @@ struct options {
 };
 extern struct options options;
 
+/* options.c */
+void options_read(int argc, char **argv);
+
 /* util.c */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int64_t now_ns(void);

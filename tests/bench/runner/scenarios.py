@@ -37,9 +37,9 @@ def many_channels(clients, channels, **more):
 def growth():
     points = [Scenario(f"clients-{n}", f"{n:,} clients, one channel", "", WS, saturated(n), ["cpu", "rate", "frames"], rounds=2,
                        grow=("clients", n)) for n in (10, 100, 1000, 9000)]
-    for channels in (1, 100, 9000):
-        options = saturated(9000, channels) if channels == 1 else many_channels(9000, channels)
-        points.append(Scenario(f"channels-{channels}", f"9,000 clients on {channels:,} channel{'s' if channels > 1 else ''}", "", WS, options,
+    for channels in (1, 100, 10000):
+        options = saturated(10000, channels) if channels == 1 else many_channels(10000, channels)
+        points.append(Scenario(f"channels-{channels}", f"10,000 clients on {channels:,} channel{'s' if channels > 1 else ''}", "", WS, options,
                                ["cpu", "rate", "frames"], rounds=2, grow=("channels", channels)))
     return points
 
