@@ -23,6 +23,7 @@
 
 #define READ_SIZE (256 * 1024)
 #define LAG_MAX (20 * NS / 1000)
+#define ROOM_INTERVAL (NS / 20)
 #define TURN_EVENTS 64
 #define CONNECTING_MAX 128
 #define PATIENCE (10 * NS) /* without any delivery, what is missing is lost */
@@ -33,6 +34,7 @@ static unsigned connecting;
 static bool publishing;
 static int64_t drained_at; /* when there was last nothing left to read */
 static unsigned next_channel;
+static double room_max; /* deliveries that may be outstanding */
 static int64_t next_due;
 
 static void pump(int64_t now);
@@ -110,6 +112,27 @@ static void turn(int64_t until)
     }
 }
 
+/* In units of deliveries: `window` messages to the average channel. A server that is slow gets no more ahead of it than it does in
+ * half a second, or waiting for the rest would take longer than the measurement. */
+static void room_update(int64_t now)
+{
+    static int64_t at;
+    static uint64_t delivered;
+    double message = (double)options.clients / options.channels, most = options.window * message;
+    if (!options.saturate) {
+        room_max = most;
+        return;
+    }
+    if (at && now - at < ROOM_INTERVAL)
+        return;
+    double least = (options.burst > 4 ? options.burst : 4) * message;
+    double half_second = at ? (double)(tally.delivered - delivered) / (double)(now - at) * (double)(NS / 2) : 0;
+    room_max = (room_max + half_second) / 2;
+    room_max = room_max < least ? least : room_max > most ? most : room_max;
+    at = now;
+    delivered = tally.delivered;
+}
+
 /* Publishes what is due and allowed. */
 static void pump(int64_t now)
 {
@@ -120,8 +143,8 @@ static void pump(int64_t now)
         if (!ahead)
             publish(next_channel);
     } else {
-        /* In units of deliveries: `window` messages to the average channel. */
-        double room = (double)options.window * options.clients / options.channels - (double)ahead;
+        room_update(now);
+        double room = room_max - (double)ahead;
         double needs = (double)options.burst * options.clients / options.channels;
         if (now < next_due || room < needs)
             return;

@@ -25,7 +25,7 @@ def saturated(clients, channels=1, seconds=1.5, **more):
     """As much as the server takes: one message each `interval_us`, which offers 6.7 million deliveries a second."""
     each = clients / channels
     options = {"clients": clients, "channels": channels, "interval_us": max(20, round(each * 0.15)), "burst": 1,
-               "window": 64 if each <= 1000 else 30, "saturate": 1, "warm": 0.5, "seconds": seconds}
+               "window": 64 if each <= 1000 else 30, "saturate": 1, "warm": 0.5 if clients <= 1000 else 1, "seconds": seconds}
     return {**options, **more}
 
 
