@@ -84,8 +84,9 @@ static void client_read(struct client *client)
         die("a frame is too long");
     if (len - at != client->rest_len)
         client->rest = realloc(client->rest, len - at ? len - at : 1);
-    memcpy(client->rest, buffer + at, len - at);
     client->rest_len = len - at;
+    if (client->rest_len)
+        memcpy(client->rest, buffer + at, client->rest_len);
 }
 
 /* One turn of the loop; waits at most until `until`. */

@@ -35,7 +35,8 @@ def first(pattern, text):
 
 
 def npm_version(name):
-    return first(r'"version": "([^"]+)"', (peers.PEERS / "node_modules" / name / "package.json").read_text())
+    path = peers.PEERS / "node_modules" / name / "package.json"
+    return first(r'"version": "([^"]+)"', path.read_text()) if path.exists() else "not installed"
 
 
 def facts(note):
