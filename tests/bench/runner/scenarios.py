@@ -35,12 +35,15 @@ def many_channels(clients, channels, **more):
 
 
 def growth():
-    points = [Scenario(f"clients-{n}", f"{n:,} clients, one channel", "", WS, saturated(n), ["cpu", "rate", "frames"], rounds=2,
+    points = [Scenario(f"clients-{n}", f"{n:,} clients, one channel", "", WS, saturated(n), ["cpu", "rate", "memory", "frames"], rounds=2,
                        grow=("clients", n)) for n in (10, 100, 1000, 9000)]
+    for clients in (10, 100):
+        points.append(Scenario(f"rate20-{clients}", f"20 messages/s to {clients} clients", "", WS,
+                               {"clients": clients, "interval_us": 50000, "window": 1000, "warm": 0.2, "seconds": 2}, ["cpu", "p50", "p99"], rounds=1))
     for channels in (1, 100, 10000):
         options = saturated(10000, channels) if channels == 1 else many_channels(10000, channels)
         points.append(Scenario(f"channels-{channels}", f"10,000 clients on {channels:,} channel{'s' if channels > 1 else ''}", "", WS, options,
-                               ["cpu", "rate", "frames"], rounds=2, grow=("channels", channels)))
+                               ["cpu", "rate", "memory", "frames"], rounds=2, grow=("channels", channels)))
     return points
 
 
