@@ -15,6 +15,7 @@
 #include "core/alloc.h"
 #include "core/cursor.h"
 #include "core/log.h"
+#include "gateway/auth.h"
 #include "mqtt/routes.h"
 #include "mqtt/source.h"
 #include "web/server.h"
@@ -22,6 +23,7 @@
 struct app {
     struct gw_config *config; /* borrowed until a reload, see owned */
     struct gw_config *owned;
+    struct gw_auth *auth; /* NULL: the configuration has no auth: */
     struct gw_server server;
     struct gw_source *source;
     struct gw_inbox **inboxes;
@@ -88,11 +90,22 @@ static void app_reload(struct app *app)
         return;
     }
     gw_buf_fini(&problems);
+    struct gw_auth *auth;
+    gw_buf_init(&problems);
+    if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes: %s", problems.data);
+        gw_buf_fini(&problems);
+        gw_config_unref(config);
+        return;
+    }
+    gw_buf_fini(&problems);
     if (app_listen_changed(app->config, config))
         gw_log(GW_LOG_WARN, "config", "listen, workers and limits.inbox take effect at the next start only");
     struct gw_routes *routes = gw_routes_build(config);
-    gw_source_reload(app->source, config, routes);
+    gw_source_reload(app->source, config, routes, auth);
     gw_routes_unref(routes);
+    gw_auth_unref(app->auth);
+    app->auth = auth;
     app_log_level(config);
     gw_config_unref(app->owned);
     app->config = app->owned = config;
@@ -104,6 +117,11 @@ static bool app_init(struct app *app)
     unsigned workers = app_workers(app->config);
     struct gw_buf error;
     gw_buf_init(&error);
+    if (gw_auth_create(app->config, NULL, &app->auth, &error) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "config", "%s: %s", app->config->file, error.data);
+        gw_buf_fini(&error);
+        return false;
+    }
     if (gw_server_init(&app->server, app->config, workers, &error) != GW_OK) {
         gw_log(GW_LOG_ERROR, "web", "%s", error.data);
         gw_buf_fini(&error);
@@ -122,6 +140,7 @@ static bool app_init(struct app *app)
         .epoch = epoch,
         .config = app->config,
         .routes = routes,
+        .auth = app->auth,
         .upstream = gw_source_upstream(app->source),
     };
     gw_server_prepare(&app->server, &setup);
@@ -175,6 +194,7 @@ int gw_app_run(struct gw_config *config)
     gw_source_destroy(app.source);
     gw_server_fini(&app.server);
     free(app.inboxes);
+    gw_auth_unref(app.auth);
     gw_config_unref(app.owned);
     if (good)
         gw_log(GW_LOG_INFO, "app", "stopped");

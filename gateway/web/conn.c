@@ -68,6 +68,7 @@ void gw_conn_on_closed(struct gw_conn *conn)
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->out);
     gw_buf_fini(&conn->body);
+    free(conn->headers);
     free(conn);
 }
 
@@ -308,6 +309,10 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
                   gw_http_reason(status));
     if (headers)
         gw_buf_adds(&head, headers);
+    if (conn->headers)
+        gw_buf_adds(&head, conn->headers);
+    free(conn->headers);
+    conn->headers = NULL;
     if (type)
         gw_buf_printf(&head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
     if (status != 204 && status != 304)
@@ -354,8 +359,10 @@ void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type,
     conn->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 section 6.3) */
     gw_buf_printf(&head,
                   "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store\r\nContent-Type: %s\r\n"
-                  "X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\n",
-                  type, headers ? headers : "");
+                  "X-Content-Type-Options: nosniff\r\n%s%sConnection: close\r\n\r\n",
+                  type, headers ? headers : "", conn->headers ? conn->headers : "");
+    free(conn->headers);
+    conn->headers = NULL;
     gw_conn_attach(conn, ops, context);
     gw_wire_send_one(conn, head.data, head.len);
     gw_buf_fini(&head);

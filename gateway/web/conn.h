@@ -35,6 +35,9 @@ struct gw_conn {
     struct gw_chunked chunked;
     int64_t heard_ms;             /* when something last came in (WebSocket) */
     struct in6_addr address;      /* for the bound per address; IPv4 mapped */
+    struct gw_identity *identity; /* of whoever makes the request that is being handed out (gate.c) */
+    enum gw_err refused;          /* ... or why it is not known */
+    char *headers;                /* lines for every answer to this request, with CRLF; NULL: none */
     int fd;
     enum gw_conn_state state;
     uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */

@@ -131,6 +131,7 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
     struct post *post = gw_calloc(1, sizeof *post);
     post->conn = conn;
     gw_session_open(&post->session, gw_conn_hub(conn), &post_session_ops);
+    gw_session_identify(&post->session, gw_conn_identity(conn));
     bool accepted = false;
     enum gw_err err;
     if (query.timeout_ms >= 0)
