@@ -18,6 +18,7 @@
 #include "gateway/auth.h"
 #include "mqtt/routes.h"
 #include "mqtt/source.h"
+#include "sandbox.h"
 #include "web/server.h"
 
 struct app {
@@ -27,6 +28,7 @@ struct app {
     struct gw_server server;
     struct gw_source *source;
     struct gw_inbox **inboxes;
+    int status; /* of the process, if it can't start */
 };
 
 static unsigned app_workers(const struct gw_config *config)
@@ -120,6 +122,7 @@ static bool app_init(struct app *app)
     if (gw_auth_create(app->config, NULL, &app->auth, &error) != GW_OK) {
         gw_log(GW_LOG_ERROR, "config", "%s: %s", app->config->file, error.data);
         gw_buf_fini(&error);
+        app->status = 2;
         return false;
     }
     if (gw_server_init(&app->server, app->config, workers, &error) != GW_OK) {
@@ -162,7 +165,7 @@ static void app_announce(const struct app *app)
 
 int gw_app_run(struct gw_config *config)
 {
-    struct app app = {.config = config};
+    struct app app = {.config = config, .status = 1};
     app_log_level(config);
 
     /* Every thread inherits this: signals are for sigwait() below and nowhere else. */
@@ -174,7 +177,7 @@ int gw_app_run(struct gw_config *config)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 
-    bool good = app_init(&app);
+    bool good = app_init(&app) && gw_sandbox_enter(config);
     if (good && (gw_server_start(&app.server) != GW_OK || gw_source_start(app.source) != GW_OK)) {
         gw_log(GW_LOG_ERROR, "app", "can't start a thread");
         good = false;
@@ -198,5 +201,5 @@ int gw_app_run(struct gw_config *config)
     gw_config_unref(app.owned);
     if (good)
         gw_log(GW_LOG_INFO, "app", "stopped");
-    return good ? 0 : 1;
+    return good ? 0 : app.status;
 }

@@ -9,7 +9,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "gateway/auth.h"
 #include "mqtt/routes.h"
+#include "verdict.h"
 
 #define DEFAULT_FILE "/etc/sluice/sluice.yaml"
 
@@ -20,6 +22,8 @@ static const char command_help[] =
     "  sluice check FILE                    check a configuration and say everything that is wrong with it\n"
     "  sluice explain [-c FILE] --topic T   which routes match an MQTT topic, and why others don't\n"
     "  sluice explain [-c FILE] --channel C the same for a channel\n"
+    "         … --as TOKEN                  what somebody may do there, or altogether; TOKEN: a JWT, an API key,\n"
+    "                                       anonymous, or - to read it from standard input\n"
     "  sluice healthcheck [-c FILE]         ask a running gateway's /healthz; exit status 0 if it is alive\n"
     "  sluice --version | --help\n"
     "\n"
@@ -49,28 +53,49 @@ static int command_check(const char *file)
     struct gw_config *config = command_load(file);
     if (!config)
         return 2;
+    /* Keys are read as well, so that a start can't fail where this did not. */
+    struct gw_auth *auth;
+    struct gw_buf problem;
+    gw_buf_init(&problem);
+    enum gw_err err = gw_auth_create(config, NULL, &auth, &problem);
+    if (err != GW_OK)
+        fprintf(stderr, "%s: %s\n", file, problem.data);
+    gw_buf_fini(&problem);
+    gw_auth_unref(auth);
+    if (err != GW_OK) {
+        gw_config_unref(config);
+        return 2;
+    }
     printf("%s: OK, %zu route%s\n", file, config->route_count, config->route_count == 1 ? "" : "s");
     gw_config_unref(config);
     return 0;
 }
 
-static int command_explain(const char *file, const char *topic, const char *channel)
+static int command_explain(const char *file, const char *topic, const char *channel, const char *token)
 {
     struct gw_config *config = command_load(file);
     if (!config)
         return 2;
     struct gw_routes *routes = gw_routes_build(config);
-    struct gw_buf text;
+    struct gw_buf text, problem;
     gw_buf_init(&text);
+    gw_buf_init(&problem);
+    int status = 0;
     if (topic)
         gw_routes_explain_topic(routes, topic, &text);
     if (channel)
         gw_routes_explain_channel(routes, channel, &text);
-    fputs(text.data, stdout);
+    if (token)
+        status = gw_verdict(config, routes, token, topic, channel, &text, &problem);
+    if (text.len)
+        fputs(text.data, stdout);
+    if (problem.len)
+        fprintf(stderr, "sluice: %s: %s\n", file, problem.data);
     gw_buf_fini(&text);
+    gw_buf_fini(&problem);
     gw_routes_unref(routes);
     gw_config_unref(config);
-    return 0;
+    return status;
 }
 
 /* A socket to the first address that the configuration listens on. */
@@ -133,7 +158,7 @@ static int command_healthcheck(const char *file)
 }
 
 struct arguments {
-    const char *file, *topic, *channel;
+    const char *file, *topic, *channel, *token;
 };
 
 /* Options behind the command; returns 0, or the exit status after a complaint. */
@@ -147,6 +172,8 @@ static int command_options(int argc, char **argv, int from, bool explain, struct
             value = &out->topic;
         else if (explain && !strcmp(argv[i], "--channel"))
             value = &out->channel;
+        else if (explain && !strcmp(argv[i], "--as"))
+            value = &out->token;
         if (!value)
             return command_usage("unexpected argument", argv[i]);
         if (i + 1 == argc)
@@ -177,9 +204,9 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
         int status = command_options(argc, argv, 2, true, &arguments);
         if (status)
             return status;
-        if (!arguments.topic && !arguments.channel)
-            return command_usage("--topic T or --channel C is expected after explain", NULL);
-        return command_explain(arguments.file, arguments.topic, arguments.channel);
+        if (!arguments.topic && !arguments.channel && !arguments.token)
+            return command_usage("--topic T, --channel C or --as TOKEN is expected after explain", NULL);
+        return command_explain(arguments.file, arguments.topic, arguments.channel, arguments.token);
     }
     bool health = !strcmp(command, "healthcheck");
     int status = command_options(argc, argv, health ? 2 : 1, false, &arguments);
