@@ -25,6 +25,7 @@ static const char command_help[] =
     "         … --as TOKEN                  what somebody may do there, or altogether; TOKEN: a JWT, an API key,\n"
     "                                       anonymous, or - to read it from standard input\n"
     "  sluice healthcheck [-c FILE]         ask a running gateway's /healthz; exit status 0 if it is alive\n"
+    "  sluice apikey                        make an API key; prints it and its hash for auth.api_keys\n"
     "  sluice --version | --help\n"
     "\n"
     "Exit status: 0 fine, 1 an error at run time, 2 wrong usage or configuration.\n"
@@ -157,6 +158,15 @@ static int command_healthcheck(const char *file)
     return status;
 }
 
+/* The key goes to whoever will use it, the hash into the configuration. */
+static int command_apikey(void)
+{
+    char key[48], hash[72];
+    gw_auth_make_key(key, hash);
+    printf("key:  %s\nhash: %s\n", key, hash);
+    return 0;
+}
+
 struct arguments {
     const char *file, *topic, *channel, *token;
 };
@@ -194,6 +204,11 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
     if (!strcmp(command, "--help") || !strcmp(command, "-h")) {
         fputs(command_help, stdout);
         return 0;
+    }
+    if (!strcmp(command, "apikey")) {
+        if (argc != 2)
+            return command_usage("unexpected argument", argv[2]);
+        return command_apikey();
     }
     if (!strcmp(command, "check")) {
         if (argc != 3)
