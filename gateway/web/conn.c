@@ -33,7 +33,7 @@ struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, const struct in
     struct gw_conn *conn = gw_calloc(1, sizeof *conn);
     conn->worker = worker;
     conn->fd = fd;
-    conn->address = *address;
+    conn->peer = conn->address = *address;
     conn->timer.fire = conn_timed_out;
     conn->next = worker->conns;
     conn->link = &worker->conns;
@@ -63,7 +63,7 @@ void gw_conn_on_closed(struct gw_conn *conn)
     *conn->link = conn->next;
     if (conn->next)
         conn->next->link = conn->link;
-    gw_server_release_address(conn->worker, &conn->address);
+    gw_server_release_address(conn->worker, &conn->peer);
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), connections, (uint64_t)-1);
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->out);
@@ -91,6 +91,11 @@ void gw_conn_finish(struct gw_conn *conn)
     conn_deadline(conn, LINGER_MS);
     if (!conn->blocked)
         shutdown(conn->fd, SHUT_WR);
+}
+
+bool gw_conn_secure(const struct gw_conn *conn)
+{
+    return conn->secure;
 }
 
 void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *context)

@@ -34,10 +34,11 @@ struct gw_conn {
     size_t body_left;
     struct gw_chunked chunked;
     int64_t heard_ms;             /* when something last came in (WebSocket) */
-    struct in6_addr address;      /* for the bound per address; IPv4 mapped */
     struct gw_identity *identity; /* of whoever makes the request that is being handed out (gate.c) */
     enum gw_err refused;          /* ... or why it is not known */
     char *headers;                /* lines for every answer to this request, with CRLF; NULL: none */
+    struct in6_addr peer;         /* for the bounds per address; IPv4 mapped */
+    struct in6_addr address;      /* of the client whose request this is: the peer, or what a trusted proxy said */
     int fd;
     enum gw_conn_state state;
     uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */
@@ -47,6 +48,7 @@ struct gw_conn {
     bool close_sent;   /* WebSocket close frame */
     bool finish;       /* close once `out` is empty */
     bool paused;       /* not reading */
+    bool secure;       /* see gw_conn_secure() */
     bool dead;         /* libwebsockets will close it; nothing happens any more */
 };
 
@@ -59,6 +61,8 @@ bool gw_conn_on_writable(struct gw_conn *conn);
 /* Last call; frees it. */
 void gw_conn_on_closed(struct gw_conn *conn);
 void gw_conn_process(struct gw_conn *conn);
+/* Does the client of the current request speak TLS, here or with a trusted proxy? */
+bool gw_conn_secure(const struct gw_conn *conn);
 /* Asks libwebsockets to close the socket soon, without ceremony. */
 void gw_conn_kill(struct gw_conn *conn);
 /* Sends what is left, then closes: no new request is read. */
