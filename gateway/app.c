@@ -74,7 +74,8 @@ static bool app_listen_changed(const struct gw_config *a, const struct gw_config
 {
     bool changed = a->listen_count != b->listen_count || a->workers != b->workers || a->limits.inbox != b->limits.inbox;
     for (size_t i = 0; i < a->listen_count && !changed; i++)
-        changed = a->listen[i].port != b->listen[i].port || strcmp(a->listen[i].host, b->listen[i].host) != 0;
+        changed = strcmp(a->listen[i].address, b->listen[i].address) != 0 || !a->listen[i].cert_pem != !b->listen[i].cert_pem ||
+                  a->listen[i].proxy_protocol != b->listen[i].proxy_protocol || strcmp(a->listen[i].mode, b->listen[i].mode) != 0;
     return changed;
 }
 
@@ -156,10 +157,14 @@ static bool app_init(struct app *app)
 static void app_announce(const struct app *app)
 {
     for (size_t i = 0; i < app->config->listen_count; i++) {
-        const char *host = app->config->listen[i].host;
-        bool v6 = strchr(host, ':') != NULL;
-        gw_log(GW_LOG_INFO, "web", "listening on %s%s%s:%u, %u worker(s)", v6 ? "[" : "", host, v6 ? "]" : "",
-               (unsigned)app->server.ports[i], app->server.worker_count);
+        const struct gw_cfg_listen *listen_cfg = &app->config->listen[i];
+        const char *host = listen_cfg->host, *extra = listen_cfg->cert_pem ? ", TLS" : "";
+        bool v6 = host && strchr(host, ':') != NULL;
+        if (listen_cfg->path)
+            gw_log(GW_LOG_INFO, "web", "listening on %s, %u worker(s)%s", listen_cfg->address, app->server.worker_count, extra);
+        else
+            gw_log(GW_LOG_INFO, "web", "listening on %s%s%s:%u, %u worker(s)%s", v6 ? "[" : "", host, v6 ? "]" : "",
+                   (unsigned)app->server.ports[i], app->server.worker_count, extra);
     }
 }
 

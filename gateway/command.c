@@ -1,15 +1,11 @@
 #include "command.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include "gateway/auth.h"
+#include "healthcheck.h"
 #include "mqtt/routes.h"
 #include "verdict.h"
 
@@ -99,61 +95,12 @@ static int command_explain(const char *file, const char *topic, const char *chan
     return status;
 }
 
-/* A socket to the first address that the configuration listens on. */
-static int command_connect(const struct gw_cfg_listen *listen_cfg)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = {.v6 = {0}};
-    socklen_t len;
-    const char *host = listen_cfg->host;
-    if (!strcmp(host, "0.0.0.0"))
-        host = "127.0.0.1";
-    if (!strcmp(host, "::"))
-        host = "::1";
-    if (inet_pton(AF_INET, host, &address.v4.sin_addr) == 1) {
-        address.v4.sin_family = AF_INET;
-        address.v4.sin_port = htons(listen_cfg->port);
-        len = sizeof address.v4;
-    } else {
-        inet_pton(AF_INET6, host, &address.v6.sin6_addr);
-        address.v6.sin6_family = AF_INET6;
-        address.v6.sin6_port = htons(listen_cfg->port);
-        len = sizeof address.v6;
-    }
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const struct timeval patience = {.tv_sec = 3};
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (connect(fd, &address.any, len)) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 static int command_healthcheck(const char *file)
 {
     struct gw_config *config = command_load(file);
     if (!config)
         return 2;
-    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    char answer[64] = "";
-    int status = 1, fd = command_connect(&config->listen[0]);
-    if (fd < 0)
-        fprintf(stderr, "sluice: no answer from %s: %s\n", config->listen[0].address, strerror(errno));
-    else if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0 || recv(fd, answer, sizeof answer - 1, 0) <= 0)
-        fprintf(stderr, "sluice: no answer from %s in 3 s\n", config->listen[0].address);
-    else if (strncmp(answer, "HTTP/1.1 200 ", 13) != 0)
-        fprintf(stderr, "sluice: %s answers: %.*s\n", config->listen[0].address, (int)strcspn(answer, "\r\n"), answer);
-    else
-        status = 0;
-    if (fd >= 0)
-        close(fd);
+    int status = gw_healthcheck(config);
     gw_config_unref(config);
     return status;
 }

@@ -33,6 +33,8 @@ LIBRARIES = {
     "mosquitto.h": ("gateway/mqtt/",),
     "mqtt_protocol.h": ("gateway/mqtt/",),
     "libwebsockets.h": ("gateway/web/", "gateway/transport/"),
+    "openssl/ssl.h": ("gateway/web/tls.c", "gateway/healthcheck.c"),
+    "openssl/pem.h": ("gateway/web/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/web/protocol.c", "gateway/auth/"),
     "rhonabwy.h": ("gateway/auth/",),
 }

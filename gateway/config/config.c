@@ -9,6 +9,7 @@
 #include "config/access.h"
 #include "config/check.h"
 #include "config/fields.h"
+#include "config/pem.h"
 #include "config/values.h"
 #include "core/alloc.h"
 #include "core/topic.h"
@@ -29,6 +30,8 @@ void gw_config_unref(struct gw_config *config)
         gw_fields_free(gw_fields_listen, &config->listen[i]);
         free(config->listen[i].host);
         free(config->listen[i].path);
+        free(config->listen[i].cert_pem);
+        gw_pem_free_key(config->listen[i].key_pem);
     }
     free(config->listen);
     for (size_t i = 0; i < config->route_count; i++)
@@ -158,6 +161,8 @@ static void config_read_listen(struct gw_config *config, const struct gw_node *l
         else if (gw_node_get(map, "mode"))
             gw_problem_add(problems, gw_node_get(map, "mode")->line, gw_node_get(map, "mode")->column,
                            "%s.mode: it has no effect here (for unix:/path only)", path);
+        if (gw_node_get(map, "tls"))
+            gw_pem_read(listen_cfg, gw_node_get(map, "tls"), path, problems);
         for (size_t j = 0; j < i && at; j++) {
             const struct gw_cfg_listen *other = &config->listen[j];
             bool same_tcp = listen_cfg->host && listen_cfg->port && other->host && other->port == listen_cfg->port &&

@@ -59,6 +59,8 @@ struct gw_cfg_listen {
     char *mode;     /* of the Unix socket's file, octal digits */
     char *cert_file; /* PEM, the chain; NULL: no TLS */
     char *key_file;
+    char *cert_pem; /* what the two held when they were read; NULL: no TLS */
+    char *key_pem;
     bool proxy_protocol; /* every connection begins with a PROXY header (HAProxy, versions 1 and 2) */
 };
 

@@ -47,7 +47,10 @@ struct gw_stats {
     _Atomic uint64_t sessions;        /* now */
     _Atomic uint64_t history_bytes;   /* now */
     _Atomic uint64_t connections;     /* now; by the web side */
-    _Atomic uint64_t connections_refused;
+    _Atomic uint64_t connections_refused; /* in all; of which: */
+    _Atomic uint64_t connections_refused_address;
+    _Atomic uint64_t connections_refused_rate;
+    _Atomic uint64_t connections_refused_memory;
     _Atomic uint64_t requests;
     _Atomic uint64_t requests_bad;
     _Atomic uint64_t bytes_out;
