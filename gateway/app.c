@@ -1,7 +1,7 @@
 /* app.c: the one file that knows everybody: what is made from what, and the order of starting and stopping.
  *
- *   start  workers bind (so that a port in use is an error at once), then the MQTT side is made, then the hubs, then the
- *          workers' threads, then the MQTT thread
+ *   start  workers bind (so that a port in use is an error at once), then privileges are given up, then keys are read, then
+ *          the MQTT side is made, then the hubs, then the workers' threads, then the MQTT thread
  *   stop   workers finish what their clients are owed, acknowledgements of publishes included, while the MQTT side
  *          still runs; then the MQTT side says goodbye to the broker; then everything is taken apart */
 #include "app.h"
@@ -120,15 +120,20 @@ static bool app_init(struct app *app)
     unsigned workers = app_workers(app->config);
     struct gw_buf error;
     gw_buf_init(&error);
+    if (gw_server_init(&app->server, app->config, workers, &error) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "web", "%s", error.data);
+        gw_buf_fini(&error);
+        return false;
+    }
+    /* Ports below 1024 are bound and certificates are read; keys are read as they will be at a reload. */
+    if (!gw_sandbox_enter(app->config)) {
+        gw_buf_fini(&error);
+        return false;
+    }
     if (gw_auth_create(app->config, NULL, &app->auth, &error) != GW_OK) {
         gw_log(GW_LOG_ERROR, "config", "%s: %s", app->config->file, error.data);
         gw_buf_fini(&error);
         app->status = 2;
-        return false;
-    }
-    if (gw_server_init(&app->server, app->config, workers, &error) != GW_OK) {
-        gw_log(GW_LOG_ERROR, "web", "%s", error.data);
-        gw_buf_fini(&error);
         return false;
     }
     gw_buf_fini(&error);
@@ -182,7 +187,7 @@ int gw_app_run(struct gw_config *config)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 
-    bool good = app_init(&app) && gw_sandbox_enter(config);
+    bool good = app_init(&app);
     if (good && (gw_server_start(&app.server) != GW_OK || gw_source_start(app.source) != GW_OK)) {
         gw_log(GW_LOG_ERROR, "app", "can't start a thread");
         good = false;

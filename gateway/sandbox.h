@@ -1,4 +1,4 @@
-/* sandbox.h: the process gives up what a gateway never needs. Thread: main, after everything is bound and read, before any
+/* sandbox.h: the process gives up what a gateway never needs. Thread: main, after everything is bound, before any
  * other thread starts (what is given up is given up for each thread by itself). */
 #ifndef GW_SANDBOX_H
 #define GW_SANDBOX_H

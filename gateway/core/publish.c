@@ -210,6 +210,10 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
                                                                 : GW_ERR_BAD_REQUEST;
     if (err == GW_ERR_FORBIDDEN || err == GW_ERR_UNAUTHORIZED)
         GW_STAT_ADD(&hub->stats, forbidden, 1);
+    if (err == GW_OK && !gw_bucket_take(&session->publishes, hub->config->limits.publish_rate, hub->now_ms)) {
+        GW_STAT_ADD(&hub->stats, rate_limited, 1);
+        err = GW_ERR_RATE_LIMITED;
+    }
     if (err == GW_OK)
         err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
     if (err == GW_OK)

@@ -23,18 +23,22 @@ struct entry {
     struct entry *next;
 };
 
-/* A token bucket as one number (the generic cell rate algorithm): each connection moves it ahead by 1/rate seconds, and it may
+/* A token bucket as one number (the generic cell rate algorithm): each thing moves it ahead by 1/rate seconds, and it may
  * be one second ahead of the clock. */
 struct rate {
     struct in6_addr address;
     int64_t ahead_ns;
 };
 
+struct rates {
+    struct rate sets[RATE_SETS][RATE_WAYS]; /* pages that nothing touches take no memory */
+};
+
 struct gw_admission {
     pthread_mutex_t lock;
     uint32_t all;                             /* {lock} */
     struct entry *buckets[BUCKETS];           /* {lock} an entry lives while its count is above 0 */
-    struct rate rates[RATE_SETS][RATE_WAYS];  /* {lock} pages that nothing touches take no memory */
+    struct rates connects, publishes;         /* {lock} */
     int64_t memory_next_ns;                   /* {lock} when to look again */
     size_t memory;                            /* {lock} resident octets, as last read */
 };
@@ -77,9 +81,9 @@ static struct entry **admission_find(struct gw_admission *admission, const struc
     return link;
 }
 
-static bool admission_in_time(struct gw_admission *admission, const struct in6_addr *key, uint32_t per_second)
+static bool rates_in_time(struct rates *rates, const struct in6_addr *key, uint32_t per_second)
 {
-    struct rate *set = admission->rates[gw_hash((const char *)key, sizeof *key) / BUCKETS % RATE_SETS], *own = set;
+    struct rate *set = rates->sets[gw_hash((const char *)key, sizeof *key) / BUCKETS % RATE_SETS], *own = set;
     int64_t now = gw_monotonic_ns(), step = 1000000000 / per_second;
     for (unsigned i = 0; i < RATE_WAYS; i++) {
         if (!memcmp(&set[i].address, key, sizeof *key)) {
@@ -124,7 +128,7 @@ static enum gw_admit admission_count(struct gw_admission *admission, const struc
     struct entry **link = admission_find(admission, &key);
     if (bounded && limits->connections_per_address && *link && (*link)->count >= limits->connections_per_address)
         return GW_ADMIT_ADDRESS_FULL;
-    if (bounded && limits->connect_rate && !admission_in_time(admission, &key, limits->connect_rate))
+    if (bounded && limits->connect_rate && !rates_in_time(&admission->connects, &key, limits->connect_rate))
         return GW_ADMIT_RATE;
     if (!*link) {
         *link = gw_calloc(1, sizeof **link);
@@ -170,6 +174,17 @@ enum gw_admit gw_admission_name(struct gw_admission *admission, const struct in6
         admission_drop(admission, &in6addr_any);
     pthread_mutex_unlock(&admission->lock);
     return result;
+}
+
+bool gw_admission_may_publish(struct gw_admission *admission, const struct in6_addr *address, uint32_t per_second)
+{
+    if (!per_second || IN6_IS_ADDR_UNSPECIFIED(address))
+        return true;
+    struct in6_addr key = admission_key(address);
+    pthread_mutex_lock(&admission->lock);
+    bool may = rates_in_time(&admission->publishes, &key, per_second);
+    pthread_mutex_unlock(&admission->lock);
+    return may;
 }
 
 void gw_admission_leave(struct gw_admission *admission, const struct in6_addr *address)

@@ -115,6 +115,8 @@ enum gw_admit { GW_ADMIT, GW_ADMIT_FULL, GW_ADMIT_ADDRESS_FULL, GW_ADMIT_RATE, G
 enum gw_admit gw_admission_enter(struct gw_admission *admission, const struct in6_addr *address, const struct gw_cfg_limits *limits);
 /* One that was counted as in6addr_any belongs to this address. */
 enum gw_admit gw_admission_name(struct gw_admission *admission, const struct in6_addr *address, const struct gw_cfg_limits *limits);
+/* One more publish by POST (limits.publish_rate). */
+bool gw_admission_may_publish(struct gw_admission *admission, const struct in6_addr *address, uint32_t per_second);
 void gw_admission_leave(struct gw_admission *admission, const struct in6_addr *address);
 void gw_server_release_address(struct gw_worker *worker, const struct in6_addr *address);
 

@@ -21,6 +21,7 @@
 
 #include "gateway/buf.h"
 #include "gateway/error.h"
+#include "core/bucket.h"
 #include "gateway/message.h"
 
 struct gw_hub;
@@ -100,6 +101,7 @@ struct gw_session {
     struct gw_sub **subs;
     uint32_t sub_count, sub_allocated;
     uint32_t pending_count;
+    struct gw_bucket publishes; /* limits.publish_rate */
     uint64_t stamp;          /* last message queued live, so that overlapping filters deliver once */
     uint64_t position;       /* while lagging: everything up to here was queued or isn't wanted */
     const char *lag_reason;  /* for gaps: "history" or "overflow" */

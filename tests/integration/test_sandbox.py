@@ -15,9 +15,12 @@ def status_of_threads(gateway):
 
 
 def test_every_thread_is_confined(world):
-    gateway = world.sluice(yaml(world.broker().port, extra="workers: 2\n"))
+    keys = world.directory / "jwks.json"
+    keys.write_text('{"keys":[{"kty":"oct","k":"%s","alg":"HS256"}]}' % ("A" * 43))
+    gateway = world.sluice(yaml(world.broker().port, extra=f"workers: 2\nauth: {{ jwt: {{ jwks_file: {keys}, jwks_refresh: 1s }}, anonymous: any }}\n"
+                                "roles: { any: { subscribe: '#', publish: '#' } }\n"))
     threads = list(status_of_threads(gateway))
-    assert len(threads) >= 4
+    assert len(threads) >= 5
     for status in threads:
         assert status["NoNewPrivs"] == "1"
         for kind in ("CapEff", "CapPrm", "CapAmb"):
