@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +44,7 @@ static inline pid_t fixture_python(const char *script, const char *argument)
 {
     pid_t pid = fork();
     if (!pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing outlives the test */
         execl("/usr/bin/python3", "python3", script, argument, (char *)NULL);
         _exit(127);
     }
