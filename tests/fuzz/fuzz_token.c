@@ -21,9 +21,9 @@ static char secret[GW_BASE64URL_32];
 
 static void start(void)
 {
-    static char *subscribe[] = {(char[]){"plants/{claims.site}/#"}, (char[]){"{claims.a.b}/x/{claims.site}"}, (char[]){"rooms/+"}};
-    static char *anonymous[] = {(char[]){"viewer"}};
-    static struct gw_cfg_role roles[] = {{.name = (char[]){"viewer"}, .subscribe = {subscribe, 3}}};
+    static char plants[] = "plants/{claims.site}/#", nested[] = "{claims.a.b}/x/{claims.site}", rooms[] = "rooms/+", viewer[] = "viewer", claim[] = "roles";
+    static char *subscribe[] = {plants, nested, rooms}, *anonymous[] = {viewer};
+    static struct gw_cfg_role roles[] = {{.name = viewer, .subscribe = {subscribe, 3}}};
     static struct gw_config config = {.refs = 1, .roles = roles, .role_count = 1};
     char file[] = "/tmp/sluice-fuzz-XXXXXX";
     uint8_t octets[32];
@@ -36,7 +36,7 @@ static void start(void)
         abort();
     close(fd);
     config.auth = (struct gw_cfg_auth){.enabled = true, .has_jwt = true, .anonymous = {anonymous, 1},
-                                       .jwt = {.secret_file = file, .leeway_ms = 10000, .roles_claim = (char[]){"roles"}}};
+                                       .jwt = {.secret_file = file, .leeway_ms = 10000, .roles_claim = claim}};
     if (gw_auth_create(&config, NULL, &auth, &problem) != GW_OK)
         abort();
     config.auth.jwt.secret_file = NULL;
