@@ -57,6 +57,7 @@ static void raw_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops raw_session_ops = {
+    .transport = "raw",
     .ready = raw_ready,
     .published = raw_published,
     .upstream = NULL,
@@ -127,6 +128,7 @@ static void raw_open(struct gw_conn *conn, const struct gw_request *request)
     raw->len = name.len;
     raw->channel = gw_buf_take(&name);
     gw_session_open(&raw->session, hub, &raw_session_ops);
+    gw_conn_log_session(conn, &raw->session);
     struct gw_start start = {.at = GW_START_LAST};
     struct gw_subscribed subscribed;
     enum gw_err err = gw_session_subscribe(&raw->session, raw->channel, raw->len, &start, &subscribed);

@@ -107,6 +107,7 @@ static void ws_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops ws_session_ops = {
+    .transport = "websocket",
     .ready = ws_ready,
     .published = ws_published,
     .response = ws_response,
@@ -248,6 +249,7 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     }
     struct gw_hub *hub = gw_conn_hub(conn);
     gw_session_open(&ws->session, hub, &ws_session_ops);
+    gw_conn_log_session(conn, &ws->session);
     char cursor[64];
     gw_hub_cursor(hub, cursor);
     struct gw_buf json;

@@ -271,6 +271,7 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
     if (conn->state == GW_CONN_HEAD && !conn->in.len && !conn->paused)
         conn_deadline(conn, conn_web(conn)->request_timeout_ms); /* from its first octet */
     conn->heard_ms = gw_hub_now(conn->worker->hub);
+    GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_in, len);
     gw_buf_add(&conn->in, data, len);
     gw_conn_process(conn);
     return !conn->dead;

@@ -69,6 +69,7 @@ static void post_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops post_session_ops = {
+    .transport = "post",
     .ready = post_ready,
     .published = post_published,
     .response = post_response,
@@ -131,6 +132,7 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
     struct post *post = gw_calloc(1, sizeof *post);
     post->conn = conn;
     gw_session_open(&post->session, gw_conn_hub(conn), &post_session_ops);
+    gw_conn_log_session(conn, &post->session);
     bool accepted = false;
     enum gw_err err;
     if (query.timeout_ms >= 0)

@@ -16,6 +16,7 @@ struct lws;
 struct lws_context;
 struct lws_vhost;
 struct gw_admission;
+struct gw_exposition;
 struct gw_server;
 
 struct gw_listener {
@@ -49,8 +50,8 @@ struct gw_server {
     struct gw_admission *admission;
     uint16_t *ports; /* one for each listen entry, as bound */
     int64_t started_wall_ms;
-    /* The broker's side for /metrics; set by app.c. Appends Prometheus text. */
-    void (*metrics)(void *context, struct gw_buf *out);
+    /* The broker's side for /metrics; set by app.c. */
+    void (*metrics)(void *context, struct gw_exposition *to);
     void *metrics_context;
 };
 

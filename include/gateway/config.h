@@ -108,7 +108,8 @@ struct gw_config {
     size_t route_count;
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
-    int log_level; /* enum gw_log_level */
+    int log_level;  /* enum gw_log_level */
+    int log_format; /* enum gw_log_format */
 };
 
 /* Reads FILE and everything it names. On success *out has one reference and *problems may hold warnings; otherwise

@@ -78,6 +78,8 @@ struct gw_conn_ops {
 void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *context);
 void *gw_conn_context(const struct gw_conn *conn);
 struct gw_hub *gw_conn_hub(const struct gw_conn *conn);
+/* Call it after gw_session_open(): the log says at debug from where the session came. */
+void gw_conn_log_session(const struct gw_conn *conn, const struct gw_session *session);
 
 /* --- HTTP answers. Each ends the exchange: detaches the ops without calling closed(). --------------------------- */
 
