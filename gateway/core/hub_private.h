@@ -122,8 +122,7 @@ struct gw_hub {
     struct gw_pauses pauses;
     struct gw_moments moments;
     struct gw_arrivals arrivals;
-    size_t queued_bytes;   /* of all sessions */
-    int64_t queues_due_ms; /* when the largest queue is looked for again */
+    int64_t queues_due_ms; /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
     struct gw_session *sessions;
     struct gw_session *dirty, **dirty_end;

@@ -83,7 +83,6 @@ void gw_session_put(struct gw_session *session, const struct gw_item *item, size
         session_grow(session);
     session->items[(session->first + session->count++) & (session->allocated - 1)] = *item;
     session->queued_bytes += bytes;
-    session->hub->queued_bytes += bytes;
 }
 
 bool gw_session_has_room(const struct gw_session *session)
@@ -180,9 +179,7 @@ bool gw_session_next(struct gw_session *session, struct gw_item *item)
     *item = session->items[session->first];
     session->first = (session->first + 1) & (session->allocated - 1);
     session->count--;
-    size_t bytes = item_bytes(item);
-    session->queued_bytes -= bytes;
-    session->hub->queued_bytes -= bytes;
+    session->queued_bytes -= item_bytes(item);
     if (!session->count && session->allocated > QUEUE_START) {
         /* An idle session is back to its small size, however busy it once was. */
         free(session->items);
@@ -200,7 +197,6 @@ void gw_session_unget(struct gw_session *session, struct gw_item *item)
     session->items[session->first] = *item;
     session->count++;
     session->queued_bytes += item_bytes(item);
-    session->hub->queued_bytes += item_bytes(item);
 }
 
 static void session_clear_queue(struct gw_session *session)
@@ -210,7 +206,6 @@ static void session_clear_queue(struct gw_session *session)
     free(session->items);
     session->items = NULL;
     session->first = session->count = session->allocated = 0;
-    session->hub->queued_bytes -= session->queued_bytes;
     session->queued_bytes = 0;
 }
 

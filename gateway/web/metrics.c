@@ -19,7 +19,8 @@ static const struct metric metric_gauges[] = {
     {"sluice_connections", "Open sockets now.", M(connections)},
     {"sluice_channels", "Channels that have had a message, each counted in every worker.", M(channels)},
     {"sluice_history_bytes", "Octets referred to by histories, each counted in every worker.", M(history_bytes)},
-    {"sluice_queued_bytes", "Octets waiting in the queues of all sessions.", M(queued_bytes)},
+    {"sluice_queued_sessions", "Sessions that something waits for, as of the last second.", M(queued_sessions)},
+    {"sluice_queued_bytes", "Octets waiting in the queues of all sessions, as of the last second.", M(queued_bytes)},
 };
 
 static const struct metric metric_counters[] = {
@@ -221,7 +222,7 @@ static void metrics_present(const struct gw_worker *worker, struct gw_exposition
     }
     gw_metric_gauge(to, "sluice_inbox", "Events waiting for the workers.", waiting);
     gw_metric_gauge(to, "sluice_inbox_limit", "Events that may wait for the workers: limits.inbox of each.", capacity);
-    gw_metric_gauge(to, "sluice_queued_largest_bytes", "Octets waiting in the fullest queue of a session, at most a second old.",
+    gw_metric_gauge(to, "sluice_queued_largest_bytes", "Octets waiting in the fullest queue of a session, as of the last second.",
                     metric_max(server, offsetof(struct gw_stats, queued_largest)));
     gw_metric_gauge(to, "sluice_queue_limit_bytes", "limits.queue: octets that may wait for one session.", limits->queue_bytes);
     gw_metric_gauge(to, "sluice_connections_limit", "limits.connections: sockets that may be open.", limits->connections);

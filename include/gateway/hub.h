@@ -66,8 +66,9 @@ struct gw_stats {
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t auth_failures;   /* tokens and the like that were refused */
     _Atomic uint64_t gaps_history, gaps_epoch, gaps_overflow; /* gaps, by reason */
-    _Atomic uint64_t queued_bytes;    /* now, in all sessions' queues */
-    _Atomic uint64_t queued_largest;  /* ... and in the fullest of them; at most a second old */
+    _Atomic uint64_t queued_sessions; /* whose queue is not empty after a flush; once a second */
+    _Atomic uint64_t queued_bytes;    /* in all of those queues */
+    _Atomic uint64_t queued_largest;  /* ... and in the fullest of them */
     _Atomic uint64_t outcomes[GW_OUTCOME_COUNT];
     struct gw_stats_transport transports[8];
     struct gw_histogram latency;      /* gw_hub_flush() says of what */
