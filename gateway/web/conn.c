@@ -113,6 +113,7 @@ struct gw_hub *gw_conn_hub(const struct gw_conn *conn)
 static void conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const char *why)
 {
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests_bad, 1);
+    gw_conn_log_bad(conn, status, why);
     conn->keep_alive = false;
     conn->is_head = false;
     conn->state = GW_CONN_BUSY;

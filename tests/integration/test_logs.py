@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 
 import pytest
@@ -119,6 +120,15 @@ def test_strange_names_stay_one_line(world):
     client.publish('json/"é\\', "{")
     line = wait_until(lambda: said(gateway, "dropped a payload"))[0]
     assert "'json/\"é\\'" in line["message"]
+
+
+def test_broken_protocol_is_told_at_debug(world):
+    gateway = world.sluice(yaml(world.broker().port, extra="log: { level: debug }\n"))
+    with socket.create_connection(("127.0.0.1", gateway.port), 10) as raw:
+        raw.sendall(b"NONSENSE\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+    line = wait_until(lambda: said(gateway, "broken protocol"))[0]
+    assert line["level"] == "debug" and line["address"] == "127.0.0.1" and "answered 400: " in line["message"]
 
 
 def on_terminal(world, text):
