@@ -1,7 +1,7 @@
 /* app.c: the one file that knows everybody: what is made from what, and the order of starting and stopping.
  *
- *   start  workers bind (so that a port in use is an error at once), then the MQTT side is made, then the hubs, then the
- *          workers' threads, then the MQTT thread
+ *   start  workers bind (so that a port in use is an error at once), then privileges are given up, then keys are read, then
+ *          the MQTT side is made, then the hubs, then the workers' threads, then the MQTT thread
  *   stop   workers finish what their clients are owed, acknowledgements of publishes included, while the MQTT side
  *          still runs; then the MQTT side says goodbye to the broker; then everything is taken apart */
 #include "app.h"
@@ -15,16 +15,20 @@
 #include "core/alloc.h"
 #include "core/cursor.h"
 #include "core/log.h"
+#include "gateway/auth.h"
 #include "mqtt/routes.h"
 #include "mqtt/source.h"
+#include "sandbox.h"
 #include "web/server.h"
 
 struct app {
     struct gw_config *config; /* borrowed until a reload, see owned */
     struct gw_config *owned;
+    struct gw_auth *auth; /* NULL: the configuration has no auth: */
     struct gw_server server;
     struct gw_source *source;
     struct gw_inbox **inboxes;
+    int status; /* of the process, if it can't start */
 };
 
 static unsigned app_workers(const struct gw_config *config)
@@ -45,7 +49,8 @@ static bool app_listen_changed(const struct gw_config *a, const struct gw_config
 {
     bool changed = a->listen_count != b->listen_count || a->workers != b->workers || a->limits.inbox != b->limits.inbox;
     for (size_t i = 0; i < a->listen_count && !changed; i++)
-        changed = a->listen[i].port != b->listen[i].port || strcmp(a->listen[i].host, b->listen[i].host) != 0;
+        changed = strcmp(a->listen[i].address, b->listen[i].address) != 0 || !a->listen[i].cert_pem != !b->listen[i].cert_pem ||
+                  a->listen[i].proxy_protocol != b->listen[i].proxy_protocol || strcmp(a->listen[i].mode, b->listen[i].mode) != 0;
     return changed;
 }
 
@@ -63,11 +68,22 @@ static void app_reload(struct app *app)
         return;
     }
     gw_buf_fini(&problems);
+    struct gw_auth *auth;
+    gw_buf_init(&problems);
+    if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes: %s", problems.data);
+        gw_buf_fini(&problems);
+        gw_config_unref(config);
+        return;
+    }
+    gw_buf_fini(&problems);
     if (app_listen_changed(app->config, config))
         gw_log(GW_LOG_WARN, "config", "listen, workers and limits.inbox take effect at the next start only");
     struct gw_routes *routes = gw_routes_build(config);
-    gw_source_reload(app->source, config, routes);
+    gw_source_reload(app->source, config, routes, auth);
     gw_routes_unref(routes);
+    gw_auth_unref(app->auth);
+    app->auth = auth;
     app_log_setup(config);
     gw_config_unref(app->owned);
     app->config = app->owned = config;
@@ -84,6 +100,17 @@ static bool app_init(struct app *app)
         gw_buf_fini(&error);
         return false;
     }
+    /* Ports below 1024 are bound and certificates are read; keys are read as they will be at a reload. */
+    if (!gw_sandbox_enter(app->config)) {
+        gw_buf_fini(&error);
+        return false;
+    }
+    if (gw_auth_create(app->config, NULL, &app->auth, &error) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "config", "%s: %s", app->config->file, error.data);
+        gw_buf_fini(&error);
+        app->status = 2;
+        return false;
+    }
     gw_buf_fini(&error);
     app->inboxes = gw_calloc(workers, sizeof *app->inboxes);
     for (unsigned i = 0; i < workers; i++)
@@ -97,6 +124,7 @@ static bool app_init(struct app *app)
         .epoch = epoch,
         .config = app->config,
         .routes = routes,
+        .auth = app->auth,
         .upstream = gw_source_upstream(app->source),
     };
     gw_server_prepare(&app->server, &setup);
@@ -109,16 +137,20 @@ static bool app_init(struct app *app)
 static void app_announce(const struct app *app)
 {
     for (size_t i = 0; i < app->config->listen_count; i++) {
-        const char *host = app->config->listen[i].host;
-        bool v6 = strchr(host, ':') != NULL;
-        gw_log(GW_LOG_INFO, "web", "listening on %s%s%s:%u, %u worker(s)", v6 ? "[" : "", host, v6 ? "]" : "",
-               (unsigned)app->server.ports[i], app->server.worker_count);
+        const struct gw_cfg_listen *listen_cfg = &app->config->listen[i];
+        const char *host = listen_cfg->host, *extra = listen_cfg->cert_pem ? ", TLS" : "";
+        bool v6 = host && strchr(host, ':') != NULL;
+        if (listen_cfg->path)
+            gw_log(GW_LOG_INFO, "web", "listening on %s, %u worker(s)%s", listen_cfg->address, app->server.worker_count, extra);
+        else
+            gw_log(GW_LOG_INFO, "web", "listening on %s%s%s:%u, %u worker(s)%s", v6 ? "[" : "", host, v6 ? "]" : "",
+                   (unsigned)app->server.ports[i], app->server.worker_count, extra);
     }
 }
 
 int gw_app_run(struct gw_config *config)
 {
-    struct app app = {.config = config};
+    struct app app = {.config = config, .status = 1};
     app_log_setup(config);
 
     /* Every thread inherits this: signals are for sigwait() below and nowhere else. */
@@ -150,8 +182,9 @@ int gw_app_run(struct gw_config *config)
     gw_source_destroy(app.source);
     gw_server_fini(&app.server);
     free(app.inboxes);
+    gw_auth_unref(app.auth);
     gw_config_unref(app.owned);
     if (good)
         gw_log(GW_LOG_INFO, "app", "stopped");
-    return good ? 0 : 1;
+    return good ? 0 : app.status;
 }

@@ -10,9 +10,9 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BASE = {"alloc", "base64", "buf", "clock", "cursor", "error", "histogram", "log", "pattern", "timer", "topic", "topic_tree", "units", "utf8"}
+BASE = {"alloc", "base64", "bucket", "buf", "clock", "cursor", "error", "histogram", "log", "pattern", "timer", "topic", "topic_tree", "units", "utf8"}
 PUBLIC = {"error": "base", "buf": "base", "histogram": "base", "message": "message", "history": "history", "codec": "codec", "config": "config",
-          "upstream": "hub", "session": "hub", "hub": "hub", "transport": "web", "protocol": "web", "query": "web"}
+          "upstream": "hub", "identity": "hub", "auth": "hub", "session": "hub", "hub": "hub", "transport": "web", "protocol": "web", "query": "web"}
 
 # What each part may include, besides itself.
 ALLOWED = {
@@ -23,16 +23,20 @@ ALLOWED = {
     "config": {"base", "message", "history", "codec"},
     "hub": {"base", "message", "history", "codec", "config"},
     "mqtt": {"base", "message", "history", "codec", "config", "hub"},
+    "auth": {"base", "message", "history", "codec", "config", "hub"},
     "web": {"base", "message", "history", "codec", "config", "hub"},
     "transport": {"base", "message", "history", "config", "hub", "web-seam"},
-    "app": {"base", "message", "history", "codec", "config", "hub", "mqtt", "web", "web-seam", "transport", "app"},
+    "app": {"base", "message", "history", "codec", "config", "hub", "mqtt", "auth", "web", "web-seam", "transport", "app"},
 }
 LIBRARIES = {
     "yaml.h": ("gateway/config/",),
     "mosquitto.h": ("gateway/mqtt/",),
     "mqtt_protocol.h": ("gateway/mqtt/",),
     "libwebsockets.h": ("gateway/web/", "gateway/transport/"),
-    "jansson.h": ("gateway/codec/", "gateway/web/protocol.c"),
+    "openssl/ssl.h": ("gateway/web/tls.c", "gateway/healthcheck.c"),
+    "openssl/pem.h": ("gateway/web/tls.c", "gateway/config/pem.c"),
+    "jansson.h": ("gateway/codec/", "gateway/web/protocol.c", "gateway/auth/"),
+    "rhonabwy.h": ("gateway/auth/",),
 }
 
 

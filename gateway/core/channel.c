@@ -54,6 +54,7 @@ static void channel_free(struct gw_channel *channel)
     if (channel->history)
         channel->engine->close(channel->history);
     gw_message_unref(channel->last);
+    gw_channel_forget_views(channel);
     free(channel->filters);
     free(channel->name);
     free(channel);

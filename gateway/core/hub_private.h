@@ -9,6 +9,7 @@
 #include "core/inbox.h"
 #include "core/timer.h"
 #include "core/topic_tree.h"
+#include "gateway/auth.h"
 #include "gateway/hub.h"
 #include "gateway/session.h"
 
@@ -26,7 +27,9 @@ struct gw_sub {
     struct gw_filter *filter;
     struct gw_session *session;
     uint32_t index; /* in filter->subs */
-    char *epoch_from; /* the client's cursor, of another epoch: tell it by gaps, then the last values; else NULL */
+    char *epoch_from; /* the client's cursor, of another epoch or of a past that it may not see: tell it by gaps, then the
+                       * last values; else NULL */
+    const char *epoch_reason; /* of these gaps */
     uint64_t from;  /* the client wants what comes after */
     uint64_t position; /* while the session lags: (from, position] was queued or isn't wanted */
     uint64_t fresh_to; /* up to here only last values are wanted; 0: it resumed from a cursor */
@@ -38,6 +41,14 @@ struct gw_sub {
 struct gw_told {
     uint64_t hash; /* of the channel's name */
     uint64_t to;
+};
+
+/* What somebody gets of a channel, remembered for those who asked lately. */
+#define GW_VIEWS 4
+struct gw_view {
+    struct gw_grants *grants; /* a reference, so that the address stays theirs */
+    struct gw_projection *projection; /* theirs; NULL: all of it */
+    bool allowed;
 };
 
 struct gw_channel {
@@ -55,6 +66,8 @@ struct gw_channel {
     uint32_t route; /* index into hub->routes; whose policy holds */
     uint64_t number; /* never used again, for pauses */
     int64_t interval_ms; /* of the route's rate policy; 0: every message counts */
+    struct gw_view *views; /* of GW_VIEWS; NULL until somebody with grants asks */
+    uint32_t next_view;    /* to be replaced */
     uint64_t visited; /* mark of the last gw_channel walk that met it */
     struct gw_channel *older, *newer;                 /* all channels, by last message */
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
@@ -107,6 +120,8 @@ struct gw_arrivals {
 struct gw_hub {
     struct gw_config *config;
     struct gw_routes *routes;
+    struct gw_auth *auth;       /* NULL: everybody may do everything */
+    struct gw_grants *nothing;  /* of those who are not known yet */
     struct gw_upstream upstream;
     struct gw_upstream_state state;
     struct gw_timers *timers;
@@ -139,6 +154,20 @@ struct gw_hub {
 /* hub.c: the latest sampled time at or before the message of that number came; INT64_MIN if that is too long ago. */
 int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq);
 
+/* access.c */
+/* What the channel's message looks like to somebody with these grants: itself, a projection of it (borrowed from it), or
+ * NULL if it is none of their business. grants NULL: itself. */
+struct gw_message *gw_channel_show(const struct gw_hub *hub, struct gw_channel *channel, const struct gw_grants *grants,
+                                   struct gw_message *msg);
+bool gw_channel_visible(struct gw_channel *channel, const struct gw_grants *grants);
+void gw_channel_forget_views(struct gw_channel *channel);
+/* GW_OK, GW_ERR_FORBIDDEN, or GW_ERR_UNAUTHORIZED for somebody who is not known. */
+enum gw_err gw_session_check(const struct gw_session *session, enum gw_right right, const char *filter, size_t len);
+/* The session is being closed. */
+void gw_session_forget_identity(struct gw_session *session);
+/* After a reload: every session's identity again. */
+void gw_hub_identify_again(struct gw_hub *hub);
+
 /* channel.c */
 void gw_channels_init(struct gw_channels *channels);
 void gw_channels_fini(struct gw_channels *channels);
@@ -169,6 +198,9 @@ bool gw_session_has_room(const struct gw_session *session);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
 void gw_session_mark_dirty(struct gw_session *session);
 void gw_session_kick(struct gw_session *session, enum gw_err why);
+/* Looks at every message that waits: `show` returns what is to be sent in its place, borrowed, or NULL. */
+void gw_session_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
+void gw_pace_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
 struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
 
 /* pace.c */

@@ -38,6 +38,7 @@ void gw_event_release(struct gw_event *event)
     case GW_EVENT_RELOAD:
         gw_routes_unref(event->u.reload.routes);
         gw_config_unref(event->u.reload.config);
+        gw_auth_unref(event->u.reload.auth);
         break;
     case GW_EVENT_RESPONSE:
         free(event->u.response.payload);

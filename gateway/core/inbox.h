@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "gateway/message.h"
+#include "gateway/auth.h"
 #include "gateway/upstream.h"
 
 enum gw_event_type {
@@ -36,6 +37,7 @@ struct gw_event {
         struct {
             struct gw_routes *routes;
             struct gw_config *config;
+            struct gw_auth *auth; /* NULL: none */
         } reload;
     } u;
 };

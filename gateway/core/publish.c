@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/hub_private.h"
 #include "core/session_log.h"
+#include "core/topic.h"
 #include "gateway/codec.h"
 
 /* The broker took the message and nobody gets it (MQTT 5.0 section 3.4.2.1). */
@@ -205,7 +206,17 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
     struct gw_publish_target target = {0};
     gw_buf_init(&payload);
     gw_buf_init(&target.topic);
-    enum gw_err err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
+    /* Before anything is said of the channel: whoever may not publish to it doesn't learn whether it exists. */
+    enum gw_err err = gw_topic_name_valid(channel, channel_len) ? gw_session_check(session, GW_RIGHT_PUBLISH, channel, channel_len)
+                                                                : GW_ERR_BAD_REQUEST;
+    if (err == GW_ERR_FORBIDDEN || err == GW_ERR_UNAUTHORIZED)
+        GW_STAT_ADD(&hub->stats, forbidden, 1);
+    if (err == GW_OK && !gw_bucket_take(&session->publishes, hub->config->limits.publish_rate, hub->now_ms)) {
+        GW_STAT_ADD(&hub->stats, rate_limited, 1);
+        err = GW_ERR_RATE_LIMITED;
+    }
+    if (err == GW_OK)
+        err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
     if (err == GW_OK)
         err = publish_encode(target.codec, data, data_len, json, &payload, why);
     bool waits = request || target.qos > 0;

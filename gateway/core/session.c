@@ -209,6 +209,27 @@ static void session_clear_queue(struct gw_session *session)
     session->queued_bytes = 0;
 }
 
+void gw_session_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *))
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < session->count; i++) {
+        struct gw_item item = session->items[(session->first + i) & (session->allocated - 1)];
+        if (item.type == GW_ITEM_MESSAGE) {
+            struct gw_message *msg = item.u.message, *shown = show(session, msg);
+            session->queued_bytes -= msg->text.len;
+            if (shown) {
+                item.u.message = gw_message_ref(shown);
+                session->queued_bytes += shown->text.len;
+            }
+            gw_message_unref(msg);
+            if (!shown)
+                continue;
+        }
+        session->items[(session->first + kept++) & (session->allocated - 1)] = item;
+    }
+    session->count = kept;
+}
+
 static uint64_t session_place(const struct gw_session *session)
 {
     if (session->lagging)
@@ -339,6 +360,8 @@ static bool subscribe_count_channel(void *context, void *value)
 {
     struct subscribe_count *count = context;
     struct gw_channel *channel = value;
+    if (!gw_channel_visible(channel, count->session->grants))
+        return true;
     int64_t interval = gw_session_interval(count->session, channel);
     if (interval)
         count->session->paced = true;
@@ -361,6 +384,11 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     GW_ASSERT_LOOP(hub);
     if (!gw_topic_filter_valid(text, len))
         return GW_ERR_BAD_REQUEST;
+    enum gw_err allowed = gw_session_check(session, GW_RIGHT_SUBSCRIBE, text, len);
+    if (allowed != GW_OK) {
+        GW_STAT_ADD(&hub->stats, forbidden, 1);
+        return allowed;
+    }
     uint64_t seq = hub->head;
     bool settled = false;
     enum gw_cursor_check check = GW_CURSOR_OK;
@@ -371,6 +399,10 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
         if (check == GW_CURSOR_BAD)
             return GW_ERR_BAD_REQUEST;
     }
+    /* Whoever may see the present of a channel but not its past resumes as after a loss of the history. */
+    bool past = check == GW_CURSOR_OK && gw_session_check(session, GW_RIGHT_HISTORY, text, len) != GW_OK;
+    if (past && start->at == GW_START_CURSOR && seq < hub->head)
+        check = GW_CURSOR_OTHER_EPOCH;
     if (!gw_routes_channel_possible(hub->routes, text, len))
         return GW_ERR_UNKNOWN_CHANNEL;
     struct gw_sub *sub = session_find(session, text, len, NULL);
@@ -389,6 +421,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     sub->fresh_to = 0;
     free(sub->epoch_from);
     sub->epoch_from = check == GW_CURSOR_OTHER_EPOCH ? gw_strndup(start->cursor, start->cursor_len) : NULL;
+    sub->epoch_reason = past ? "history" : "epoch";
     if (start->at == GW_START_LAST || sub->epoch_from) {
         sub->from = sub->position = 0;
         sub->fresh_to = hub->head;
@@ -430,7 +463,8 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *text, size_t
 void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struct gw_session_ops *ops)
 {
     GW_ASSERT_LOOP(hub);
-    *session = (struct gw_session){.ops = ops, .hub = hub, .id = ++hub->next_session, .open = true};
+    *session = (struct gw_session){.ops = ops, .hub = hub, .id = ++hub->next_session, .open = true,
+                                   .grants = hub->auth ? hub->nothing : NULL};
     session->next = hub->sessions;
     session->link = &hub->sessions;
     if (session->next)
@@ -448,6 +482,7 @@ void gw_session_close(struct gw_session *session)
     session->open = false;
     gw_pending_drop(session);
     gw_pace_drop(session);
+    gw_session_forget_identity(session);
     while (session->sub_count)
         sub_free(hub, session->subs[--session->sub_count]);
     free(session->subs);

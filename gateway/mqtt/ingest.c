@@ -36,6 +36,7 @@ void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
         if (event->type == GW_EVENT_RELOAD) {
             gw_config_ref(event->u.reload.config);
             gw_routes_ref(event->u.reload.routes);
+            gw_auth_ref(event->u.reload.auth);
         }
         gw_inbox_put(ingest->inboxes[i], event);
     }

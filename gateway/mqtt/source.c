@@ -41,6 +41,7 @@ struct gw_source {
     pthread_mutex_t lock;
     struct gw_config *next_config; /* {lock} a reload that the thread has not seen yet */
     struct gw_routes *next_routes; /* {lock} */
+    struct gw_auth *next_auth;     /* {lock} for the workers */
 
     /* From here on: the MQTT thread's alone. */
     struct gw_config *config;
@@ -305,7 +306,7 @@ static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw
            a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
 }
 
-static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes)
+static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
 {
     struct gw_config *old_config = source->config;
     struct gw_routes *old_routes = source->routes;
@@ -326,8 +327,9 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     }
     gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, source_is_v5(source));
     /* From the next message on; and because the inboxes keep the order, the workers change at the same place. */
-    struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config}};
+    struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config, auth}};
     gw_ingest_post(&source->ingest, &event);
+    gw_auth_unref(auth);
     gw_routes_unref(old_routes);
     gw_config_unref(old_config);
 }
@@ -337,11 +339,13 @@ static void source_check_reload(struct gw_source *source)
     pthread_mutex_lock(&source->lock);
     struct gw_config *config = source->next_config;
     struct gw_routes *routes = source->next_routes;
+    struct gw_auth *auth = source->next_auth;
     source->next_config = NULL;
     source->next_routes = NULL;
+    source->next_auth = NULL;
     pthread_mutex_unlock(&source->lock);
     if (config)
-        source_apply_reload(source, config, routes);
+        source_apply_reload(source, config, routes, auth);
 }
 
 /* Reads as long as messages come, so that not every one of them costs a poll(2). */
@@ -455,13 +459,15 @@ enum gw_err gw_source_start(struct gw_source *source)
     return GW_OK;
 }
 
-void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes)
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
 {
     pthread_mutex_lock(&source->lock);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
+    gw_auth_unref(source->next_auth);
     source->next_config = gw_config_ref(config);
     source->next_routes = gw_routes_ref(routes);
+    source->next_auth = gw_auth_ref(auth);
     pthread_mutex_unlock(&source->lock);
     source_wake(source);
 }
@@ -490,6 +496,7 @@ void gw_source_destroy(struct gw_source *source)
     gw_subscriptions_fini(&source->subs);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
+    gw_auth_unref(source->next_auth);
     gw_routes_unref(source->routes);
     gw_config_unref(source->config);
     pthread_mutex_destroy(&source->lock);

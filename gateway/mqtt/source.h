@@ -43,7 +43,7 @@ GW_MUST_CHECK enum gw_err gw_source_start(struct gw_source *source);
 /* New routes and perhaps new broker settings: subscribes to what is new and unsubscribes from what is gone, posts
  * GW_EVENT_RELOAD to every worker, and uses the new routes from the next message on. Reconnects only if the broker
  * settings changed. Thread: main. */
-void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes);
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth);
 
 /* Sends DISCONNECT (with session_expiry the broker keeps the session) and joins the thread. Inboxes must be closed or
  * drained, or this waits. False: the thread is stuck where nothing can reach it, looking up the broker's name; the

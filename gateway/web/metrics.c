@@ -40,12 +40,17 @@ static const struct metric metric_counters[] = {
     {"sluice_channels_evicted_total", "Channels forgotten at limits.channels.", M(channels_evicted)},
     {"sluice_history_evicted_total", "Histories dropped at limits.history.", M(history_evicted)},
     {"sluice_subscriptions_refused_total", "Subscriptions refused at limits.subscriptions.", M(subscriptions_refused)},
-    {"sluice_connections_refused_total", "Connections refused at limits.connections.", M(connections_refused)},
+    {"sluice_connections_refused_total", "Connections refused at a limit.", M(connections_refused)},
+    {"sluice_connections_refused_address_total", "Connections refused at limits.connections_per_address.", M(connections_refused_address)},
+    {"sluice_connections_refused_rate_total", "Connections refused at limits.connect_rate.", M(connections_refused_rate)},
+    {"sluice_connections_refused_memory_total", "Connections refused at limits.memory.", M(connections_refused_memory)},
     {"sluice_requests_total", "HTTP requests, WebSocket handshakes included.", M(requests)},
     {"sluice_requests_bad_total", "Requests and frames that broke the protocol.", M(requests_bad)},
     {"sluice_sent_bytes_total", "Octets sent to web clients.", M(bytes_out)},
     {"sluice_received_bytes_total", "Octets received from web clients.", M(bytes_in)},
     {"sluice_auth_failures_total", "Credentials of clients that were refused.", M(auth_failures)},
+    {"sluice_forbidden_total", "Subscriptions, publishes and reads beyond what a client may do.", M(forbidden)},
+    {"sluice_rate_limited_total", "Frames and publishes refused at limits.message_rate and publish_rate.", M(rate_limited)},
 };
 
 /* gaps_total by why. */
@@ -160,6 +165,7 @@ static bool outcome_usual(unsigned outcome)
     case GW_ERR_UNKNOWN_CHANNEL:
     case GW_ERR_FORBIDDEN:
     case GW_ERR_TOO_LARGE:
+    case GW_ERR_RATE_LIMITED:
     case GW_ERR_OVERLOADED:
     case GW_ERR_UPSTREAM_DOWN:
     case GW_ERR_REJECTED:

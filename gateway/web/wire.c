@@ -7,15 +7,11 @@
  *     bounded queue, and `out` holds at most one batch.
  *  3. Nothing waits for more: a batch is whatever the queue holds now, so a single message goes at once, and joining
  *     happens only when several are there anyway.
- *
- * The octets go to the socket by sendmsg(2) and never through libwebsockets' own output list: while that list holds
- * something, libwebsockets does not read the socket but is woken by it again and again. */
-#include <errno.h>
-#include <libwebsockets.h>
-#include <sys/socket.h>
-
+ *  4. What a socket did not take is given to it again unchanged and from the same place, with or without more behind it:
+ *     that is what SSL_write() asks for after it could not write. */
 #include "web/conn.h"
 #include "web/server.h"
+#include "web/sock.h"
 
 #define BATCH_ITEMS 64
 #define BATCH_BYTES (256 * 1024)
@@ -23,7 +19,7 @@
 static void wire_block(struct gw_conn *conn)
 {
     conn->blocked = true;
-    lws_callback_on_writable(conn->wsi);
+    gw_sock_want_write(conn);
 }
 
 static void wire_keep(struct gw_conn *conn, const struct iovec *parts, size_t count, size_t sent)
@@ -47,17 +43,10 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
         wire_keep(conn, parts, count, 0);
         return;
     }
-    struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
-    ssize_t sent;
-    do
-        sent = sendmsg(conn->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = gw_sock_send(conn, parts, count);
     if (sent < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK) {
-            gw_conn_kill(conn);
-            return;
-        }
-        sent = 0;
+        gw_conn_kill(conn);
+        return;
     }
     if ((size_t)sent < total) {
         wire_keep(conn, parts, count, (size_t)sent);
@@ -74,16 +63,14 @@ void gw_wire_send_one(struct gw_conn *conn, const void *data, size_t len)
 bool gw_wire_flush(struct gw_conn *conn)
 {
     while (conn->out_at < conn->out.len) {
-        ssize_t sent = send(conn->fd, conn->out.data + conn->out_at, conn->out.len - conn->out_at,
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        struct iovec rest = {conn->out.data + conn->out_at, conn->out.len - conn->out_at};
+        ssize_t sent = gw_sock_send(conn, &rest, 1);
+        if (sent < 0)
+            return false;
+        if (!sent) {
             wire_block(conn);
             return true;
         }
-        if (sent < 0)
-            return false;
         conn->out_at += (size_t)sent;
     }
     gw_buf_fini(&conn->out);

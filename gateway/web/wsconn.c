@@ -121,6 +121,8 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
                   accept, ws_offers_protocol(request) ? "Sec-WebSocket-Protocol: sluice.v1\r\n" : "");
     gw_wire_send_one(conn, head.data, head.len);
     gw_buf_fini(&head);
+    free(conn->headers);
+    conn->headers = NULL;
     conn->state = GW_CONN_WS;
     conn->heard_ms = gw_hub_now(conn->worker->hub);
     gw_buf_fini(&conn->body);

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from conftest import yaml
 from harness import BINARY, wait_until
+from locked import Doors
 from test_faults import never_reading_client
 from wsclient import connect
 
@@ -38,7 +39,7 @@ def test_json_lines_in_a_file(world):
     before = datetime.datetime.now(datetime.timezone.utc).timestamp()
     gateway = world.sluice(yaml(broker.port, extra="workers: 2\n"))
     found = lines(gateway)
-    assert [line["message"] for line in found][0] == f"listening on 127.0.0.1:{gateway.port}, 2 worker(s)"
+    assert [line["message"] for line in said(gateway, "listening")] == [f"listening on 127.0.0.1:{gateway.port}, 2 worker(s)"]
     at = datetime.datetime.fromisoformat(found[0]["time"].replace("Z", "+00:00")).timestamp()
     assert before - 1 < at < before + 30
     assert said(gateway, "connected to")[0]["part"] == "mqtt"
@@ -70,6 +71,22 @@ async def test_a_session_goes_by_the_id_in_welcome(world):
     assert theirs == ["opened over websocket", "closed"]
     assert secret not in gateway.text()
     assert not [line for line in lines(gateway) if line["part"] == "session" and "session" not in line]
+
+
+@sanitize
+async def test_refused_credentials_are_told_without_them(world):
+    doors = Doors(world.directory)
+    gateway = world.sluice(doors.yaml(world.broker().port))
+    bad = doors.token("viewer", key="x" * 64)
+    async with connect(gateway) as ws:
+        await ws.send(type="hello", id=1, token=bad)
+        assert (await ws.until("error"))["code"] == "unauthorized"
+    assert gateway.get("/channels/rooms/k/t", headers={"Authorization": "Bearer " + bad}).status_code == 401
+    line = wait_until(lambda: said(gateway, "hello was refused"))[0]
+    assert line["level"] == "warn" and line["part"] == "session" and line["session"] == ws.welcome["session"]
+    assert wait_until(lambda: said(gateway, "was refused:"))[-1]["level"] == "warn"
+    assert gateway.metric("sluice_auth_failures_total") == 2
+    assert bad.split(".")[2] not in gateway.text()
 
 
 @sanitize
@@ -161,7 +178,7 @@ def test_text_on_a_terminal(world):
     broker = world.broker()
     found = on_terminal(world, yaml(broker.port))
     assert all(TEXT.fullmatch(line) for line in found)
-    assert re.search(r"listening on \S+:(\d+),", found[0])
+    assert len([line for line in found if re.search(r"listening on \S+:(\d+), \d+ worker\(s\)", line)]) == 1
 
 
 def test_format_can_be_said(world):
