@@ -37,6 +37,9 @@ LIBRARIES = {
     "openssl/pem.h": ("gateway/web/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/web/protocol.c", "gateway/auth/"),
     "rhonabwy.h": ("gateway/auth/",),
+    "curl/curl.h": ("gateway/auth/",),
+    "gnutls/gnutls.h": ("gateway/auth/",),
+    "gnutls/crypto.h": ("gateway/auth/",),
 }
 
 

@@ -9,7 +9,6 @@
 #include "core/alloc.h"
 #include "core/hub_private.h"
 #include "core/projection.h"
-#include "core/session_log.h"
 
 /* --- what is seen of a channel ---------------------------------------------------------------------------------------- */
 
@@ -172,7 +171,8 @@ bool gw_session_identify(struct gw_session *session, struct gw_identity *identit
     return alive;
 }
 
-/* Whoever came with a token or key keeps it; whoever came with nothing is what such a client is now. */
+/* Whoever came with a token or key keeps it; whoever came with nothing is what such a client is now. Who was somebody, or
+ * needed to be nobody, and would not be let in any more is ended; who is still to say hello may do so. */
 static void session_identify_again(struct gw_session *session)
 {
     struct gw_hub *hub = session->hub;
@@ -180,8 +180,7 @@ static void session_identify_again(struct gw_session *session)
     bool known = session->identity && session->identity->kind != GW_ANONYMOUS;
     if (hub->auth)
         identity = known ? gw_auth_again(hub->auth, session->identity) : gw_auth_anonymous(hub->auth);
-    if (known && !identity && hub->auth) {
-        gw_session_log_limited(NULL, session, GW_LOG_INFO, "'%s' has to go: its key is gone", session->identity->name);
+    if (hub->auth && !identity && (session->identity || !session->grants)) {
         gw_session_kick(session, GW_ERR_UNAUTHORIZED);
         return;
     }

@@ -1,6 +1,7 @@
 /* conn.c: the life of a connection: requests in, answers out, one deadline at a time. */
 #include "web/conn.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,11 +164,23 @@ static void conn_forwarded(struct gw_conn *conn, const struct gw_request *reques
     conn->secure |= gw_forward_secure(request);
 }
 
+/* Without the query: it may hold a ticket. */
+static void conn_log(const struct gw_conn *conn, const struct gw_request *request)
+{
+    char address[INET6_ADDRSTRLEN] = "unix";
+    if (!IN6_IS_ADDR_UNSPECIFIED(&conn->address))
+        inet_ntop(AF_INET6, &conn->address, address, sizeof address);
+    gw_log(GW_LOG_DEBUG, "web", "request from %s%s: %.*s", address, conn->secure ? " with TLS" : "", (int)request->path.len,
+           request->path.data);
+}
+
 static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
 {
     conn->state = GW_CONN_BUSY;
     conn->is_head = request->method == GW_HEAD;
     conn_forwarded(conn, request);
+    if (gw_log_enabled(GW_LOG_DEBUG))
+        conn_log(conn, request);
     conn->keep_alive = request->keep_alive && !conn->worker->stopping;
     gw_timer_cancel(&conn->worker->timers, &conn->timer);
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};

@@ -132,7 +132,7 @@ static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *confi
     };
     for (size_t i = 0; i < config->listen_count; i++) {
         if (config->listen[i].cert_pem)
-            info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+            gw_tls_prepare(worker->server, &info);
     }
     worker->context = lws_create_context(&info);
     if (worker->context)
@@ -379,6 +379,7 @@ void gw_server_fini(struct gw_server *server)
     free(server->workers);
     free(server->ports);
     free(server->unix_files);
+    gw_tls_fini(server);
     OPENSSL_cleanse(server->ticket_keys, sizeof server->ticket_keys);
     gw_admission_destroy(server->admission);
 }

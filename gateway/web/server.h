@@ -73,6 +73,7 @@ struct gw_server {
     struct gw_admission *admission;
     uint16_t *ports; /* one for each listen entry, as bound */
     struct gw_unix_file *unix_files; /* likewise; what Unix sockets put into the file system */
+    void *client_ctx;                /* see gw_tls_prepare() */
     unsigned char ticket_keys[GW_TICKET_KEYS_BYTES]; /* of TLS sessions, good for every worker */
     int64_t started_wall_ms;
     /* The broker's side for /metrics; set by app.c. */

@@ -20,6 +20,7 @@
 
 struct gw_tls {
     struct lws_vhost *vhost;
+    SSL_CTX *ctx; /* the vhost's */
     const unsigned char *ticket_keys; /* the server's */
     X509 *cert;
     STACK_OF(X509) *chain;
@@ -39,7 +40,7 @@ static void tls_drop(struct gw_tls *tls)
 static bool tls_read(struct gw_tls *tls, const struct gw_cfg_listen *listen)
 {
     BIO *cert = BIO_new_mem_buf(listen->cert_pem, -1), *key = BIO_new_mem_buf(listen->key_pem, -1);
-    *tls = (struct gw_tls){.vhost = tls->vhost, .ticket_keys = tls->ticket_keys, .chain = sk_X509_new_null()};
+    *tls = (struct gw_tls){.vhost = tls->vhost, .ctx = tls->ctx, .ticket_keys = tls->ticket_keys, .chain = sk_X509_new_null()};
     if (cert && key && tls->chain) {
         tls->cert = PEM_read_bio_X509(cert, NULL, NULL, NULL);
         tls->key = PEM_read_bio_PrivateKey(key, NULL, NULL, (void *)(uintptr_t)"");
@@ -101,7 +102,20 @@ void gw_tls_on_context(struct lws_vhost *vhost, void *ssl_ctx)
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"sluice", 6);
     SSL_CTX_set_tlsext_ticket_keys(ctx, (void *)(uintptr_t)tls->ticket_keys, GW_TICKET_KEYS_BYTES);
     SSL_CTX_set_cert_cb(ctx, tls_choose_certificate, tls);
-    SSL_CTX_set_alpn_select_cb(ctx, tls_choose_protocol, NULL);
+    tls->ctx = ctx;
+}
+
+void gw_tls_prepare(struct gw_server *server, struct lws_context_creation_info *info)
+{
+    if (!server->client_ctx)
+        server->client_ctx = SSL_CTX_new(TLS_client_method());
+    info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+    info->provided_client_ssl_ctx = server->client_ctx;
+}
+
+void gw_tls_fini(struct gw_server *server)
+{
+    SSL_CTX_free(server->client_ctx);
 }
 
 struct gw_tls *gw_tls_create(struct gw_worker *worker, const struct gw_cfg_listen *listen, size_t index, struct gw_buf *error)
@@ -116,13 +130,16 @@ struct gw_tls *gw_tls_create(struct gw_worker *worker, const struct gw_cfg_liste
         .vhost_name = name,
         .user = tls,
         .alpn = "http/1.1",
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX |
-                   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
     };
+    gw_tls_prepare(worker->server, &info);
+    info.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
     if (tls_read(tls, listen))
         tls->vhost = lws_create_vhost(worker->context, &info);
-    if (tls->vhost)
+    if (tls->vhost && tls->ctx) {
+        /* libwebsockets' own would go on without a word with a client that speaks only HTTP/2. */
+        SSL_CTX_set_alpn_select_cb(tls->ctx, tls_choose_protocol, NULL);
         return tls;
+    }
     gw_buf_printf(error, "can't listen on %s: libwebsockets could not set up TLS", listen->address);
     gw_tls_destroy(tls);
     return NULL;

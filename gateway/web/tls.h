@@ -13,9 +13,15 @@
 
 struct gw_conn;
 struct gw_tls; /* one listener of one worker: a vhost and the certificate in force */
+struct gw_server;
 struct gw_worker;
+struct lws_context_creation_info;
 struct lws_vhost;
 
+/* For the context and each vhost of a gateway that has TLS. libwebsockets wants to be ready for TLS as a client too; what it makes
+ * for that itself it does not free. Thread: main. */
+void gw_tls_prepare(struct gw_server *server, struct lws_context_creation_info *info);
+void gw_tls_fini(struct gw_server *server);
 /* NULL: *error says why. Thread: main, before the worker starts. */
 struct gw_tls *gw_tls_create(struct gw_worker *worker, const struct gw_cfg_listen *listen, size_t index, struct gw_buf *error);
 void gw_tls_destroy(struct gw_tls *tls);
