@@ -40,34 +40,9 @@ static unsigned app_workers(const struct gw_config *config)
     return cores > 2 ? (unsigned)(cores - 1 < 64 ? cores - 1 : 64) : 1;
 }
 
-static void app_log_level(const struct gw_config *config)
+static void app_log_setup(const struct gw_config *config)
 {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    gw_log_set_level(names[config->log_level]);
-}
-
-static void app_metrics(void *context, struct gw_buf *out)
-{
-    const struct gw_source_stats stats = gw_source_stats(context);
-    const struct {
-        const char *name, *help;
-        uint64_t value;
-    } rows[] = {
-        {"sluice_mqtt_received_total", "PUBLISH packets from the broker.", stats.received},
-        {"sluice_mqtt_messages_total", "Messages made from them.", stats.messages},
-        {"sluice_mqtt_doubles_total", "Copies that came through overlapping subscriptions.", stats.doubles},
-        {"sluice_mqtt_codec_dropped_total", "Payloads that the route's codec refused.", stats.codec_dropped},
-        {"sluice_mqtt_too_large_total", "Payloads above broker.max_packet.", stats.too_large},
-        {"sluice_mqtt_unrouted_total", "Messages that no route wanted.", stats.unrouted},
-        {"sluice_mqtt_published_total", "Publishes acknowledged, or sent at QoS 0.", stats.published},
-        {"sluice_mqtt_rejected_total", "Publishes that failed at the broker.", stats.rejected},
-        {"sluice_mqtt_responses_unknown_total", "Messages on the response topic that answer no request.", stats.responses_unknown},
-        {"sluice_mqtt_connects_total", "Connections made to the broker.", stats.connects},
-        {"sluice_mqtt_disconnects_total", "Connections to the broker lost.", stats.disconnects},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        gw_buf_printf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
-                      rows[i].name, (unsigned long long)rows[i].value);
+    gw_log_setup((enum gw_log_level)config->log_level, (enum gw_log_format)config->log_format);
 }
 
 static bool app_listen_changed(const struct gw_config *a, const struct gw_config *b)
@@ -109,7 +84,7 @@ static void app_reload(struct app *app)
     gw_routes_unref(routes);
     gw_auth_unref(app->auth);
     app->auth = auth;
-    app_log_level(config);
+    app_log_setup(config);
     gw_config_unref(app->owned);
     app->config = app->owned = config;
     gw_log(GW_LOG_INFO, "config", "reloaded %s, %zu route(s)", config->file, config->route_count);
@@ -153,7 +128,7 @@ static bool app_init(struct app *app)
         .upstream = gw_source_upstream(app->source),
     };
     gw_server_prepare(&app->server, &setup);
-    app->server.metrics = app_metrics;
+    app->server.metrics = gw_app_metrics;
     app->server.metrics_context = app->source;
     gw_routes_unref(routes);
     return true;
@@ -176,7 +151,7 @@ static void app_announce(const struct app *app)
 int gw_app_run(struct gw_config *config)
 {
     struct app app = {.config = config, .status = 1};
-    app_log_level(config);
+    app_log_setup(config);
 
     /* Every thread inherits this: signals are for sigwait() below and nowhere else. */
     sigset_t signals;

@@ -10,8 +10,8 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BASE = {"alloc", "base64", "bucket", "buf", "clock", "cursor", "error", "log", "pattern", "timer", "topic", "topic_tree", "units", "utf8"}
-PUBLIC = {"error": "base", "buf": "base", "message": "message", "history": "history", "codec": "codec", "config": "config",
+BASE = {"alloc", "base64", "bucket", "buf", "clock", "cursor", "error", "histogram", "log", "pattern", "timer", "topic", "topic_tree", "units", "utf8"}
+PUBLIC = {"error": "base", "buf": "base", "histogram": "base", "message": "message", "history": "history", "codec": "codec", "config": "config",
           "upstream": "hub", "identity": "hub", "auth": "hub", "session": "hub", "hub": "hub", "transport": "web", "protocol": "web", "query": "web"}
 
 # What each part may include, besides itself.

@@ -258,9 +258,13 @@ static const struct gw_field fields_web[] = {
 
 static const struct gw_choice choices_log[] = {{"error", 0}, {"warn", 1}, {"info", 2}, {"debug", 3}, {NULL, 0}};
 
+static const struct gw_choice choices_log_format[] = {{"auto", 0}, {"text", 1}, {"json", 2}, {NULL, 0}};
+
 static const struct gw_field fields_log[] = {
     {.key = "level", .type = GW_FIELD_CHOICE, .offset = CFG(log_level), .def = "info", .choices = choices_log,
      .doc = "The least important lines that are written."},
+    {.key = "format", .type = GW_FIELD_CHOICE, .offset = CFG(log_format), .def = "auto", .choices = choices_log_format,
+     .doc = "text for people, json for programs; auto: text on a terminal, json otherwise."},
     {.key = NULL},
 };
 

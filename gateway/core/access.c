@@ -8,7 +8,6 @@
 
 #include "core/alloc.h"
 #include "core/hub_private.h"
-#include "core/log.h"
 #include "core/projection.h"
 
 /* --- what is seen of a channel ---------------------------------------------------------------------------------------- */

@@ -261,7 +261,7 @@ static void round_put_gap(struct round *round, const struct entry *entry)
                                to, entry->epoch_from ? entry->epoch_reason : round->session->lag_reason),
     };
     gw_session_put(round->session, &item, 128);
-    GW_STAT_ADD(&round->hub->stats, gaps, 1);
+    gw_stats_gap(&round->hub->stats, item.u.gap->reason);
 }
 
 /* A subscription whose channels can't be asked: they were forgotten whole, or none of another epoch's is back yet. */
@@ -283,7 +283,7 @@ static void round_check_sub(struct round *round, struct gw_sub *sub, size_t befo
                                epoch ? sub->epoch_reason : "history"),
     };
     gw_session_put(round->session, &item, 128);
-    GW_STAT_ADD(&round->hub->stats, gaps, 1);
+    gw_stats_gap(&round->hub->stats, item.u.gap->reason);
 }
 
 void gw_session_catch_up(struct gw_session *session)

@@ -146,7 +146,10 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         hub->head = msg->seq;
         hub->unflushed += msg->text.len;
         gw_channel_append(hub, channel, msg);
+        uint64_t before = atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed);
         hub_fan_out(hub, channel, msg);
+        if (atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed) != before)
+            gw_stats_arrived(&hub->arrivals, msg->born_ns);
     }
     gw_message_unref(msg);
 }
@@ -214,6 +217,7 @@ void gw_hub_flush(struct gw_hub *hub)
         if (!session->kicked)
             session->ops->ready(session);
     }
+    gw_stats_flushed(hub);
 }
 
 void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why)

@@ -1,4 +1,4 @@
-/* hub_private.h: what hub.c, channel.c, session.c, catchup.c and publish.c share. Nobody else includes it. */
+/* hub_private.h: what hub.c, channel.c, session.c, catchup.c, publish.c and stats.c share. Nobody else includes it. */
 #ifndef GW_CORE_HUB_PRIVATE_H
 #define GW_CORE_HUB_PRIVATE_H
 
@@ -105,6 +105,18 @@ struct gw_moments {
     uint64_t count;
 };
 
+/* Arrival times of the messages that were queued live since the last flush. Messages that came within GW_ARRIVAL_NS of each
+ * other share an entry, with the time of the first; when all are taken, the last one takes the rest. */
+#define GW_ARRIVALS 1024
+#define GW_ARRIVAL_NS 20000
+struct gw_arrivals {
+    struct {
+        int64_t born_ns;
+        uint64_t messages;
+    } ring[GW_ARRIVALS];
+    uint32_t count;
+};
+
 struct gw_hub {
     struct gw_config *config;
     struct gw_routes *routes;
@@ -124,6 +136,8 @@ struct gw_hub {
     struct gw_channels channels;
     struct gw_pauses pauses;
     struct gw_moments moments;
+    struct gw_arrivals arrivals;
+    int64_t queues_due_ms; /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
     struct gw_session *sessions;
     struct gw_session *dirty, **dirty_end;
@@ -202,6 +216,17 @@ bool gw_pace_catch_up(struct gw_session *session, const struct gw_channel *chann
 void gw_pace_drop(struct gw_session *session);
 /* The pace at which the session gets the channel: its fastest subscription's, but never faster than the route's. 0: all. */
 int64_t gw_session_interval(const struct gw_session *session, const struct gw_channel *channel);
+
+/* stats.c */
+void gw_stats_session_opened(struct gw_stats *stats, const char *transport);
+void gw_stats_session_closed(struct gw_stats *stats, const char *transport);
+void gw_stats_gap(struct gw_stats *stats, const char *reason);
+/* enum gw_outcome or enum gw_err. */
+void gw_stats_publish(struct gw_stats *stats, unsigned outcome);
+/* A message was queued for somebody. */
+void gw_stats_arrived(struct gw_arrivals *arrivals, int64_t born_ns);
+/* After every flush. */
+void gw_stats_flushed(struct gw_hub *hub);
 
 /* publish.c */
 /* Takes the response's payload. */

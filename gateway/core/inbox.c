@@ -119,3 +119,8 @@ size_t gw_inbox_length(struct gw_inbox *inbox)
     pthread_mutex_unlock(&inbox->lock);
     return length;
 }
+
+size_t gw_inbox_capacity(const struct gw_inbox *inbox)
+{
+    return inbox->capacity;
+}

@@ -61,6 +61,7 @@ void gw_inbox_close(struct gw_inbox *inbox);
 
 /* For metrics. Thread: any. */
 size_t gw_inbox_length(struct gw_inbox *inbox);
+size_t gw_inbox_capacity(const struct gw_inbox *inbox);
 
 void gw_event_release(struct gw_event *event);
 

@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/hub_private.h"
+#include "core/session_log.h"
 #include "core/topic.h"
 #include "gateway/codec.h"
 
@@ -59,10 +60,8 @@ static void pending_finish(struct gw_pending *pending, enum gw_err err, int reas
     struct gw_session *session = pending->session;
     char *reference = pending->reference;
     pending->reference = NULL;
-    if (err == GW_OK)
-        GW_STAT_ADD(&pending->hub->stats, published, 1);
-    else
-        GW_STAT_ADD(&pending->hub->stats, publish_errors, 1);
+    gw_stats_publish(&pending->hub->stats, err);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "a publish ends: %s", err == GW_OK ? "published" : gw_err_code(err));
     pending_free(pending);
     if (!session->kicked)
         session->ops->published(session, reference, err, reason);
@@ -151,7 +150,7 @@ void gw_hub_respond(struct gw_hub *hub, struct gw_response *response)
         char *reference = pending->reference;
         pending->reference = NULL;
         pending_free(pending);
-        GW_STAT_ADD(&hub->stats, responses, 1);
+        gw_stats_publish(&hub->stats, GW_OUTCOME_ANSWERED);
         if (!session->kicked)
             session->ops->response(session, reference, json);
         free(reference);
@@ -162,8 +161,10 @@ void gw_hub_respond(struct gw_hub *hub, struct gw_response *response)
 
 void gw_pending_drop(struct gw_session *session)
 {
-    while (session->pending)
+    while (session->pending) {
+        gw_stats_publish(&session->hub->stats, GW_OUTCOME_ABANDONED);
         pending_free(session->pending);
+    }
 }
 
 /* JSON `data` to payload. `null` is the empty payload, whatever the codec: the inverse of what subscribers see. */
@@ -241,12 +242,15 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
             pending->reference = *reference;
             *reference = NULL;
         } else if (err == GW_OK) {
-            GW_STAT_ADD(&hub->stats, published, 1);
+            gw_stats_publish(&hub->stats, GW_OUTCOME_ACCEPTED);
             *accepted = true;
         }
     }
     if (err != GW_OK)
-        GW_STAT_ADD(&hub->stats, publish_errors, 1);
+        gw_stats_publish(&hub->stats, err);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "%s to '%.*s': %zu octets%s%s", request ? "a request" : "a publish",
+                   (int)channel_len, channel, data_len, err == GW_OK ? "" : ", refused: ",
+                   err == GW_OK ? "" : gw_err_code(err));
     gw_buf_fini(&target.topic);
     gw_buf_fini(&payload);
     return err;

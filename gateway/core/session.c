@@ -4,7 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/hub_private.h"
-#include "core/log.h"
+#include "core/session_log.h"
 #include "core/topic.h"
 
 #define QUEUE_START 8
@@ -117,8 +117,8 @@ static void session_overflow(struct gw_session *session, uint64_t seq)
 {
     struct gw_hub *hub = session->hub;
     GW_STAT_ADD(&hub->stats, overflows, 1);
-    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "session %llu reads too slowly: %zu octets wait for it",
-                         (unsigned long long)session->id, session->queued_bytes);
+    GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "the client reads too slowly: %zu octets wait for it",
+                                 session->queued_bytes);
     session_lag_from(session, seq - 1, "overflow");
 }
 
@@ -408,6 +408,8 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     struct gw_sub *sub = session_find(session, text, len, NULL);
     if (!sub && session->sub_count >= hub->config->limits.subscriptions) {
         GW_STAT_ADD(&hub->stats, subscriptions_refused, 1);
+        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "subscription refused: limits.subscriptions (%u) reached",
+                                     hub->config->limits.subscriptions);
         return GW_ERR_LIMIT;
     }
 
@@ -439,6 +441,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
     out->snapshot = sub->fresh_to ? count.values : 0;
     gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "subscribes to '%.*s' from %s", (int)len, text, out->cursor);
     return GW_OK;
 }
 
@@ -450,6 +453,7 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *text, size_t
     if (!sub)
         return false;
     session->subs[at] = session->subs[--session->sub_count];
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "unsubscribes from '%.*s'", (int)len, text);
     sub_free(session->hub, sub);
     return true;
 }
@@ -466,7 +470,7 @@ void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struc
     if (session->next)
         session->next->link = &session->next;
     hub->sessions = session;
-    GW_STAT_ADD(&hub->stats, sessions, 1);
+    gw_stats_session_opened(&hub->stats, ops->transport);
 }
 
 void gw_session_close(struct gw_session *session)
@@ -499,7 +503,8 @@ void gw_session_close(struct gw_session *session)
     *session->link = session->next;
     if (session->next)
         session->next->link = session->link;
-    GW_STAT_ADD(&hub->stats, sessions, (uint64_t)-1);
+    gw_stats_session_closed(&hub->stats, session->ops->transport);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "closed");
 }
 
 void gw_session_kick(struct gw_session *session, enum gw_err why)
@@ -509,5 +514,9 @@ void gw_session_kick(struct gw_session *session, enum gw_err why)
     session->kicked = true;
     session_clear_queue(session);
     GW_STAT_ADD(&session->hub->stats, kicked, 1);
+    if (why == GW_ERR_SHUTDOWN)
+        GW_SESSION_LOG(session, GW_LOG_DEBUG, "ended: %s", gw_err_code(why));
+    else
+        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_INFO, "ended: %s", gw_err_code(why));
     session->ops->kick(session, why);
 }

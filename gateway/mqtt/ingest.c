@@ -19,10 +19,12 @@ void gw_ingest_init(struct gw_ingest *ingest, const char *epoch, struct gw_inbox
     ingest->inboxes = inboxes;
     ingest->workers = workers;
     gw_buf_init(&ingest->scratch);
+    gw_route_stats_init(&ingest->routes);
 }
 
 void gw_ingest_fini(struct gw_ingest *ingest)
 {
+    gw_route_stats_fini(&ingest->routes);
     gw_buf_fini(&ingest->scratch);
 }
 
@@ -60,6 +62,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         enum gw_err err = config->codec->decode(arrival->payload, arrival->payload_len, &ingest->scratch, &decoded);
         if (err != GW_OK) {
             atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
+            gw_route_stats_dropped(&ingest->routes, route);
             GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': codec %s says %s",
                                  arrival->payload_len, arrival->topic, config->codec->name, gw_err_code(err));
             return;
@@ -90,6 +93,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
     gw_ingest_post(ingest, &event);
     gw_message_unref(event.u.message);
     atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
+    gw_route_stats_message(&ingest->routes, route, arrival->payload_len);
 }
 
 void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const char *topic, size_t topic_len,

@@ -6,6 +6,7 @@
 
 #include "core/inbox.h"
 #include "gateway/buf.h"
+#include "mqtt/route_stats.h"
 #include "mqtt/routes.h"
 
 struct gw_ingest {
@@ -14,6 +15,7 @@ struct gw_ingest {
     struct gw_inbox **inboxes;
     unsigned workers;
     struct gw_buf scratch;
+    struct gw_route_stats routes;
     _Atomic uint64_t messages, codec_dropped, unrouted; /* read by any thread */
 };
 

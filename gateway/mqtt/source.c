@@ -56,7 +56,7 @@ struct gw_source {
     unsigned attempts;
     uint64_t reads;      /* messages arrived, to see whether a read brought one */
 
-    _Atomic uint64_t received, doubles, too_large, connects, disconnects;
+    _Atomic uint64_t received, received_bytes, doubles, too_large, connects, connect_failures, disconnects;
 };
 
 static void source_wake(void *context)
@@ -132,8 +132,7 @@ static void source_lost(struct gw_source *source, const char *why)
     gw_subscriptions_lost(&source->subs);
     if (was) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", source->config->broker.url, why);
-        if (source->up)
-            atomic_fetch_add(&source->disconnects, 1);
+        atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
         source_schedule_attempt(source);
     }
     if (source->up)
@@ -186,6 +185,7 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
     source->reads++;
     atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
     size_t len = message->payloadlen > 0 ? (size_t)message->payloadlen : 0;
+    atomic_fetch_add_explicit(&source->received_bytes, len, memory_order_relaxed);
     if (len > source->config->broker.max_packet) {
         atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': above broker.max_packet", len,
@@ -313,6 +313,7 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->config = config;
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
+    gw_route_stats_configure(&source->ingest.routes, config);
     if (source_broker_changed(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
         if (source->mosq && source->connected) {
@@ -444,6 +445,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     gw_ingest_init(&source->ingest, epoch, inboxes, workers);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
+    gw_route_stats_configure(&source->ingest.routes, config);
     gw_subscriptions_change(&source->subs, routes, NULL, false);
     return source;
 }
@@ -512,6 +514,7 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
 {
     return (struct gw_source_stats){
         .received = atomic_load(&source->received),
+        .received_bytes = atomic_load(&source->received_bytes),
         .messages = atomic_load(&source->ingest.messages),
         .doubles = atomic_load(&source->doubles),
         .codec_dropped = atomic_load(&source->ingest.codec_dropped),
@@ -521,6 +524,12 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
         .rejected = atomic_load(&source->publisher.rejected),
         .responses_unknown = atomic_load(&source->publisher.responses_unknown),
         .connects = atomic_load(&source->connects),
+        .connect_failures = atomic_load(&source->connect_failures),
         .disconnects = atomic_load(&source->disconnects),
     };
+}
+
+void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context)
+{
+    gw_route_stats_read(&source->ingest.routes, visit, context);
 }

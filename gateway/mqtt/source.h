@@ -11,11 +11,13 @@
 #include "core/inbox.h"
 #include "gateway/config.h"
 #include "gateway/upstream.h"
+#include "mqtt/route_stats.h"
 
 struct gw_source;
 
 struct gw_source_stats {
     uint64_t received;      /* PUBLISH packets from the broker */
+    uint64_t received_bytes; /* of their payloads */
     uint64_t messages;      /* messages made from them */
     uint64_t doubles;       /* copies dropped because another subscription speaks for the topic */
     uint64_t codec_dropped; /* payloads that the route's codec refused */
@@ -25,6 +27,7 @@ struct gw_source_stats {
     uint64_t rejected;      /* refused by the broker */
     uint64_t responses_unknown; /* on the response topic, to nobody's request */
     uint64_t connects;
+    uint64_t connect_failures; /* attempts that came to nothing */
     uint64_t disconnects;
 };
 
@@ -53,5 +56,7 @@ struct gw_upstream gw_source_upstream(struct gw_source *source);
 
 /* A snapshot. Thread: any. */
 struct gw_source_stats gw_source_stats(struct gw_source *source);
+/* What each route carried. Thread: any. */
+void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context);
 
 #endif

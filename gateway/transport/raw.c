@@ -58,6 +58,7 @@ static void raw_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops raw_session_ops = {
+    .transport = "raw",
     .ready = raw_ready,
     .published = raw_published,
     .upstream = NULL,
@@ -135,6 +136,7 @@ static void raw_open(struct gw_conn *conn, const struct gw_request *request)
     raw->channel = gw_buf_take(&name);
     gw_session_open(&raw->session, hub, &raw_session_ops);
     gw_session_identify(&raw->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &raw->session);
     struct gw_start start = {.at = GW_START_LAST};
     struct gw_subscribed subscribed;
     err = gw_session_subscribe(&raw->session, raw->channel, raw->len, &start, &subscribed);

@@ -141,6 +141,7 @@ static void sse_expiring(struct gw_session *session, int64_t expires_ms)
 }
 
 static const struct gw_session_ops sse_session_ops = {
+    .transport = "sse",
     .ready = sse_ready,
     .published = NULL, /* a stream never publishes */
     .upstream = sse_upstream,
@@ -212,6 +213,7 @@ static void sse_start(struct gw_conn *conn, const struct gw_query *query)
     sse->timer.fire = sse_keep_alive;
     gw_session_open(&sse->session, hub, &sse_session_ops);
     gw_session_identify(&sse->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &sse->session);
     const char *why;
     enum gw_err err = gw_query_subscribe(query, &sse->session, GW_START_LAST, &why);
     if (err != GW_OK) {

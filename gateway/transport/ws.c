@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "core/bucket.h"
 #include "core/inbox.h"
+#include "core/session_log.h"
 #include "core/timer.h"
 #include "gateway/auth.h"
 #include "gateway/protocol.h"
@@ -138,6 +139,7 @@ static void ws_expiring(struct gw_session *session, int64_t expires_ms)
 }
 
 static const struct gw_session_ops ws_session_ops = {
+    .transport = "websocket",
     .ready = ws_ready,
     .published = ws_published,
     .response = ws_response,
@@ -253,6 +255,7 @@ static void ws_hello(struct ws *ws, const struct gw_frame *frame)
     }
     if (err != GW_OK) {
         GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
+        GW_SESSION_LOG_ONCE_A_SECOND(&ws->session, GW_LOG_WARN, "hello was refused: %s", why ? why : gw_err_code(err));
         ws_hello_refused(ws, frame, err, why);
         return;
     }
@@ -370,6 +373,7 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     struct gw_hub *hub = gw_conn_hub(conn);
     gw_session_open(&ws->session, hub, &ws_session_ops);
     gw_session_identify(&ws->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &ws->session);
     char cursor[64];
     gw_hub_cursor(hub, cursor);
     struct gw_buf json;

@@ -10,6 +10,7 @@
 #include "gateway/transport.h"
 #include "web/api.h"
 #include "web/conn.h"
+#include "web/exposition.h"
 #include "web/gate.h"
 #include "web/server.h"
 
@@ -282,11 +283,15 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
 
 static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
 {
-    (void)request;
     struct gw_buf body;
     gw_buf_init(&body);
-    gw_metrics_write(conn->worker->server, &body);
-    gw_http_reply(conn, 200, NULL, "text/plain; version=0.0.4; charset=utf-8", body.data, body.len);
+    struct gw_slice accept = gw_request_header(request, "accept");
+    struct gw_exposition to = {.out = &body, .openmetrics = gw_metric_wants_openmetrics(accept.data, accept.len)};
+    gw_metrics_write(conn->worker, &to);
+    gw_http_reply(conn, 200, "Vary: Accept\r\n",
+                  to.openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                 : "text/plain; version=0.0.4; charset=utf-8",
+                  body.data, body.len);
     gw_buf_fini(&body);
 }
 

@@ -130,6 +130,7 @@ struct gw_hub *gw_conn_hub(const struct gw_conn *conn)
 static void conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const char *why)
 {
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests_bad, 1);
+    gw_conn_log_bad(conn, status, why);
     conn->keep_alive = false;
     conn->is_head = false;
     conn->state = GW_CONN_BUSY;
@@ -347,6 +348,7 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
     if (conn->state == GW_CONN_HEAD && !conn->in.len && !conn->paused)
         conn_deadline(conn, conn_web(conn)->request_timeout_ms); /* from its first octet */
     conn->heard_ms = gw_hub_now(conn->worker->hub);
+    GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_in, len);
     gw_buf_add(&conn->in, data, len);
     gw_conn_process(conn);
     return !conn->dead;

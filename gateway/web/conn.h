@@ -83,6 +83,9 @@ void gw_conn_finish(struct gw_conn *conn);
 /* SIGTERM: 1001 to WebSockets, idle connections close, busy ones close after their answer. */
 void gw_conn_go_away(struct gw_conn *conn);
 
+/* connlog.c: at debug: the client broke the protocol. `status`: of HTTP, or a close code. */
+void gw_conn_log_bad(const struct gw_conn *conn, int status, const char *why);
+
 /* wsconn.c: the WebSocket side of a connection. */
 void gw_ws_process(struct gw_conn *conn);
 void gw_ws_heartbeat(struct gw_conn *conn);

@@ -71,6 +71,7 @@ static void post_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops post_session_ops = {
+    .transport = "post",
     .ready = post_ready,
     .published = post_published,
     .response = post_response,
@@ -140,6 +141,7 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
     post->conn = conn;
     gw_session_open(&post->session, hub, &post_session_ops);
     gw_session_identify(&post->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &post->session);
     bool accepted = false;
     enum gw_err err;
     if (query.timeout_ms >= 0)

@@ -18,6 +18,7 @@ struct lws_context;
 struct lws_vhost;
 struct lws_protocols;
 struct gw_admission;
+struct gw_exposition;
 struct gw_server;
 struct gw_tls;
 struct gw_unix_file;
@@ -75,8 +76,8 @@ struct gw_server {
     void *client_ctx;                /* see gw_tls_prepare() */
     unsigned char ticket_keys[GW_TICKET_KEYS_BYTES]; /* of TLS sessions, good for every worker */
     int64_t started_wall_ms;
-    /* The broker's side for /metrics; set by app.c. Appends Prometheus text. */
-    void (*metrics)(void *context, struct gw_buf *out);
+    /* The broker's side for /metrics; set by app.c. */
+    void (*metrics)(void *context, struct gw_exposition *to);
     void *metrics_context;
 };
 

@@ -152,6 +152,7 @@ void gw_ws_heartbeat(struct gw_conn *conn)
 static void ws_fail(struct gw_conn *conn, int code, const char *why)
 {
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests_bad, 1);
+    gw_conn_log_bad(conn, code, why);
     gw_ws_close(conn, code, why);
     /* Section 7.1.7: nothing more is read from a peer that broke the protocol. */
     gw_conn_finish(conn);

@@ -174,6 +174,7 @@ struct gw_config {
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
     int log_level; /* enum gw_log_level */
+    int log_format; /* enum gw_log_format */
 };
 
 /* Reads FILE and everything it names. On success *out has one reference and *problems may hold warnings; otherwise

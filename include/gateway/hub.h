@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "gateway/config.h"
+#include "gateway/histogram.h"
 #include "gateway/history.h"
 #include "gateway/message.h"
 #include "gateway/session.h"
@@ -21,6 +22,22 @@ struct gw_event;
 struct gw_upstream_state;
 struct gw_auth;
 struct gw_grants;
+
+/* How the publishes and requests of clients ended: one of these, or the enum gw_err of a failure. */
+enum gw_outcome {
+    GW_OUTCOME_PUBLISHED = GW_OK,         /* acknowledged by the broker */
+    GW_OUTCOME_ACCEPTED = GW_ERR_COUNT,   /* QoS 0: handed to the network */
+    GW_OUTCOME_ANSWERED,                  /* a request got its answer */
+    GW_OUTCOME_ABANDONED,                 /* the client left before its receipt or answer came */
+    GW_OUTCOME_COUNT
+};
+
+/* The sessions of one transport. */
+struct gw_stats_transport {
+    _Atomic(const char *) name; /* static storage; NULL: unused, and so are those after it */
+    _Atomic uint64_t now;
+    _Atomic uint64_t opened; /* since the start */
+};
 
 /* Written by the worker alone, read by any thread (for /metrics): relaxed atomics. */
 struct gw_stats {
@@ -54,6 +71,14 @@ struct gw_stats {
     _Atomic uint64_t requests;
     _Atomic uint64_t requests_bad;
     _Atomic uint64_t bytes_out;
+    _Atomic uint64_t bytes_in;
+    _Atomic uint64_t gaps_history, gaps_epoch, gaps_overflow; /* gaps, by reason */
+    _Atomic uint64_t queued_sessions; /* whose queue is not empty after a flush; once a second */
+    _Atomic uint64_t queued_bytes;    /* in all of those queues */
+    _Atomic uint64_t queued_largest;  /* ... and in the fullest of them */
+    _Atomic uint64_t outcomes[GW_OUTCOME_COUNT];
+    struct gw_stats_transport transports[8];
+    struct gw_histogram latency;      /* gw_hub_flush() says of what */
 };
 
 #define GW_STAT_ADD(stats, field, n)                                                                                  \
@@ -82,7 +107,9 @@ void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms);
 /* One event from the inbox; takes over its references. Flushes by itself when a batch grows beyond half a session's
  * queue. */
 void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
-/* Calls ready() of every session that got something since the last time. */
+/* Calls ready() of every session that got something since the last time. Then notes, once for each message that was queued
+ * live for at least one session, the time from its arrival (born_ns, after the codec) until now: by then every socket that
+ * could take it has it. */
 void gw_hub_flush(struct gw_hub *hub);
 
 int64_t gw_hub_now(const struct gw_hub *hub);      /* monotonic, ms */

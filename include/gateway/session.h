@@ -59,6 +59,9 @@ void gw_item_release(struct gw_item *item);
 void gw_item_set_text(struct gw_item *item, struct gw_buf *text);
 
 struct gw_session_ops {
+    /* What /metrics calls its kind, a constant: the transport's name. NULL: "other". */
+    const char *transport;
+
     /* There is something in the queue. Called once after a batch of messages, never from inside gw_session_next(). The
      * transport drains now or when its socket allows. It may end in gw_session_close(). */
     void (*ready)(struct gw_session *session);

@@ -79,6 +79,8 @@ struct gw_conn_ops {
 void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *context);
 void *gw_conn_context(const struct gw_conn *conn);
 struct gw_hub *gw_conn_hub(const struct gw_conn *conn);
+/* Call it after gw_session_open(): the log says at debug from where the session came. */
+void gw_conn_log_session(const struct gw_conn *conn, const struct gw_session *session);
 /* Who makes the request, borrowed, inside open(): for gw_session_identify(). NULL: not known, or nobody has to be; only a
  * WebSocket gets that far without, to say hello. */
 struct gw_identity *gw_conn_identity(const struct gw_conn *conn);
