@@ -109,6 +109,7 @@ int gw_verdict(struct gw_config *config, const struct gw_routes *routes, const c
         gw_buf_adds(problem, "the configuration has no auth: (everybody may do everything that routes allow)");
         return 2;
     }
+    gw_auth_wait(auth, 6000);
     struct gw_identity *identity = verdict_identify(auth, token, problem);
     if (identity) {
         const struct verdict verdict = {routes, identity->grants, out};

@@ -127,12 +127,17 @@ enum gw_err gw_auth_create(struct gw_config *config, struct gw_auth *previous, s
     auth->tickets = previous ? gw_tickets_ref(previous->tickets) : gw_tickets_create();
     auth_make_identities(auth);
     if (config->auth.has_jwt && !auth_read_jwt(auth, previous, problem)) {
-        gw_buf_addc(problem, '\n');
         gw_auth_unref(auth);
         return GW_ERR_BAD_REQUEST;
     }
     *out = auth;
     return GW_OK;
+}
+
+void gw_auth_wait(struct gw_auth *auth, int64_t ms)
+{
+    if (auth && auth->jwks)
+        gw_jwks_wait(auth->jwks, ms);
 }
 
 struct gw_auth *gw_auth_ref(struct gw_auth *auth)

@@ -24,11 +24,11 @@ struct gw_jwks {
     pthread_t thread;
 
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake, settled;
     struct gw_keys *file_keys, *url_keys; /* {lock} NULL: none yet */
     int64_t next_ms;                      /* {lock} monotonic: when to read again */
     int64_t wanted_ms;                    /* {lock} the last reading that was asked for; INT64_MIN: none */
-    bool stopping;                        /* {lock} */
+    bool stopping, read;                  /* {lock} read: jwks_url has been asked */
 };
 
 static struct gw_keys *jwks_parse(const struct gw_buf *text, bool remote, struct gw_buf *problem)
@@ -88,6 +88,12 @@ static bool jwks_read(struct gw_jwks *jwks)
     return good;
 }
 
+static void jwks_sleep(struct gw_jwks *jwks, pthread_cond_t *cond, int64_t until_ms)
+{
+    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    pthread_cond_timedwait(cond, &jwks->lock, &until);
+}
+
 static void *jwks_main(void *context)
 {
     struct gw_jwks *jwks = context;
@@ -96,8 +102,7 @@ static void *jwks_main(void *context)
     while (!jwks->stopping) {
         int64_t next = jwks->next_ms;
         if (gw_monotonic_ms() < next) {
-            struct timespec until = {.tv_sec = next / 1000, .tv_nsec = next % 1000 * 1000000};
-            pthread_cond_timedwait(&jwks->wake, &jwks->lock, &until);
+            jwks_sleep(jwks, &jwks->wake, next);
             continue;
         }
         jwks->next_ms = INT64_MAX; /* unless a token asks in the meantime */
@@ -108,6 +113,8 @@ static void *jwks_main(void *context)
             wait_ms = retry_ms;
         retry_ms = good ? RETRY_MIN_MS : retry_ms * 2 < RETRY_MAX_MS ? retry_ms * 2 : RETRY_MAX_MS;
         pthread_mutex_lock(&jwks->lock);
+        jwks->read = true;
+        pthread_cond_broadcast(&jwks->settled);
         if (gw_monotonic_ms() + wait_ms < jwks->next_ms)
             jwks->next_ms = gw_monotonic_ms() + wait_ms;
     }
@@ -133,6 +140,7 @@ static void jwks_destroy(struct gw_jwks *jwks)
     gw_keys_unref(jwks->file_keys);
     gw_keys_unref(jwks->url_keys);
     pthread_cond_destroy(&jwks->wake);
+    pthread_cond_destroy(&jwks->settled);
     pthread_mutex_destroy(&jwks->lock);
     gw_config_unref(jwks->config);
     free(jwks);
@@ -149,6 +157,7 @@ struct gw_jwks *gw_jwks_create(struct gw_config *config, struct gw_jwks *previou
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&jwks->wake, &monotonic);
+    pthread_cond_init(&jwks->settled, &monotonic);
     pthread_condattr_destroy(&monotonic);
     struct gw_buf why;
     gw_buf_init(&why);
@@ -164,6 +173,7 @@ struct gw_jwks *gw_jwks_create(struct gw_config *config, struct gw_jwks *previou
             gw_keys_unref(file);
         }
     } else {
+        jwks->read = true;
         jwks->next_ms = gw_monotonic_ms() + jwks->cfg->jwks_refresh_ms; /* the file has just been read */
     }
     if (good && jwks_start(jwks, problem))
@@ -204,5 +214,14 @@ void gw_jwks_want(struct gw_jwks *jwks)
         jwks->wanted_ms = at;
         pthread_cond_signal(&jwks->wake);
     }
+    pthread_mutex_unlock(&jwks->lock);
+}
+
+void gw_jwks_wait(struct gw_jwks *jwks, int64_t ms)
+{
+    int64_t until = gw_monotonic_ms() + ms;
+    pthread_mutex_lock(&jwks->lock);
+    while (!jwks->read && gw_monotonic_ms() < until)
+        jwks_sleep(jwks, &jwks->settled, until);
     pthread_mutex_unlock(&jwks->lock);
 }

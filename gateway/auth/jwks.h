@@ -2,7 +2,7 @@
 #ifndef GW_AUTH_JWKS_H
 #define GW_AUTH_JWKS_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 #include "auth/keys.h"
 #include "gateway/config.h"
@@ -20,5 +20,8 @@ void gw_jwks_get(struct gw_jwks *jwks, struct gw_keys **file, struct gw_keys **u
 
 /* A token named a key that isn't there: reads again soon, at most once every 10 s. Thread: any; returns at once. */
 void gw_jwks_want(struct gw_jwks *jwks);
+
+/* Blocks until everything has been read once, or `ms` are over. Thread: any. */
+void gw_jwks_wait(struct gw_jwks *jwks, int64_t ms);
 
 #endif

@@ -23,6 +23,9 @@ struct gw_auth;
  * again from time to time. */
 GW_MUST_CHECK enum gw_err gw_auth_create(struct gw_config *config, struct gw_auth *previous, struct gw_auth **out,
                                          struct gw_buf *problem);
+/* Blocks until the keys of a jwks_url have been asked for, whatever came of it, or `ms` are over. For commands that see one
+ * token and end; a gateway never waits. NULL is fine. */
+void gw_auth_wait(struct gw_auth *auth, int64_t ms);
 struct gw_auth *gw_auth_ref(struct gw_auth *auth); /* NULL is fine */
 void gw_auth_unref(struct gw_auth *auth);          /* NULL is fine; the last one joins the thread */
 

@@ -4,11 +4,13 @@
     jwks_server.py FOLDER
 
 writes `port` once it listens and, for each request, a line with the path into `hits` when it comes and one with the mode
-into `modes` once that is read. Modes: `set FILE`, `status N`,
+into `modes` once that is read. With a file `tls` in the folder
+it speaks TLS with tls.pem. Modes: `set FILE`, `status N`,
 `hang`, `huge`, `trickle`, `garbage`, `redirect URL`.
 """
 import http.server
 import pathlib
+import ssl
 import sys
 import threading
 
@@ -55,7 +57,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+class Server(http.server.ThreadingHTTPServer):
+    def get_request(self):
+        """Over TLS, connections count whether a request comes or not."""
+        try:
+            return super().get_request()
+        finally:
+            if isinstance(self.socket, ssl.SSLSocket):
+                with open(FOLDER / "hits", "a") as hits:
+                    hits.write("tls\n")
+
+
+server = Server(("127.0.0.1", 0), Handler)
+if (FOLDER / "tls").exists():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(FOLDER / "tls.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 (FOLDER / "port.new").write_text(str(server.server_address[1]))
 (FOLDER / "port.new").rename(FOLDER / "port")
 server.serve_forever()

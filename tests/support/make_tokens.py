@@ -10,6 +10,7 @@ import base64
 import datetime
 import hashlib
 import hmac
+import ipaddress
 import json
 import pathlib
 import secrets
@@ -57,6 +58,7 @@ def certificate(key):
     now = datetime.datetime(2026, 1, 1)
     cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
             .serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=3650))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
             .sign(key, hashes.SHA256()))
     return cert.public_bytes(serialization.Encoding.PEM)
 
@@ -85,8 +87,9 @@ class Maker:
         for name in ("rsa", "rsa2", "weak", "ec", "ec384", "ec521", "ed"):
             self.file(name + ".pem", pem(getattr(self, name)))
         self.file("cert.pem", certificate(self.rsa))
-        self.file("private.pem", self.rsa.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                                        serialization.NoEncryption()))
+        private = self.rsa.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        self.file("private.pem", private)
+        self.file("tls.pem", private + certificate(self.rsa))
         self.file("garbage.pem", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
         self.file("empty", b"")
         self.file("secret", self.secret + b"\r\n")

@@ -143,6 +143,43 @@ static void test_redirect(void **state)
     gw_auth_unref(auth);
 }
 
+/* Keys from whoever sits on the way are worth nothing: a certificate that nobody vouches for. */
+static void test_certificate(void **state)
+{
+    (void)state;
+    each_down(NULL);
+    fixture_write("tls", "");
+    assert_int_equal(each_up(NULL), 0);
+    char blocks[128];
+    snprintf(blocks, sizeof blocks, "auth:\n  jwt: { jwks_url: \"https://127.0.0.1:%d/jwks.json\", jwks_refresh: 1s }\n", port);
+    struct gw_auth *auth = fixture_auth(blocks, NULL);
+    for (int64_t deadline = gw_monotonic_ms() + 30000; hits("tls") < 2; nap()) {
+        if (gw_monotonic_ms() > deadline)
+            fail_msg("nobody came");
+    }
+    assert_int_equal(hits("/jwks.json"), 0);
+    assert_false(accepted(auth, "ed"));
+    gw_auth_unref(auth);
+    unlink(fixture_path("tls"));
+}
+
+static void test_wait(void **state)
+{
+    (void)state;
+    struct gw_auth *auth = open_url("1h", NULL);
+    gw_auth_wait(auth, 30000);
+    assert_true(accepted(auth, "ed")); /* at once */
+    gw_auth_unref(auth);
+    mode("hang");
+    auth = open_url("1h", NULL);
+    int64_t start = gw_monotonic_ms();
+    gw_auth_wait(auth, 300);
+    int64_t took = gw_monotonic_ms() - start;
+    assert_true(took >= 300 && took < 4000);
+    gw_auth_unref(auth);
+    gw_auth_wait(NULL, 1000);
+}
+
 static void test_secret_over_the_network(void **state)
 {
     (void)state;
@@ -298,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rotation, each_up, each_down),
         cmocka_unit_test_setup_teardown(test_outage, each_up, each_down),
         cmocka_unit_test_setup_teardown(test_redirect, each_up, each_down),
+        cmocka_unit_test_setup_teardown(test_certificate, each_up, each_down),
+        cmocka_unit_test_setup_teardown(test_wait, each_up, each_down),
         cmocka_unit_test_setup_teardown(test_secret_over_the_network, each_up, each_down),
         cmocka_unit_test_setup_teardown(test_hanging, each_up, each_down),
         cmocka_unit_test_setup_teardown(test_unknown_kid, each_up, each_down),
