@@ -1,4 +1,5 @@
 // What a test may start: a broker, gateways, proxies, a browser. Everything is ended after the test that made it.
+import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -9,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const BINARY = process.env.SLUICE_BINARY || join(ROOT, 'build/release/sluice');
 
-/** Resolves with the first truthy value of condition(); rejects after `timeout` ms. */
-export async function until(condition, what = 'the condition', timeout = 15_000) {
+/** Resolves with the first truthy value of condition(); rejects after `timeout` ms, which a busy machine never needs. */
+export async function until(condition, what = 'the condition', timeout = 60_000) {
   const end = Date.now() + timeout;
   for (;;) {
     const value = await condition();
@@ -47,7 +48,7 @@ export class Child {
 
   async stop(signal = 'SIGTERM') {
     this.process.kill(signal);
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), 8_000);
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 20_000);
     await this.ended;
     clearTimeout(timer);
   }
@@ -105,6 +106,7 @@ export class World {
 
   /** Messages through mosquitto's own client: one payload a line. */
   publish(topic, payloads, options = []) {
+    assert.ok(payloads.length, 'something to publish'); // an empty list would be one empty payload
     return new Promise((resolve, reject) => {
       const child = execFile('mosquitto_pub', ['-p', String(this.brokerPort), '-t', topic, '-q', '1', '-l', ...options],
         (error) => (error ? reject(error) : resolve()));
