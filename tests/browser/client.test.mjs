@@ -193,11 +193,13 @@ test('a refused channel does not take the others with it', async (t) => {
 
 test('what is published offline waits if it shall', async (t) => {
   const world = await start(t);
-  await world.gateway.stop();
-  const client = world.client({ offline: 'queue', queueLimit: 3 });
+  const relay = await Relay.to(world, world.gateway.port);
+  await relay.cut();
+  const client = new Sluice(relay.url, { WebSocket, offline: 'queue', queueLimit: 3 });
+  world.keep(() => client.close());
   const promises = [1, 2, 3].map((n) => client.publish('n/q', n));
   await assert.rejects(client.publish('n/q', 4), { code: 'offline' });
-  await world.gateway.start();
+  await relay.mend();
   assert.deepEqual(await Promise.all(promises), ['published', 'published', 'published']);
   const history = await (await fetch(world.gateway.url + '/channels/n/q/history')).json();
   assert.deepEqual(history.messages.map((m) => m.data), [1, 2, 3]);
@@ -310,6 +312,7 @@ test('Retry-After and close codes are honoured', async (t) => {
   world.keep(() => other.close());
   const errors = [];
   other.on('error', (e) => errors.push(e.code));
-  await until(() => other.state === 'closed', 'the client to give up');
+  await until(() => other.state === 'unauthorized', 'the client to give up');
   assert.deepEqual([errors, connections], [['unauthorized'], 1]);
+  await assert.rejects(other.publish('a', 1), { code: 'unauthorized' });
 });
