@@ -1,6 +1,7 @@
-// The dashboard at /, as an operator uses it. Leaves screenshots in build/screenshots/.
+// The dashboard at /, as an operator uses it. Leaves screenshots in build/screenshots/; with SLUICE_UPDATE_IMAGES=1 the one
+// that README shows goes to docs/images/ as well.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -203,6 +204,8 @@ for (const [width, height] of [[390, 844], [1440, 900]]) {
       await page.locator('#detail .chart canvas').waitFor();
       await page.waitForSelector('#detail .publish');
       await check('detail');
+      if (process.env.SLUICE_UPDATE_IMAGES && width === 1440 && colorScheme === 'light')
+        copyFileSync(join(SHOTS, 'detail-1440-light.png'), join(ROOT, 'docs/images/dashboard.png'));
       await page.keyboard.press('Escape');
       assert.equal(await page.evaluate(() => document.activeElement.parentElement.dataset.channel), name);
       assert.deepEqual(page.faults, []);

@@ -87,9 +87,10 @@ export class World {
   /** A gateway on a port that stays the same when it is started again. */
   async sluice(routes, more = '') {
     const port = await freePort();
-    const config = this.file(`sluice-${port}.yaml`,
+    const write = (rest) => this.file(`sluice-${port}.yaml`,
       `broker:\n  url: mqtt://127.0.0.1:${this.brokerPort}\n  reconnect: { min: 100ms, max: 300ms }\n` +
-      `listen:\n  - address: 127.0.0.1:${port}\nroutes:\n${routes}\n${more}`);
+      `listen:\n  - address: 127.0.0.1:${port}\nroutes:\n${routes}\n${rest}`);
+    const config = write(more);
     const gateway = {
       port,
       url: `http://127.0.0.1:${port}`,
@@ -98,6 +99,8 @@ export class World {
         await until(async () => (await fetch(gateway.url + '/readyz').catch(() => ({}))).ok, () => gateway.child.output);
       },
       stop: (signal) => gateway.child.stop(signal),
+      /** With another `more`, without stopping. */
+      reload: (rest) => (write(rest), gateway.child.process.kill('SIGHUP')),
     };
     await gateway.start();
     this.keep(() => gateway.stop());

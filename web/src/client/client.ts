@@ -124,8 +124,8 @@ export class Sluice {
     if (!sub) {
       sub = { channel, interval: 0, left: 0, listeners: new Set(), refused: false };
       this.own.set(channel, sub);
-      this.routes.clear();
     }
+    this.routes.clear();
     sub.refused = false; // whoever asks again gets an answer again
     sub.listeners.add(listener);
     sub.interval = this.pace(sub);
@@ -175,6 +175,7 @@ export class Sluice {
     this.identity = {};
     this.renewed = false;
     for (const sub of this.own.values()) sub.refused = false;
+    this.routes.clear();
     if (this.state !== 'closed') this.connect(this.index);
   }
 
@@ -406,6 +407,7 @@ export class Sluice {
   private refuse(channel: string, error: SluiceError): void {
     const sub = this.own.get(channel);
     if (sub) sub.refused = true;
+    this.routes.clear();
     for (const listener of sub?.listeners || []) listener.error?.(error);
     this.emit('error', error);
   }
@@ -416,7 +418,7 @@ export class Sluice {
     const { channel, cursor, ts } = message;
     let subs = this.routes.get(channel);
     if (!subs) {
-      subs = [...this.own.values()].filter((sub) => matches(sub.channel, channel));
+      subs = [...this.own.values()].filter((sub) => !sub.refused && matches(sub.channel, channel));
       this.routes.set(channel, subs);
     }
     const known = this.last.get(channel);

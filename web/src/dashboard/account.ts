@@ -17,6 +17,7 @@ export class Account {
   private until = el('span', {});
   private identity: Identity = {};
   private trying = false;
+  private taken = false; // the token, by the gateway
 
   /** onChange: somebody else is here now. */
   constructor(private client: Sluice, private onChange: () => void) {
@@ -26,7 +27,7 @@ export class Account {
     });
     this.cancel.addEventListener('click', () => this.show(false));
     this.line.append(
-      el('span', {}, 'Signed in as ', this.who), this.until,
+      el('span', { class: 'who' }, el('span', {}, 'Signed in as ', this.who), ' ', this.until),
       el('button', { type: 'button', class: 'plain small', 'data-testid': 'sign-out', click: () => this.signOut() }, 'Sign out'),
     );
     byId('offer-sign-in').addEventListener('click', () => this.demand('', true));
@@ -83,7 +84,8 @@ export class Account {
     } else if (!this.form.hidden) {
       this.cancel.hidden = false; // without a token one may be let in, and out again: whoever types goes on typing
     }
-    if (signedIn()) this.show(false);
+    this.taken = !!signedIn();
+    if (this.taken) this.show(false);
     this.clock();
   }
 
@@ -97,7 +99,9 @@ export class Account {
       this.onChange();
       this.client.setToken(undefined); // the gateway may let anonymous clients see something
     }
-    if (had || this.form.hidden) this.demand(had ? `The gateway does not take this token: ${reason}` : '');
+    const problem = this.taken ? 'You were signed out' : 'The gateway does not take this token';
+    if (had || this.form.hidden) this.demand(had ? `${problem}: ${reason}` : '');
+    this.taken = false;
     this.clock();
   }
 
@@ -113,7 +117,9 @@ export class Account {
     const { subject = own.subject, expires = own.expires } = this.identity;
     setText(this.who, subject || 'API key');
     const left = expires ? expires - Date.now() : 0;
-    setText(this.until, expires ? `until ${new Date(expires).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })} (${left > 0 ? age(left) + ' left' : 'over'})` : '');
+    const end = new Date(expires || 0);
+    const today = end.toDateString() === new Date().toDateString();
+    setText(this.until, expires ? `until ${end.toLocaleString([], today ? { timeStyle: 'short' } : { dateStyle: 'medium', timeStyle: 'short' })} (${left > 0 ? age(left) + ' left' : 'over'})` : '');
     this.line.classList.toggle('soon', !!expires && left < SOON);
   }
 }
