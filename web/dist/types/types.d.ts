@@ -38,6 +38,7 @@ export interface StateEvent {
     retryIn?: number;
 }
 export interface Options {
+    /** For a gateway with `auth:`. Goes in the first frame or in a header, never into an address. */
     token?: Token;
     /** Tried in this order. */
     transports?: Transport[];

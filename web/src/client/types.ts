@@ -46,6 +46,7 @@ export interface StateEvent {
 }
 
 export interface Options {
+  /** For a gateway with `auth:`. Goes in the first frame or in a header, never into an address. */
   token?: Token;
   /** Tried in this order. */
   transports?: Transport[];
