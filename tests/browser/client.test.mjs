@@ -67,6 +67,7 @@ for (const transport of TRANSPORTS) {
       .split('\n').find((l) => l.startsWith('sluice_sessions ')) || '') || transport !== 'sse', 'the stream to close');
     const before = got.length + second.length;
     await world.publish('n/a', [6, 7]);
+    await until(async () => (await (await fetch(world.gateway.url + '/channels/n/a')).json()).data === 7, 'the gateway to have it');
     const last = [];
     client.subscribe('n/a', (m) => last.push(m.data));
     await until(() => last.length, 'the value after subscribing again');
@@ -88,7 +89,7 @@ for (const transport of TRANSPORTS) {
     await assert.rejects(client.publish('n/a', 1), { code: 'offline' });
     await world.publish('n/kept', [2], ['-r']);
     await world.gateway.start();
-    await until(() => got.at(-1) === 2, 'the value of the new run', 40_000);
+    await until(() => got.at(-1) === 2, 'the value of the new run');
     assert.deepEqual(gaps, ['epoch']); // told, not silent
   });
 }
@@ -103,11 +104,12 @@ test('10,000 numbered messages with a change of transport every few hundred', as
     got.push(m.data);
     if (got.length % 400 === 0) client.use([TRANSPORTS[++changes % 3]]);
   });
-  client.subscribe('n/other', () => {});
-  await until(() => client.state === 'live', 'the client');
+  let ready = 0;
+  client.subscribe('n/other', () => ready++);
+  await until(async () => (await world.publish('n/other', [0]), ready), 'the subscriptions'); // the later one of the two
   const all = range(1, 10_000);
   await Promise.all([world.publish('n/one', all), world.publish('n/other', all)]);
-  await until(() => got.at(-1) === 10_000, () => `the last message, ${got.length} so far`, 60_000);
+  await until(() => got.at(-1) === 10_000, () => `the last message, ${got.length} so far`, 120_000);
   assert.equal(got.find((n, i) => n !== i + 1), undefined, 'the first that is lost, double or out of order');
   assert.equal(gaps, 0);
   assert.ok(changes >= 20);
@@ -119,14 +121,16 @@ test('subscriptions come and go while messages flow, over every transport', asyn
     const client = world.client({ transports: [transport] });
     const topic = `n/${transport}`;
     const got = [];
+    let ready = 0;
     client.subscribe(topic, (m) => {
+      if (m.data === 0) return void ready++;
       got.push(m.data);
       if (got.length % 50 === 0) client.subscribe(`n/x${got.length}`, () => {});
       if (got.length % 70 === 0) client.off(`n/x${got.length - 70 + 50}`);
     });
-    await until(() => client.state === 'live', 'the client');
+    await until(async () => (await world.publish(topic, [0]), ready), 'the subscription');
     await world.publish(topic, range(1, 3000));
-    await until(() => got.at(-1) === 3000, () => `all messages over ${transport}: ${got.length}`, 30_000);
+    await until(() => got.at(-1) === 3000, () => `all messages over ${transport}: ${got.length}`);
     assert.deepEqual(got, range(1, 3000));
     client.close();
   }
@@ -182,18 +186,20 @@ test('a refused channel does not take the others with it', async (t) => {
     await until(() => errors.length === 2, `the refusals over ${transport}`);
     assert.deepEqual(errors.sort(), [['bad_request', 'n/a/#/b'], ['unknown_channel', 'nowhere/at/all']]);
     await until(() => client.state === 'live', 'the client');
-    await until(async () => (await client.publish('n/a', transport), got.includes(transport)), 'values', 10_000);
+    await until(async () => (await client.publish('n/a', transport), got.includes(transport)), 'values');
     client.close();
   }
 });
 
 test('what is published offline waits if it shall', async (t) => {
   const world = await start(t);
-  await world.gateway.stop();
-  const client = world.client({ offline: 'queue', queueLimit: 3 });
+  const relay = await Relay.to(world, world.gateway.port);
+  await relay.cut();
+  const client = new Sluice(relay.url, { WebSocket, offline: 'queue', queueLimit: 3 });
+  world.keep(() => client.close());
   const promises = [1, 2, 3].map((n) => client.publish('n/q', n));
   await assert.rejects(client.publish('n/q', 4), { code: 'offline' });
-  await world.gateway.start();
+  await relay.mend();
   assert.deepEqual(await Promise.all(promises), ['published', 'published', 'published']);
   const history = await (await fetch(world.gateway.url + '/channels/n/q/history')).json();
   assert.deepEqual(history.messages.map((m) => m.data), [1, 2, 3]);
@@ -241,7 +247,7 @@ test('a WebSocket that opens and stays silent, a stream that is held back: long-
   await until(() => got.length, 'a value by long-poll');
   assert.deepEqual(over, ['longpoll']);
   mute = false; // the proxy was repaired
-  await until(() => client.transport === 'websocket', 'the upgrade', 20_000);
+  await until(() => client.transport === 'websocket', 'the upgrade');
   await world.publish('n/a', range(2, 100));
   await until(() => got.at(-1) === 100, 'values over the WebSocket');
   assert.deepEqual(got, range(1, 100));
@@ -306,6 +312,7 @@ test('Retry-After and close codes are honoured', async (t) => {
   world.keep(() => other.close());
   const errors = [];
   other.on('error', (e) => errors.push(e.code));
-  await until(() => other.state === 'closed', 'the client to give up');
+  await until(() => other.state === 'unauthorized', 'the client to give up');
   assert.deepEqual([errors, connections], [['unauthorized'], 1]);
+  await assert.rejects(other.publish('a', 1), { code: 'unauthorized' });
 });

@@ -1,4 +1,5 @@
 // What a test may start: a broker, gateways, proxies, a browser. Everything is ended after the test that made it.
+import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -9,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const BINARY = process.env.SLUICE_BINARY || join(ROOT, 'build/release/sluice');
 
-/** Resolves with the first truthy value of condition(); rejects after `timeout` ms. */
-export async function until(condition, what = 'the condition', timeout = 15_000) {
+/** Resolves with the first truthy value of condition(); rejects after `timeout` ms, which a busy machine never needs. */
+export async function until(condition, what = 'the condition', timeout = 60_000) {
   const end = Date.now() + timeout;
   for (;;) {
     const value = await condition();
@@ -47,7 +48,7 @@ export class Child {
 
   async stop(signal = 'SIGTERM') {
     this.process.kill(signal);
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), 8_000);
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 20_000);
     await this.ended;
     clearTimeout(timer);
   }
@@ -86,9 +87,10 @@ export class World {
   /** A gateway on a port that stays the same when it is started again. */
   async sluice(routes, more = '') {
     const port = await freePort();
-    const config = this.file(`sluice-${port}.yaml`,
+    const write = (rest) => this.file(`sluice-${port}.yaml`,
       `broker:\n  url: mqtt://127.0.0.1:${this.brokerPort}\n  reconnect: { min: 100ms, max: 300ms }\n` +
-      `listen:\n  - address: 127.0.0.1:${port}\nroutes:\n${routes}\n${more}`);
+      `listen:\n  - address: 127.0.0.1:${port}\nroutes:\n${routes}\n${rest}`);
+    const config = write(more);
     const gateway = {
       port,
       url: `http://127.0.0.1:${port}`,
@@ -97,6 +99,8 @@ export class World {
         await until(async () => (await fetch(gateway.url + '/readyz').catch(() => ({}))).ok, () => gateway.child.output);
       },
       stop: (signal) => gateway.child.stop(signal),
+      /** With another `more`, without stopping. */
+      reload: (rest) => (write(rest), gateway.child.process.kill('SIGHUP')),
     };
     await gateway.start();
     this.keep(() => gateway.stop());
@@ -105,6 +109,7 @@ export class World {
 
   /** Messages through mosquitto's own client: one payload a line. */
   publish(topic, payloads, options = []) {
+    assert.ok(payloads.length, 'something to publish'); // an empty list would be one empty payload
     return new Promise((resolve, reject) => {
       const child = execFile('mosquitto_pub', ['-p', String(this.brokerPort), '-t', topic, '-q', '1', '-l', ...options],
         (error) => (error ? reject(error) : resolve()));

@@ -1,5 +1,5 @@
 export { Sluice, Sluice as default } from './client';
 export { SluiceError } from './types';
 export type {
-  Gap, Handler, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Transport, Upstream,
+  Gap, Handler, Identity, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Token, Transport, Upstream,
 } from './types';
