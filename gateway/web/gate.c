@@ -245,6 +245,11 @@ void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
         return;
     }
     char ticket[GW_TICKET_SIZE];
+    if (conn->identity->kind == GW_ANONYMOUS) { /* who needs none must not use them up */
+        gw_http_error_headers(conn, GW_ERR_UNAUTHORIZED, "there are tickets for those only who have a token or key",
+                              "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");
+        return;
+    }
     enum gw_err err = gw_auth_ticket(gw_hub_auth(hub), conn->identity, gw_hub_wall(hub), ticket);
     if (err != GW_OK) {
         gw_http_error(conn, err, NULL);

@@ -204,6 +204,7 @@ def test_anonymous(world):
     client.publish("public/a", "1")
     wait_until(lambda: gateway.get("/channels/public/a").status_code == 200)
     assert code(gateway.get(GOOD), 403) == "forbidden"
+    assert code(gateway.post("/ticket"), 401) == "unauthorized"
     assert gateway.get("/channels/public/a", headers={"Cookie": "token=stale"}).status_code == 200
     assert code(gateway.get("/channels/public/a", headers={"Authorization": "Bearer stale"}), 401) == "unauthorized"
 

@@ -1,0 +1,212 @@
+/* driver.c: the way of a message through the gateway on one thread, without broker, clock or libwebsockets, so that the number of
+ * instructions is the same each time: route table, codec, message, inbox, hub, sessions, transport, wire, down to sendmsg(2)
+ * on socket pairs.
+ *
+ *   driver TRANSPORT CLIENTS CHANNELS BATCH ROUNDS      TRANSPORT: ws raw sse poll
+ *
+ * Each round, BATCH messages come in at once, going round the channels; then every client's end is read and counted. What callgrind
+ * counts (--toggle-collect) is guard_turn() and the requests of polls, guard_request(); reading and checking are outside. Prints
+ * how many messages the clients got. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mqtt/ingest.h"
+#include "web/server.h"
+
+#define EPOCH "guard"
+#define CLOCK_MS 1000
+#define MARK "#mark#" /* in every payload */
+
+struct client {
+    struct gw_conn *conn;
+    int fd; /* the far end */
+    unsigned channel;
+    char cursor[64];
+};
+
+static struct gw_server server;
+static struct gw_worker worker;
+static struct gw_ingest ingest;
+static struct gw_routes *routes;
+static struct client *clients;
+static unsigned client_count, channel_count, batch;
+static const char *transport;
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "driver: %s\n", what);
+    exit(1);
+}
+
+static enum gw_err no_publish(void *context, struct gw_publish **publish)
+{
+    (void)context;
+    (void)publish;
+    return GW_ERR_UPSTREAM_DOWN;
+}
+
+static void no_wake(void *context)
+{
+    (void)context;
+}
+
+static struct gw_config *load(void)
+{
+    static const char text[] = "broker: { url: mqtt://127.0.0.1 }\nroutes: [{ topic: 'guard/{name...}', history: { count: 100 } }]\n";
+    char path[] = "/tmp/sluice-guard-XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0 || write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1)
+        fail("no temporary file");
+    close(fd);
+    struct gw_config *config;
+    struct gw_buf problems;
+    gw_buf_init(&problems);
+    enum gw_err err = gw_config_load(path, &config, &problems);
+    unlink(path);
+    if (err != GW_OK)
+        fail(problems.data);
+    return config;
+}
+
+static void prepare(void)
+{
+    static struct gw_inbox *inboxes[1];
+    struct gw_config *config = load();
+    routes = gw_routes_build(config);
+    server = (struct gw_server){.workers = &worker, .worker_count = 1};
+    worker = (struct gw_worker){.server = &server, .thread = pthread_self(), .started = true, .spare_fd = -1};
+    gw_timers_init(&worker.timers);
+    worker.inbox = inboxes[0] = gw_inbox_create(config->limits.inbox, no_wake, NULL);
+    struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .upstream = {NULL, no_publish},
+                                 .timers = &worker.timers};
+    worker.hub = gw_hub_create(&setup);
+    gw_hub_tick(worker.hub, CLOCK_MS, CLOCK_MS);
+    struct gw_event up = {.type = GW_EVENT_UPSTREAM, .u.upstream = {true, CLOCK_MS}};
+    gw_hub_handle(worker.hub, &up);
+    gw_ingest_init(&ingest, EPOCH, inboxes, 1);
+}
+
+__attribute__((noinline)) void guard_request(struct client *client, const char *data, size_t len);
+void guard_request(struct client *client, const char *data, size_t len)
+{
+    if (!gw_conn_on_input(client->conn, data, len))
+        fail("the gateway closed a connection");
+}
+
+static void poll_again(struct client *client)
+{
+    char request[256];
+    int len = snprintf(request, sizeof request, "GET /poll?channel=guard/%u&cursor=%s HTTP/1.1\r\nHost: x\r\n\r\n", client->channel,
+                       client->cursor);
+    guard_request(client, request, (size_t)len);
+}
+
+/* Everything that its socket holds; how many messages of ours. A poll's answer moves its cursor. */
+static unsigned receive(struct client *client, const char *must_hold)
+{
+    static char data[1 << 20];
+    ssize_t len = recv(client->fd, data, sizeof data - 1, MSG_DONTWAIT);
+    unsigned count = 0;
+    data[len > 0 ? len : 0] = '\0';
+    if (must_hold && !memmem(data, len > 0 ? (size_t)len : 0, must_hold, strlen(must_hold)))
+        fail("an answer is missing");
+    const char *end = data + (len > 0 ? len : 0);
+    for (const char *at = data; (at = memmem(at, (size_t)(end - at), MARK, strlen(MARK))); at++)
+        count++;
+    const char *cursor = strstr(data, "Sluice-Cursor: ");
+    if (cursor && sscanf(cursor + 15, "%63[^\r]", client->cursor) != 1)
+        fail("no cursor");
+    return count;
+}
+
+static void attach(struct client *client, unsigned number)
+{
+    int pair[2], size = 1 << 20;
+    struct in6_addr address = IN6ADDR_LOOPBACK_INIT;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair))
+        fail("socketpair: too few descriptors?");
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    client->fd = pair[1];
+    client->channel = number % channel_count;
+    client->conn = gw_conn_create(&worker, pair[0], &address);
+    snprintf(client->cursor, sizeof client->cursor, EPOCH ".0");
+
+    static const char upgrade[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    char request[512], path[64];
+    bool ws = strcmp(transport, "ws") == 0, raw = strcmp(transport, "raw") == 0, sse = strcmp(transport, "sse") == 0;
+    if (!ws && !raw && !sse) {
+        poll_again(client);
+        return;
+    }
+    snprintf(path, sizeof path, ws ? "/ws" : raw ? "/channels/guard/%u" : "/sse?channel=guard/%u", client->channel);
+    int len = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, sse ? "" : upgrade);
+    guard_request(client, request, (size_t)len);
+    receive(client, sse ? "200 OK" : "101 ");
+    if (ws) {
+        len = snprintf(request + 6, 100, "{\"type\":\"subscribe\",\"channel\":\"guard/%u\"}", client->channel);
+        memcpy(request, (const char[]){(char)0x81, (char)(0x80 | len), 0, 0, 0, 0}, 6);
+        guard_request(client, request, (size_t)len + 6);
+        gw_hub_flush(worker.hub);
+        receive(client, "subscribed");
+    }
+}
+
+/* What is counted: BATCH messages in, and whatever leaves because of them. */
+__attribute__((noinline)) void guard_turn(unsigned first);
+void guard_turn(unsigned first)
+{
+    static const char payload[] = "{\"state\":\"ON\",\"mark\":\"" MARK "\",\"power\":21.5,\"energy\":1234.25,\"voltage\":230,\"linkquality\":120,"
+                                  "\"update\":{\"state\":\"idle\"}}";
+    char topic[32];
+    for (unsigned i = 0; i < batch; i++) {
+        int len = snprintf(topic, sizeof topic, "guard/%u", (first + i) % channel_count);
+        gw_ingest_message(&ingest, routes, topic, (size_t)len, payload, sizeof payload - 1, false);
+    }
+    struct gw_event *events;
+    size_t count;
+    gw_inbox_take(worker.inbox, &events, &count);
+    for (size_t i = 0; i < count; i++)
+        gw_hub_handle(worker.hub, &events[i]);
+    gw_hub_flush(worker.hub);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 6)
+        fail("TRANSPORT CLIENTS CHANNELS BATCH ROUNDS");
+    transport = argv[1];
+    client_count = (unsigned)atoi(argv[2]);
+    channel_count = (unsigned)atoi(argv[3]);
+    batch = (unsigned)atoi(argv[4]);
+    unsigned rounds = (unsigned)atoi(argv[5]);
+    struct rlimit files = {20000, 20000};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+
+    prepare();
+    clients = calloc(client_count, sizeof *clients);
+    for (unsigned i = 0; i < client_count; i++)
+        attach(&clients[i], i);
+    unsigned long expected = 0, got = 0;
+    for (unsigned round = 0; round < rounds; round++) {
+        guard_turn(round * batch);
+        expected += (unsigned long)batch * client_count / channel_count;
+        for (unsigned i = 0; i < client_count; i++) {
+            unsigned came = receive(&clients[i], NULL);
+            got += came;
+            if (came && strcmp(transport, "poll") == 0)
+                poll_again(&clients[i]);
+        }
+    }
+    if (got != expected)
+        fail("messages were lost or doubled");
+    printf("%lu\n", got);
+    return 0; /* as it is: taking everything apart is not measured */
+}
