@@ -264,10 +264,11 @@ static void round_put_gap(struct round *round, const struct entry *entry)
     gw_stats_gap(&round->hub->stats, item.u.gap->reason);
 }
 
-/* A subscription whose channels can't be asked: they were forgotten whole, or none of another epoch's is back yet. */
+/* A subscription whose channels can't be asked: they were forgotten whole, or are of another epoch and not back yet. With a
+ * wildcard nobody knows whether some are still to come, so the gap is the filter's, besides those of the channels. */
 static void round_check_sub(struct round *round, struct gw_sub *sub, size_t before)
 {
-    bool epoch = sub->epoch_from && sub->position == 0 && round->count == before;
+    bool epoch = sub->epoch_from && sub->position == 0 && (sub->filter->wildcard || round->count == before);
     bool forgotten = !sub->fresh_to && round->hub->channels.forgotten > sub->position && sub->filter->wildcard;
     if (!sub->fresh_to && !sub->filter->wildcard && round->hub->channels.forgotten > sub->position)
         forgotten = !gw_channel_find(round->hub, sub->filter->text, sub->filter->len,
