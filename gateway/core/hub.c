@@ -301,12 +301,12 @@ void gw_hub_history(struct gw_hub *hub, const char *channel, size_t len, uint64_
                     void *context, uint64_t *evicted)
 {
     GW_ASSERT_LOOP(hub);
-    *evicted = 0;
+    *evicted = hub->channels.forgotten;
     struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
     if (!found)
         return;
     gw_channel_expire(hub, found);
-    *evicted = found->engine->evicted(found->history);
+    *evicted = gw_channel_missing(found);
     found->engine->read(found->history, after, visit, context);
 }
 

@@ -444,6 +444,20 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     return source;
 }
 
+void gw_source_go_on(struct gw_source *source, uint64_t seq, const struct gw_history_keeper *keeper,
+                     struct gw_history_store *store)
+{
+    source->ingest.seq = seq;
+    source->ingest.ask_at = seq + 1;
+    source->ingest.keeper = keeper;
+    source->ingest.store = store;
+}
+
+uint64_t gw_source_seq(const struct gw_source *source)
+{
+    return source->ingest.seq;
+}
+
 enum gw_err gw_source_start(struct gw_source *source)
 {
     source_post_state(source, false);

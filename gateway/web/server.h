@@ -49,6 +49,7 @@ struct gw_server {
     struct gw_admission *admission;
     uint16_t *ports; /* one for each listen entry, as bound */
     int64_t started_wall_ms;
+    bool linger; /* the first worker's inbox stays open when it has ended: app.c takes what comes after it */
     /* The broker's side for /metrics; set by app.c. Appends Prometheus text. */
     void (*metrics)(void *context, struct gw_buf *out);
     void *metrics_context;

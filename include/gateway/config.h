@@ -97,6 +97,12 @@ struct gw_cfg_web {
     int64_t shutdown_ms;        /* how long SIGTERM waits for acknowledgements */
 };
 
+struct gw_cfg_storage {
+    char *path;         /* of the database; NULL: nothing outlives the process */
+    int64_t flush_ms;   /* a kill loses no more */
+    size_t queue_bytes; /* messages that wait to be written */
+};
+
 struct gw_config {
     atomic_uint refs;
     char *file;
@@ -108,6 +114,7 @@ struct gw_config {
     size_t route_count;
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
+    struct gw_cfg_storage storage;
     int log_level; /* enum gw_log_level */
 };
 
