@@ -12,40 +12,16 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "history/disk_db.h"
+#include "history/disk_batch.h"
 #include "history/memory.h"
 
-#define RETRY_MS 500    /* at least, after a failure */
-#define ENTRY_BYTES 128 /* what an entry costs besides its message */
-
-enum disk_kind { DISK_APPEND, DISK_UPDATE, DISK_FORGET };
-
-struct disk_entry {
-    enum disk_kind kind;
-    struct gw_message *msg;            /* of DISK_APPEND; its name is the channel's */
-    struct gw_history_channel channel; /* otherwise the name is malloc'd */
-    struct disk_record *record;        /* the writer's */
-};
-
-struct disk_queue {
-    struct disk_entry *entries;
-    size_t count, allocated;
-};
-
-/* A channel as the database knows it, or will after this batch. The writer's. */
-struct disk_record {
-    struct disk_record *next, *next_dirty;
-    struct gw_history_channel channel; /* the name is malloc'd */
-    int64_t id;
-    size_t since; /* entries of the batch before this one are void: the channel was forgotten there */
-    bool dirty, wipe, gone;
-};
+#define RETRY_MS 500 /* at least, after a failure */
 
 struct gw_history_store {
     pthread_mutex_t lock;
     pthread_cond_t work;     /* {lock} for the writer */
     pthread_cond_t room;     /* {lock} for reserve() */
-    struct disk_queue queue; /* {lock} */
+    struct gw_disk_queue queue; /* {lock} */
     size_t bytes;            /* {lock} of the queue and of the batch that is not written yet */
     bool closing;            /* {lock} */
     uint64_t reserved, wanted; /* {lock} numbers up to here are reserved, or are to be */
@@ -61,105 +37,18 @@ struct gw_history_store {
     /* Main's until start() and after the thread has ended, the writer's between. */
     struct gw_disk_db db;
     struct gw_disk_state state;
-    struct disk_queue batch;
-    struct disk_record **table, *dirty;
-    size_t buckets, records;
-    int64_t next_id;
+    struct gw_disk_batch batch;
 };
-
-/* --- records ---------------------------------------------------------------------------------------------------------- */
-
-static struct disk_record **record_place(struct gw_history_store *store, const struct gw_history_channel *channel)
-{
-    struct disk_record **place = &store->table[channel->hash & (store->buckets - 1)];
-    while (*place && ((*place)->channel.hash != channel->hash || (*place)->channel.len != channel->len ||
-                      memcmp((*place)->channel.name, channel->name, channel->len) != 0))
-        place = &(*place)->next;
-    return place;
-}
-
-static void records_grow(struct gw_history_store *store)
-{
-    size_t buckets = store->buckets * 2;
-    struct disk_record **table = gw_calloc(buckets, sizeof(struct disk_record *));
-    for (size_t i = 0; i < store->buckets; i++) {
-        for (struct disk_record *record = store->table[i], *next; record; record = next) {
-            next = record->next;
-            struct disk_record **place = &table[record->channel.hash & (buckets - 1)];
-            record->next = *place;
-            *place = record;
-        }
-    }
-    free(store->table);
-    store->table = table;
-    store->buckets = buckets;
-}
-
-static struct disk_record *record_of(struct gw_history_store *store, const struct gw_history_channel *channel)
-{
-    struct disk_record *record = *record_place(store, channel);
-    if (record)
-        return record;
-    if (store->records >= store->buckets)
-        records_grow(store);
-    struct disk_record **place = record_place(store, channel);
-    record = gw_calloc(1, sizeof *record);
-    record->channel = *channel;
-    record->channel.name = gw_strndup(channel->name, channel->len);
-    record->id = store->next_id++;
-    *place = record;
-    store->records++;
-    return record;
-}
-
-static void record_free(struct gw_history_store *store, struct disk_record *record)
-{
-    *record_place(store, &record->channel) = record->next;
-    store->records--;
-    free((char *)(uintptr_t)record->channel.name);
-    free(record);
-}
-
-static void record_loaded(void *context, const struct gw_history_channel *channel, int64_t id)
-{
-    struct gw_history_store *store = context;
-    struct disk_record *record = record_of(store, channel);
-    record->id = id;
-    if (store->next_id <= id)
-        store->next_id = id + 1;
-    record->gone = !channel->kept; /* only that process knew it; start() removes it */
-}
 
 /* --- the queue -------------------------------------------------------------------------------------------------------- */
 
-static void queue_add(struct disk_queue *queue, const struct disk_entry *entry)
-{
-    if (queue->count == queue->allocated) {
-        queue->allocated = queue->allocated ? queue->allocated * 2 : 64;
-        queue->entries = gw_reallocarray(queue->entries, queue->allocated, sizeof *queue->entries);
-    }
-    queue->entries[queue->count++] = *entry;
-}
-
-static size_t entry_bytes(const struct disk_entry *entry)
-{
-    return ENTRY_BYTES + (entry->msg ? gw_message_size(entry->msg) : entry->channel.len);
-}
-
-static void entry_release(struct disk_entry *entry)
-{
-    if (!entry->msg)
-        free((char *)(uintptr_t)entry->channel.name);
-    gw_message_unref(entry->msg);
-}
-
 /* Takes over what the entry refers to. */
-static void store_put(struct gw_history_store *store, struct disk_entry *entry)
+static void store_put(struct gw_history_store *store, struct gw_disk_entry *entry)
 {
-    size_t bytes = entry_bytes(entry);
+    size_t bytes = gw_disk_entry_bytes(entry);
     bool drop = false;
     pthread_mutex_lock(&store->lock);
-    if (store->bytes + bytes > store->queue_bytes) {
+    if (store->bytes && store->bytes + bytes > store->queue_bytes) {
         drop = true;
         store->stats.dropped++;
         if (entry->msg && entry->channel.last_seq > store->lost)
@@ -167,7 +56,7 @@ static void store_put(struct gw_history_store *store, struct disk_entry *entry)
     } else {
         bool first = !store->queue.count, half = store->bytes <= store->queue_bytes / 2;
         store->bytes += bytes;
-        queue_add(&store->queue, entry);
+        gw_disk_queue_add(&store->queue, entry);
         if (first || (half && store->bytes > store->queue_bytes / 2))
             pthread_cond_signal(&store->work);
     }
@@ -175,19 +64,19 @@ static void store_put(struct gw_history_store *store, struct disk_entry *entry)
     if (!drop)
         return;
     GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "history", "the disk is too slow: more than storage.queue waits, a message is not stored");
-    entry_release(entry);
+    gw_disk_entry_release(entry);
 }
 
 static void disk_append(struct gw_history_store *store, const struct gw_history_channel *channel, struct gw_message *msg)
 {
-    struct disk_entry entry = {.kind = DISK_APPEND, .msg = gw_message_ref(msg), .channel = *channel};
+    struct gw_disk_entry entry = {.kind = DISK_APPEND, .msg = gw_message_ref(msg), .channel = *channel};
     entry.channel.name = msg->channel.data;
     store_put(store, &entry);
 }
 
-static void disk_put_name(struct gw_history_store *store, enum disk_kind kind, const struct gw_history_channel *channel)
+static void disk_put_name(struct gw_history_store *store, enum gw_disk_kind kind, const struct gw_history_channel *channel)
 {
-    struct disk_entry entry = {.kind = kind, .channel = *channel};
+    struct gw_disk_entry entry = {.kind = kind, .channel = *channel};
     entry.channel.name = gw_strndup(channel->name, channel->len);
     store_put(store, &entry);
 }
@@ -237,93 +126,16 @@ static struct gw_history_stats disk_stats(struct gw_history_store *store)
 
 /* --- the writer ------------------------------------------------------------------------------------------------------- */
 
-/* What the batch makes of the channels. Done again from the start where a transaction failed. */
-static void batch_apply(struct gw_history_store *store)
-{
-    for (size_t i = 0; i < store->batch.count; i++) {
-        struct disk_entry *entry = &store->batch.entries[i];
-        struct disk_record *record = entry->record = record_of(store, &entry->channel);
-        if (!record->dirty) {
-            record->dirty = true;
-            record->next_dirty = store->dirty;
-            store->dirty = record;
-        }
-        const char *name = record->channel.name;
-        record->gone = entry->kind == DISK_FORGET;
-        if (record->gone) {
-            record->wipe = true;
-            record->since = i + 1;
-        } else {
-            record->channel = entry->channel;
-            record->channel.name = name;
-        }
-    }
-}
-
-static bool batch_put_messages(struct gw_history_store *store, uint64_t *written)
-{
-    for (size_t i = 0; i < store->batch.count; i++) {
-        const struct disk_entry *entry = &store->batch.entries[i];
-        const struct disk_record *record = entry->record;
-        if (!entry->msg || i < record->since ||
-            (entry->msg->seq <= record->channel.evicted && entry->msg->seq != record->channel.last))
-            continue; /* gone again, or will be */
-        if (!gw_disk_db_put_message(&store->db, record->id, entry->msg))
-            return false;
-        ++*written;
-    }
-    return true;
-}
-
-static bool batch_put(struct gw_history_store *store, const struct gw_disk_state *state, uint64_t *written)
-{
-    struct gw_disk_db *db = &store->db;
-    if (!gw_disk_db_begin(db))
-        return false;
-    for (const struct disk_record *record = store->dirty; record; record = record->next_dirty) {
-        if (record->wipe && !gw_disk_db_wipe(db, record->id))
-            return false;
-    }
-    if (!batch_put_messages(store, written))
-        return false;
-    for (const struct disk_record *record = store->dirty; record; record = record->next_dirty) {
-        if (!record->gone && (!gw_disk_db_put_channel(db, record->id, &record->channel) ||
-                              !gw_disk_db_prune(db, record->id, record->channel.evicted, record->channel.last)))
-            return false;
-    }
-    return gw_disk_db_put_state(db, state) && gw_disk_db_commit(db);
-}
-
-static size_t batch_done(struct gw_history_store *store)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < store->batch.count; i++) {
-        bytes += entry_bytes(&store->batch.entries[i]);
-        entry_release(&store->batch.entries[i]);
-    }
-    store->batch.count = 0;
-    for (struct disk_record *record = store->dirty, *next; record; record = next) {
-        next = record->next_dirty;
-        record->dirty = record->wipe = false;
-        record->since = 0;
-        if (record->gone)
-            record_free(store, record);
-    }
-    store->dirty = NULL;
-    return bytes;
-}
-
 /* One transaction. The lock is not held; `state` is what the row shall say. */
 static bool store_write(struct gw_history_store *store, const struct gw_disk_state *state)
 {
-    uint64_t written = 0;
-    batch_apply(store);
-    bool good = batch_put(store, state, &written);
+    uint64_t written;
+    bool good = gw_disk_batch_write(&store->batch, &store->db, state, &written);
     if (!good) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "history", "can't write to the disk, trying again: %s", gw_disk_db_error(&store->db));
         gw_disk_db_rollback(&store->db);
     }
-    size_t bytes = good ? batch_done(store) : 0;
+    size_t bytes = good ? gw_disk_batch_done(&store->batch) : 0;
     pthread_mutex_lock(&store->lock);
     store->bytes -= bytes;
     store->stats.written += good ? written : 0;
@@ -340,15 +152,7 @@ static bool store_write(struct gw_history_store *store, const struct gw_disk_sta
 /* Moves what waits into the batch and says what is to be written of the state. {lock} */
 static struct gw_disk_state store_take(struct gw_history_store *store)
 {
-    if (!store->batch.count) {
-        struct disk_queue taken = store->queue;
-        store->queue = store->batch;
-        store->batch = taken;
-    } else {
-        for (size_t i = 0; i < store->queue.count; i++)
-            queue_add(&store->batch, &store->queue.entries[i]);
-        store->queue.count = 0;
-    }
+    gw_disk_batch_take(&store->batch, &store->queue);
     struct gw_disk_state state = store->state;
     state.reserved = store->wanted > store->reserved ? store->wanted : store->reserved;
     state.lost = store->lost;
@@ -369,7 +173,7 @@ static void *store_run(void *context)
     bool failed = false;
     pthread_mutex_lock(&store->lock);
     while (!store->closing) {
-        if (!store->queue.count && !store->batch.count && store->wanted <= store->reserved) {
+        if (!store->queue.count && !store->batch.queue.count && store->wanted <= store->reserved) {
             pthread_cond_wait(&store->work, &store->lock);
             continue;
         }
@@ -407,9 +211,7 @@ static enum gw_err disk_open(const struct gw_history_setup *setup, struct gw_his
     store->flush_ms = setup->flush_ms;
     store->queue_bytes = setup->queue_bytes;
     store->block = setup->block;
-    store->buckets = 256;
-    store->table = gw_calloc(store->buckets, sizeof(struct disk_record *));
-    store->next_id = 1;
+    gw_disk_batch_init(&store->batch);
 
     const struct gw_disk_state *state = &store->state;
     *found = (struct gw_history_found){
@@ -425,7 +227,7 @@ static enum gw_err disk_open(const struct gw_history_setup *setup, struct gw_his
 
 static enum gw_err disk_load(struct gw_history_store *store, const struct gw_history_load *load, struct gw_buf *error)
 {
-    return gw_disk_db_load(&store->db, store->state.epoch, record_loaded, store, load, error);
+    return gw_disk_db_load(&store->db, store->state.epoch, gw_disk_batch_know, &store->batch, load, error);
 }
 
 static enum gw_err disk_start(struct gw_history_store *store, struct gw_buf *error)
@@ -436,20 +238,10 @@ static enum gw_err disk_start(struct gw_history_store *store, struct gw_buf *err
         state.lost = state.forgotten = state.reserved;
     state.clean = false;
     state.reserved = seq + store->block;
-    /* What only the last process knew. */
-    for (size_t i = 0; i < store->buckets; i++) {
-        for (struct disk_record *record = store->table[i]; record; record = record->next) {
-            if (!record->gone)
-                continue;
-            record->dirty = record->wipe = true;
-            record->next_dirty = store->dirty;
-            store->dirty = record;
-        }
-    }
+    gw_disk_batch_drop_unkept(&store->batch);
     store->lost = state.lost;
     store->forgotten = state.forgotten;
     store->wanted = state.reserved;
-    /* Changes that loading itself made (narrower limits) may wait already. */
     if (!store_write(store, &state)) {
         gw_buf_printf(error, "storage.path: can't write to '%s': %s", sqlite3_db_filename(store->db.handle, "main"),
                       gw_disk_db_error(&store->db));
@@ -465,16 +257,8 @@ static enum gw_err disk_start(struct gw_history_store *store, struct gw_buf *err
 
 static void store_free(struct gw_history_store *store)
 {
-    batch_done(store);
-    for (size_t i = 0; i < store->queue.count; i++)
-        entry_release(&store->queue.entries[i]);
-    for (size_t i = 0; i < store->buckets; i++) {
-        while (store->table[i])
-            record_free(store, store->table[i]);
-    }
-    free(store->table);
-    free(store->queue.entries);
-    free(store->batch.entries);
+    gw_disk_queue_fini(&store->queue);
+    gw_disk_batch_fini(&store->batch);
     gw_disk_db_close(&store->db);
     pthread_cond_destroy(&store->work);
     pthread_cond_destroy(&store->room);
