@@ -51,8 +51,11 @@ static void store_put(struct gw_history_store *store, struct gw_disk_entry *entr
     if (store->bytes && store->bytes + bytes > store->queue_bytes) {
         drop = true;
         store->stats.dropped++;
-        if (entry->msg && entry->channel.last_seq > store->lost)
-            store->lost = entry->channel.last_seq;
+        /* What the database won't know of counts as missing; of a channel that is not kept, the next process won't know
+         * that there was one. */
+        uint64_t *mark = entry->msg ? &store->lost : entry->channel.kept ? NULL : &store->forgotten;
+        if (mark && entry->channel.last_seq > *mark)
+            *mark = entry->channel.last_seq;
     } else {
         bool first = !store->queue.count, half = store->bytes <= store->queue_bytes / 2;
         store->bytes += bytes;

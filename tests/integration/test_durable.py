@@ -7,12 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import threading
-import time
 
 import pytest
 import requests
 from conftest import yaml
-from harness import BINARY, SANITIZED, wait_until
+from harness import BINARY, wait_until
 from wsclient import connect
 
 ROUTES = """
@@ -75,6 +74,10 @@ def client(world, broker):
     return world.mqtt(broker.port)
 
 
+def world_files(gateway):
+    return sorted(gateway.path.parent.glob("history.db*"))
+
+
 def number(cursor):
     return int(cursor.split(".")[1])
 
@@ -127,6 +130,7 @@ def sse(sluice, cursor, channel, until):
 
 # --- stopping in order ---------------------------------------------------------------------------------------------------
 
+@pytest.mark.sanitize
 async def test_cursors_charts_and_last_values_survive_a_restart(gateway, client):
     sluice = gateway.now
     async with connect(sluice) as ws:
@@ -144,6 +148,7 @@ async def test_cursors_charts_and_last_values_survive_a_restart(gateway, client)
     middle = before["disk/0"][9]["cursor"]
     _, _, end = catch_up(sluice, start, "#")
 
+    assert [oct(p.stat().st_mode & 0o777) for p in world_files(gateway)] == ["0o600", "0o600"] # payloads may be private
     sluice = gateway.restart()
     assert "0 message(s)" not in sluice.text() and "not stopped in order" not in sluice.text()
     assert {c: history(sluice, c)["messages"] for c in before} == before
@@ -225,6 +230,7 @@ def test_retained_values_are_not_doubled_by_a_restart(gateway, client):
     assert sluice.get("/channels/change/r").json()["data"] == {"t": 20}
 
 
+@pytest.mark.sanitize
 def test_nothing_is_lost_by_stopping_in_order_under_load(world, broker, client):
     """With a session at the broker: every message exactly once, without one gap, over several restarts."""
     gateway = Gateway(world, broker, broker_extra="  client_id: durable\n  session_expiry: 1h\n", flush="1s")
@@ -302,6 +308,7 @@ class Oracle:
         return missing
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kills_under_load_lose_nothing_silently(world, broker, client, workers):
     gateway = Gateway(world, broker, flush="100ms", extra=f"workers: {workers}\n")
@@ -490,6 +497,7 @@ def test_check_names_what_is_wrong_with_the_path(world, broker):
     assert child.returncode in (1, 2) and "storage.path: can't" in child.stderr
 
 
+@pytest.mark.sanitize
 def test_a_full_disk(world, broker, client):
     gateway = Gateway(world, broker, flush="20ms", storage=", queue: 64KiB")
     sluice = gateway.start()
@@ -522,6 +530,7 @@ def test_a_full_disk(world, broker, client):
     assert [m["data"] for m in history(sluice, "disk/a")["messages"]][:20] == list(range(20))
 
 
+@pytest.mark.sanitize
 def test_reload_moves_a_channel_between_memory_and_disk(gateway, client):
     def store(wanted):
         text = gateway.text.replace("topic: memory/{name}\n    history: {", f"topic: memory/{{name}}\n    history: {{ store: {wanted},")
