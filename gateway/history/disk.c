@@ -254,6 +254,7 @@ static enum gw_err disk_start(struct gw_history_store *store, struct gw_buf *err
         gw_buf_adds(error, "can't start the thread that writes the history");
         return GW_ERR_INTERNAL;
     }
+    pthread_setname_np(store->thread, "history"); /* for top -H and the benchmark */
     store->started = true;
     return GW_OK;
 }
