@@ -182,7 +182,10 @@ static void round_paced(struct round *round, int64_t interval_ms)
         round_check_gap(round);
         return;
     }
-    round_check_epoch(round);
+    if (msg->seq < channel->last_seq) /* newer ones were lost with the last process */
+        round_check_gap(round);
+    else
+        round_check_epoch(round);
     bool wanted = round_doubts(round, msg, interval_ms);
     for (uint32_t i = 0; i < round->sub_count; i++) {
         const struct gw_sub *sub = round->subs[i];
