@@ -176,7 +176,8 @@ http {
   access_log off; client_body_temp_path ${dir}/b${port}; proxy_temp_path ${dir}/p${port}; fastcgi_temp_path ${dir}/f${port};
   uwsgi_temp_path ${dir}/u${port}; scgi_temp_path ${dir}/s${port};
   map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; proxy_http_version 1.1; ${location} } }
+  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; proxy_http_version 1.1;
+    proxy_set_header Host $http_host; ${location} } }
 }`);
   const child = new Child('/usr/sbin/nginx', ['-c', conf, '-p', dir]);
   world.keep(() => child.stop());

@@ -1,14 +1,14 @@
 /** The client: subscriptions and their handlers, one current link, what to do when it ends. */
-import type { Ask, End, Host, Link, Sub } from './link';
-import { compare, duration, isFilter, later, matches } from './names';
-import { PollLink } from './poll';
-import { SocketLink } from './socket';
-import { StreamLink } from './stream';
-import { SluiceError } from './types';
+import type { Ask, End, Host, Link, Sub } from './link.js';
+import { compare, duration, isFilter, later, matches } from './names.js';
+import { PollLink } from './poll.js';
+import { SocketLink } from './socket.js';
+import { StreamLink } from './stream.js';
+import { SluiceError } from './types.js';
 import type {
   Events, Gap, Handler, Identity, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Token, Transport,
   Upstream,
-} from './types';
+} from './types.js';
 
 const LINKS = { websocket: SocketLink, sse: StreamLink, longpoll: PollLink };
 const FIRST = 500; // back-off, ms
