@@ -312,7 +312,8 @@ export class Sluice {
     const code = end.code || 0;
     const fault = code === 1002 || code === 1007; // ours: not in a loop
     const quick = lived && !this.attempt && code !== 1013;
-    const bound = fault ? LONGEST : quick ? 1000 : Math.min(LONGEST, FIRST * 2 ** this.attempt);
+    const leaving = code === 1001 || code === 1012; // with all its clients: they should not come back all at once
+    const bound = fault ? LONGEST : quick ? (leaving ? 3000 : 1000) : Math.min(LONGEST, FIRST * 2 ** this.attempt);
     this.attempt++;
     this.pause('waiting', Math.max(end.retryAfter || 0, fault ? LONGEST : 0, Math.random() * bound), end.reason);
   }
