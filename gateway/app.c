@@ -51,7 +51,7 @@ static void app_metrics(void *context, struct gw_buf *out)
     } rows[] = {
         {"sluice_mqtt_received_total", "PUBLISH packets from the broker.", stats.received},
         {"sluice_mqtt_messages_total", "Messages made from them.", stats.messages},
-        {"sluice_mqtt_doubles_total", "Copies that came through overlapping subscriptions.", stats.doubles},
+        {"sluice_mqtt_doubles_total", "Copies: by overlapping subscriptions, or sent again after a reconnect.", stats.doubles},
         {"sluice_mqtt_codec_dropped_total", "Payloads that the route's codec refused.", stats.codec_dropped},
         {"sluice_mqtt_too_large_total", "Payloads above broker.max_packet.", stats.too_large},
         {"sluice_mqtt_unrouted_total", "Messages that no route wanted.", stats.unrouted},

@@ -131,7 +131,8 @@ void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
         gw_buf_adds(out, "no route matches: the gateway does not receive this topic\n");
     else
         gw_buf_printf(out, "received through the subscription '%s', qos %d\n", routes->subscriptions[canonical].filter,
-                      routes->subscriptions[canonical].qos);
+                      routes->subscriptions[canonical].qos < GW_SUBSCRIPTION_QOS_MAX
+                          ? routes->subscriptions[canonical].qos : GW_SUBSCRIPTION_QOS_MAX);
 }
 
 void gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out)

@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
+#include "mqtt/redelivery.h"
 #include "mqtt/routes.h"
 #include "mqtt/subscriptions.h"
 
@@ -49,6 +50,7 @@ struct gw_source {
     struct gw_publisher publisher;
     struct mosquitto *mosq; /* NULL: to be made */
     struct gw_subscriptions subs;
+    struct gw_redelivery redelivery;
     bool connecting, connected, up;
     int64_t deadline_ms; /* of the handshake */
     int64_t attempt_ms;  /* when to try again */
@@ -142,7 +144,6 @@ static void source_lost(struct gw_source *source, const char *why)
 static void source_on_connect(struct mosquitto *mosq, void *object, int reason, int flags,
                               const mosquitto_property *properties)
 {
-    (void)flags;
     (void)properties;
     struct gw_source *source = object;
     if (reason) {
@@ -151,6 +152,7 @@ static void source_on_connect(struct mosquitto *mosq, void *object, int reason, 
         return; /* libmosquitto closes it */
     }
     source->connected = true;
+    gw_redelivery_connected(&source->redelivery, flags & 1);
     atomic_fetch_add(&source->connects, 1);
     gw_subscriptions_send(&source->subs, mosq, source_is_v5(source));
     gw_publisher_connected(&source->publisher, mosq, source_is_v5(source));
@@ -193,7 +195,9 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
     }
     if (gw_publisher_respond(&source->publisher, message->topic, message->payload, len, properties))
         return;
-    if (gw_subscriptions_is_double(&source->subs, source->routes, message->topic, properties)) {
+    bool again = message->qos > 0 && !message->retain && source->config->broker.session_expiry_ms > 0 &&
+                 gw_redelivery_is_double(&source->redelivery, message->mid, message->topic, message->payload, len);
+    if (again || gw_subscriptions_is_double(&source->subs, source->routes, message->topic, properties)) {
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
