@@ -101,7 +101,8 @@ static bool round_take(void *context, struct gw_message *msg)
     return true;
 }
 
-/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. */
+/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. For filters with a
+ * wildcard round_check_sub() does it. */
 static bool round_check_epoch(struct round *round)
 {
     const struct gw_message *last = round->channel->last;
@@ -109,7 +110,7 @@ static bool round_check_epoch(struct round *round)
     const char *epoch_from = NULL;
     for (uint32_t i = 0; i < round->sub_count && last; i++) {
         const struct gw_sub *sub = round->subs[i];
-        if (sub->epoch_from && last->seq > sub->position && (!told || last->seq > told->to))
+        if (sub->epoch_from && !sub->filter->wildcard && last->seq > sub->position && (!told || last->seq > told->to))
             epoch_from = sub->epoch_from;
     }
     if (!epoch_from)
@@ -259,10 +260,11 @@ static void round_put_gap(struct round *round, const struct entry *entry)
     GW_STAT_ADD(&round->hub->stats, gaps, 1);
 }
 
-/* A subscription whose channels can't be asked: they were forgotten whole, or none of another epoch's is back yet. */
+/* A subscription whose channels can't be asked: they were forgotten whole, or are of another epoch. With a wildcard nobody
+ * knows which channels that had, and some may come back only after this. */
 static void round_check_sub(struct round *round, struct gw_sub *sub, size_t before)
 {
-    bool epoch = sub->epoch_from && sub->position == 0 && round->count == before;
+    bool epoch = sub->epoch_from && sub->position == 0 && (sub->filter->wildcard || round->count == before);
     bool forgotten = !sub->fresh_to && round->hub->channels.forgotten > sub->position && sub->filter->wildcard;
     if (!sub->fresh_to && !sub->filter->wildcard && round->hub->channels.forgotten > sub->position)
         forgotten = !gw_channel_find(round->hub, sub->filter->text, sub->filter->len,

@@ -294,3 +294,11 @@ def test_a_backlog_larger_than_one_answer(sluice, client):
         cursor = body["cursor"]
         answers += 1
     assert got == [str(number) for number in range(300)] + ["end"] and answers > 2
+
+
+def test_gap_between_epochs_of_a_filter(sluice, client):
+    """One gap for the whole filter: channels of the old epoch may come back after this answer, and have lost messages too."""
+    client.publish("short/epoch", "1")
+    wait_until(lambda: sluice.get("/channels/short/epoch").status_code == 200)
+    (gap,) = poll(sluice, "short/#", cursor="othertime.17").json()["gaps"]
+    assert (gap["channel"], gap["reason"], gap["from"]) == ("short/#", "epoch", "othertime.17")
