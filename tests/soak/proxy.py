@@ -22,6 +22,7 @@ class Pipe:
         self.proxy, self.near, self.far, self.spy = proxy, near, far, spy
         self.dropped = {"up": False, "down": False}
         self.held = False
+        self.gone = asyncio.Event()
 
     async def copy(self, direction, reader, writer):
         while True:
@@ -38,6 +39,8 @@ class Pipe:
             if not self.dropped[direction]:
                 writer.write(data)
                 await writer.drain()
+        if self.held: # no FIN: the far side is to know nothing
+            await asyncio.Event().wait()
         if not self.dropped[direction]:
             with contextlib.suppress(OSError, RuntimeError):
                 writer.write_eof()
@@ -45,18 +48,18 @@ class Pipe:
     async def run(self):
         tasks = [asyncio.ensure_future(self.copy("up", self.near[0], self.far[1])),
                  asyncio.ensure_future(self.copy("down", self.far[0], self.near[1]))]
+        vanished = asyncio.ensure_future(self.gone.wait())
         try:
             # After one side's FIN the other has a moment, so that half-open connections are real but don't stay.
-            done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if rest and not any(task.exception() for task in done):
-                await asyncio.wait(rest, timeout=self.proxy.linger)
+            done, rest = await asyncio.wait([*tasks, vanished], return_when=asyncio.FIRST_COMPLETED)
+            if self.held:
+                await asyncio.sleep(self.proxy.hold)
+            elif not any(task.exception() for task in done):
+                await asyncio.wait(tasks, timeout=self.proxy.linger)
         finally:
-            for task in tasks:
+            for task in (*tasks, vanished):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if self.held: # the far side is to know nothing of the near one's end, for a while
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.sleep(self.proxy.hold)
+            await asyncio.gather(*tasks, vanished, return_exceptions=True)
             self.abort()
 
     def abort(self):
@@ -76,7 +79,9 @@ class Pipe:
             writer.write_eof()
 
     def vanish(self):
+        """The near side is reset; the far one hears nothing, and is not read any more, for proxy.hold seconds."""
         self.held = True
+        self.gone.set()
         reset_on_close(self.near[1])
         self.near[1].transport.abort()
 
@@ -84,7 +89,7 @@ class Pipe:
 class Proxy:
     """`dial` connects to what is behind, `make_spy` sees all octets. Up is towards it."""
 
-    def __init__(self, name, dial, random, make_spy=None, hold=20, linger=5):
+    def __init__(self, name, dial, random, make_spy=None, hold=45, linger=5):
         self.name, self.dial, self.random, self.make_spy = name, dial, random, make_spy
         self.hold, self.linger = hold, linger
         self.delay = 0
