@@ -96,6 +96,16 @@ def test_another_epoch_needs_a_gap(judge):
     assert found(findings) == {"silent loss": 1}
 
 
+def test_epochs_without_a_message_are_passed_over(judge):
+    oracle, truth, findings = judge
+    truth.epochs.update(F=2, G=3)
+    oracle.message(message(1, 9))
+    oracle.gap(gap("E.9", "F.3", "soak/#", "epoch"))
+    oracle.gap(gap("F.3", "G.0", "soak/#", "epoch"))
+    oracle.message(message(4, 1, epoch="G"))
+    assert found(findings) == {}
+
+
 def test_raw_sockets(judge):
     oracle, truth, findings = judge
     truth.acked["soak/a/0"] = {2: 1, 4: 1}

@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 
 CHANNELS = [f"soak/a/{i}" for i in range(4)] + [f"soak/b/{i}" for i in range(4)] + \
            ["soak/s/0", "soak/s/1", "soak/r/0", "soak/q/0"]
-UNANSWERED = 1000
+UNANSWERED = 300
 
 
 class Entry:
