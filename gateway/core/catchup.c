@@ -102,7 +102,8 @@ static bool round_take(void *context, struct gw_message *msg)
     return true;
 }
 
-/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. */
+/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. For filters with a
+ * wildcard round_check_sub() does it. */
 static bool round_check_epoch(struct round *round)
 {
     const struct gw_message *last = round->channel->last;
