@@ -81,7 +81,7 @@ static void server_lws_log(int level, const char *line)
     gw_log(level & LLL_ERR ? GW_LOG_WARN : GW_LOG_DEBUG, "lws", "%.*s", (int)len, line);
 }
 
-/* The inbox went from empty to not empty. Thread: a producer's. */
+/* Something came while the worker rested. Thread: a producer's. */
 static void server_wake(void *context)
 {
     struct gw_worker *worker = context;
@@ -292,6 +292,17 @@ static void worker_alarm(lws_sorted_usec_list_t *sul)
     (void)sul; /* its only use is that lws_service() returns in time */
 }
 
+/* Sleeps until something happens; but while more comes from the broker, it only looks after the sockets once a millisecond. */
+static bool worker_serve(struct gw_worker *worker)
+{
+    bool rest = gw_inbox_rest(worker->inbox);
+    int64_t now = gw_monotonic_ms();
+    if (!rest && now == worker->served_ms)
+        return true;
+    worker->served_ms = now;
+    return lws_service(worker->context, rest ? 0 : -1) >= 0; /* -1: without waiting */
+}
+
 static void *worker_run(void *context)
 {
     struct gw_worker *worker = context;
@@ -313,7 +324,7 @@ static void *worker_run(void *context)
             int64_t wait_ms = due - gw_monotonic_ms();
             lws_sul_schedule(worker->context, 0, &alarm, worker_alarm, wait_ms > 0 ? wait_ms * LWS_US_PER_MS : 1);
         }
-        if (lws_service(worker->context, 0) < 0)
+        if (!worker_serve(worker))
             break;
     }
     lws_sul_cancel(&alarm);

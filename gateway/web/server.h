@@ -63,6 +63,7 @@ struct gw_worker {
     size_t listener_count;
     bool stopping;        /* GW_EVENT_STOP came: no new connections, finish what is there */
     bool closing;         /* ... and every session was told */
+    int64_t served_ms;    /* when the sockets were last looked after */
     int64_t stop_by_ms;   /* then whatever is left is cut */
     int spare_fd;         /* given up for a moment when there are no more descriptors */
 };

@@ -9,12 +9,18 @@
  *     happens only when several are there anyway.
  *  4. What a socket did not take is given to it again unchanged and from the same place, with or without more behind it:
  *     that is what SSL_write() asks for after it could not write. */
+#include <string.h>
+
 #include "web/conn.h"
 #include "web/server.h"
 #include "web/sock.h"
 
 #define BATCH_ITEMS 64
 #define BATCH_BYTES (256 * 1024)
+/* Up to here copying is cheaper than an array of parts: send(2) of one piece and the copy against sendmsg(2)
+ * (docs/benchmarks/optimisation.md). */
+#define JOIN_BYTES (16 * 1024)
+#define JOIN_PART_BYTES 3072
 
 static void wire_block(struct gw_conn *conn)
 {
@@ -31,6 +37,12 @@ static void wire_keep(struct gw_conn *conn, const struct iovec *parts, size_t co
     }
 }
 
+static void wire_join(const struct iovec *parts, size_t count, char *to)
+{
+    for (size_t i = 0; i < count; i++)
+        to = mempcpy(to, parts[i].iov_base, parts[i].iov_len);
+}
+
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
 {
     if (conn->dead)
@@ -42,6 +54,13 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
     if (conn->out.len) {
         wire_keep(conn, parts, count, 0);
         return;
+    }
+    char joined[JOIN_BYTES];
+    struct iovec one = {joined, total};
+    if (count > 1 && total <= sizeof joined && total <= count * JOIN_PART_BYTES) {
+        wire_join(parts, count, joined);
+        parts = &one;
+        count = 1;
     }
     ssize_t sent = gw_sock_send(conn, parts, count);
     if (sent < 0) {
