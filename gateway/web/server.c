@@ -14,6 +14,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "web/ring.h"
 #include "web/sock.h"
 #include "web/tls.h"
 
@@ -270,6 +271,7 @@ static bool worker_stopped(struct gw_worker *worker)
 static void worker_turn(struct gw_worker *worker)
 {
     server_tick(worker);
+    worker->joining = worker->ring != NULL;
     struct gw_event *events;
     size_t count;
     gw_inbox_take(worker->inbox, &events, &count);
@@ -284,6 +286,9 @@ static void worker_turn(struct gw_worker *worker)
     }
     gw_timers_run(&worker->timers, gw_hub_now(worker->hub));
     gw_hub_flush(worker->hub);
+    if (worker->ring)
+        gw_ring_submit(worker->ring);
+    worker->joining = false;
     gw_sock_reap(worker);
 }
 
@@ -308,6 +313,7 @@ static void *worker_run(void *context)
     struct gw_worker *worker = context;
     lws_sorted_usec_list_t alarm = {0};
     server_tick(worker);
+    worker->ring = gw_ring_create(); /* here, because it belongs to this thread */
     worker_listen(worker);
     for (;;) {
         worker_turn(worker);
@@ -335,6 +341,8 @@ static void *worker_run(void *context)
     for (struct gw_conn *conn = worker->conns; conn; conn = conn->next)
         gw_conn_kill(conn);
     gw_sock_reap(worker);
+    gw_ring_destroy(worker->ring);
+    worker->ring = NULL;
     lws_context_destroy(worker->context); /* closes what is left, through the callback */
     worker->context = NULL;
     return NULL;
