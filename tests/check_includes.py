@@ -34,6 +34,7 @@ LIBRARIES = {
     "mqtt_protocol.h": ("gateway/mqtt/",),
     "libwebsockets.h": ("gateway/web/", "gateway/transport/"),
     "sqlite3.h": ("gateway/history/",),
+    "liburing.h": ("gateway/web/ring.c",),
     "openssl/ssl.h": ("gateway/web/tls.c", "gateway/healthcheck.c"),
     "openssl/pem.h": ("gateway/web/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/web/protocol.c", "gateway/auth/"),
