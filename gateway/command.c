@@ -1,15 +1,13 @@
 #include "command.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
+#include "gateway/auth.h"
+#include "healthcheck.h"
 #include "mqtt/routes.h"
+#include "verdict.h"
 
 #define DEFAULT_FILE "/etc/sluice/sluice.yaml"
 
@@ -20,7 +18,10 @@ static const char command_help[] =
     "  sluice check FILE                    check a configuration and say everything that is wrong with it\n"
     "  sluice explain [-c FILE] --topic T   which routes match an MQTT topic, and why others don't\n"
     "  sluice explain [-c FILE] --channel C the same for a channel\n"
+    "         … --as TOKEN                  what somebody may do there, or altogether; TOKEN: a JWT, an API key,\n"
+    "                                       anonymous, or - to read it from standard input\n"
     "  sluice healthcheck [-c FILE]         ask a running gateway's /healthz; exit status 0 if it is alive\n"
+    "  sluice apikey                        make an API key; prints it and its hash for auth.api_keys\n"
     "  sluice --version | --help\n"
     "\n"
     "Exit status: 0 fine, 1 an error at run time, 2 wrong usage or configuration.\n"
@@ -49,65 +50,49 @@ static int command_check(const char *file)
     struct gw_config *config = command_load(file);
     if (!config)
         return 2;
+    /* Keys are read as well, so that a start can't fail where this did not. */
+    struct gw_auth *auth;
+    struct gw_buf problem;
+    gw_buf_init(&problem);
+    enum gw_err err = gw_auth_create(config, NULL, &auth, &problem);
+    if (err != GW_OK)
+        fprintf(stderr, "%s: %s\n", file, problem.data);
+    gw_buf_fini(&problem);
+    gw_auth_unref(auth);
+    if (err != GW_OK) {
+        gw_config_unref(config);
+        return 2;
+    }
     printf("%s: OK, %zu route%s\n", file, config->route_count, config->route_count == 1 ? "" : "s");
     gw_config_unref(config);
     return 0;
 }
 
-static int command_explain(const char *file, const char *topic, const char *channel)
+static int command_explain(const char *file, const char *topic, const char *channel, const char *token)
 {
     struct gw_config *config = command_load(file);
     if (!config)
         return 2;
     struct gw_routes *routes = gw_routes_build(config);
-    struct gw_buf text;
+    struct gw_buf text, problem;
     gw_buf_init(&text);
+    gw_buf_init(&problem);
+    int status = 0;
     if (topic)
         gw_routes_explain_topic(routes, topic, &text);
     if (channel)
         gw_routes_explain_channel(routes, channel, &text);
-    fputs(text.data, stdout);
+    if (token)
+        status = gw_verdict(config, routes, token, topic, channel, &text, &problem);
+    if (text.len)
+        fputs(text.data, stdout);
+    if (problem.len)
+        fprintf(stderr, "sluice: %s: %s\n", file, problem.data);
     gw_buf_fini(&text);
+    gw_buf_fini(&problem);
     gw_routes_unref(routes);
     gw_config_unref(config);
-    return 0;
-}
-
-/* A socket to the first address that the configuration listens on. */
-static int command_connect(const struct gw_cfg_listen *listen_cfg)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = {.v6 = {0}};
-    socklen_t len;
-    const char *host = listen_cfg->host;
-    if (!strcmp(host, "0.0.0.0"))
-        host = "127.0.0.1";
-    if (!strcmp(host, "::"))
-        host = "::1";
-    if (inet_pton(AF_INET, host, &address.v4.sin_addr) == 1) {
-        address.v4.sin_family = AF_INET;
-        address.v4.sin_port = htons(listen_cfg->port);
-        len = sizeof address.v4;
-    } else {
-        inet_pton(AF_INET6, host, &address.v6.sin6_addr);
-        address.v6.sin6_family = AF_INET6;
-        address.v6.sin6_port = htons(listen_cfg->port);
-        len = sizeof address.v6;
-    }
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const struct timeval patience = {.tv_sec = 3};
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (connect(fd, &address.any, len)) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+    return status;
 }
 
 static int command_healthcheck(const char *file)
@@ -115,25 +100,22 @@ static int command_healthcheck(const char *file)
     struct gw_config *config = command_load(file);
     if (!config)
         return 2;
-    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    char answer[64] = "";
-    int status = 1, fd = command_connect(&config->listen[0]);
-    if (fd < 0)
-        fprintf(stderr, "sluice: no answer from %s: %s\n", config->listen[0].address, strerror(errno));
-    else if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0 || recv(fd, answer, sizeof answer - 1, 0) <= 0)
-        fprintf(stderr, "sluice: no answer from %s in 3 s\n", config->listen[0].address);
-    else if (strncmp(answer, "HTTP/1.1 200 ", 13) != 0)
-        fprintf(stderr, "sluice: %s answers: %.*s\n", config->listen[0].address, (int)strcspn(answer, "\r\n"), answer);
-    else
-        status = 0;
-    if (fd >= 0)
-        close(fd);
+    int status = gw_healthcheck(config);
     gw_config_unref(config);
     return status;
 }
 
+/* The key goes to whoever will use it, the hash into the configuration. */
+static int command_apikey(void)
+{
+    char key[48], hash[72];
+    gw_auth_make_key(key, hash);
+    printf("key:  %s\nhash: %s\n", key, hash);
+    return 0;
+}
+
 struct arguments {
-    const char *file, *topic, *channel;
+    const char *file, *topic, *channel, *token;
 };
 
 /* Options behind the command; returns 0, or the exit status after a complaint. */
@@ -147,6 +129,8 @@ static int command_options(int argc, char **argv, int from, bool explain, struct
             value = &out->topic;
         else if (explain && !strcmp(argv[i], "--channel"))
             value = &out->channel;
+        else if (explain && !strcmp(argv[i], "--as"))
+            value = &out->token;
         if (!value)
             return command_usage("unexpected argument", argv[i]);
         if (i + 1 == argc)
@@ -168,6 +152,11 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
         fputs(command_help, stdout);
         return 0;
     }
+    if (!strcmp(command, "apikey")) {
+        if (argc != 2)
+            return command_usage("unexpected argument", argv[2]);
+        return command_apikey();
+    }
     if (!strcmp(command, "check")) {
         if (argc != 3)
             return command_usage("one file is expected after check", NULL);
@@ -177,9 +166,9 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
         int status = command_options(argc, argv, 2, true, &arguments);
         if (status)
             return status;
-        if (!arguments.topic && !arguments.channel)
-            return command_usage("--topic T or --channel C is expected after explain", NULL);
-        return command_explain(arguments.file, arguments.topic, arguments.channel);
+        if (!arguments.topic && !arguments.channel && !arguments.token)
+            return command_usage("--topic T, --channel C or --as TOKEN is expected after explain", NULL);
+        return command_explain(arguments.file, arguments.topic, arguments.channel, arguments.token);
     }
     bool health = !strcmp(command, "healthcheck");
     int status = command_options(argc, argv, health ? 2 : 1, false, &arguments);

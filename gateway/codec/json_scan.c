@@ -188,7 +188,7 @@ bool gw_json_valid(const char *text, size_t len)
 }
 
 /* Steps through the members of a valid object; *at starts at 0. */
-static bool next_member(const char *text, size_t len, size_t *at, struct gw_slice *key, struct gw_slice *value)
+bool gw_json_next_member(const char *text, size_t len, size_t *at, struct gw_slice *key, struct gw_slice *value)
 {
     size_t i = skip_blanks(text, len, *at);
     if (*at == 0) {
@@ -214,6 +214,17 @@ static bool next_member(const char *text, size_t len, size_t *at, struct gw_slic
     return true;
 }
 
+bool gw_json_key_is(struct gw_slice key, const char *name, size_t name_len, struct gw_buf *scratch)
+{
+    if (key.len == name_len + 2 && !memcmp(key.data + 1, name, name_len))
+        return true;
+    if (!memchr(key.data, '\\', key.len))
+        return false;
+    gw_buf_clear(scratch);
+    gw_json_unescape(key.data, key.len, scratch);
+    return scratch->len == name_len && !memcmp(scratch->data, name, name_len);
+}
+
 bool gw_json_find(const char *text, size_t len, const char *wanted, struct gw_slice *value)
 {
     size_t at = 0, wanted_len = strlen(wanted);
@@ -221,14 +232,8 @@ bool gw_json_find(const char *text, size_t len, const char *wanted, struct gw_sl
     struct gw_slice key, member;
     struct gw_buf plain;
     gw_buf_init(&plain);
-    while (next_member(text, len, &at, &key, &member)) {
-        bool same = key.len == wanted_len + 2 && !memcmp(key.data + 1, wanted, wanted_len);
-        if (!same && memchr(key.data, '\\', key.len)) {
-            gw_buf_clear(&plain);
-            gw_json_unescape(key.data, key.len, &plain);
-            same = plain.len == wanted_len && !memcmp(plain.data, wanted, wanted_len);
-        }
-        if (same) {
+    while (gw_json_next_member(text, len, &at, &key, &member)) {
+        if (gw_json_key_is(key, wanted, wanted_len, &plain)) {
             *value = member;
             found = true;
         }
@@ -237,31 +242,35 @@ bool gw_json_find(const char *text, size_t len, const char *wanted, struct gw_sl
     return found;
 }
 
+bool gw_json_next_element(const char *text, size_t len, size_t *at, struct gw_slice *value)
+{
+    size_t i = skip_blanks(text, len, *at);
+    if (i >= len || text[i] != (*at ? ',' : '['))
+        return false; /* another kind of value, or the bracket at the end */
+    i = skip_blanks(text, len, i + 1);
+    size_t end = i < len && text[i] != ']' ? scan_value(text, len, i) : 0;
+    if (!end)
+        return false;
+    *value = (struct gw_slice){text + i, end - i};
+    *at = end;
+    return true;
+}
+
 bool gw_json_element(const char *text, size_t len, size_t index, struct gw_slice *value)
 {
-    size_t at = skip_blanks(text, len, 0);
-    if (at >= len || text[at] != '[')
-        return false;
-    for (at = skip_blanks(text, len, at + 1); at < len && text[at] != ']'; at = skip_blanks(text, len, at + 1)) {
-        size_t end = scan_value(text, len, at);
-        if (!end)
+    size_t at = 0;
+    do {
+        if (!gw_json_next_element(text, len, &at, value))
             return false;
-        if (!index--) {
-            *value = (struct gw_slice){text + at, end - at};
-            return true;
-        }
-        at = skip_blanks(text, len, end); /* the comma or the bracket */
-        if (at >= len || text[at] != ',')
-            return false;
-    }
-    return false;
+    } while (index--);
+    return true;
 }
 
 size_t gw_json_member_count(const char *text, size_t len)
 {
     size_t at = 0, count = 0;
     struct gw_slice key, value;
-    while (next_member(text, len, &at, &key, &value))
+    while (gw_json_next_member(text, len, &at, &key, &value))
         count++;
     return count;
 }

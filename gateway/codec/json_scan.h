@@ -21,6 +21,16 @@ bool gw_json_valid(const char *text, size_t len);
  * are compared as they would read unescaped. */
 bool gw_json_find(const char *text, size_t len, const char *key, struct gw_slice *value);
 
+/* Steps through the members of the top-level object: start with *at = 0; false at the end, or if it is no object. `key`
+ * has its quotes. `text` must be valid. */
+bool gw_json_next_member(const char *text, size_t len, size_t *at, struct gw_slice *key, struct gw_slice *value);
+
+/* The same for the elements of the top-level array. */
+bool gw_json_next_element(const char *text, size_t len, size_t *at, struct gw_slice *value);
+
+/* Does a key (with its quotes) read as `name`? `scratch` is the caller's, for keys with escapes. */
+bool gw_json_key_is(struct gw_slice key, const char *name, size_t name_len, struct gw_buf *scratch);
+
 /* Element `index` of the top-level array. `text` must be valid. */
 bool gw_json_element(const char *text, size_t len, size_t index, struct gw_slice *value);
 

@@ -6,8 +6,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "config/access.h"
 #include "config/check.h"
 #include "config/fields.h"
+#include "config/pem.h"
 #include "config/values.h"
 #include "core/alloc.h"
 #include "core/topic.h"
@@ -27,11 +29,15 @@ void gw_config_unref(struct gw_config *config)
     for (size_t i = 0; i < config->listen_count; i++) {
         gw_fields_free(gw_fields_listen, &config->listen[i]);
         free(config->listen[i].host);
+        free(config->listen[i].path);
+        free(config->listen[i].cert_pem);
+        gw_pem_free_key(config->listen[i].key_pem);
     }
     free(config->listen);
     for (size_t i = 0; i < config->route_count; i++)
         gw_fields_free(gw_fields_route, &config->routes[i]);
     free(config->routes);
+    gw_access_free(config);
     free(config->file);
     free(config);
 }
@@ -109,6 +115,23 @@ static void config_read_broker(struct gw_config *config, const struct gw_node *m
     }
 }
 
+/* `unix:/path`: sun_path holds 107 octets and the NUL. */
+static void config_read_unix(struct gw_cfg_listen *listen_cfg, const struct gw_node *map, const char *path,
+                             struct gw_problems *problems)
+{
+    const struct gw_node *at = gw_node_get(map, "address"), *mode = gw_node_get(map, "mode");
+    const char *file = listen_cfg->address + 5;
+    if (file[0] != '/' || strlen(file) > 107)
+        gw_problem_add(problems, at->line, at->column, "%s.address: '%s' is no path of a Unix socket (unix:/path of at most 107 octets expected)",
+                       path, listen_cfg->address);
+    else
+        listen_cfg->path = gw_strdup(file);
+    size_t digits = listen_cfg->mode ? strspn(listen_cfg->mode, "01234567") : 0;
+    if (mode && (digits < 3 || digits > 4 || listen_cfg->mode[digits]))
+        gw_problem_add(problems, mode->line, mode->column, "%s.mode: '%s' is no file mode (octal digits such as 0660 expected)", path,
+                       listen_cfg->mode);
+}
+
 static void config_read_listen(struct gw_config *config, const struct gw_node *list, struct gw_problems *problems)
 {
     if (list && (list->kind != GW_NODE_LIST || !list->count)) {
@@ -130,12 +153,21 @@ static void config_read_listen(struct gw_config *config, const struct gw_node *l
         if (!map)
             listen_cfg->address = gw_strdup("0.0.0.0:8080");
         const struct gw_node *at = gw_node_get(map, "address");
-        if (listen_cfg->address && !gw_parse_address(listen_cfg->address, &listen_cfg->host, &listen_cfg->port) && at)
+        if (listen_cfg->address && !strncmp(listen_cfg->address, "unix:", 5))
+            config_read_unix(listen_cfg, map, path, problems);
+        else if (listen_cfg->address && !gw_parse_address(listen_cfg->address, &listen_cfg->host, &listen_cfg->port) && at)
             gw_problem_add(problems, at->line, at->column, "%s.address: '%s' is no address (a numeric address and a port such as 0.0.0.0:8080 or [::]:8080 expected)",
                            path, listen_cfg->address);
-        for (size_t j = 0; j < i && at && listen_cfg->host; j++) {
-            if (listen_cfg->port && config->listen[j].host && config->listen[j].port == listen_cfg->port &&
-                !strcmp(config->listen[j].host, listen_cfg->host))
+        else if (gw_node_get(map, "mode"))
+            gw_problem_add(problems, gw_node_get(map, "mode")->line, gw_node_get(map, "mode")->column,
+                           "%s.mode: it has no effect here (for unix:/path only)", path);
+        if (gw_node_get(map, "tls"))
+            gw_pem_read(listen_cfg, gw_node_get(map, "tls"), path, problems);
+        for (size_t j = 0; j < i && at; j++) {
+            const struct gw_cfg_listen *other = &config->listen[j];
+            bool same_tcp = listen_cfg->host && listen_cfg->port && other->host && other->port == listen_cfg->port &&
+                            !strcmp(other->host, listen_cfg->host);
+            if (same_tcp || (listen_cfg->path && other->path && !strcmp(listen_cfg->path, other->path)))
                 gw_problem_add(problems, at->line, at->column, "%s.address: listen[%zu] has it already (each address once)",
                                path, j);
         }
@@ -185,6 +217,8 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
             config_read_broker(config, broker, &problems);
         config_read_listen(config, gw_node_get(tree.root, "listen"), &problems);
         config_read_routes(config, gw_node_get(tree.root, "routes"), &problems);
+        gw_access_read(config, tree.root, &problems);
+        gw_check_storage(config, tree.root, &problems);
         if (config->web.poll_wait_ms > config->web.poll_wait_max_ms) /* the cap holds for the default as well */
             config->web.poll_wait_ms = config->web.poll_wait_max_ms;
     }

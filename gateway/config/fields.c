@@ -31,8 +31,10 @@ static const char *const field_expected[] = {
     [GW_FIELD_CHOICE] = "one of a few words",
     [GW_FIELD_CODEC] = "a codec's name",
     [GW_FIELD_HISTORY] = "a history engine's name",
+    [GW_FIELD_STRINGS] = "a text or a list of texts",
     [GW_FIELD_TABLE] = "a mapping",
     [GW_FIELD_LIST] = "a list",
+    [GW_FIELD_MAP] = "a mapping of names",
 };
 
 static void field_problem(const struct place *place, const char *what, const char *expected)
@@ -201,9 +203,33 @@ static void field_scalar(const struct place *place, const char *text, bool quote
     case GW_FIELD_HISTORY:
         field_choice(place, text, to);
         break;
+    case GW_FIELD_STRINGS:
     case GW_FIELD_TABLE:
     case GW_FIELD_LIST:
+    case GW_FIELD_MAP:
         break;
+    }
+}
+
+static void field_strings(const struct place *place, void *into)
+{
+    const struct gw_node *node = place->node;
+    struct gw_strings *strings = (struct gw_strings *)(void *)((char *)into + place->field->offset);
+    size_t count = !node ? 0 : node->kind == GW_NODE_LIST ? node->count : 1;
+    strings->items = count ? gw_calloc(count, sizeof *strings->items) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct gw_node *item = node->kind == GW_NODE_LIST ? node->items[i] : node;
+        char path[PATH_MAX_LEN + 24];
+        snprintf(path, sizeof path, node->kind == GW_NODE_LIST ? "%s[%zu]" : "%s", place->path, i);
+        const struct place own = {place->field, item, path, place->problems};
+        if (item->kind != GW_NODE_SCALAR)
+            field_problem(&own, item->kind == GW_NODE_LIST ? "a list" : "a mapping", "a text");
+        else if (!item->len)
+            field_problem(&own, "it is empty", "a text");
+        else if (strlen(item->text) != item->len)
+            field_problem(&own, "it holds the NUL character", "a text without it");
+        else
+            strings->items[strings->count++] = gw_strdup(item->text);
     }
 }
 
@@ -217,8 +243,12 @@ static void field_read(const struct place *place, void *into)
 {
     const struct gw_field *field = place->field;
     const struct gw_node *node = place->node;
-    if (field->type == GW_FIELD_LIST)
-        return; /* config.c reads its items */
+    if (field->type == GW_FIELD_LIST || field->type == GW_FIELD_MAP)
+        return; /* config.c and access.c read its items */
+    if (field->type == GW_FIELD_STRINGS) {
+        field_strings(place, into);
+        return;
+    }
     if (field->type == GW_FIELD_TABLE) {
         if (node && node->kind != GW_NODE_MAP && !field_is_null(node)) {
             field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a single value", "a mapping");
@@ -322,6 +352,11 @@ void gw_fields_free(const struct gw_field *table, void *from)
             char *text;
             memcpy(&text, (char *)from + field->offset, sizeof text);
             free(text);
+        } else if (field->type == GW_FIELD_STRINGS) {
+            struct gw_strings *strings = (struct gw_strings *)(void *)((char *)from + field->offset);
+            for (size_t i = 0; i < strings->count; i++)
+                free(strings->items[i]);
+            free(strings->items);
         }
     }
 }

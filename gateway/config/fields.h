@@ -17,8 +17,10 @@ enum gw_field_type {
     GW_FIELD_CHOICE,   /* int or enum */
     GW_FIELD_CODEC,    /* const struct gw_codec * */
     GW_FIELD_HISTORY,  /* const struct gw_history_engine * */
+    GW_FIELD_STRINGS,  /* struct gw_strings: a list of texts, or one text */
     GW_FIELD_TABLE,    /* a mapping of its own */
-    GW_FIELD_LIST      /* of mappings; read by config.c */
+    GW_FIELD_LIST,     /* of mappings; read by config.c */
+    GW_FIELD_MAP       /* of names to mappings; read by access.c */
 };
 
 struct gw_choice {
@@ -34,12 +36,13 @@ struct gw_field {
     const char *def;    /* as it would be written; NULL: none */
     bool required;
     const struct gw_choice *choices;
-    const struct gw_field *table; /* of GW_FIELD_TABLE and GW_FIELD_LIST */
+    const struct gw_field *table; /* of GW_FIELD_TABLE, GW_FIELD_LIST and GW_FIELD_MAP */
     const char *doc;
 };
 
 /* tables.c */
-extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_listen[], gw_fields_route[];
+extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_listen[], gw_fields_route[], gw_fields_role[],
+    gw_fields_api_key[];
 
 /* Fills `into` (zeroed) from the mapping, defaults included; map NULL: defaults only. `path` is the mapping's own, such
  * as "routes[2]", or "". */

@@ -69,9 +69,22 @@ const struct gw_field gw_fields_broker[] = {
     {.key = NULL},
 };
 
+static const struct gw_field fields_listen_tls[] = {
+    {.key = "cert_file", .type = GW_FIELD_FILE, .offset = offsetof(struct gw_cfg_listen, cert_file), .required = true,
+     .doc = "Certificate and its chain, PEM. Read again by SIGHUP."},
+    {.key = "key_file", .type = GW_FIELD_FILE, .offset = offsetof(struct gw_cfg_listen, key_file), .required = true,
+     .doc = "Its private key, PEM."},
+    {.key = NULL},
+};
+
 const struct gw_field gw_fields_listen[] = {
     {.key = "address", .type = GW_FIELD_STRING, .offset = offsetof(struct gw_cfg_listen, address), .required = true,
-     .doc = "Numeric address and port: 0.0.0.0:8080, 127.0.0.1:8080, [::]:8080. Port 0 picks a free one."},
+     .doc = "Numeric address and port: 0.0.0.0:8080, 127.0.0.1:8080, [::]:8080. Port 0 picks a free one. Or unix:/path."},
+    {.key = "mode", .type = GW_FIELD_STRING, .offset = offsetof(struct gw_cfg_listen, mode), .def = "0660",
+     .doc = "Permissions of a Unix socket's file, octal."},
+    {.key = "tls", .type = GW_FIELD_TABLE, .table = fields_listen_tls, .doc = "Speak TLS 1.2 and 1.3 here, and nothing else."},
+    {.key = "proxy_protocol", .type = GW_FIELD_BOOL, .offset = offsetof(struct gw_cfg_listen, proxy_protocol), .def = "false",
+     .doc = "Every connection begins with a PROXY header (version 1 or 2); only from trusted_proxies."},
     {.key = NULL},
 };
 
@@ -83,7 +96,7 @@ static const struct gw_field fields_history[] = {
     {.key = "age", .type = GW_FIELD_DURATION, .offset = ROUTE(history.age_ms), .min = 0, .max = DAY * 366, .def = "1h",
      .doc = "How long messages are kept; 0s: no bound."},
     {.key = "store", .type = GW_FIELD_HISTORY, .offset = ROUTE(history_engine), .def = "memory",
-     .doc = "Where history is kept."},
+     .doc = "memory, or disk: it survives a restart of the gateway; needs storage."},
     {.key = NULL},
 };
 
@@ -125,6 +138,68 @@ const struct gw_field gw_fields_route[] = {
     {.key = NULL},
 };
 
+#define ROLE(member) offsetof(struct gw_cfg_role, member)
+const struct gw_field gw_fields_role[] = {
+    {.key = "subscribe", .type = GW_FIELD_STRINGS, .offset = ROLE(subscribe),
+     .doc = "Channel filters to read; {claims.NAME} is filled in from the token."},
+    {.key = "publish", .type = GW_FIELD_STRINGS, .offset = ROLE(publish),
+     .doc = "Channel filters to publish and to send requests to, where a route has publish."},
+    {.key = "history", .type = GW_FIELD_STRINGS, .offset = ROLE(history),
+     .doc = "Channel filters whose history can be read and resumed from; default: as subscribe."},
+    {.key = "fields", .type = GW_FIELD_STRINGS, .offset = ROLE(fields),
+     .doc = "Members of JSON objects that the role sees, by name; default: all."},
+    {.key = NULL},
+};
+
+#define KEY(member) offsetof(struct gw_cfg_api_key, member)
+const struct gw_field gw_fields_api_key[] = {
+    {.key = "name", .type = GW_FIELD_STRING, .offset = KEY(name), .required = true, .doc = "Whose key it is, for the log."},
+    {.key = "hash", .type = GW_FIELD_STRING, .offset = KEY(hash), .required = true,
+     .doc = "sha256:… as printed by sluice apikey; the key itself stands nowhere."},
+    {.key = "roles", .type = GW_FIELD_STRINGS, .offset = KEY(roles), .required = true, .doc = "Its roles."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_jwt[] = {
+    {.key = "key_file", .type = GW_FIELD_FILE, .offset = CFG(auth.jwt.key_file),
+     .doc = "Public key, PEM: RSA for RS256 and PS256, EC for ES256, Ed25519 for EdDSA."},
+    {.key = "secret_file", .type = GW_FIELD_FILE, .offset = CFG(auth.jwt.secret_file),
+     .doc = "Shared secret for HS256, HS384 and HS512, 32 octets or more."},
+    {.key = "jwks_file", .type = GW_FIELD_FILE, .offset = CFG(auth.jwt.jwks_file),
+     .doc = "JSON Web Key Set (RFC 7517). Read again by SIGHUP and every jwks_refresh."},
+    {.key = "jwks_url", .type = GW_FIELD_STRING, .offset = CFG(auth.jwt.jwks_url),
+     .doc = "Key set of an identity provider: https://…, or http:// to loopback."},
+    {.key = "jwks_refresh", .type = GW_FIELD_DURATION, .offset = CFG(auth.jwt.jwks_refresh_ms), .min = 1000, .max = DAY,
+     .def = "10m", .doc = "How often the key sets are read again; also when a token names a key that is not there."},
+    {.key = "algorithms", .type = GW_FIELD_STRINGS, .offset = CFG(auth.jwt.algorithms),
+     .doc = "Signatures that are taken, such as RS256; default: those that the keys are for. none never is."},
+    {.key = "issuer", .type = GW_FIELD_STRING, .offset = CFG(auth.jwt.issuer), .doc = "Required iss; default: not checked."},
+    {.key = "audience", .type = GW_FIELD_STRINGS, .offset = CFG(auth.jwt.audience),
+     .doc = "One of these must be in aud; default: not checked."},
+    {.key = "leeway", .type = GW_FIELD_DURATION, .offset = CFG(auth.jwt.leeway_ms), .min = 0, .max = MS(600), .def = "10s",
+     .doc = "How far clocks may differ for exp and nbf."},
+    {.key = "roles_claim", .type = GW_FIELD_STRING, .offset = CFG(auth.jwt.roles_claim), .def = "roles",
+     .doc = "Claim with the names of roles, a text or a list; a.b looks inside."},
+    {.key = "permissions_claim", .type = GW_FIELD_STRING, .offset = CFG(auth.jwt.permissions_claim),
+     .doc = "Claim with lists subscribe, publish, history and fields of its own; default: none is looked at."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_auth[] = {
+    {.key = "jwt", .type = GW_FIELD_TABLE, .table = fields_jwt, .doc = "Tokens that somebody signed (RFC 7519)."},
+    {.key = "api_keys", .type = GW_FIELD_LIST, .table = gw_fields_api_key, .doc = "Keys that do not change, for programs."},
+    {.key = "anonymous", .type = GW_FIELD_STRINGS, .offset = CFG(auth.anonymous),
+     .doc = "Roles of clients without credentials; default: none, they are refused."},
+    {.key = "cookie", .type = GW_FIELD_STRING, .offset = CFG(auth.cookie), .doc = "Name of a cookie with a token; default: none."},
+    {.key = "hello_timeout", .type = GW_FIELD_DURATION, .offset = CFG(auth.hello_timeout_ms), .min = 100, .max = MS(300),
+     .def = "5s", .doc = "Time for a WebSocket without credentials to say hello, where nobody is anonymous."},
+    {.key = "expiry_warning", .type = GW_FIELD_DURATION, .offset = CFG(auth.expiry_warning_ms), .min = 0, .max = MS(3600),
+     .def = "30s", .doc = "How long before its token expires a session is warned."},
+    {.key = "ticket_ttl", .type = GW_FIELD_DURATION, .offset = CFG(auth.ticket_ttl_ms), .min = 1000, .max = MS(600), .def = "30s",
+     .doc = "How long a ticket of POST /ticket can be used, once."},
+    {.key = NULL},
+};
+
 static const struct gw_field fields_limits[] = {
     {.key = "connections", .type = GW_FIELD_INT, .offset = CFG(limits.connections), .min = 1, .max = 1000000,
      .def = "16000", .doc = "Open sockets in all."},
@@ -150,6 +225,14 @@ static const struct gw_field fields_limits[] = {
      .def = "100000", .doc = "Channels known; beyond that the one silent the longest is forgotten."},
     {.key = "history", .type = GW_FIELD_SIZE, .offset = CFG(limits.history_bytes), .min = 0, .max = MIB(1048576),
      .def = "256MiB", .doc = "Octets of history of all channels together."},
+    {.key = "connect_rate", .type = GW_FIELD_INT, .offset = CFG(limits.connect_rate), .min = 0, .max = 1000000, .def = "0",
+     .doc = "New connections a second from one address, with bursts of as many; 0: no bound."},
+    {.key = "message_rate", .type = GW_FIELD_INT, .offset = CFG(limits.message_rate), .min = 0, .max = 1000000, .def = "0",
+     .doc = "Frames a second from one WebSocket, with bursts of as many; 0: no bound."},
+    {.key = "publish_rate", .type = GW_FIELD_INT, .offset = CFG(limits.publish_rate), .min = 0, .max = 1000000, .def = "0",
+     .doc = "Publishes a second of one session, or by POST from one address, with bursts of as many; 0: no bound."},
+    {.key = "memory", .type = GW_FIELD_SIZE, .offset = CFG(limits.memory_bytes), .min = 0, .max = MIB(1048576), .def = "0",
+     .doc = "Resident memory of the process beyond which new connections are refused; 0: no bound."},
     {.key = NULL},
 };
 
@@ -166,14 +249,32 @@ static const struct gw_field fields_web[] = {
      .def = "75s", .doc = "How long an idle HTTP connection is kept."},
     {.key = "shutdown", .type = GW_FIELD_DURATION, .offset = CFG(web.shutdown_ms), .min = 0, .max = MS(300),
      .def = "3s", .doc = "How long stopping waits for the broker's acknowledgements."},
+    {.key = "origins", .type = GW_FIELD_STRINGS, .offset = CFG(web.origins),
+     .doc = "Origins of other web pages that may use the gateway, such as https://dash.example; exact. \"*\": any."},
+    {.key = "trusted_proxies", .type = GW_FIELD_STRINGS, .offset = CFG(web.trusted_proxies),
+     .doc = "Addresses and networks (10.0.0.0/8) whose X-Forwarded-For, X-Forwarded-Proto and PROXY headers count; unix: those on Unix sockets."},
     {.key = NULL},
 };
 
 static const struct gw_choice choices_log[] = {{"error", 0}, {"warn", 1}, {"info", 2}, {"debug", 3}, {NULL, 0}};
 
+static const struct gw_choice choices_log_format[] = {{"auto", 0}, {"text", 1}, {"json", 2}, {NULL, 0}};
+
 static const struct gw_field fields_log[] = {
     {.key = "level", .type = GW_FIELD_CHOICE, .offset = CFG(log_level), .def = "info", .choices = choices_log,
      .doc = "The least important lines that are written."},
+    {.key = "format", .type = GW_FIELD_CHOICE, .offset = CFG(log_format), .def = "auto", .choices = choices_log_format,
+     .doc = "text for people, json for programs; auto: text on a terminal, json otherwise."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_storage[] = {
+    {.key = "path", .type = GW_FIELD_STRING, .offset = CFG(storage.path),
+     .doc = "Database file of this gateway alone; made if there is none. Its folder must exist and be writable."},
+    {.key = "flush", .type = GW_FIELD_DURATION, .offset = CFG(storage.flush_ms), .min = 10, .max = MS(3600), .def = "1s",
+     .doc = "How often changes are written; what came since is lost if the gateway is killed, and clients get a gap."},
+    {.key = "queue", .type = GW_FIELD_SIZE, .offset = CFG(storage.queue_bytes), .min = KIB(64), .max = MIB(4096),
+     .def = "64MiB", .doc = "Octets that wait for the disk; beyond it messages are not stored, which is counted."},
     {.key = NULL},
 };
 
@@ -185,8 +286,17 @@ const struct gw_field gw_fields_root[] = {
      .doc = "Threads that serve web clients; 0: one for each core but one, which MQTT has."},
     {.key = "routes", .type = GW_FIELD_LIST, .table = gw_fields_route, .required = true,
      .doc = "Which topics become which channels."},
+    {.key = "auth", .type = GW_FIELD_TABLE, .table = fields_auth,
+     .doc = "Who clients are. With it, whatever no role grants is refused."},
+    {.key = "roles", .type = GW_FIELD_MAP, .table = gw_fields_role, .doc = "What clients may do: names and their grants."},
     {.key = "limits", .type = GW_FIELD_TABLE, .table = fields_limits, .doc = "Everything that could grow."},
     {.key = "web", .type = GW_FIELD_TABLE, .table = fields_web, .doc = "Times of the web side."},
+    {.key = "storage", .type = GW_FIELD_TABLE, .table = fields_storage,
+     .doc = "Where the history of routes with store: disk, and the place in the sequence, outlive the process."},
+    {.key = "user", .type = GW_FIELD_STRING, .offset = CFG(user),
+     .doc = "User to become once everything is bound and read, if started as root; default: stay."},
+    {.key = "sandbox", .type = GW_FIELD_BOOL, .offset = CFG(sandbox), .def = "true",
+     .doc = "Give up what a gateway never does: no new privileges, no capabilities, no system calls such as execve."},
     {.key = "log", .type = GW_FIELD_TABLE, .table = fields_log, .doc = "What is logged."},
     {.key = NULL},
 };

@@ -24,6 +24,7 @@ struct entry {
     struct gw_channel *channel;
     uint64_t gap_from;
     const char *epoch_from; /* of a gap between epochs: the client's cursor */
+    const char *epoch_reason;
 };
 
 struct round {
@@ -101,20 +102,22 @@ static bool round_take(void *context, struct gw_message *msg)
     return true;
 }
 
-/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. */
+/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. For filters with a
+ * wildcard round_check_sub() does it. */
 static bool round_check_epoch(struct round *round)
 {
     const struct gw_message *last = round->channel->last;
     const struct gw_told *told = round_told(round, round->channel);
-    const char *epoch_from = NULL;
+    const struct gw_sub *from = NULL;
     for (uint32_t i = 0; i < round->sub_count && last; i++) {
         const struct gw_sub *sub = round->subs[i];
         if (sub->epoch_from && last->seq > sub->position && (!told || last->seq > told->to))
-            epoch_from = sub->epoch_from;
+            from = sub;
     }
-    if (!epoch_from)
+    if (!from)
         return false;
-    struct entry gap = {.seq = last->seq - 1, .channel = round->channel, .epoch_from = epoch_from};
+    struct entry gap = {.seq = last->seq - 1, .channel = round->channel, .epoch_from = from->epoch_from,
+                        .epoch_reason = from->epoch_reason};
     round_add(round, &gap);
     round_tell(round, round->channel, last->seq);
     return true;
@@ -180,7 +183,10 @@ static void round_paced(struct round *round, int64_t interval_ms)
         round_check_gap(round);
         return;
     }
-    round_check_epoch(round);
+    if (msg->seq < channel->last_seq) /* newer ones were lost with the last process */
+        round_check_gap(round);
+    else
+        round_check_epoch(round);
     bool wanted = round_doubts(round, msg, interval_ms);
     for (uint32_t i = 0; i < round->sub_count; i++) {
         const struct gw_sub *sub = round->subs[i];
@@ -189,7 +195,8 @@ static void round_paced(struct round *round, int64_t interval_ms)
         else if (msg->seq > sub->from)
             return; /* this one has brought it */
     }
-    if (!wanted || gw_pace_catch_up(round->session, channel, msg, interval_ms))
+    if (!wanted || gw_pace_catch_up(round->session, channel, gw_channel_show(round->hub, channel, round->session->grants, msg),
+                                    interval_ms))
         return;
     struct entry entry = {.seq = msg->seq, .msg = msg, .channel = channel};
     round_add(round, &entry);
@@ -202,6 +209,8 @@ static bool round_channel(void *context, void *value)
     if (channel->visited == round->hub->mark)
         return true; /* another subscription led here already */
     channel->visited = round->hub->mark;
+    if (!gw_channel_visible(channel, round->session->grants))
+        return true;
 
     uint64_t after = UINT64_MAX;
     int64_t interval_ms = INT64_MAX; /* the fastest subscription's, but never faster than the route's */
@@ -253,16 +262,17 @@ static void round_put_gap(struct round *round, const struct entry *entry)
     struct gw_item item = {
         .type = GW_ITEM_GAP,
         .u.gap = gw_gap_create(entry->channel->name, entry->channel->len, entry->epoch_from ? entry->epoch_from : from,
-                               to, entry->epoch_from ? "epoch" : round->session->lag_reason),
+                               to, entry->epoch_from ? entry->epoch_reason : round->session->lag_reason),
     };
     gw_session_put(round->session, &item, 128);
-    GW_STAT_ADD(&round->hub->stats, gaps, 1);
+    gw_stats_gap(&round->hub->stats, item.u.gap->reason);
 }
 
-/* A subscription whose channels can't be asked: they were forgotten whole, or none of another epoch's is back yet. */
+/* A subscription whose channels can't be asked: they were forgotten whole, or are of another epoch and not back yet. With a
+ * wildcard nobody knows whether some are still to come, so the gap is the filter's, besides those of the channels. */
 static void round_check_sub(struct round *round, struct gw_sub *sub, size_t before)
 {
-    bool epoch = sub->epoch_from && sub->position == 0 && round->count == before;
+    bool epoch = sub->epoch_from && sub->position == 0 && (sub->filter->wildcard || round->count == before);
     bool forgotten = !sub->fresh_to && round->hub->channels.forgotten > sub->position && sub->filter->wildcard;
     if (!sub->fresh_to && !sub->filter->wildcard && round->hub->channels.forgotten > sub->position)
         forgotten = !gw_channel_find(round->hub, sub->filter->text, sub->filter->len,
@@ -275,10 +285,10 @@ static void round_check_sub(struct round *round, struct gw_sub *sub, size_t befo
     struct gw_item item = {
         .type = GW_ITEM_GAP,
         .u.gap = gw_gap_create(sub->filter->text, sub->filter->len, epoch ? sub->epoch_from : from, to,
-                               epoch ? "epoch" : "history"),
+                               epoch ? sub->epoch_reason : "history"),
     };
     gw_session_put(round->session, &item, 128);
-    GW_STAT_ADD(&round->hub->stats, gaps, 1);
+    gw_stats_gap(&round->hub->stats, item.u.gap->reason);
 }
 
 void gw_session_catch_up(struct gw_session *session)
@@ -321,8 +331,9 @@ void gw_session_catch_up(struct gw_session *session)
         round_put_gap(&round, &round.entries[done]);
     while (done < round.count && gw_session_has_room(session)) {
         const struct entry *entry = &round.entries[done++];
-        struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(entry->msg)};
-        gw_session_put(session, &item, entry->msg->text.len);
+        struct gw_message *shown = gw_channel_show(hub, entry->channel, session->grants, entry->msg);
+        struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(shown)};
+        gw_session_put(session, &item, shown->text.len);
         if (entry->seq > session->newest)
             session->newest = entry->seq;
         GW_STAT_ADD(&hub->stats, deliveries, 1);

@@ -11,6 +11,8 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     struct gw_hub *hub = gw_calloc(1, sizeof *hub);
     hub->config = gw_config_ref(setup->config);
     hub->routes = gw_routes_ref(setup->routes);
+    hub->auth = gw_auth_ref(setup->auth);
+    hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
     hub->timers = setup->timers;
     hub->worker = setup->worker;
@@ -31,6 +33,8 @@ void gw_hub_destroy(struct gw_hub *hub)
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
     free(hub->pending);
+    gw_grants_unref(hub->nothing);
+    gw_auth_unref(hub->auth);
     gw_routes_unref(hub->routes);
     gw_config_unref(hub->config);
     free(hub);
@@ -54,20 +58,29 @@ static int64_t hub_interval(const struct gw_channel *channel, const struct gw_su
     return gw_session_interval(sub->session, channel);
 }
 
-/* The hot path: every subscriber of every filter that matches the channel, each session once. */
-static void hub_fan_out(const struct gw_channel *channel, struct gw_message *msg)
+/* The hot path: every subscriber of every filter that matches the channel, each session once. Neighbours mostly have the
+ * same grants, so what those see is looked up only where they change. */
+static void hub_fan_out(const struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
 {
+    const struct gw_grants *grants = NULL;
+    struct gw_message *shown = msg;
     for (uint32_t i = 0; i < channel->filter_count; i++) {
         const struct gw_filter *filter = channel->filters[i];
         for (uint32_t j = 0; j < filter->count; j++) {
             const struct gw_sub *sub = filter->subs[j];
             if (sub->session->stamp == msg->seq || msg->seq <= sub->from)
                 continue;
+            if (sub->session->grants != grants) {
+                grants = sub->session->grants;
+                shown = gw_channel_show(hub, channel, grants, msg);
+            }
+            if (!shown)
+                continue;
             int64_t interval = channel->interval_ms | sub->interval_ms ? hub_interval(channel, sub) : 0;
             if (interval)
-                gw_pace_deliver(sub->session, channel, msg, interval);
+                gw_pace_deliver(sub->session, channel, shown, interval);
             else
-                gw_session_deliver(sub->session, msg);
+                gw_session_deliver(sub->session, shown);
         }
     }
 }
@@ -133,7 +146,10 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         hub->head = msg->seq;
         hub->unflushed += msg->text.len;
         gw_channel_append(hub, channel, msg);
-        hub_fan_out(channel, msg);
+        uint64_t before = atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed);
+        hub_fan_out(hub, channel, msg);
+        if (atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed) != before)
+            gw_stats_arrived(&hub->arrivals, msg->born_ns);
     }
     gw_message_unref(msg);
 }
@@ -148,13 +164,16 @@ static void hub_on_upstream(struct gw_hub *hub, const struct gw_upstream_state *
     }
 }
 
-static void hub_on_reload(struct gw_hub *hub, struct gw_config *config, struct gw_routes *routes)
+static void hub_on_reload(struct gw_hub *hub, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
 {
     gw_config_unref(hub->config);
     gw_routes_unref(hub->routes);
+    gw_auth_unref(hub->auth);
     hub->config = config;
     hub->routes = routes;
+    hub->auth = auth;
     gw_channels_relimit(hub);
+    gw_hub_identify_again(hub);
 }
 
 void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
@@ -174,7 +193,7 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
         gw_hub_respond(hub, &event->u.response);
         break;
     case GW_EVENT_RELOAD:
-        hub_on_reload(hub, event->u.reload.config, event->u.reload.routes);
+        hub_on_reload(hub, event->u.reload.config, event->u.reload.routes, event->u.reload.auth);
         break;
     case GW_EVENT_STOP:
         break; /* the worker's business */
@@ -198,6 +217,7 @@ void gw_hub_flush(struct gw_hub *hub)
         if (!session->kicked)
             session->ops->ready(session);
     }
+    gw_stats_flushed(hub);
 }
 
 void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why)
@@ -276,11 +296,16 @@ enum gw_cursor_check gw_hub_check_cursor(const struct gw_hub *hub, const char *t
     return GW_CURSOR_OK;
 }
 
-struct gw_message *gw_hub_last(struct gw_hub *hub, const char *channel, size_t len)
+struct gw_auth *gw_hub_auth(const struct gw_hub *hub)
+{
+    return hub->auth;
+}
+
+struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len)
 {
     GW_ASSERT_LOOP(hub);
     struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
-    return found ? found->last : NULL;
+    return found && found->last ? gw_channel_show(hub, found, grants, found->last) : NULL;
 }
 
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len)
@@ -288,8 +313,10 @@ bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_
     return gw_routes_channel_possible(hub->routes, filter, len);
 }
 
-bool gw_hub_channel_publishable(const struct gw_hub *hub, const char *channel, size_t len)
+bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len)
 {
+    if (!gw_grants_contain(grants, GW_RIGHT_PUBLISH, channel, len))
+        return false;
     struct gw_publish_target target = {0};
     gw_buf_init(&target.topic);
     enum gw_err err = gw_routes_publish_target(hub->routes, channel, len, &target);
@@ -297,32 +324,47 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const char *channel, s
     return err == GW_OK;
 }
 
-void gw_hub_history(struct gw_hub *hub, const char *channel, size_t len, uint64_t after, gw_history_visit visit,
-                    void *context, uint64_t *evicted)
+/* Hands on what the grants show of each message. */
+struct shown_context {
+    const struct gw_hub *hub;
+    struct gw_channel *channel;
+    const struct gw_grants *grants;
+    gw_history_visit visit;
+    void *context;
+};
+
+static bool hub_show(void *context, struct gw_message *msg)
+{
+    const struct shown_context *shown = context;
+    struct gw_message *form = gw_channel_show(shown->hub, shown->channel, shown->grants, msg);
+    return !form || shown->visit(shown->context, form);
+}
+
+void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len, uint64_t after,
+                    gw_history_visit visit, void *context, uint64_t *evicted)
 {
     GW_ASSERT_LOOP(hub);
     *evicted = 0;
     struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
     if (!found)
+        *evicted = hub->channels.forgotten;
+    if (!found || !gw_channel_visible(found, grants))
         return;
     gw_channel_expire(hub, found);
-    *evicted = found->engine->evicted(found->history);
-    found->engine->read(found->history, after, visit, context);
+    *evicted = gw_channel_missing(found);
+    struct shown_context shown = {hub, found, grants, visit, context};
+    found->engine->read(found->history, after, hub_show, &shown);
 }
-
-struct list_context {
-    gw_history_visit visit;
-    void *context;
-};
 
 static bool hub_list_channel(void *context, void *value)
 {
-    struct list_context *list = context;
-    struct gw_channel *channel = value;
-    return !channel->last || list->visit(list->context, channel->last);
+    struct shown_context *list = context;
+    list->channel = value;
+    return !list->channel->last || hub_show(list, list->channel->last);
 }
 
-void gw_hub_list(struct gw_hub *hub, const char *filter, size_t len, gw_history_visit visit, void *context)
+void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len, gw_history_visit visit,
+                 void *context)
 {
     GW_ASSERT_LOOP(hub);
     struct gw_filter matched = {
@@ -330,6 +372,6 @@ void gw_hub_list(struct gw_hub *hub, const char *filter, size_t len, gw_history_
         .len = len,
         .wildcard = gw_topic_has_wildcard(filter, len),
     };
-    struct list_context list = {visit, context};
+    struct shown_context list = {.hub = hub, .grants = grants, .visit = visit, .context = context};
     gw_channels_match(hub, &matched, hub_list_channel, &list);
 }

@@ -1,4 +1,4 @@
-/* hub_private.h: what hub.c, channel.c, session.c, catchup.c and publish.c share. Nobody else includes it. */
+/* hub_private.h: what hub.c, channel.c, session.c, catchup.c, publish.c and stats.c share. Nobody else includes it. */
 #ifndef GW_CORE_HUB_PRIVATE_H
 #define GW_CORE_HUB_PRIVATE_H
 
@@ -9,6 +9,7 @@
 #include "core/inbox.h"
 #include "core/timer.h"
 #include "core/topic_tree.h"
+#include "gateway/auth.h"
 #include "gateway/hub.h"
 #include "gateway/session.h"
 
@@ -26,7 +27,9 @@ struct gw_sub {
     struct gw_filter *filter;
     struct gw_session *session;
     uint32_t index; /* in filter->subs */
-    char *epoch_from; /* the client's cursor, of another epoch: tell it by gaps, then the last values; else NULL */
+    char *epoch_from; /* the client's cursor, of another epoch or of a past that it may not see: tell it by gaps, then the
+                       * last values; else NULL */
+    const char *epoch_reason; /* of these gaps */
     uint64_t from;  /* the client wants what comes after */
     uint64_t position; /* while the session lags: (from, position] was queued or isn't wanted */
     uint64_t fresh_to; /* up to here only last values are wanted; 0: it resumed from a cursor */
@@ -40,6 +43,14 @@ struct gw_told {
     uint64_t to;
 };
 
+/* What somebody gets of a channel, remembered for those who asked lately. */
+#define GW_VIEWS 4
+struct gw_view {
+    struct gw_grants *grants; /* a reference, so that the address stays theirs */
+    struct gw_projection *projection; /* theirs; NULL: all of it */
+    bool allowed;
+};
+
 struct gw_channel {
     char *name; /* owned, NUL-terminated */
     size_t len;
@@ -48,6 +59,8 @@ struct gw_channel {
     struct gw_message *last;    /* NULL: none yet, or cleared */
     uint64_t last_seq;          /* of the newest message, a clearing one included */
     uint64_t before_last;       /* of the one before it */
+    uint64_t lost;              /* messages up to here may be missing, whatever the engine says: the last process was killed */
+    uint64_t kept_evicted;      /* what the store knows of engine->evicted() */
     const struct gw_history_engine *engine;
     struct gw_history *history; /* NULL: none kept */
     struct gw_filter **filters; /* those that match the name */
@@ -55,6 +68,8 @@ struct gw_channel {
     uint32_t route; /* index into hub->routes; whose policy holds */
     uint64_t number; /* never used again, for pauses */
     int64_t interval_ms; /* of the route's rate policy; 0: every message counts */
+    struct gw_view *views; /* of GW_VIEWS; NULL until somebody with grants asks */
+    uint32_t next_view;    /* to be replaced */
     uint64_t visited; /* mark of the last gw_channel walk that met it */
     struct gw_channel *older, *newer;                 /* all channels, by last message */
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
@@ -72,6 +87,7 @@ struct gw_channels {
     struct gw_channel_list all, with_history;
     size_t history_bytes;
     uint64_t forgotten; /* newest sequence number of any channel that was evicted whole */
+    uint64_t lost;      /* of every channel messages up to here may be missing */
     uint64_t made;      /* channels so far */
 };
 
@@ -92,9 +108,23 @@ struct gw_moments {
     uint64_t count;
 };
 
+/* Arrival times of the messages that were queued live since the last flush. Messages that came within GW_ARRIVAL_NS of each
+ * other share an entry, with the time of the first; when all are taken, the last one takes the rest. */
+#define GW_ARRIVALS 1024
+#define GW_ARRIVAL_NS 20000
+struct gw_arrivals {
+    struct {
+        int64_t born_ns;
+        uint64_t messages;
+    } ring[GW_ARRIVALS];
+    uint32_t count;
+};
+
 struct gw_hub {
     struct gw_config *config;
     struct gw_routes *routes;
+    struct gw_auth *auth;       /* NULL: everybody may do everything */
+    struct gw_grants *nothing;  /* of those who are not known yet */
     struct gw_upstream upstream;
     struct gw_upstream_state state;
     struct gw_timers *timers;
@@ -102,6 +132,8 @@ struct gw_hub {
     char epoch[GW_EPOCH_MAX + 1];
     uint32_t worker;
     uint64_t head; /* newest sequence number seen */
+    const struct gw_history_keeper *keeper; /* NULL: this hub does not tell a store */
+    struct gw_history_store *store;
     size_t unflushed; /* octets of the messages since the last gw_hub_flush() */
     uint64_t mark; /* of the last walk over channels */
     uint64_t next_session;
@@ -109,6 +141,8 @@ struct gw_hub {
     struct gw_channels channels;
     struct gw_pauses pauses;
     struct gw_moments moments;
+    struct gw_arrivals arrivals;
+    int64_t queues_due_ms; /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
     struct gw_session *sessions;
     struct gw_session *dirty, **dirty_end;
@@ -125,6 +159,20 @@ struct gw_hub {
 /* hub.c: the latest sampled time at or before the message of that number came; INT64_MIN if that is too long ago. */
 int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq);
 
+/* access.c */
+/* What the channel's message looks like to somebody with these grants: itself, a projection of it (borrowed from it), or
+ * NULL if it is none of their business. grants NULL: itself. */
+struct gw_message *gw_channel_show(const struct gw_hub *hub, struct gw_channel *channel, const struct gw_grants *grants,
+                                   struct gw_message *msg);
+bool gw_channel_visible(struct gw_channel *channel, const struct gw_grants *grants);
+void gw_channel_forget_views(struct gw_channel *channel);
+/* GW_OK, GW_ERR_FORBIDDEN, or GW_ERR_UNAUTHORIZED for somebody who is not known. */
+enum gw_err gw_session_check(const struct gw_session *session, enum gw_right right, const char *filter, size_t len);
+/* The session is being closed. */
+void gw_session_forget_identity(struct gw_session *session);
+/* After a reload: every session's identity again. */
+void gw_hub_identify_again(struct gw_hub *hub);
+
 /* channel.c */
 void gw_channels_init(struct gw_channels *channels);
 void gw_channels_fini(struct gw_channels *channels);
@@ -137,6 +185,13 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
 void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel);
 /* Newest sequence number that its history no longer has. */
 uint64_t gw_channel_evicted(const struct gw_channel *channel);
+/* ... or that were in it and are not for some other reason. */
+uint64_t gw_channel_missing(const struct gw_channel *channel);
+/* A channel as the store knew it, without messages yet; and one of them. */
+void gw_channel_restore(struct gw_hub *hub, const struct gw_history_channel *kept, uint32_t route, uint64_t lost);
+void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_channel *kept, struct gw_message *msg);
+/* After the last of them. */
+void gw_channels_restored(struct gw_hub *hub);
 /* New limits after a reload. */
 void gw_channels_relimit(struct gw_hub *hub);
 /* Visits the channels that the filter matches. */
@@ -145,6 +200,15 @@ void gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, gw_ch
 /* A filter comes or goes: ties it to the channels that it matches. */
 void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter);
 void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter);
+
+/* keep.c: nothing happens where the channel's engine has no keeper, or the hub no store. */
+/* The channel got this message. */
+void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg);
+/* Its history may have become shorter. */
+void gw_channel_keep_bounds(struct gw_hub *hub, struct gw_channel *channel);
+/* It is kept from now on; or not any more (whole: nothing knows it any more). */
+void gw_channel_keep_all(struct gw_hub *hub, struct gw_channel *channel);
+void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, bool whole);
 
 /* session.c */
 /* Queues a live message. Thread: the loop's. This is the hot path of fan-out. */
@@ -155,6 +219,9 @@ bool gw_session_has_room(const struct gw_session *session);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
 void gw_session_mark_dirty(struct gw_session *session);
 void gw_session_kick(struct gw_session *session, enum gw_err why);
+/* Looks at every message that waits: `show` returns what is to be sent in its place, borrowed, or NULL. */
+void gw_session_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
+void gw_pace_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
 struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
 
 /* pace.c */
@@ -170,6 +237,17 @@ bool gw_pace_catch_up(struct gw_session *session, const struct gw_channel *chann
 void gw_pace_drop(struct gw_session *session);
 /* The pace at which the session gets the channel: its fastest subscription's, but never faster than the route's. 0: all. */
 int64_t gw_session_interval(const struct gw_session *session, const struct gw_channel *channel);
+
+/* stats.c */
+void gw_stats_session_opened(struct gw_stats *stats, const char *transport);
+void gw_stats_session_closed(struct gw_stats *stats, const char *transport);
+void gw_stats_gap(struct gw_stats *stats, const char *reason);
+/* enum gw_outcome or enum gw_err. */
+void gw_stats_publish(struct gw_stats *stats, unsigned outcome);
+/* A message was queued for somebody. */
+void gw_stats_arrived(struct gw_arrivals *arrivals, int64_t born_ns);
+/* After every flush. */
+void gw_stats_flushed(struct gw_hub *hub);
 
 /* publish.c */
 /* Takes the response's payload. */

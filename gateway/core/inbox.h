@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "gateway/message.h"
+#include "gateway/auth.h"
 #include "gateway/upstream.h"
 
 enum gw_event_type {
@@ -36,13 +37,15 @@ struct gw_event {
         struct {
             struct gw_routes *routes;
             struct gw_config *config;
+            struct gw_auth *auth; /* NULL: none */
         } reload;
     } u;
 };
 
 struct gw_inbox;
 
-/* `wake` is called on the producer's thread, without the lock, when the inbox goes from empty to not empty. */
+/* `wake` is called on the producer's thread, without the lock, when something is put while the worker rests: a worker that is at
+ * work looks again by itself before it sleeps, so that not every message costs a wake-up. */
 struct gw_inbox *gw_inbox_create(size_t capacity, void (*wake)(void *context), void *context);
 /* No producer may be inside. Releases what is left in it. */
 void gw_inbox_destroy(struct gw_inbox *inbox);
@@ -54,11 +57,19 @@ bool gw_inbox_put(struct gw_inbox *inbox, const struct gw_event *event);
 /* Hands over everything that waits: *events points to *count of them until the next call. Thread: the worker's. */
 void gw_inbox_take(struct gw_inbox *inbox, struct gw_event **events, size_t *count);
 
+/* True: nothing waits and `wake` will be called for what comes next: the worker may sleep. Thread: the worker's. */
+bool gw_inbox_rest(struct gw_inbox *inbox);
+
 /* Producers no longer wait and nothing gets in any more. Thread: any. */
 void gw_inbox_close(struct gw_inbox *inbox);
 
+/* Producers no longer wait, and what they put in stays until somebody takes it: at the end, for as long as it takes to stop
+ * the producers. Thread: any. */
+void gw_inbox_linger(struct gw_inbox *inbox);
+
 /* For metrics. Thread: any. */
 size_t gw_inbox_length(struct gw_inbox *inbox);
+size_t gw_inbox_capacity(const struct gw_inbox *inbox);
 
 void gw_event_release(struct gw_event *event);
 

@@ -207,6 +207,15 @@ void gw_session_flush_held(struct gw_session *session)
     }
 }
 
+void gw_pace_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *))
+{
+    for (struct gw_pause *pause = session->pauses; pause; pause = pause->next) {
+        struct gw_message *held = pause->held, *shown = held ? show(session, held) : NULL;
+        pause->held = shown ? gw_message_ref(shown) : NULL;
+        gw_message_unref(held);
+    }
+}
+
 void gw_pace_drop(struct gw_session *session)
 {
     while (session->pauses)

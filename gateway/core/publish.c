@@ -4,6 +4,8 @@
 
 #include "core/alloc.h"
 #include "core/hub_private.h"
+#include "core/session_log.h"
+#include "core/topic.h"
 #include "gateway/codec.h"
 
 /* The broker took the message and nobody gets it (MQTT 5.0 section 3.4.2.1). */
@@ -58,10 +60,8 @@ static void pending_finish(struct gw_pending *pending, enum gw_err err, int reas
     struct gw_session *session = pending->session;
     char *reference = pending->reference;
     pending->reference = NULL;
-    if (err == GW_OK)
-        GW_STAT_ADD(&pending->hub->stats, published, 1);
-    else
-        GW_STAT_ADD(&pending->hub->stats, publish_errors, 1);
+    gw_stats_publish(&pending->hub->stats, err);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "a publish ends: %s", err == GW_OK ? "published" : gw_err_code(err));
     pending_free(pending);
     if (!session->kicked)
         session->ops->published(session, reference, err, reason);
@@ -150,7 +150,7 @@ void gw_hub_respond(struct gw_hub *hub, struct gw_response *response)
         char *reference = pending->reference;
         pending->reference = NULL;
         pending_free(pending);
-        GW_STAT_ADD(&hub->stats, responses, 1);
+        gw_stats_publish(&hub->stats, GW_OUTCOME_ANSWERED);
         if (!session->kicked)
             session->ops->response(session, reference, json);
         free(reference);
@@ -161,8 +161,10 @@ void gw_hub_respond(struct gw_hub *hub, struct gw_response *response)
 
 void gw_pending_drop(struct gw_session *session)
 {
-    while (session->pending)
+    while (session->pending) {
+        gw_stats_publish(&session->hub->stats, GW_OUTCOME_ABANDONED);
         pending_free(session->pending);
+    }
 }
 
 /* JSON `data` to payload. `null` is the empty payload, whatever the codec: the inverse of what subscribers see. */
@@ -204,7 +206,17 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
     struct gw_publish_target target = {0};
     gw_buf_init(&payload);
     gw_buf_init(&target.topic);
-    enum gw_err err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
+    /* Before anything is said of the channel: whoever may not publish to it doesn't learn whether it exists. */
+    enum gw_err err = gw_topic_name_valid(channel, channel_len) ? gw_session_check(session, GW_RIGHT_PUBLISH, channel, channel_len)
+                                                                : GW_ERR_BAD_REQUEST;
+    if (err == GW_ERR_FORBIDDEN || err == GW_ERR_UNAUTHORIZED)
+        GW_STAT_ADD(&hub->stats, forbidden, 1);
+    if (err == GW_OK && !gw_bucket_take(&session->publishes, hub->config->limits.publish_rate, hub->now_ms)) {
+        GW_STAT_ADD(&hub->stats, rate_limited, 1);
+        err = GW_ERR_RATE_LIMITED;
+    }
+    if (err == GW_OK)
+        err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
     if (err == GW_OK)
         err = publish_encode(target.codec, data, data_len, json, &payload, why);
     bool waits = request || target.qos > 0;
@@ -230,12 +242,15 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
             pending->reference = *reference;
             *reference = NULL;
         } else if (err == GW_OK) {
-            GW_STAT_ADD(&hub->stats, published, 1);
+            gw_stats_publish(&hub->stats, GW_OUTCOME_ACCEPTED);
             *accepted = true;
         }
     }
     if (err != GW_OK)
-        GW_STAT_ADD(&hub->stats, publish_errors, 1);
+        gw_stats_publish(&hub->stats, err);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "%s to '%.*s': %zu octets%s%s", request ? "a request" : "a publish",
+                   (int)channel_len, channel, data_len, err == GW_OK ? "" : ", refused: ",
+                   err == GW_OK ? "" : gw_err_code(err));
     gw_buf_fini(&target.topic);
     gw_buf_fini(&payload);
     return err;

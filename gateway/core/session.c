@@ -4,7 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/hub_private.h"
-#include "core/log.h"
+#include "core/session_log.h"
 #include "core/topic.h"
 
 #define QUEUE_START 8
@@ -117,8 +117,8 @@ static void session_overflow(struct gw_session *session, uint64_t seq)
 {
     struct gw_hub *hub = session->hub;
     GW_STAT_ADD(&hub->stats, overflows, 1);
-    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "session %llu reads too slowly: %zu octets wait for it",
-                         (unsigned long long)session->id, session->queued_bytes);
+    GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "the client reads too slowly: %zu octets wait for it",
+                                 session->queued_bytes);
     session_lag_from(session, seq - 1, "overflow");
 }
 
@@ -207,6 +207,27 @@ static void session_clear_queue(struct gw_session *session)
     session->items = NULL;
     session->first = session->count = session->allocated = 0;
     session->queued_bytes = 0;
+}
+
+void gw_session_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *))
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < session->count; i++) {
+        struct gw_item item = session->items[(session->first + i) & (session->allocated - 1)];
+        if (item.type == GW_ITEM_MESSAGE) {
+            struct gw_message *msg = item.u.message, *shown = show(session, msg);
+            session->queued_bytes -= msg->text.len;
+            if (shown) {
+                item.u.message = gw_message_ref(shown);
+                session->queued_bytes += shown->text.len;
+            }
+            gw_message_unref(msg);
+            if (!shown)
+                continue;
+        }
+        session->items[(session->first + kept++) & (session->allocated - 1)] = item;
+    }
+    session->count = kept;
 }
 
 static uint64_t session_place(const struct gw_session *session)
@@ -339,6 +360,8 @@ static bool subscribe_count_channel(void *context, void *value)
 {
     struct subscribe_count *count = context;
     struct gw_channel *channel = value;
+    if (!gw_channel_visible(channel, count->session->grants))
+        return true;
     int64_t interval = gw_session_interval(count->session, channel);
     if (interval)
         count->session->paced = true;
@@ -361,6 +384,11 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     GW_ASSERT_LOOP(hub);
     if (!gw_topic_filter_valid(text, len))
         return GW_ERR_BAD_REQUEST;
+    enum gw_err allowed = gw_session_check(session, GW_RIGHT_SUBSCRIBE, text, len);
+    if (allowed != GW_OK) {
+        GW_STAT_ADD(&hub->stats, forbidden, 1);
+        return allowed;
+    }
     uint64_t seq = hub->head;
     bool settled = false;
     enum gw_cursor_check check = GW_CURSOR_OK;
@@ -371,11 +399,17 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
         if (check == GW_CURSOR_BAD)
             return GW_ERR_BAD_REQUEST;
     }
+    /* Whoever may see the present of a channel but not its past resumes as after a loss of the history. */
+    bool past = check == GW_CURSOR_OK && gw_session_check(session, GW_RIGHT_HISTORY, text, len) != GW_OK;
+    if (past && start->at == GW_START_CURSOR && seq < hub->head)
+        check = GW_CURSOR_OTHER_EPOCH;
     if (!gw_routes_channel_possible(hub->routes, text, len))
         return GW_ERR_UNKNOWN_CHANNEL;
     struct gw_sub *sub = session_find(session, text, len, NULL);
     if (!sub && session->sub_count >= hub->config->limits.subscriptions) {
         GW_STAT_ADD(&hub->stats, subscriptions_refused, 1);
+        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "subscription refused: limits.subscriptions (%u) reached",
+                                     hub->config->limits.subscriptions);
         return GW_ERR_LIMIT;
     }
 
@@ -387,6 +421,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     sub->fresh_to = 0;
     free(sub->epoch_from);
     sub->epoch_from = check == GW_CURSOR_OTHER_EPOCH ? gw_strndup(start->cursor, start->cursor_len) : NULL;
+    sub->epoch_reason = past ? "history" : "epoch";
     if (start->at == GW_START_LAST || sub->epoch_from) {
         sub->from = sub->position = 0;
         sub->fresh_to = hub->head;
@@ -406,6 +441,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
     out->snapshot = sub->fresh_to ? count.values : 0;
     gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "subscribes to '%.*s' from %s", (int)len, text, out->cursor);
     return GW_OK;
 }
 
@@ -417,6 +453,7 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *text, size_t
     if (!sub)
         return false;
     session->subs[at] = session->subs[--session->sub_count];
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "unsubscribes from '%.*s'", (int)len, text);
     sub_free(session->hub, sub);
     return true;
 }
@@ -426,13 +463,14 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *text, size_t
 void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struct gw_session_ops *ops)
 {
     GW_ASSERT_LOOP(hub);
-    *session = (struct gw_session){.ops = ops, .hub = hub, .id = ++hub->next_session, .open = true};
+    *session = (struct gw_session){.ops = ops, .hub = hub, .id = ++hub->next_session, .open = true,
+                                   .grants = hub->auth ? hub->nothing : NULL};
     session->next = hub->sessions;
     session->link = &hub->sessions;
     if (session->next)
         session->next->link = &session->next;
     hub->sessions = session;
-    GW_STAT_ADD(&hub->stats, sessions, 1);
+    gw_stats_session_opened(&hub->stats, ops->transport);
 }
 
 void gw_session_close(struct gw_session *session)
@@ -444,6 +482,7 @@ void gw_session_close(struct gw_session *session)
     session->open = false;
     gw_pending_drop(session);
     gw_pace_drop(session);
+    gw_session_forget_identity(session);
     while (session->sub_count)
         sub_free(hub, session->subs[--session->sub_count]);
     free(session->subs);
@@ -464,7 +503,8 @@ void gw_session_close(struct gw_session *session)
     *session->link = session->next;
     if (session->next)
         session->next->link = session->link;
-    GW_STAT_ADD(&hub->stats, sessions, (uint64_t)-1);
+    gw_stats_session_closed(&hub->stats, session->ops->transport);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "closed");
 }
 
 void gw_session_kick(struct gw_session *session, enum gw_err why)
@@ -474,5 +514,9 @@ void gw_session_kick(struct gw_session *session, enum gw_err why)
     session->kicked = true;
     session_clear_queue(session);
     GW_STAT_ADD(&session->hub->stats, kicked, 1);
+    if (why == GW_ERR_SHUTDOWN)
+        GW_SESSION_LOG(session, GW_LOG_DEBUG, "ended: %s", gw_err_code(why));
+    else
+        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_INFO, "ended: %s", gw_err_code(why));
     session->ops->kick(session, why);
 }

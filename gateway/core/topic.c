@@ -72,6 +72,24 @@ bool gw_topic_matches(const char *filter, size_t filter_len, const char *name, s
     return n > name_len;
 }
 
+bool gw_topic_filter_covers(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    if (b[0] == '$' && (a[0] == '+' || a[0] == '#'))
+        return false;
+    size_t i = 0, j = 0;
+    const char *wide, *narrow;
+    size_t wide_len, narrow_len;
+    while (topic_level(a, a_len, &i, &wide, &wide_len)) {
+        if (level_is(wide, wide_len, '#'))
+            return true; /* also the parent level, if b has just ended */
+        if (!topic_level(b, b_len, &j, &narrow, &narrow_len) || level_is(narrow, narrow_len, '#'))
+            return false;
+        if (!level_is(wide, wide_len, '+') && (wide_len != narrow_len || memcmp(wide, narrow, wide_len) != 0))
+            return false;
+    }
+    return j > b_len;
+}
+
 bool gw_topic_filters_overlap(const char *a, size_t a_len, const char *b, size_t b_len)
 {
     if ((a[0] == '$' && (b[0] == '+' || b[0] == '#')) || (b[0] == '$' && (a[0] == '+' || a[0] == '#')))

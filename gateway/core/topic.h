@@ -20,6 +20,10 @@ bool gw_topic_has_wildcard(const char *filter, size_t len);
  * name that begins with `$` (4.7.2). */
 bool gw_topic_matches(const char *filter, size_t filter_len, const char *name, size_t name_len);
 
+/* Does filter `a` match every name that the filter or name `b` matches? May say no where only a closer look would find
+ * that it does (`+/#` and `#`), never yes where it does not. */
+bool gw_topic_filter_covers(const char *a, size_t a_len, const char *b, size_t b_len);
+
 /* Is there a name that both filters match? */
 bool gw_topic_filters_overlap(const char *a, size_t a_len, const char *b, size_t b_len);
 

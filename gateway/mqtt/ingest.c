@@ -18,11 +18,14 @@ void gw_ingest_init(struct gw_ingest *ingest, const char *epoch, struct gw_inbox
     ingest->epoch = epoch;
     ingest->inboxes = inboxes;
     ingest->workers = workers;
+    ingest->ask_at = UINT64_MAX;
     gw_buf_init(&ingest->scratch);
+    gw_route_stats_init(&ingest->routes);
 }
 
 void gw_ingest_fini(struct gw_ingest *ingest)
 {
+    gw_route_stats_fini(&ingest->routes);
     gw_buf_fini(&ingest->scratch);
 }
 
@@ -34,9 +37,17 @@ void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
         if (event->type == GW_EVENT_RELOAD) {
             gw_config_ref(event->u.reload.config);
             gw_routes_ref(event->u.reload.routes);
+            gw_auth_ref(event->u.reload.auth);
         }
         gw_inbox_put(ingest->inboxes[i], event);
     }
+}
+
+static uint64_t ingest_number(struct gw_ingest *ingest)
+{
+    if (++ingest->seq >= ingest->ask_at)
+        ingest->ask_at = ingest->keeper->reserve(ingest->store, ingest->seq);
+    return ingest->seq;
 }
 
 struct arrival {
@@ -59,6 +70,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         enum gw_err err = config->codec->decode(arrival->payload, arrival->payload_len, &ingest->scratch, &decoded);
         if (err != GW_OK) {
             atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
+            gw_route_stats_dropped(&ingest->routes, route);
             GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': codec %s says %s",
                                  arrival->payload_len, arrival->topic, config->codec->name, gw_err_code(err));
             return;
@@ -77,7 +89,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         .payload = arrival->payload,
         .payload_len = arrival->payload_len,
         .epoch = ingest->epoch,
-        .seq = ++ingest->seq,
+        .seq = ingest_number(ingest),
         .ts = gw_wall_ms(),
         .born_ns = gw_monotonic_ns(),
         .route = route,
@@ -89,6 +101,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
     gw_ingest_post(ingest, &event);
     gw_message_unref(event.u.message);
     atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
+    gw_route_stats_message(&ingest->routes, route, arrival->payload_len);
 }
 
 void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const char *topic, size_t topic_len,

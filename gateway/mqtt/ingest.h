@@ -6,14 +6,19 @@
 
 #include "core/inbox.h"
 #include "gateway/buf.h"
+#include "mqtt/route_stats.h"
 #include "mqtt/routes.h"
 
 struct gw_ingest {
     const char *epoch;
-    uint64_t seq;
+    uint64_t seq;       /* the last number given */
+    uint64_t ask_at;    /* numbers from here on must be asked for; UINT64_MAX: numbers need not outlive the process */
+    const struct gw_history_keeper *keeper;
+    struct gw_history_store *store;
     struct gw_inbox **inboxes;
     unsigned workers;
     struct gw_buf scratch;
+    struct gw_route_stats routes;
     _Atomic uint64_t messages, codec_dropped, unrouted; /* read by any thread */
 };
 

@@ -43,32 +43,6 @@ static void routes_index(struct gw_routes *routes, struct gw_topic_tree *tree, c
 
 /* --- subscriptions -------------------------------------------------------------------------------------------------- */
 
-/* Does `a` match everything that `b` matches? */
-static bool routes_covers(const char *a, const char *b)
-{
-    if (b[0] == '$' && (a[0] == '+' || a[0] == '#'))
-        return false;
-    for (;;) {
-        size_t a_len = strcspn(a, "/"), b_len = strcspn(b, "/");
-        bool a_hash = a_len == 1 && *a == '#', b_hash = b_len == 1 && *b == '#';
-        if (a_hash)
-            return true;
-        if (b_hash)
-            return false;
-        bool a_plus = a_len == 1 && *a == '+';
-        if (!a_plus && (a_len != b_len || memcmp(a, b, a_len) != 0))
-            return false;
-        a += a_len;
-        b += b_len;
-        if (!*a && !*b)
-            return true;
-        if (!*a || !*b)
-            return !*b && !strcmp(a, "/#");
-        a++;
-        b++;
-    }
-}
-
 struct cover {
     const struct gw_subscription *all;
     size_t self;
@@ -80,7 +54,8 @@ static bool routes_check_cover(void *context, void *value)
     struct cover *cover = context;
     size_t other = (size_t)(uintptr_t)value - 1;
     if (other != cover->self && cover->all[other].qos >= cover->all[cover->self].qos &&
-        routes_covers(cover->all[other].filter, cover->all[cover->self].filter))
+        gw_topic_filter_covers(cover->all[other].filter, strlen(cover->all[other].filter), cover->all[cover->self].filter,
+                               strlen(cover->all[cover->self].filter)))
         cover->covered = true;
     return !cover->covered;
 }

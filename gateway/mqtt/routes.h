@@ -20,6 +20,12 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
 
 /* What to subscribe to at the broker: the routes' filters, each once with its highest QoS, leaving out those that
  * another one covers at no lower QoS. */
+/* The most that is asked of the broker. QoS 2 would add nothing: in a new session nothing is sent twice, and in a kept one
+ * redelivery.c sees it. And libmosquitto's receiving side of QoS 2 does not survive a broken connection: it queues what the
+ * broker sends again a second time, and keeps what waits for a PUBREL when the broker's session is gone. Then old messages
+ * come in place of new ones, until its window is full and it refuses every PUBLISH (2.0.11; the same in 2.0.20). */
+#define GW_SUBSCRIPTION_QOS_MAX 1
+
 struct gw_subscription {
     const char *filter;
     int qos;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "core/log.h"
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
+#include "mqtt/redelivery.h"
 #include "mqtt/routes.h"
 #include "mqtt/subscriptions.h"
 
@@ -41,6 +43,7 @@ struct gw_source {
     pthread_mutex_t lock;
     struct gw_config *next_config; /* {lock} a reload that the thread has not seen yet */
     struct gw_routes *next_routes; /* {lock} */
+    struct gw_auth *next_auth;     /* {lock} for the workers */
 
     /* From here on: the MQTT thread's alone. */
     struct gw_config *config;
@@ -49,13 +52,14 @@ struct gw_source {
     struct gw_publisher publisher;
     struct mosquitto *mosq; /* NULL: to be made */
     struct gw_subscriptions subs;
+    struct gw_redelivery redelivery;
     bool connecting, connected, up;
     int64_t deadline_ms; /* of the handshake */
     int64_t attempt_ms;  /* when to try again */
     unsigned attempts;
     uint64_t reads;      /* messages arrived, to see whether a read brought one */
 
-    _Atomic uint64_t received, doubles, too_large, connects, disconnects;
+    _Atomic uint64_t received, received_bytes, doubles, too_large, connects, connect_failures, disconnects;
 };
 
 static void source_wake(void *context)
@@ -131,8 +135,7 @@ static void source_lost(struct gw_source *source, const char *why)
     gw_subscriptions_lost(&source->subs);
     if (was) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", source->config->broker.url, why);
-        if (source->up)
-            atomic_fetch_add(&source->disconnects, 1);
+        atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
         source_schedule_attempt(source);
     }
     if (source->up)
@@ -142,7 +145,6 @@ static void source_lost(struct gw_source *source, const char *why)
 static void source_on_connect(struct mosquitto *mosq, void *object, int reason, int flags,
                               const mosquitto_property *properties)
 {
-    (void)flags;
     (void)properties;
     struct gw_source *source = object;
     if (reason) {
@@ -151,6 +153,7 @@ static void source_on_connect(struct mosquitto *mosq, void *object, int reason, 
         return; /* libmosquitto closes it */
     }
     source->connected = true;
+    gw_redelivery_connected(&source->redelivery, flags & 1);
     atomic_fetch_add(&source->connects, 1);
     gw_subscriptions_send(&source->subs, mosq, source_is_v5(source));
     gw_publisher_connected(&source->publisher, mosq, source_is_v5(source));
@@ -185,6 +188,7 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
     source->reads++;
     atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
     size_t len = message->payloadlen > 0 ? (size_t)message->payloadlen : 0;
+    atomic_fetch_add_explicit(&source->received_bytes, len, memory_order_relaxed);
     if (len > source->config->broker.max_packet) {
         atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': above broker.max_packet", len,
@@ -193,7 +197,9 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
     }
     if (gw_publisher_respond(&source->publisher, message->topic, message->payload, len, properties))
         return;
-    if (gw_subscriptions_is_double(&source->subs, source->routes, message->topic, properties)) {
+    bool again = message->qos > 0 && !message->retain && source->config->broker.session_expiry_ms > 0 &&
+                 gw_redelivery_is_double(&source->redelivery, message->mid, message->topic, message->payload, len);
+    if (again || gw_subscriptions_is_double(&source->subs, source->routes, message->topic, properties)) {
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
@@ -305,13 +311,14 @@ static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw
            a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
 }
 
-static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes)
+static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
 {
     struct gw_config *old_config = source->config;
     struct gw_routes *old_routes = source->routes;
     source->config = config;
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
+    gw_route_stats_configure(&source->ingest.routes, config);
     if (source_broker_changed(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
         if (source->mosq && source->connected) {
@@ -325,8 +332,9 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     }
     gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, source_is_v5(source));
     /* From the next message on; and because the inboxes keep the order, the workers change at the same place. */
-    struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config}};
+    struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config, auth}};
     gw_ingest_post(&source->ingest, &event);
+    gw_auth_unref(auth);
     gw_routes_unref(old_routes);
     gw_config_unref(old_config);
 }
@@ -336,11 +344,13 @@ static void source_check_reload(struct gw_source *source)
     pthread_mutex_lock(&source->lock);
     struct gw_config *config = source->next_config;
     struct gw_routes *routes = source->next_routes;
+    struct gw_auth *auth = source->next_auth;
     source->next_config = NULL;
     source->next_routes = NULL;
+    source->next_auth = NULL;
     pthread_mutex_unlock(&source->lock);
     if (config)
-        source_apply_reload(source, config, routes);
+        source_apply_reload(source, config, routes, auth);
 }
 
 /* Reads as long as messages come, so that not every one of them costs a poll(2). */
@@ -389,6 +399,30 @@ static void source_turn(struct gw_source *source, int timeout_ms)
                                                          : mosquitto_strerror(rc));
 }
 
+/* Says goodbye. The connection is not closed before the broker has closed its side: what it still sends would be answered by
+ * a reset, and that can overtake our last acknowledgements, so that a kept session sends those messages once more. */
+static void source_disconnect(struct gw_source *source, int64_t until_ms)
+{
+    char left[16384];
+    int fd = dup(mosquitto_socket(source->mosq)); /* libmosquitto closes its own with the packet */
+    mosquitto_disconnect(source->mosq);
+    while (mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq) && gw_monotonic_ms() < until_ms) {
+        if (mosquitto_loop_write(source->mosq, 1) != MOSQ_ERR_SUCCESS)
+            break;
+    }
+    if (fd < 0)
+        return;
+    shutdown(fd, SHUT_WR);
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int64_t now;
+    while ((now = gw_monotonic_ms()) < until_ms && poll(&wait, 1, (int)(until_ms - now)) > 0) {
+        ssize_t got = read(fd, left, sizeof left);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+            break;
+    }
+    close(fd);
+}
+
 static void *source_run(void *context)
 {
     struct gw_source *source = context;
@@ -416,11 +450,8 @@ static void *source_run(void *context)
         int64_t until = gw_monotonic_ms() + STOP_MS;
         while (mosquitto_want_write(source->mosq) && mosquitto_socket(source->mosq) >= 0 && gw_monotonic_ms() < until)
             source_turn(source, 50);
-        mosquitto_disconnect(source->mosq);
-        while (mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq) && gw_monotonic_ms() < until) {
-            if (mosquitto_loop_write(source->mosq, 1) != MOSQ_ERR_SUCCESS)
-                break;
-        }
+        if (mosquitto_socket(source->mosq) >= 0)
+            source_disconnect(source, until);
     }
     source_drop_client(source);
     return NULL;
@@ -440,8 +471,23 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     gw_ingest_init(&source->ingest, epoch, inboxes, workers);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
+    gw_route_stats_configure(&source->ingest.routes, config);
     gw_subscriptions_change(&source->subs, routes, NULL, false);
     return source;
+}
+
+void gw_source_go_on(struct gw_source *source, uint64_t seq, const struct gw_history_keeper *keeper,
+                     struct gw_history_store *store)
+{
+    source->ingest.seq = seq;
+    source->ingest.ask_at = seq + 1;
+    source->ingest.keeper = keeper;
+    source->ingest.store = store;
+}
+
+uint64_t gw_source_seq(const struct gw_source *source)
+{
+    return source->ingest.seq;
 }
 
 enum gw_err gw_source_start(struct gw_source *source)
@@ -453,13 +499,15 @@ enum gw_err gw_source_start(struct gw_source *source)
     return GW_OK;
 }
 
-void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes)
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
 {
     pthread_mutex_lock(&source->lock);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
+    gw_auth_unref(source->next_auth);
     source->next_config = gw_config_ref(config);
     source->next_routes = gw_routes_ref(routes);
+    source->next_auth = gw_auth_ref(auth);
     pthread_mutex_unlock(&source->lock);
     source_wake(source);
 }
@@ -488,6 +536,7 @@ void gw_source_destroy(struct gw_source *source)
     gw_subscriptions_fini(&source->subs);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
+    gw_auth_unref(source->next_auth);
     gw_routes_unref(source->routes);
     gw_config_unref(source->config);
     pthread_mutex_destroy(&source->lock);
@@ -505,6 +554,7 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
 {
     return (struct gw_source_stats){
         .received = atomic_load(&source->received),
+        .received_bytes = atomic_load(&source->received_bytes),
         .messages = atomic_load(&source->ingest.messages),
         .doubles = atomic_load(&source->doubles),
         .codec_dropped = atomic_load(&source->ingest.codec_dropped),
@@ -514,6 +564,12 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
         .rejected = atomic_load(&source->publisher.rejected),
         .responses_unknown = atomic_load(&source->publisher.responses_unknown),
         .connects = atomic_load(&source->connects),
+        .connect_failures = atomic_load(&source->connect_failures),
         .disconnects = atomic_load(&source->disconnects),
     };
+}
+
+void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context)
+{
+    gw_route_stats_read(&source->ingest.routes, visit, context);
 }

@@ -11,11 +11,13 @@
 #include "core/inbox.h"
 #include "gateway/config.h"
 #include "gateway/upstream.h"
+#include "mqtt/route_stats.h"
 
 struct gw_source;
 
 struct gw_source_stats {
     uint64_t received;      /* PUBLISH packets from the broker */
+    uint64_t received_bytes; /* of their payloads */
     uint64_t messages;      /* messages made from them */
     uint64_t doubles;       /* copies dropped because another subscription speaks for the topic */
     uint64_t codec_dropped; /* payloads that the route's codec refused */
@@ -25,12 +27,19 @@ struct gw_source_stats {
     uint64_t rejected;      /* refused by the broker */
     uint64_t responses_unknown; /* on the response topic, to nobody's request */
     uint64_t connects;
+    uint64_t connect_failures; /* attempts that came to nothing */
     uint64_t disconnects;
 };
 
 /* `inboxes` stay valid until gw_source_destroy(). Thread: main. */
 struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
                                    struct gw_inbox **inboxes, unsigned workers);
+
+/* Numbers go on after `seq`, and are reserved in the store. Before gw_source_start(). Thread: main. */
+void gw_source_go_on(struct gw_source *source, uint64_t seq, const struct gw_history_keeper *keeper,
+                     struct gw_history_store *store);
+/* The last number given to a message. Thread: main, after gw_source_stop(). */
+uint64_t gw_source_seq(const struct gw_source *source);
 
 /* Starts the thread and connects in the background; a broker that is not there is not an error. Every worker gets one
  * GW_EVENT_UPSTREAM with up=false at once, and one at each change from then on. `up` means connected and every
@@ -40,7 +49,7 @@ GW_MUST_CHECK enum gw_err gw_source_start(struct gw_source *source);
 /* New routes and perhaps new broker settings: subscribes to what is new and unsubscribes from what is gone, posts
  * GW_EVENT_RELOAD to every worker, and uses the new routes from the next message on. Reconnects only if the broker
  * settings changed. Thread: main. */
-void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes);
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth);
 
 /* Sends DISCONNECT (with session_expiry the broker keeps the session) and joins the thread. Inboxes must be closed or
  * drained, or this waits. False: the thread is stuck where nothing can reach it, looking up the broker's name; the
@@ -53,5 +62,7 @@ struct gw_upstream gw_source_upstream(struct gw_source *source);
 
 /* A snapshot. Thread: any. */
 struct gw_source_stats gw_source_stats(struct gw_source *source);
+/* What each route carried. Thread: any. */
+void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context);
 
 #endif

@@ -20,6 +20,11 @@ void gw_subscriptions_fini(struct gw_subscriptions *subs)
     *subs = (struct gw_subscriptions){0};
 }
 
+static int subs_qos(const struct gw_sub_entry *entry)
+{
+    return entry->qos < GW_SUBSCRIPTION_QOS_MAX ? entry->qos : GW_SUBSCRIPTION_QOS_MAX;
+}
+
 static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq, bool v5)
 {
     mosquitto_property *properties = NULL;
@@ -29,10 +34,10 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
     if (v5) {
         mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)entry->id);
         /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
-        rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, entry->qos, 0, properties);
+        rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, subs_qos(entry), 0, properties);
         mosquitto_property_free_all(&properties);
     } else {
-        rc = mosquitto_subscribe(mosq, &entry->mid, entry->filter, entry->qos);
+        rc = mosquitto_subscribe(mosq, &entry->mid, entry->filter, subs_qos(entry));
     }
     if (rc != MOSQ_ERR_SUCCESS) {
         gw_log(GW_LOG_ERROR, "mqtt", "can't subscribe to '%s': %s", entry->filter, mosquitto_strerror(rc));
@@ -127,8 +132,8 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count
         if (count > 0 && granted[0] >= 0x80)
             gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s (0x%02x)", entry->filter,
                    mosquitto_reason_string(granted[0]), (unsigned)granted[0]);
-        else if (count > 0 && granted[0] < entry->qos)
-            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0], entry->qos,
+        else if (count > 0 && granted[0] < subs_qos(entry))
+            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0], subs_qos(entry),
                    entry->filter);
         break;
     }

@@ -135,6 +135,7 @@ static void poll_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops poll_session_ops = {
+    .transport = "longpoll",
     .ready = poll_ready,
     .published = NULL, /* a poll never publishes */
     .upstream = NULL,
@@ -164,6 +165,8 @@ static void poll_start(struct gw_conn *conn, const struct gw_query *query)
     poll->conn = conn;
     poll->timer.fire = poll_timed_out;
     gw_session_open(&poll->session, hub, &poll_session_ops);
+    gw_session_identify(&poll->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &poll->session);
     if (query->has_cursor && strcmp(query->cursor.data, "last") != 0)
         poll->session.pace_from_ms = gw_hub_now(hub); /* the one before may have had a value just now */
     const char *why;

@@ -7,6 +7,7 @@
 
 #include "core/alloc.h"
 #include "core/topic.h"
+#include "gateway/identity.h"
 #include "gateway/transport.h"
 
 struct raw {
@@ -57,6 +58,7 @@ static void raw_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops raw_session_ops = {
+    .transport = "raw",
     .ready = raw_ready,
     .published = raw_published,
     .upstream = NULL,
@@ -112,8 +114,14 @@ static void raw_open(struct gw_conn *conn, const struct gw_request *request)
         gw_buf_fini(&name);
         return;
     }
-    if (!gw_hub_channel_possible(hub, name.data, name.len)) {
-        gw_http_error(conn, GW_ERR_UNKNOWN_CHANNEL, NULL);
+    const struct gw_identity *identity = gw_conn_identity(conn);
+    enum gw_err err = GW_OK;
+    if (identity && !gw_grants_contain(identity->grants, GW_RIGHT_SUBSCRIBE, name.data, name.len))
+        err = GW_ERR_FORBIDDEN;
+    else if (!gw_hub_channel_possible(hub, name.data, name.len))
+        err = GW_ERR_UNKNOWN_CHANNEL;
+    if (err != GW_OK) {
+        gw_http_error(conn, err, NULL);
         gw_buf_fini(&name);
         return;
     }
@@ -127,9 +135,11 @@ static void raw_open(struct gw_conn *conn, const struct gw_request *request)
     raw->len = name.len;
     raw->channel = gw_buf_take(&name);
     gw_session_open(&raw->session, hub, &raw_session_ops);
+    gw_session_identify(&raw->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &raw->session);
     struct gw_start start = {.at = GW_START_LAST};
     struct gw_subscribed subscribed;
-    enum gw_err err = gw_session_subscribe(&raw->session, raw->channel, raw->len, &start, &subscribed);
+    err = gw_session_subscribe(&raw->session, raw->channel, raw->len, &start, &subscribed);
     if (err != GW_OK)
         raw_fail(raw, err, NULL, 0);
     else

@@ -120,10 +120,33 @@ static void sse_kick(struct gw_session *session, enum gw_err why)
     gw_conn_close(sse->conn);
 }
 
+static void sse_revoked(struct gw_session *session, const char *filter, size_t len)
+{
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_revoked(&json, "error", filter, len);
+    sse_push_event((struct sse *)session, "error", &json);
+    if (session->sub_count)
+        return;
+    sse_ready(session); /* nothing is left to come: that was the last word */
+    gw_conn_close(((struct sse *)session)->conn);
+}
+
+static void sse_expiring(struct gw_session *session, int64_t expires_ms)
+{
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_expiring(&json, expires_ms);
+    sse_push_event((struct sse *)session, "expiring", &json);
+}
+
 static const struct gw_session_ops sse_session_ops = {
+    .transport = "sse",
     .ready = sse_ready,
     .published = NULL, /* a stream never publishes */
     .upstream = sse_upstream,
+    .revoked = sse_revoked,
+    .expiring = sse_expiring,
     .kick = sse_kick,
 };
 
@@ -189,6 +212,8 @@ static void sse_start(struct gw_conn *conn, const struct gw_query *query)
     sse->conn = conn;
     sse->timer.fire = sse_keep_alive;
     gw_session_open(&sse->session, hub, &sse_session_ops);
+    gw_session_identify(&sse->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &sse->session);
     const char *why;
     enum gw_err err = gw_query_subscribe(query, &sse->session, GW_START_LAST, &why);
     if (err != GW_OK) {

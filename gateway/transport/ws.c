@@ -4,14 +4,30 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/bucket.h"
 #include "core/inbox.h"
+#include "core/session_log.h"
+#include "core/timer.h"
+#include "gateway/auth.h"
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
 
 struct ws {
     struct gw_session session; /* first member */
     struct gw_conn *conn;
+    struct ws_deadline *hello;  /* NULL: it has said who it is, or need not */
+    struct gw_bucket frames;    /* limits.message_rate */
+    uint32_t refused;           /* frames beyond it, in a row */
 };
+
+/* A WebSocket that has not said who it is. */
+struct ws_deadline {
+    struct gw_timer timer; /* first member */
+    struct ws *ws;
+};
+
+/* So many frames in a row beyond limits.message_rate are more than a client that means well sends by mistake. */
+#define WS_REFUSED_MAX 1000
 
 static void ws_push(struct ws *ws, struct gw_buf *json)
 {
@@ -106,11 +122,30 @@ static void ws_kick(struct gw_session *session, enum gw_err why)
     gw_ws_close(ws->conn, gw_err_close_code(why), reason);
 }
 
+static void ws_revoked(struct gw_session *session, const char *filter, size_t len)
+{
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_revoked(&json, "unsubscribed", filter, len);
+    ws_push((struct ws *)session, &json);
+}
+
+static void ws_expiring(struct gw_session *session, int64_t expires_ms)
+{
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_expiring(&json, expires_ms);
+    ws_push((struct ws *)session, &json);
+}
+
 static const struct gw_session_ops ws_session_ops = {
+    .transport = "websocket",
     .ready = ws_ready,
     .published = ws_published,
     .response = ws_response,
     .upstream = ws_upstream,
+    .revoked = ws_revoked,
+    .expiring = ws_expiring,
     .kick = ws_kick,
 };
 
@@ -165,6 +200,91 @@ static void ws_request(struct ws *ws, struct gw_frame *frame)
         ws_push_error(ws, frame->id, err, why, 0);
 }
 
+static void ws_hello_done(struct ws *ws)
+{
+    if (!ws->hello)
+        return;
+    gw_timer_cancel(gw_hub_timers(ws->session.hub), &ws->hello->timer);
+    free(ws->hello);
+    ws->hello = NULL;
+}
+
+static void ws_hello_late(struct gw_timer *timer)
+{
+    struct ws *ws = ((struct ws_deadline *)timer)->ws;
+    ws_hello_done(ws);
+    gw_ws_close(ws->conn, 4401, "unauthorized: no hello with a valid token in time");
+}
+
+static void ws_await_hello(struct ws *ws)
+{
+    struct gw_hub *hub = ws->session.hub;
+    ws->hello = gw_calloc(1, sizeof *ws->hello);
+    ws->hello->timer.fire = ws_hello_late;
+    ws->hello->ws = ws;
+    gw_timer_set(gw_hub_timers(hub), &ws->hello->timer, gw_hub_now(hub) + gw_hub_config(hub)->auth.hello_timeout_ms);
+}
+
+static void ws_hello_refused(struct ws *ws, const struct gw_frame *frame, enum gw_err err, const char *why)
+{
+    ws_push_error(ws, frame->id, err, why, 0);
+    if (ws->session.identity)
+        return; /* it stays who it was */
+    char reason[124];
+    snprintf(reason, sizeof reason, "%s: %s", gw_err_code(err), why);
+    ws_ready(&ws->session);
+    gw_ws_close(ws->conn, 4401, reason);
+}
+
+/* Without a token it asks who it is. */
+static void ws_hello(struct ws *ws, const struct gw_frame *frame)
+{
+    struct gw_hub *hub = ws->session.hub;
+    if (!gw_hub_auth(hub)) {
+        if (frame->id)
+            ws_push_simple(ws, "hello", frame->id);
+        return;
+    }
+    struct gw_identity *identity = gw_identity_ref(ws->session.identity);
+    const char *why = "hello has no token";
+    enum gw_err err = frame->token || identity ? GW_OK : GW_ERR_UNAUTHORIZED;
+    if (frame->token) {
+        gw_identity_unref(identity);
+        identity = NULL;
+        err = gw_auth_token(gw_hub_auth(hub), frame->token, frame->token_len, gw_hub_wall(hub), &identity, &why);
+    }
+    if (err != GW_OK) {
+        GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
+        GW_SESSION_LOG_ONCE_A_SECOND(&ws->session, GW_LOG_WARN, "hello was refused: %s", why ? why : gw_err_code(err));
+        ws_hello_refused(ws, frame, err, why);
+        return;
+    }
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_hello(&json, frame->id, identity->name, identity->expires_ms);
+    ws_push(ws, &json);
+    ws_hello_done(ws);
+    if (frame->token)
+        gw_session_identify(&ws->session, identity); /* can't end it: revoked() tells */
+    gw_identity_unref(identity);
+}
+
+/* limits.message_rate. Every refused frame is answered, so that nothing is lost in silence; who goes on is let go. */
+static bool ws_within_rate(struct ws *ws, const char *id)
+{
+    struct gw_hub *hub = ws->session.hub;
+    if (gw_bucket_take(&ws->frames, gw_hub_config(hub)->limits.message_rate, gw_hub_now(hub))) {
+        ws->refused = 0;
+        return true;
+    }
+    GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
+    if (++ws->refused < WS_REFUSED_MAX)
+        ws_push_error(ws, id, GW_ERR_RATE_LIMITED, NULL, 0);
+    else
+        gw_ws_close(ws->conn, 1008, "rate_limited: too many frames");
+    return false;
+}
+
 static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t len)
 {
     struct ws *ws = gw_conn_context(conn);
@@ -175,6 +295,10 @@ static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t le
     struct gw_frame frame;
     const char *why;
     enum gw_err err = gw_frame_parse(data, len, &frame, &why);
+    if (!ws_within_rate(ws, frame.id)) {
+        gw_frame_fini(&frame);
+        return;
+    }
     if (err != GW_OK) {
         ws_push_error(ws, frame.id, err, why, 0);
         gw_frame_fini(&frame);
@@ -199,9 +323,8 @@ static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t le
     case GW_FRAME_PING:
         ws_push_simple(ws, "pong", frame.id);
         break;
-    case GW_FRAME_HELLO: /* nothing demands a token yet: every client may do everything */
-        if (frame.id)
-            ws_push_simple(ws, "hello", frame.id);
+    case GW_FRAME_HELLO:
+        ws_hello(ws, &frame);
         break;
     case GW_FRAME_UNKNOWN:
         break;
@@ -218,6 +341,7 @@ static void ws_on_writable(struct gw_conn *conn)
 static void ws_on_closed(struct gw_conn *conn)
 {
     struct ws *ws = gw_conn_context(conn);
+    ws_hello_done(ws);
     gw_session_close(&ws->session);
     free(ws);
 }
@@ -248,6 +372,8 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     }
     struct gw_hub *hub = gw_conn_hub(conn);
     gw_session_open(&ws->session, hub, &ws_session_ops);
+    gw_session_identify(&ws->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &ws->session);
     char cursor[64];
     gw_hub_cursor(hub, cursor);
     struct gw_buf json;
@@ -256,6 +382,12 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     ws_push(ws, &json);
     if (!gw_hub_upstream(hub)->up)
         ws_upstream(&ws->session, gw_hub_upstream(hub));
+    if (gw_conn_refused(conn) != GW_OK) { /* told here, since browsers hide what a refused handshake says */
+        ws_ready(&ws->session);
+        gw_ws_close(conn, 4401, "unauthorized: the ticket or cookie is unknown, used or too old");
+    } else if (gw_hub_auth(hub) && !ws->session.identity) {
+        ws_await_hello(ws);
+    }
 }
 
 const struct gw_transport gw_transport_ws = {.name = "websocket", .match = ws_match, .open = ws_open};

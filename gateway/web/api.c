@@ -10,6 +10,8 @@
 #include "gateway/transport.h"
 #include "web/api.h"
 #include "web/conn.h"
+#include "web/exposition.h"
+#include "web/gate.h"
 #include "web/server.h"
 
 #define JSON_TYPE "application/json"
@@ -29,6 +31,21 @@ static void api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char
 static void api_method_not_allowed(struct gw_conn *conn, const char *allow)
 {
     gw_http_error_headers(conn, GW_ERR_METHOD, NULL, allow);
+}
+
+static const struct gw_grants *api_grants(const struct gw_conn *conn)
+{
+    return conn->identity ? conn->identity->grants : NULL; /* gate.c lets nobody in without, where there is auth: */
+}
+
+/* Before anything is said of the channel. */
+static bool api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *name)
+{
+    if (gw_grants_contain(api_grants(conn), right, name->data, name->len))
+        return true;
+    GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), forbidden, 1);
+    gw_http_error(conn, GW_ERR_FORBIDDEN, NULL);
+    return false;
 }
 
 static bool api_is_read(const struct gw_request *request)
@@ -84,7 +101,8 @@ static void api_channels(struct gw_conn *conn, const struct gw_request *request)
         return;
     }
     struct listing listing = {0};
-    gw_hub_list(hub, filter.data, filter.len, listing_take, &listing);
+    const struct gw_grants *grants = api_grants(conn);
+    gw_hub_list(hub, grants, filter.data, filter.len, listing_take, &listing);
     gw_buf_fini(&filter);
     if (listing.count)
         qsort(listing.messages, listing.count, sizeof *listing.messages, listing_compare);
@@ -101,7 +119,7 @@ static void api_channels(struct gw_conn *conn, const struct gw_request *request)
         gw_buf_add_json_string(&body, msg->channel.data, msg->channel.len);
         gw_buf_printf(&body, ",\"cursor\":\"%s\",\"ts\":%lld,\"age\":%lld,\"publish\":%s}", cursor, (long long)msg->ts,
                       (long long)(gw_hub_wall(hub) - msg->ts),
-                      gw_hub_channel_publishable(hub, msg->channel.data, msg->channel.len) ? "true" : "false");
+                      gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true" : "false");
     }
     gw_buf_adds(&body, "]}");
     free(listing.messages);
@@ -113,7 +131,9 @@ static void api_channels(struct gw_conn *conn, const struct gw_request *request)
 static void api_last(struct gw_conn *conn, const struct gw_buf *name)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_message *last = gw_hub_last(hub, name->data, name->len);
+    if (!api_may(conn, GW_RIGHT_SUBSCRIBE, name))
+        return;
+    struct gw_message *last = gw_hub_last(hub, api_grants(conn), name->data, name->len);
     if (!last) {
         gw_http_error(conn, gw_hub_channel_possible(hub, name->data, name->len) ? GW_ERR_NO_VALUE : GW_ERR_UNKNOWN_CHANNEL,
                       NULL);
@@ -134,7 +154,7 @@ static void api_history_body(struct gw_conn *conn, const struct gw_buf *name, ui
     struct gw_hub *hub = gw_conn_hub(conn);
     struct listing all = {0};
     uint64_t evicted;
-    gw_hub_history(hub, name->data, name->len, after, listing_take, &all, &evicted);
+    gw_hub_history(hub, api_grants(conn), name->data, name->len, after, listing_take, &all, &evicted);
     size_t first = !from_cursor && all.count > limit ? all.count - limit : 0;
     size_t end = all.count - first > limit ? first + limit : all.count;
 
@@ -167,6 +187,8 @@ static void api_history_body(struct gw_conn *conn, const struct gw_buf *name, ui
 static void api_history(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
+    if (!api_may(conn, GW_RIGHT_SUBSCRIBE, name) || !api_may(conn, GW_RIGHT_HISTORY, name))
+        return;
     if (!gw_hub_channel_possible(hub, name->data, name->len)) {
         gw_http_error(conn, GW_ERR_UNKNOWN_CHANNEL, NULL);
         return;
@@ -261,19 +283,27 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
 
 static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
 {
-    (void)request;
     struct gw_buf body;
     gw_buf_init(&body);
-    gw_metrics_write(conn->worker->server, &body);
-    gw_http_reply(conn, 200, NULL, "text/plain; version=0.0.4; charset=utf-8", body.data, body.len);
+    struct gw_slice accept = gw_request_header(request, "accept");
+    struct gw_exposition to = {.out = &body, .openmetrics = gw_metric_wants_openmetrics(accept.data, accept.len)};
+    gw_metrics_write(conn->worker, &to);
+    gw_http_reply(conn, 200, "Vary: Accept\r\n",
+                  to.openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                 : "text/plain; version=0.0.4; charset=utf-8",
+                  body.data, body.len);
     gw_buf_fini(&body);
 }
 
 static const struct {
     const char *path;
+    bool open; /* for operators' programs, which need not be known */
     void (*answer)(struct gw_conn *conn, const struct gw_request *request);
 } api_reads[] = {
-    {"/channels", api_channels}, {"/healthz", api_health}, {"/readyz", api_ready}, {"/metrics", api_metrics},
+    {"/channels", false, api_channels},
+    {"/healthz", true, api_health},
+    {"/readyz", true, api_ready},
+    {"/metrics", true, api_metrics},
 };
 
 static bool api_asset(struct gw_conn *conn, const struct gw_request *request)
@@ -285,16 +315,32 @@ static bool api_asset(struct gw_conn *conn, const struct gw_request *request)
             api_method_not_allowed(conn, "Allow: GET, HEAD\r\n");
             return true;
         }
+        /* The client is for pages everywhere; what it may do is decided where it asks for something. */
         gw_http_reply(conn, 200,
-                      "Content-Security-Policy: default-src 'self'; frame-ancestors 'none'\r\n"
-                      "Referrer-Policy: no-referrer\r\n",
+                      "Content-Security-Policy: default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+                      "frame-ancestors 'none'\r\n"
+                      "X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n"
+                      "Access-Control-Allow-Origin: *\r\n",
                       asset->type, (const char *)asset->data, asset->len);
         return true;
     }
     return false;
 }
 
-void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request)
+static bool api_is_open(const struct gw_request *request)
+{
+    for (size_t i = 0; i < sizeof api_reads / sizeof *api_reads; i++) {
+        if (api_reads[i].open && gw_request_path_is(request, api_reads[i].path))
+            return true;
+    }
+    for (const struct gw_asset *asset = gw_assets; asset->path; asset++) {
+        if (gw_request_path_is(request, asset->path))
+            return true;
+    }
+    return false;
+}
+
+static void api_answer(struct gw_conn *conn, const struct gw_request *request)
 {
     for (size_t i = 0; gw_transports[i]; i++) {
         if (gw_transports[i]->match(request)) {
@@ -312,10 +358,17 @@ void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request)
         return;
     }
     static const char prefix[] = "/channels/";
-    if (request->path.len >= sizeof prefix - 1 && !memcmp(request->path.data, prefix, sizeof prefix - 1)) {
+    if (request->path.len >= sizeof prefix - 1 && !memcmp(request->path.data, prefix, sizeof prefix - 1))
         api_channel(conn, request);
-        return;
-    }
-    if (!api_asset(conn, request))
+    else if (gw_request_path_is(request, "/ticket"))
+        gw_gate_ticket(conn, request);
+    else if (!api_asset(conn, request))
         gw_http_error(conn, GW_ERR_NOT_FOUND, NULL);
+}
+
+void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request)
+{
+    if (gw_gate_pass(conn, request, api_is_open(request)))
+        api_answer(conn, request);
+    gw_gate_done(conn);
 }

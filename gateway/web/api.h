@@ -6,12 +6,13 @@
 
 #include "gateway/buf.h"
 
-struct gw_server;
+struct gw_worker;
 struct gw_conn;
+struct gw_exposition;
 struct gw_request;
 
-/* metrics.c: Prometheus text format 0.0.4, all workers added up. */
-void gw_metrics_write(const struct gw_server *server, struct gw_buf *out);
+/* metrics.c: everything there is to tell, all workers added up. Thread: that worker's. */
+void gw_metrics_write(const struct gw_worker *worker, struct gw_exposition *to);
 
 /* Files inside the binary, made from web/ by the build; ends with a NULL path. */
 struct gw_asset {

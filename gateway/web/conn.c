@@ -1,14 +1,17 @@
 /* conn.c: the life of a connection: requests in, answers out, one deadline at a time. */
 #include "web/conn.h"
 
-#include <libwebsockets.h>
+#include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "web/forward.h"
 #include "web/server.h"
+#include "web/sock.h"
 
 /* How long a connection that has been answered for the last time may take to close, so that the answer isn't lost to
  * a reset (RFC 9112 section 9.6). */
@@ -28,12 +31,18 @@ static void conn_deadline(struct gw_conn *conn, int64_t after_ms)
 
 static void conn_timed_out(struct gw_timer *timer);
 
-struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, const struct in6_addr *address)
+struct gw_conn *gw_conn_create(const struct gw_listener *listener, int fd, const struct in6_addr *from, const struct in6_addr *counted,
+                               bool trusted)
 {
+    struct gw_worker *worker = listener->watch.worker;
     struct gw_conn *conn = gw_calloc(1, sizeof *conn);
     conn->worker = worker;
+    conn->listener = listener;
     conn->fd = fd;
-    conn->address = *address;
+    conn->peer = *counted;
+    conn->origin = conn->address = *from;
+    conn->trusted = trusted;
+    conn->state = listener->proxy ? GW_CONN_PROXY : GW_CONN_HEAD;
     conn->timer.fire = conn_timed_out;
     conn->next = worker->conns;
     conn->link = &worker->conns;
@@ -43,12 +52,6 @@ struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, const struct in
     GW_STAT_ADD(gw_hub_stats(worker->hub), connections, 1);
     conn_deadline(conn, conn_web(conn)->request_timeout_ms);
     return conn;
-}
-
-void gw_conn_adopted(struct gw_conn *conn, struct lws *wsi)
-{
-    conn->wsi = wsi;
-    lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
 }
 
 void gw_conn_on_closed(struct gw_conn *conn)
@@ -63,11 +66,12 @@ void gw_conn_on_closed(struct gw_conn *conn)
     *conn->link = conn->next;
     if (conn->next)
         conn->next->link = conn->link;
-    gw_server_release_address(conn->worker, &conn->address);
+    gw_server_release_address(conn->worker, &conn->peer);
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), connections, (uint64_t)-1);
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->out);
     gw_buf_fini(&conn->body);
+    free(conn->headers);
     free(conn);
 }
 
@@ -77,11 +81,20 @@ void gw_conn_kill(struct gw_conn *conn)
         return;
     conn->dead = true;
     gw_timer_cancel(&conn->worker->timers, &conn->timer);
-    lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
+    gw_sock_kill(conn);
+}
+
+static void conn_shutdown(struct gw_conn *conn)
+{
+    if (gw_sock_shutdown(conn))
+        return;
+    conn->blocked = true;
+    gw_sock_want_write(conn);
 }
 
 void gw_conn_finish(struct gw_conn *conn)
 {
+    gw_wire_settle(conn);
     if (conn->dead)
         return;
     conn->finish = true;
@@ -89,7 +102,12 @@ void gw_conn_finish(struct gw_conn *conn)
     gw_buf_fini(&conn->in);
     conn_deadline(conn, LINGER_MS);
     if (!conn->blocked)
-        shutdown(conn->fd, SHUT_WR);
+        conn_shutdown(conn);
+}
+
+bool gw_conn_secure(const struct gw_conn *conn)
+{
+    return conn->secure;
 }
 
 void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *context)
@@ -113,6 +131,7 @@ struct gw_hub *gw_conn_hub(const struct gw_conn *conn)
 static void conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const char *why)
 {
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests_bad, 1);
+    gw_conn_log_bad(conn, status, why);
     conn->keep_alive = false;
     conn->is_head = false;
     conn->state = GW_CONN_BUSY;
@@ -135,10 +154,34 @@ static void conn_timed_out(struct gw_timer *timer)
     }
 }
 
+/* Whose request is this? A proxy that keeps its connections has many clients on one. */
+static void conn_forwarded(struct gw_conn *conn, const struct gw_request *request)
+{
+    conn->address = conn->origin;
+    conn->secure = conn->tls || conn->proxy_secure;
+    if (!conn->trusted)
+        return;
+    gw_forward_address(request, &conn_web(conn)->trusted_proxies, &conn->address);
+    conn->secure |= gw_forward_secure(request);
+}
+
+/* Without the query: it may hold a ticket. */
+static void conn_log(const struct gw_conn *conn, const struct gw_request *request)
+{
+    char address[INET6_ADDRSTRLEN] = "unix";
+    if (!IN6_IS_ADDR_UNSPECIFIED(&conn->address))
+        inet_ntop(AF_INET6, &conn->address, address, sizeof address);
+    gw_log(GW_LOG_DEBUG, "web", "request from %s%s: %.*s", address, conn->secure ? " with TLS" : "", (int)request->path.len,
+           request->path.data);
+}
+
 static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
 {
     conn->state = GW_CONN_BUSY;
     conn->is_head = request->method == GW_HEAD;
+    conn_forwarded(conn, request);
+    if (gw_log_enabled(GW_LOG_DEBUG))
+        conn_log(conn, request);
     conn->keep_alive = request->keep_alive && !conn->worker->stopping;
     gw_timer_cancel(&conn->worker->timers, &conn->timer);
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};
@@ -244,6 +287,7 @@ void gw_conn_process(struct gw_conn *conn)
             gw_ws_process(conn);
             more = false;
             break;
+        case GW_CONN_PROXY: /* gw_conn_read_proxy() has it */
         case GW_CONN_BUSY:
         case GW_CONN_DRAIN:
             more = false;
@@ -254,12 +298,46 @@ void gw_conn_process(struct gw_conn *conn)
     if (conn->dead)
         return;
     bool pause = conn->state == GW_CONN_BUSY && conn->in.len > PIPELINE_BYTES;
-    if (pause != conn->paused) {
-        conn->paused = pause;
-        lws_rx_flow_control(conn->wsi, !pause);
-    }
+    if (pause != conn->paused)
+        gw_sock_pause(conn, pause);
     if (!conn->in.len)
         gw_buf_fini(&conn->in); /* idle connections hold no buffer */
+}
+
+/* Takes the header off the socket and not one octet more: what follows may be a TLS handshake, which is libwebsockets' to read. */
+void gw_conn_read_proxy(struct gw_conn *conn)
+{
+    char peeked[GW_PROXY_HEADER_MAX];
+    ssize_t got = recv(conn->fd, peeked, sizeof peeked - conn->in.len, MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (got <= 0) {
+        gw_conn_kill(conn);
+        return;
+    }
+    struct gw_proxy_header header;
+    size_t before = conn->in.len;
+    gw_buf_add(&conn->in, peeked, (size_t)got);
+    int len = gw_proxy_parse(conn->in.data, conn->in.len, &header);
+    if (len < 0 || (!len && conn->in.len >= sizeof peeked)) {
+        GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests_bad, 1);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "web", "%s: a connection without a PROXY header was closed", conn->listener->address);
+        gw_conn_kill(conn);
+        return;
+    }
+    if (recv(conn->fd, peeked, len ? (size_t)len - before : (size_t)got, MSG_DONTWAIT) < 0 || !len)
+        return;
+    gw_buf_fini(&conn->in);
+    conn->state = GW_CONN_HEAD;
+    conn->proxy_secure = header.secure;
+    if (header.has_address) {
+        conn->origin = conn->address = header.address;
+        conn->trusted = gw_forward_trusted(&conn_web(conn)->trusted_proxies, &header.address);
+        if (!conn->trusted && !gw_listener_count(conn))
+            return;
+    }
+    if (conn->listener->tls && !gw_sock_start_tls(conn))
+        gw_conn_kill(conn);
 }
 
 bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
@@ -271,6 +349,7 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
     if (conn->state == GW_CONN_HEAD && !conn->in.len && !conn->paused)
         conn_deadline(conn, conn_web(conn)->request_timeout_ms); /* from its first octet */
     conn->heard_ms = gw_hub_now(conn->worker->hub);
+    GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_in, len);
     gw_buf_add(&conn->in, data, len);
     gw_conn_process(conn);
     return !conn->dead;
@@ -283,7 +362,7 @@ bool gw_conn_on_writable(struct gw_conn *conn)
     if (conn->blocked)
         return true;
     if (conn->finish) {
-        shutdown(conn->fd, SHUT_WR);
+        conn_shutdown(conn);
         return true;
     }
     if (conn->ops && conn->ops->writable)
@@ -308,6 +387,10 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
                   gw_http_reason(status));
     if (headers)
         gw_buf_adds(&head, headers);
+    if (conn->headers)
+        gw_buf_adds(&head, conn->headers);
+    free(conn->headers);
+    conn->headers = NULL;
     if (type)
         gw_buf_printf(&head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
     if (status != 204 && status != 304)
@@ -354,8 +437,10 @@ void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type,
     conn->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 section 6.3) */
     gw_buf_printf(&head,
                   "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store\r\nContent-Type: %s\r\n"
-                  "X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\n",
-                  type, headers ? headers : "");
+                  "X-Content-Type-Options: nosniff\r\n%s%sConnection: close\r\n\r\n",
+                  type, headers ? headers : "", conn->headers ? conn->headers : "");
+    free(conn->headers);
+    conn->headers = NULL;
     gw_conn_attach(conn, ops, context);
     gw_wire_send_one(conn, head.data, head.len);
     gw_buf_fini(&head);

@@ -9,9 +9,11 @@
 #include "web/http1.h"
 
 struct lws;
+struct gw_listener;
 struct gw_worker;
 
 enum gw_conn_state {
+    GW_CONN_PROXY, /* a PROXY header comes first; `in` holds what is there of it */
     GW_CONN_HEAD, /* between requests, or a request head is incomplete */
     GW_CONN_BODY, /* the head is at the front of `in`, the body is coming */
     GW_CONN_BUSY, /* a request is being answered; more input waits */
@@ -21,8 +23,12 @@ enum gw_conn_state {
 
 struct gw_conn {
     struct gw_timer timer; /* the one deadline of the state it is in; first member */
-    struct lws *wsi;
+    union {
+        struct lws *wsi;           /* with TLS */
+        struct gw_conn *next_dead; /* without: the worker's list of what it will close */
+    } under;
     struct gw_worker *worker;
+    const struct gw_listener *listener;
     const struct gw_conn_ops *ops;
     void *context;
     struct gw_conn *next, **link; /* the worker's list */
@@ -34,7 +40,12 @@ struct gw_conn {
     size_t body_left;
     struct gw_chunked chunked;
     int64_t heard_ms;             /* when something last came in (WebSocket) */
-    struct in6_addr address;      /* for the bound per address; IPv4 mapped */
+    struct gw_identity *identity; /* of whoever makes the request that is being handed out (gate.c) */
+    enum gw_err refused;          /* ... or why it is not known */
+    char *headers;                /* lines for every answer to this request, with CRLF; NULL: none */
+    struct in6_addr peer;         /* counted in the bounds per address, IPv4 mapped; in6addr_any: none is (a proxy, a Unix socket) */
+    struct in6_addr origin;       /* who connected, or whom the PROXY header named */
+    struct in6_addr address;      /* of the client whose request this is: the peer, or what a trusted proxy said */
     int fd;
     enum gw_conn_state state;
     uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */
@@ -44,24 +55,37 @@ struct gw_conn {
     bool close_sent;   /* WebSocket close frame */
     bool finish;       /* close once `out` is empty */
     bool paused;       /* not reading */
-    bool dead;         /* libwebsockets will close it; nothing happens any more */
+    bool tls;          /* libwebsockets has it */
+    bool want_write;   /* EPOLLOUT is asked for */
+    bool queued;       /* octets of it are in the worker's ring */
+    bool trusted;      /* the peer is a proxy whose headers count */
+    bool proxy_secure; /* the PROXY header says that the client speaks TLS */
+    bool secure;       /* see gw_conn_secure() */
+    bool dead;         /* it will be closed; nothing happens any more */
 };
 
 /* conn.c. Thread: the worker's. */
-struct gw_conn *gw_conn_create(struct gw_worker *worker, int fd, const struct in6_addr *address);
-void gw_conn_adopted(struct gw_conn *conn, struct lws *wsi);
+struct gw_conn *gw_conn_create(const struct gw_listener *listener, int fd, const struct in6_addr *from, const struct in6_addr *counted,
+                               bool trusted);
 /* False: close the socket. */
 bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len);
 bool gw_conn_on_writable(struct gw_conn *conn);
+/* There is something to read and the PROXY header is not complete. */
+void gw_conn_read_proxy(struct gw_conn *conn);
 /* Last call; frees it. */
 void gw_conn_on_closed(struct gw_conn *conn);
 void gw_conn_process(struct gw_conn *conn);
-/* Asks libwebsockets to close the socket soon, without ceremony. */
+/* Does the client of the current request speak TLS, here or with a trusted proxy? */
+bool gw_conn_secure(const struct gw_conn *conn);
+/* Closes the socket soon, without ceremony. */
 void gw_conn_kill(struct gw_conn *conn);
 /* Sends what is left, then closes: no new request is read. */
 void gw_conn_finish(struct gw_conn *conn);
 /* SIGTERM: 1001 to WebSockets, idle connections close, busy ones close after their answer. */
 void gw_conn_go_away(struct gw_conn *conn);
+
+/* connlog.c: at debug: the client broke the protocol. `status`: of HTTP, or a close code. */
+void gw_conn_log_bad(const struct gw_conn *conn, int status, const char *why);
 
 /* wsconn.c: the WebSocket side of a connection. */
 void gw_ws_process(struct gw_conn *conn);
@@ -70,6 +94,10 @@ void gw_ws_heartbeat(struct gw_conn *conn);
 /* wire.c: octets to the socket. */
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count);
 void gw_wire_send_one(struct gw_conn *conn, const void *data, size_t len);
+/* The ring has sent: `sent` as of send(2), or -errno. */
+void gw_wire_sent(struct gw_conn *conn, const char *data, size_t len, ssize_t sent);
+/* Afterwards nothing of it is in the ring. */
+void gw_wire_settle(struct gw_conn *conn);
 /* Sends what `out` holds; false if the socket is broken. */
 bool gw_wire_flush(struct gw_conn *conn);
 

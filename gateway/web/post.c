@@ -8,6 +8,8 @@
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
 #include "web/api.h"
+#include "web/conn.h"
+#include "web/server.h"
 
 #define JSON_TYPE "application/json"
 
@@ -69,6 +71,7 @@ static void post_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops post_session_ops = {
+    .transport = "post",
     .ready = post_ready,
     .published = post_published,
     .response = post_response,
@@ -128,9 +131,17 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
         return;
     }
+    struct gw_hub *hub = gw_conn_hub(conn);
+    if (!gw_admission_may_publish(conn->worker->server->admission, &conn->address, gw_hub_config(hub)->limits.publish_rate)) {
+        GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
+        gw_http_error(conn, GW_ERR_RATE_LIMITED, NULL);
+        return;
+    }
     struct post *post = gw_calloc(1, sizeof *post);
     post->conn = conn;
-    gw_session_open(&post->session, gw_conn_hub(conn), &post_session_ops);
+    gw_session_open(&post->session, hub, &post_session_ops);
+    gw_session_identify(&post->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &post->session);
     bool accepted = false;
     enum gw_err err;
     if (query.timeout_ms >= 0)

@@ -107,6 +107,8 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
     err = frame_take_string(object, "channel", &out->channel, &out->channel_len, "channel must be a string", why);
     if (err == GW_OK)
         err = frame_take_string(object, "cursor", &out->cursor, &out->cursor_len, "cursor must be a string", why);
+    if (err == GW_OK && out->type == GW_FRAME_HELLO)
+        err = frame_take_string(object, "token", &out->token, &out->token_len, "token must be a string", why);
     if (err != GW_OK)
         return err;
     if (out->type == GW_FRAME_SUBSCRIBE && (err = frame_take_interval(object, out, why)) != GW_OK)
@@ -155,6 +157,7 @@ void gw_frame_fini(struct gw_frame *frame)
     free(frame->id);
     free(frame->channel);
     free(frame->cursor);
+    free(frame->token);
     free(frame->type_name);
     *frame = (struct gw_frame){.type = GW_FRAME_UNKNOWN};
 }
@@ -187,6 +190,29 @@ void gw_json_subscribed(struct gw_buf *out, const char *id, const char *channel,
     json_add_string(out, "channel", channel, len);
     gw_buf_printf(out, ",\"cursor\":\"%s\",\"recovered\":%s,\"snapshot\":%u}", subscribed->cursor,
                   subscribed->recovered ? "true" : "false", subscribed->snapshot);
+}
+
+void gw_json_hello(struct gw_buf *out, const char *id, const char *subject, int64_t expires_ms)
+{
+    gw_buf_adds(out, "{\"type\":\"hello\"");
+    json_add_id(out, id);
+    json_add_string(out, "subject", subject, strlen(subject));
+    if (expires_ms == INT64_MAX)
+        gw_buf_adds(out, ",\"expires\":null}");
+    else
+        gw_buf_printf(out, ",\"expires\":%lld}", (long long)expires_ms);
+}
+
+void gw_json_expiring(struct gw_buf *out, int64_t expires_ms)
+{
+    gw_buf_printf(out, "{\"type\":\"expiring\",\"expires\":%lld}", (long long)expires_ms);
+}
+
+void gw_json_revoked(struct gw_buf *out, const char *type, const char *channel, size_t len)
+{
+    gw_buf_printf(out, "{\"type\":\"%s\"", type);
+    json_add_string(out, "channel", channel, len);
+    gw_buf_adds(out, ",\"code\":\"forbidden\",\"message\":\"this is no longer allowed\"}");
 }
 
 void gw_json_simple(struct gw_buf *out, const char *type, const char *id)

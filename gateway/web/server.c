@@ -3,25 +3,32 @@
 
 #include <fcntl.h>
 #include <libwebsockets.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "web/ring.h"
+#include "web/sock.h"
+#include "web/tls.h"
 
 static void server_tick(struct gw_worker *worker)
 {
     gw_hub_tick(worker->hub, gw_monotonic_ms(), gw_wall_ms());
 }
 
-/* The one callback of libwebsockets. Thread: the worker's. */
+/* The one callback of libwebsockets. Its opaque data is a struct gw_watch with files and a struct gw_conn (with TLS) with
+ * sockets. Thread: the worker's. */
 static int server_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
     struct gw_conn *conn;
-    (void)user;
+    struct gw_watch *watch;
     switch (reason) {
     case LWS_CALLBACK_RAW_RX:
         conn = lws_get_opaque_user_data(wsi);
@@ -31,26 +38,31 @@ static int server_callback(struct lws *wsi, enum lws_callback_reasons reason, vo
         conn = lws_get_opaque_user_data(wsi);
         return gw_conn_on_writable(conn) ? 0 : -1;
     case LWS_CALLBACK_RAW_CLOSE:
-        conn = lws_get_opaque_user_data(wsi);
-        if (conn) {
+    case LWS_CALLBACK_WSI_DESTROY: /* and nothing else if the handshake did not succeed */
+        conn = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+        if (conn && conn->tls) {
             lws_set_opaque_user_data(wsi, NULL);
             gw_conn_on_closed(conn);
         }
         return 0;
-    case LWS_CALLBACK_RAW_RX_FILE: {
-        struct gw_listener *listener = lws_get_opaque_user_data(wsi);
-        server_tick(listener->worker);
-        gw_listener_accept(listener);
+    case LWS_CALLBACK_RAW_RX_FILE:
+        watch = lws_get_opaque_user_data(wsi);
+        server_tick(watch->worker);
+        watch->ready(watch);
         return 0;
-    }
-    case LWS_CALLBACK_RAW_CLOSE_FILE: {
-        struct gw_listener *listener = lws_get_opaque_user_data(wsi);
-        if (listener)
-            listener->wsi = NULL;
+    case LWS_CALLBACK_RAW_CLOSE_FILE:
+        watch = lws_get_opaque_user_data(wsi);
+        lws_set_opaque_user_data(wsi, NULL);
+        if (watch) {
+            watch->wsi = NULL;
+            watch->fd = -1; /* libwebsockets closes it */
+        }
         return 0;
-    }
     case LWS_CALLBACK_RAW_WRITEABLE_FILE: /* asked for only to stop listening */
         return -1;
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+        gw_tls_on_context(in, user);
+        return 0;
     default:
         return 0;
     }
@@ -61,6 +73,8 @@ static const struct lws_protocols server_protocols[] = {
     {.name = NULL},
 };
 
+const struct lws_protocols *const gw_server_protocols = server_protocols;
+
 /* libwebsockets logs to us; what it calls an error is at most worth a warning here, since peers can cause it. */
 static void server_lws_log(int level, const char *line)
 {
@@ -68,7 +82,7 @@ static void server_lws_log(int level, const char *line)
     gw_log(level & LLL_ERR ? GW_LOG_WARN : GW_LOG_DEBUG, "lws", "%.*s", (int)len, line);
 }
 
-/* The inbox went from empty to not empty. Thread: a producer's. */
+/* Something came while the worker rested. Thread: a producer's. */
 static void server_wake(void *context)
 {
     struct gw_worker *worker = context;
@@ -78,6 +92,30 @@ static void server_wake(void *context)
 void gw_server_release_address(struct gw_worker *worker, const struct in6_addr *address)
 {
     gw_admission_leave(worker->server->admission, address);
+}
+
+static bool worker_bind(struct gw_worker *worker, const struct gw_cfg_listen *listen_cfg, size_t i, struct gw_buf *error)
+{
+    struct gw_listener *listener = &worker->listeners[i];
+    struct gw_server *server = worker->server;
+    listener->watch.worker = worker;
+    listener->watch.ready = gw_listener_ready;
+    listener->address = gw_strdup(listen_cfg->address);
+    listener->proxy = listen_cfg->proxy_protocol;
+    listener->is_unix = listen_cfg->path != NULL;
+    if (listener->is_unix && worker->index > 0)
+        listener->watch.fd = fcntl(server->workers[0].listeners[i].watch.fd, F_DUPFD_CLOEXEC, 0);
+    else if (listener->is_unix)
+        listener->watch.fd = gw_listener_bind_unix(listen_cfg, &server->unix_files[i], error);
+    else
+        listener->watch.fd = gw_listener_bind(listen_cfg, server->ports[i] ? server->ports[i] : listen_cfg->port, error);
+    if (listener->watch.fd < 0)
+        return false;
+    if (!listener->is_unix)
+        server->ports[i] = gw_listener_port(listener->watch.fd);
+    if (listen_cfg->cert_pem)
+        listener->tls = gw_tls_create(worker, listen_cfg, i, error);
+    return !listen_cfg->cert_pem || listener->tls;
 }
 
 static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *config, struct gw_buf *error)
@@ -93,29 +131,30 @@ static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *confi
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
     };
+    for (size_t i = 0; i < config->listen_count; i++) {
+        if (config->listen[i].cert_pem)
+            gw_tls_prepare(worker->server, &info);
+    }
     worker->context = lws_create_context(&info);
     if (worker->context)
         worker->vhost = lws_get_vhost_by_name(worker->context, "sluice");
-    if (!worker->vhost) {
+    worker->sockets = (struct gw_watch){.worker = worker, .ready = gw_sock_ready, .fd = epoll_create1(EPOLL_CLOEXEC)};
+    if (!worker->vhost || worker->sockets.fd < 0) {
         gw_buf_adds(error, "libwebsockets could not be set up");
         return GW_ERR_INTERNAL;
     }
     worker->inbox = gw_inbox_create(config->limits.inbox, server_wake, worker);
+    worker->input = gw_malloc(GW_INPUT_BYTES);
     gw_timers_init(&worker->timers);
     worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     worker->listener_count = config->listen_count;
     worker->listeners = gw_calloc(config->listen_count, sizeof *worker->listeners);
     for (size_t i = 0; i < config->listen_count; i++)
-        worker->listeners[i].fd = -1;
+        worker->listeners[i].watch.fd = -1;
     for (size_t i = 0; i < config->listen_count; i++) {
-        struct gw_listener *listener = &worker->listeners[i];
-        uint16_t *port = &worker->server->ports[i];
-        listener->worker = worker;
-        listener->fd = gw_listener_bind(&config->listen[i], *port ? *port : config->listen[i].port, error);
-        if (listener->fd < 0)
+        if (!worker_bind(worker, &config->listen[i], i, error))
             return GW_ERR_INTERNAL;
-        *port = gw_listener_port(listener->fd);
     }
     return GW_OK;
 }
@@ -136,11 +175,16 @@ enum gw_err gw_server_init(struct gw_server *server, struct gw_config *config, u
     lws_set_log_level(LLL_ERR | LLL_WARN, server_lws_log);
     server->admission = gw_admission_create();
     server->ports = gw_calloc(config->listen_count, sizeof *server->ports);
+    server->unix_files = gw_calloc(config->listen_count, sizeof *server->unix_files);
+    if (RAND_bytes(server->ticket_keys, sizeof server->ticket_keys) != 1) {
+        gw_buf_adds(error, "OpenSSL has no random numbers");
+        return GW_ERR_INTERNAL;
+    }
     server->workers = gw_calloc(workers, sizeof *server->workers);
     for (unsigned i = 0; i < workers; i++) {
         server->workers[i].server = server;
         server->workers[i].index = i;
-        server->workers[i].spare_fd = -1;
+        server->workers[i].spare_fd = server->workers[i].sockets.fd = -1;
     }
     for (unsigned i = 0; i < workers; i++) {
         enum gw_err err = worker_init(&server->workers[i], config, error);
@@ -162,17 +206,37 @@ void gw_server_prepare(struct gw_server *server, const struct gw_hub_setup *setu
 
 /* --- the loop. Thread: the worker's, from here to worker_run(). ------------------------------------------------- */
 
+static void worker_watch(struct gw_worker *worker, struct gw_watch *watch)
+{
+    lws_adopt_desc_t desc = {
+        .vh = worker->vhost,
+        .type = LWS_ADOPT_RAW_FILE_DESC,
+        .fd = {.filefd = watch->fd},
+        .vh_prot_name = "sluice",
+        .opaque = watch,
+    };
+    watch->wsi = lws_adopt_descriptor_vhost_via_info(&desc);
+}
+
 static void worker_listen(struct gw_worker *worker)
 {
+    worker_watch(worker, &worker->sockets);
+    for (size_t i = 0; i < worker->listener_count; i++)
+        worker_watch(worker, &worker->listeners[i].watch);
+}
+
+/* Certificates that were renewed. Addresses stay as they were at the start. */
+static void worker_renew_certificates(struct gw_worker *worker)
+{
+    const struct gw_config *config = gw_hub_config(worker->hub);
     for (size_t i = 0; i < worker->listener_count; i++) {
-        lws_adopt_desc_t desc = {
-            .vh = worker->vhost,
-            .type = LWS_ADOPT_RAW_FILE_DESC,
-            .fd = {.filefd = worker->listeners[i].fd},
-            .vh_prot_name = "sluice",
-            .opaque = &worker->listeners[i],
-        };
-        worker->listeners[i].wsi = lws_adopt_descriptor_vhost_via_info(&desc);
+        const struct gw_listener *listener = &worker->listeners[i];
+        for (size_t j = 0; j < config->listen_count && listener->tls; j++) {
+            if (config->listen[j].cert_pem && !strcmp(config->listen[j].address, listener->address)) {
+                gw_tls_renew(listener->tls, &config->listen[j]);
+                break;
+            }
+        }
     }
 }
 
@@ -181,8 +245,8 @@ static void worker_begin_stop(struct gw_worker *worker)
     worker->stopping = true;
     worker->stop_by_ms = gw_hub_now(worker->hub) + gw_hub_config(worker->hub)->web.shutdown_ms;
     for (size_t i = 0; i < worker->listener_count; i++) {
-        if (worker->listeners[i].wsi)
-            lws_callback_on_writable(worker->listeners[i].wsi);
+        if (worker->listeners[i].watch.wsi)
+            lws_callback_on_writable(worker->listeners[i].watch.wsi);
     }
 }
 
@@ -207,17 +271,25 @@ static bool worker_stopped(struct gw_worker *worker)
 static void worker_turn(struct gw_worker *worker)
 {
     server_tick(worker);
+    worker->joining = worker->ring != NULL;
     struct gw_event *events;
     size_t count;
     gw_inbox_take(worker->inbox, &events, &count);
     for (size_t i = 0; i < count; i++) {
+        bool reload = events[i].type == GW_EVENT_RELOAD;
         if (events[i].type == GW_EVENT_STOP)
             worker_begin_stop(worker);
         else
             gw_hub_handle(worker->hub, &events[i]);
+        if (reload)
+            worker_renew_certificates(worker);
     }
     gw_timers_run(&worker->timers, gw_hub_now(worker->hub));
     gw_hub_flush(worker->hub);
+    if (worker->ring)
+        gw_ring_submit(worker->ring);
+    worker->joining = false;
+    gw_sock_reap(worker);
 }
 
 static void worker_alarm(lws_sorted_usec_list_t *sul)
@@ -225,11 +297,23 @@ static void worker_alarm(lws_sorted_usec_list_t *sul)
     (void)sul; /* its only use is that lws_service() returns in time */
 }
 
+/* Sleeps until something happens; but while more comes from the broker, it only looks after the sockets once a millisecond. */
+static bool worker_serve(struct gw_worker *worker)
+{
+    bool rest = gw_inbox_rest(worker->inbox);
+    int64_t now = gw_monotonic_ms();
+    if (!rest && now == worker->served_ms)
+        return true;
+    worker->served_ms = now;
+    return lws_service(worker->context, rest ? 0 : -1) >= 0; /* -1: without waiting */
+}
+
 static void *worker_run(void *context)
 {
     struct gw_worker *worker = context;
     lws_sorted_usec_list_t alarm = {0};
     server_tick(worker);
+    worker->ring = gw_ring_create(); /* here, because it belongs to this thread */
     worker_listen(worker);
     for (;;) {
         worker_turn(worker);
@@ -246,13 +330,19 @@ static void *worker_run(void *context)
             int64_t wait_ms = due - gw_monotonic_ms();
             lws_sul_schedule(worker->context, 0, &alarm, worker_alarm, wait_ms > 0 ? wait_ms * LWS_US_PER_MS : 1);
         }
-        if (lws_service(worker->context, 0) < 0)
+        if (!worker_serve(worker))
             break;
     }
     lws_sul_cancel(&alarm);
-    gw_inbox_close(worker->inbox);
+    if (worker->server->linger && worker->index == 0)
+        gw_inbox_linger(worker->inbox);
+    else
+        gw_inbox_close(worker->inbox);
     for (struct gw_conn *conn = worker->conns; conn; conn = conn->next)
         gw_conn_kill(conn);
+    gw_sock_reap(worker);
+    gw_ring_destroy(worker->ring);
+    worker->ring = NULL;
     lws_context_destroy(worker->context); /* closes what is left, through the callback */
     worker->context = NULL;
     return NULL;
@@ -289,10 +379,18 @@ void gw_server_fini(struct gw_server *server)
         struct gw_worker *worker = &server->workers[i];
         if (worker->context)
             lws_context_destroy(worker->context);
+        if (worker->sockets.fd >= 0)
+            close(worker->sockets.fd);
         for (size_t j = 0; j < worker->listener_count; j++) {
-            if (worker->listeners[j].fd >= 0)
-                close(worker->listeners[j].fd);
+            struct gw_listener *listener = &worker->listeners[j];
+            if (listener->watch.fd >= 0)
+                close(listener->watch.fd);
+            if (!i && listener->is_unix)
+                gw_listener_unlink(listener->address + 5, &server->unix_files[j]); /* without unix: */
+            gw_tls_destroy(listener->tls);
+            free(listener->address);
         }
+        free(worker->input);
         free(worker->listeners);
         gw_hub_destroy(worker->hub);
         gw_inbox_destroy(worker->inbox);
@@ -302,5 +400,8 @@ void gw_server_fini(struct gw_server *server)
     }
     free(server->workers);
     free(server->ports);
+    free(server->unix_files);
+    gw_tls_fini(server);
+    OPENSSL_cleanse(server->ticket_keys, sizeof server->ticket_keys);
     gw_admission_destroy(server->admission);
 }

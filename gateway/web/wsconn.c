@@ -121,6 +121,8 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
                   accept, ws_offers_protocol(request) ? "Sec-WebSocket-Protocol: sluice.v1\r\n" : "");
     gw_wire_send_one(conn, head.data, head.len);
     gw_buf_fini(&head);
+    free(conn->headers);
+    conn->headers = NULL;
     conn->state = GW_CONN_WS;
     conn->heard_ms = gw_hub_now(conn->worker->hub);
     gw_buf_fini(&conn->body);
@@ -150,6 +152,7 @@ void gw_ws_heartbeat(struct gw_conn *conn)
 static void ws_fail(struct gw_conn *conn, int code, const char *why)
 {
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests_bad, 1);
+    gw_conn_log_bad(conn, code, why);
     gw_ws_close(conn, code, why);
     /* Section 7.1.7: nothing more is read from a peer that broke the protocol. */
     gw_conn_finish(conn);

@@ -45,10 +45,64 @@ struct gw_cfg_broker {
     struct gw_cfg_tls tls;
 };
 
+/* A list of texts; a single text counts as a list of one. */
+struct gw_strings {
+    char **items;
+    size_t count;
+};
+
 struct gw_cfg_listen {
-    char *address; /* as written */
-    char *host;    /* numeric address: "0.0.0.0", "::" */
-    uint16_t port; /* 0: any free one */
+    char *address;  /* as written */
+    char *host;     /* numeric address: "0.0.0.0", "::"; NULL: a Unix socket */
+    char *path;     /* of the Unix socket; NULL: TCP */
+    uint16_t port;  /* 0: any free one */
+    char *mode;     /* of the Unix socket's file, octal digits */
+    char *cert_file; /* PEM, the chain; NULL: no TLS */
+    char *key_file;
+    char *cert_pem; /* what the two held when they were read; NULL: no TLS */
+    char *key_pem;
+    bool proxy_protocol; /* every connection begins with a PROXY header (HAProxy, versions 1 and 2) */
+};
+
+/* What a role may do. Filters may hold claims: plants/{claims.site}/#. */
+struct gw_cfg_role {
+    char *name;
+    struct gw_strings subscribe, publish, history;
+    bool has_history;         /* without it, history goes as far as subscribe */
+    struct gw_strings fields; /* members of JSON objects that it sees; empty: all */
+};
+
+struct gw_cfg_api_key {
+    char *name;
+    char *hash; /* sha256:<64 hexadecimal digits> of the key */
+    struct gw_strings roles;
+};
+
+struct gw_cfg_jwt {
+    char *key_file;    /* PEM public key or certificate (RS256, ES256, EdDSA …); NULL: none */
+    char *secret_file; /* its octets, without a line end at the end, are the secret of HS256 … */
+    char *jwks_file;
+    char *jwks_url;
+    int64_t jwks_refresh_ms;
+    struct gw_strings algorithms; /* empty: what the keys are made for */
+    char *issuer;                 /* NULL: not checked */
+    struct gw_strings audience;   /* empty: not checked; else one of them must be in `aud` */
+    int64_t leeway_ms;
+    char *roles_claim;
+    char *permissions_claim; /* NULL: none is looked at */
+};
+
+struct gw_cfg_auth {
+    bool enabled; /* there is an auth: block: whatever is not granted is refused */
+    bool has_jwt;
+    struct gw_cfg_jwt jwt;
+    struct gw_cfg_api_key *api_keys;
+    size_t api_key_count;
+    struct gw_strings anonymous; /* roles of a client without credentials; empty: it may do nothing */
+    char *cookie;                /* name of the cookie with a token; NULL: none */
+    int64_t hello_timeout_ms;    /* for a WebSocket without credentials to say hello, where nothing is anonymous */
+    int64_t expiry_warning_ms;
+    int64_t ticket_ttl_ms;
 };
 
 enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST, GW_RATE_ON_CHANGE };
@@ -86,6 +140,10 @@ struct gw_cfg_limits {
     uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
     uint32_t channels;
     size_t history_bytes;             /* history of all channels together */
+    uint32_t connect_rate;            /* new connections a second from one address; 0: no bound */
+    uint32_t message_rate;            /* frames a second from one session; 0: no bound */
+    uint32_t publish_rate;            /* publishes a second of one session, and of one address over HTTP; 0: no bound */
+    size_t memory_bytes;              /* resident memory beyond which new connections are refused; 0: no bound */
 };
 
 struct gw_cfg_web {
@@ -95,6 +153,14 @@ struct gw_cfg_web {
     int64_t request_timeout_ms; /* to send a complete request */
     int64_t keepalive_ms;       /* idle HTTP connection between requests */
     int64_t shutdown_ms;        /* how long SIGTERM waits for acknowledgements */
+    struct gw_strings origins;  /* of web pages that may use the gateway, besides its own; "*": any */
+    struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
+};
+
+struct gw_cfg_storage {
+    char *path;         /* of the database; NULL: nothing outlives the process */
+    int64_t flush_ms;   /* a kill loses no more */
+    size_t queue_bytes; /* messages that wait to be written */
 };
 
 struct gw_config {
@@ -106,9 +172,16 @@ struct gw_config {
     uint32_t workers; /* 0: by the number of cores */
     struct gw_cfg_route *routes;
     size_t route_count;
+    struct gw_cfg_auth auth;
+    struct gw_cfg_role *roles;
+    size_t role_count;
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
+    struct gw_cfg_storage storage;
+    char *user; /* to become once everything is bound; NULL: stay */
+    bool sandbox;
     int log_level; /* enum gw_log_level */
+    int log_format; /* enum gw_log_format */
 };
 
 /* Reads FILE and everything it names. On success *out has one reference and *problems may hold warnings; otherwise

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "gateway/config.h"
+#include "gateway/histogram.h"
 #include "gateway/history.h"
 #include "gateway/message.h"
 #include "gateway/session.h"
@@ -19,6 +20,24 @@
 struct gw_timers;
 struct gw_event;
 struct gw_upstream_state;
+struct gw_auth;
+struct gw_grants;
+
+/* How the publishes and requests of clients ended: one of these, or the enum gw_err of a failure. */
+enum gw_outcome {
+    GW_OUTCOME_PUBLISHED = GW_OK,         /* acknowledged by the broker */
+    GW_OUTCOME_ACCEPTED = GW_ERR_COUNT,   /* QoS 0: handed to the network */
+    GW_OUTCOME_ANSWERED,                  /* a request got its answer */
+    GW_OUTCOME_ABANDONED,                 /* the client left before its receipt or answer came */
+    GW_OUTCOME_COUNT
+};
+
+/* The sessions of one transport. */
+struct gw_stats_transport {
+    _Atomic(const char *) name; /* static storage; NULL: unused, and so are those after it */
+    _Atomic uint64_t now;
+    _Atomic uint64_t opened; /* since the start */
+};
 
 /* Written by the worker alone, read by any thread (for /metrics): relaxed atomics. */
 struct gw_stats {
@@ -37,15 +56,29 @@ struct gw_stats {
     _Atomic uint64_t responses_late;  /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
     _Atomic uint64_t history_evicted; /* channels whose history was dropped for limits.history */
+    _Atomic uint64_t forbidden;       /* subscriptions, publishes and reads beyond the grants */
+    _Atomic uint64_t auth_failures;   /* credentials that were refused */
+    _Atomic uint64_t rate_limited;    /* frames and publishes beyond limits.message_rate and publish_rate */
     _Atomic uint64_t subscriptions_refused;
     _Atomic uint64_t channels;        /* now */
     _Atomic uint64_t sessions;        /* now */
     _Atomic uint64_t history_bytes;   /* now */
     _Atomic uint64_t connections;     /* now; by the web side */
-    _Atomic uint64_t connections_refused;
+    _Atomic uint64_t connections_refused; /* in all; of which: */
+    _Atomic uint64_t connections_refused_address;
+    _Atomic uint64_t connections_refused_rate;
+    _Atomic uint64_t connections_refused_memory;
     _Atomic uint64_t requests;
     _Atomic uint64_t requests_bad;
     _Atomic uint64_t bytes_out;
+    _Atomic uint64_t bytes_in;
+    _Atomic uint64_t gaps_history, gaps_epoch, gaps_overflow; /* gaps, by reason */
+    _Atomic uint64_t queued_sessions; /* whose queue is not empty after a flush; once a second */
+    _Atomic uint64_t queued_bytes;    /* in all of those queues */
+    _Atomic uint64_t queued_largest;  /* ... and in the fullest of them */
+    _Atomic uint64_t outcomes[GW_OUTCOME_COUNT];
+    struct gw_stats_transport transports[8];
+    struct gw_histogram latency;      /* gw_hub_flush() says of what */
 };
 
 #define GW_STAT_ADD(stats, field, n)                                                                                  \
@@ -58,6 +91,7 @@ struct gw_hub_setup {
     const char *epoch;
     struct gw_config *config; /* the hub takes references of its own */
     struct gw_routes *routes;
+    struct gw_auth *auth; /* NULL: everybody may do everything */
     struct gw_upstream upstream;
     struct gw_timers *timers; /* the worker's, outlives the hub */
 };
@@ -73,7 +107,9 @@ void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms);
 /* One event from the inbox; takes over its references. Flushes by itself when a batch grows beyond half a session's
  * queue. */
 void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
-/* Calls ready() of every session that got something since the last time. */
+/* Calls ready() of every session that got something since the last time. Then notes, once for each message that was queued
+ * live for at least one session, the time from its arrival (born_ns, after the codec) until now: by then every socket that
+ * could take it has it. */
 void gw_hub_flush(struct gw_hub *hub);
 
 int64_t gw_hub_now(const struct gw_hub *hub);      /* monotonic, ms */
@@ -91,19 +127,40 @@ size_t gw_hub_cursor(const struct gw_hub *hub, char out[64]);
 /* Ends every session with kick(why). */
 void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why);
 
+/* Who lets clients in; NULL: nobody has to. */
+struct gw_auth *gw_hub_auth(const struct gw_hub *hub);
+
+/* The questions below are asked on behalf of somebody: `grants` NULL: of one who may do everything. They answer as if what
+ * the grants don't reach did not exist. */
+
 /* The channel's last value, borrowed; NULL if it has none. */
-struct gw_message *gw_hub_last(struct gw_hub *hub, const char *channel, size_t len);
+struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len);
 
 /* Is there a route for it? */
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
-bool gw_hub_channel_publishable(const struct gw_hub *hub, const char *channel, size_t len);
+bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len);
 
 /* Visits what the history holds after `after`, oldest first. *evicted: the newest sequence number already gone, or 0. */
-void gw_hub_history(struct gw_hub *hub, const char *channel, size_t len, uint64_t after, gw_history_visit visit,
-                    void *context, uint64_t *evicted);
+void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len, uint64_t after,
+                    gw_history_visit visit, void *context, uint64_t *evicted);
 
 /* Last values of the channels that `filter` matches, in no particular order. */
-void gw_hub_list(struct gw_hub *hub, const char *filter, size_t len, gw_history_visit visit, void *context);
+void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len, gw_history_visit visit,
+                 void *context);
+
+/* What was kept of the last process, into every worker's hub; hubs[0] tells the store of changes from then on. Thread: main,
+ * before the workers start. */
+struct gw_restored {
+    uint64_t channels, messages;
+};
+GW_MUST_CHECK enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_history_keeper *keeper,
+                                          struct gw_history_store *store, const struct gw_history_found *found,
+                                          struct gw_restored *restored, struct gw_buf *error);
+/* The worker's thread has ended; another one may use the hub from its next gw_hub_tick() on. */
+void gw_hub_leave(struct gw_hub *hub);
+/* The last thing before an orderly end, of hubs[0]: tells the store the numbers of the channels that it does not keep.
+ * Returns the newest number of a channel that was forgotten whole. */
+uint64_t gw_hub_keep_rest(struct gw_hub *hub);
 
 /* What a cursor means here. */
 enum gw_cursor_check { GW_CURSOR_BAD, GW_CURSOR_OTHER_EPOCH, GW_CURSOR_OK };

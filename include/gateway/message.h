@@ -26,6 +26,8 @@ struct gw_slice {
     size_t len;
 };
 
+struct gw_variant;
+
 struct gw_message {
     atomic_uint refs;
     uint32_t route;  /* index into the route table in force when it was made; meaningful to the hub only */
@@ -46,6 +48,7 @@ struct gw_message {
     uint8_t frame_len, raw_len;
     uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
     uint8_t raw[GW_WS_HEADER_MAX];   /* header of a text or binary frame holding `payload` */
+    _Atomic(struct gw_variant *) variants; /* what some readers see in its place */
     char bytes[];
 };
 
@@ -76,6 +79,14 @@ void gw_message_unref(struct gw_message *msg);
 
 /* The same message with the cursor of another position in its text. The caller has the first reference. */
 struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch, uint64_t seq);
+
+/* Another form of the message for those readers who go by `key` (a projection): made once, kept as long as the message.
+ * Borrowed; NULL if there is none yet. */
+struct gw_message *gw_message_variant(const struct gw_message *msg, const void *key);
+/* Keeps `variant` (takes the caller's reference) and the reference to key, which `release` gives back. Returns the one that
+ * is kept, borrowed: another thread may have been first. */
+struct gw_message *gw_message_keep_variant(struct gw_message *msg, void *key, void (*release)(void *key),
+                                           struct gw_message *variant);
 
 /* `"channel":…}`: what follows "{" in the message object. */
 static inline struct gw_slice gw_message_tail(const struct gw_message *msg)

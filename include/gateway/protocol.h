@@ -31,6 +31,8 @@ struct gw_frame {
     size_t channel_len;
     char *cursor;         /* NULL if there is none */
     size_t cursor_len;
+    char *token;          /* of hello; NULL if there is none */
+    size_t token_len;
     int64_t interval_ms;  /* of subscribe; 0: none */
     int64_t timeout_ms;   /* of request; -1: none given */
     struct gw_slice data; /* JSON text, inside the given text; data NULL if there is none */
@@ -46,6 +48,11 @@ void gw_frame_fini(struct gw_frame *frame);
 void gw_json_welcome(struct gw_buf *out, uint64_t session, unsigned worker, const char *cursor);
 void gw_json_subscribed(struct gw_buf *out, const char *id, const char *channel, size_t len,
                         const struct gw_subscribed *subscribed);
+/* `expires_ms` INT64_MAX: never. */
+void gw_json_hello(struct gw_buf *out, const char *id, const char *subject, int64_t expires_ms);
+void gw_json_expiring(struct gw_buf *out, int64_t expires_ms);
+/* The gateway itself has ended a subscription. `type`: unsubscribed, or error where that is what clients listen for. */
+void gw_json_revoked(struct gw_buf *out, const char *type, const char *channel, size_t len);
 void gw_json_simple(struct gw_buf *out, const char *type, const char *id);
 void gw_json_response(struct gw_buf *out, const char *id, struct gw_slice data);
 void gw_json_gap(struct gw_buf *out, const struct gw_gap *gap);

@@ -21,6 +21,7 @@
 
 #include "gateway/buf.h"
 #include "gateway/error.h"
+#include "core/bucket.h"
 #include "gateway/message.h"
 
 struct gw_hub;
@@ -29,6 +30,9 @@ struct gw_sub;
 struct gw_pending;
 struct gw_told;
 struct gw_pause;
+struct gw_identity;
+struct gw_grants;
+struct gw_expiry;
 struct gw_upstream_state;
 
 struct gw_gap {
@@ -55,6 +59,9 @@ void gw_item_release(struct gw_item *item);
 void gw_item_set_text(struct gw_item *item, struct gw_buf *text);
 
 struct gw_session_ops {
+    /* What /metrics calls its kind, a constant: the transport's name. NULL: "other". */
+    const char *transport;
+
     /* There is something in the queue. Called once after a batch of messages, never from inside gw_session_next(). The
      * transport drains now or when its socket allows. It may end in gw_session_close(). */
     void (*ready)(struct gw_session *session);
@@ -69,6 +76,14 @@ struct gw_session_ops {
     /* The connection to the broker came or went. NULL if the transport doesn't tell. */
     void (*upstream)(struct gw_session *session, const struct gw_upstream_state *state);
 
+    /* The client may no longer have this subscription, which is gone already. NULL if the transport can't tell: then the
+     * session is ended with GW_ERR_FORBIDDEN. It must not close the session. */
+    void (*revoked)(struct gw_session *session, const char *filter, size_t len);
+
+    /* The client's token expires at this time (wall clock, ms since 1970); then the session is ended with
+     * GW_ERR_EXPIRED. NULL if the transport doesn't tell. */
+    void (*expiring)(struct gw_session *session, int64_t expires_ms);
+
     /* The hub ends this session, for the reason `why`. The transport closes its connection; it must call
      * gw_session_close() before the session's memory goes away, now or later. Called at most once; nothing else is
      * called afterwards. */
@@ -80,12 +95,16 @@ struct gw_session {
     const struct gw_session_ops *ops;
     struct gw_hub *hub;
     uint64_t id;
+    struct gw_identity *identity;    /* NULL: not known, or the gateway has no auth: */
+    const struct gw_grants *grants;  /* what it may do; NULL: everything */
+    struct gw_expiry *expiry;        /* core/access.c; NULL: its identity never expires */
     struct gw_item *items; /* ring of `allocated`, a power of two; NULL while never used */
     uint32_t first, count, allocated;
     size_t queued_bytes;
     struct gw_sub **subs;
     uint32_t sub_count, sub_allocated;
     uint32_t pending_count;
+    struct gw_bucket publishes; /* limits.publish_rate */
     uint64_t stamp;          /* last message queued live, so that overlapping filters deliver once */
     uint64_t position;       /* while lagging: everything up to here was queued or isn't wanted */
     const char *lag_reason;  /* for gaps: "history" or "overflow" */
@@ -108,6 +127,11 @@ void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struc
  * ready() then returns at once. */
 void gw_session_close(struct gw_session *session);
 
+/* Who the client is from now on. NULL: nobody, which may do nothing where the gateway has auth: (a session begins so).
+ * Takes a reference of its own. Subscriptions beyond the new grants end by revoked(), and what waits for the session is
+ * looked through again. False: the session was ended on the way, and its transport may have freed it. */
+bool gw_session_identify(struct gw_session *session, struct gw_identity *identity);
+
 /* Where a subscription begins. */
 enum gw_start_at { GW_START_LAST, GW_START_NOW, GW_START_CURSOR };
 struct gw_start {
@@ -128,7 +152,8 @@ struct gw_subscribed {
 /* Adds a subscription, or starts an existing one (the same text) anew. What there is to send is queued by the next
  * gw_session_catch_up(), so that the transport can put its own answer before it and several subscriptions come out
  * in one sequence order.
- * GW_ERR_BAD_REQUEST: no valid filter or cursor. GW_ERR_UNKNOWN_CHANNEL. GW_ERR_LIMIT: limits.subscriptions. */
+ * GW_ERR_BAD_REQUEST: no valid filter or cursor. GW_ERR_FORBIDDEN: beyond the grants, whether there is such a channel or
+ * not; GW_ERR_UNAUTHORIZED: nobody may. GW_ERR_UNKNOWN_CHANNEL. GW_ERR_LIMIT: limits.subscriptions. */
 GW_MUST_CHECK enum gw_err gw_session_subscribe(struct gw_session *session, const char *filter, size_t len,
                                                const struct gw_start *start, struct gw_subscribed *out);
 void gw_session_catch_up(struct gw_session *session);

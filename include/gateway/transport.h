@@ -17,6 +17,7 @@
 #include "gateway/session.h"
 
 struct gw_conn; /* one accepted socket */
+struct gw_identity;
 
 enum gw_method { GW_GET, GW_HEAD, GW_POST, GW_OPTIONS, GW_OTHER_METHOD };
 
@@ -78,6 +79,13 @@ struct gw_conn_ops {
 void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *context);
 void *gw_conn_context(const struct gw_conn *conn);
 struct gw_hub *gw_conn_hub(const struct gw_conn *conn);
+/* Call it after gw_session_open(): the log says at debug from where the session came. */
+void gw_conn_log_session(const struct gw_conn *conn, const struct gw_session *session);
+/* Who makes the request, borrowed, inside open(): for gw_session_identify(). NULL: not known, or nobody has to be; only a
+ * WebSocket gets that far without, to say hello. */
+struct gw_identity *gw_conn_identity(const struct gw_conn *conn);
+/* GW_OK, or why the credentials that it brought were refused. */
+enum gw_err gw_conn_refused(const struct gw_conn *conn);
 
 /* --- HTTP answers. Each ends the exchange: detaches the ops without calling closed(). --------------------------- */
 

@@ -1,6 +1,7 @@
-// The dashboard at /, as an operator uses it. Leaves screenshots in build/screenshots/.
+// The dashboard at /, as an operator uses it. Leaves screenshots in build/screenshots/; with SLUICE_UPDATE_IMAGES=1 the one
+// that README shows goes to docs/images/ as well.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -31,6 +32,7 @@ async function open(world, options = {}, path = '/') {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   world.keep(() => context.close());
   const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && page.faults.push(message.text()));
@@ -62,12 +64,13 @@ test('filters by part of a name and by MQTT filter', async (t) => {
   const world = await demo(t);
   const page = await open(world);
   const shown = () => page.locator('#groups details:not([hidden]) li:not([hidden])').count();
-  const all = await shown();
+  const all = async () => (await (await fetch(world.gateway.url + '/channels')).json()).channels.length; // more may still come
+  await until(async () => (await shown()) === (await all()), 'all rows');
   await page.keyboard.press('/');
   await page.keyboard.type('CLIMATE');
   await until(async () => (await shown()) === 4, 'four rows');
   await page.keyboard.press('Escape');
-  await until(async () => (await shown()) === all, 'all rows');
+  await until(async () => (await shown()) === (await all()), 'all rows again');
   await page.getByTestId('filter').fill('esphome/+/co2');
   await until(async () => (await shown()) === 2, 'two rows');
   await page.getByTestId('filter').fill('no such thing');
@@ -80,7 +83,7 @@ test('the detail: fields, chart from history and live, publishing with its stage
   await page.locator('[data-channel="devices/climate_bedroom"] button').click();
   const detail = page.locator('#detail');
   await detail.getByRole('heading', { name: 'devices/climate_bedroom' }).waitFor();
-  await detail.locator('.chart canvas').waitFor({ timeout: 20_000 });
+  await detail.locator('.chart canvas').waitFor();
   await detail.getByRole('button', { name: 'Chart humidity' }).click();
   await detail.locator('.u-legend .u-label', { hasText: 'humidity' }).waitFor();
   assert.equal(await detail.getByRole('button', { name: 'Chart humidity' }).getAttribute('aria-pressed'), 'true');
@@ -123,7 +126,7 @@ test('says when the broker is away and when the gateway is, and comes back', asy
   await world.gateway.stop('SIGKILL');
   await page.waitForSelector('#gateway:not([hidden])');
   await world.gateway.start();
-  await page.waitForSelector('[data-testid=state][data-state=live]', { timeout: 40_000 });
+  await page.waitForSelector('[data-testid=state][data-state=live]');
   await page.waitForSelector('#gateway', { state: 'hidden' });
   await page.locator('#gaps', { hasText: /gap/ }).waitFor(); // another run of the gateway: told, not silent
   await world.publish('plain/kept', [2]);
@@ -143,7 +146,8 @@ test('rubbish is shown as what it is', async (t) => {
     await page.locator(`[data-channel="${topic}"] button`).click();
     await page.locator('#detail').getByRole('heading', { name: topic, exact: true }).waitFor();
   }
-  await world.publish('plain/zero', [''], ['-n']).catch(() => {});
+  await world.publish('plain/zero', ['']); // an empty payload
+  await cell(page, 'plain/zero', 'value').filter({ hasText: 'cleared' }).waitFor();
   assert.deepEqual(page.faults, []);
 });
 
@@ -163,17 +167,23 @@ x.wait_for_publish(); c.disconnect()`]);
     await child.ended;
   }
   await page.waitForFunction(() => document.querySelectorAll('[data-channel^="plain/many/"]').length === 1000);
-  const started = Date.now();
+  // The processor time of the page's own thread: the machine may be busy with other things.
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const spent = async () => (await cdp.send('Performance.getMetrics')).metrics.find((m) => m.name === 'TaskDuration').value;
+  const before_ = await spent();
   await page.getByTestId('filter').fill('many/9/99');
   await cell(page, 'plain/many/9/99', 'value').filter({ hasText: '499' }).waitFor();
-  assert.ok(Date.now() - started < 3000);
+  const took = (await spent()) - before_;
+  t.diagnostic(`finding one of ${await page.locator('#count').textContent()} took ${took.toFixed(2)} s of the page's thread`);
+  assert.ok(took > 0 && took < 1.5, `${took} s`);
 });
 
 for (const [width, height] of [[390, 844], [1440, 900]]) {
   for (const colorScheme of ['light', 'dark']) {
     test(`accessible and presentable: ${width} px, ${colorScheme}`, async (t) => {
       const world = await demo(t);
-      await until(async () => (await (await fetch(world.gateway.url + '/channels/esphome/office/co2/history')).json()).messages.length > 5, 'some history', 30_000);
+      await until(async () => (await (await fetch(world.gateway.url + '/channels/esphome/office/co2/history')).json()).messages.length > 5, 'some history');
       const page = await open(world, { viewport: { width, height }, colorScheme, deviceScaleFactor: width < 500 ? 2 : 1 });
       const check = async (what) => {
         await page.screenshot({ path: join(SHOTS, `${what}-${width}-${colorScheme}.png`) });
@@ -195,6 +205,8 @@ for (const [width, height] of [[390, 844], [1440, 900]]) {
       await page.locator('#detail .chart canvas').waitFor();
       await page.waitForSelector('#detail .publish');
       await check('detail');
+      if (process.env.SLUICE_UPDATE_IMAGES && width === 1440 && colorScheme === 'light')
+        copyFileSync(join(SHOTS, 'detail-1440-light.png'), join(ROOT, 'docs/images/dashboard.png'));
       await page.keyboard.press('Escape');
       assert.equal(await page.evaluate(() => document.activeElement.parentElement.dataset.channel), name);
       assert.deepEqual(page.faults, []);

@@ -1,4 +1,5 @@
 // What a test may start: a broker, gateways, proxies, a browser. Everything is ended after the test that made it.
+import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -9,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const BINARY = process.env.SLUICE_BINARY || join(ROOT, 'build/release/sluice');
 
-/** Resolves with the first truthy value of condition(); rejects after `timeout` ms. */
-export async function until(condition, what = 'the condition', timeout = 15_000) {
+/** Resolves with the first truthy value of condition(); rejects after `timeout` ms, which a busy machine never needs. */
+export async function until(condition, what = 'the condition', timeout = 60_000) {
   const end = Date.now() + timeout;
   for (;;) {
     const value = await condition();
@@ -20,12 +21,16 @@ export async function until(condition, what = 'the condition', timeout = 15_000)
   }
 }
 
+/** Below the range from which the system takes ports for outgoing connections: nobody gets it between here and its use. */
 export async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const free = await new Promise((resolve) => server.once('listening', () => resolve(true)).once('error', () => resolve(false)));
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 const answers = (port) =>
@@ -47,7 +52,7 @@ export class Child {
 
   async stop(signal = 'SIGTERM') {
     this.process.kill(signal);
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), 8_000);
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 20_000);
     await this.ended;
     clearTimeout(timer);
   }
@@ -86,9 +91,10 @@ export class World {
   /** A gateway on a port that stays the same when it is started again. */
   async sluice(routes, more = '') {
     const port = await freePort();
-    const config = this.file(`sluice-${port}.yaml`,
+    const write = (rest) => this.file(`sluice-${port}.yaml`,
       `broker:\n  url: mqtt://127.0.0.1:${this.brokerPort}\n  reconnect: { min: 100ms, max: 300ms }\n` +
-      `listen:\n  - address: 127.0.0.1:${port}\nroutes:\n${routes}\n${more}`);
+      `listen:\n  - address: 127.0.0.1:${port}\nroutes:\n${routes}\n${rest}`);
+    const config = write(more);
     const gateway = {
       port,
       url: `http://127.0.0.1:${port}`,
@@ -97,6 +103,8 @@ export class World {
         await until(async () => (await fetch(gateway.url + '/readyz').catch(() => ({}))).ok, () => gateway.child.output);
       },
       stop: (signal) => gateway.child.stop(signal),
+      /** With another `more`, without stopping. */
+      reload: (rest) => (write(rest), gateway.child.process.kill('SIGHUP')),
     };
     await gateway.start();
     this.keep(() => gateway.stop());
@@ -105,6 +113,7 @@ export class World {
 
   /** Messages through mosquitto's own client: one payload a line. */
   publish(topic, payloads, options = []) {
+    assert.ok(payloads.length, 'something to publish'); // an empty list would be one empty payload
     return new Promise((resolve, reject) => {
       const child = execFile('mosquitto_pub', ['-p', String(this.brokerPort), '-t', topic, '-q', '1', '-l', ...options],
         (error) => (error ? reject(error) : resolve()));
@@ -171,7 +180,8 @@ http {
   access_log off; client_body_temp_path ${dir}/b${port}; proxy_temp_path ${dir}/p${port}; fastcgi_temp_path ${dir}/f${port};
   uwsgi_temp_path ${dir}/u${port}; scgi_temp_path ${dir}/s${port};
   map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; proxy_http_version 1.1; ${location} } }
+  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; proxy_http_version 1.1;
+    proxy_set_header Host $http_host; ${location} } }
 }`);
   const child = new Child('/usr/sbin/nginx', ['-c', conf, '-p', dir]);
   world.keep(() => child.stop());

@@ -1,4 +1,5 @@
 """The command line and the configuration, as an operator meets them."""
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -122,3 +123,12 @@ def test_sigint_ends_well(world):
     gateway = world.sluice(yaml(world.broker().port))
     gateway.signal(2)
     assert gateway.wait(10) == 0
+
+
+def test_apikey():
+    first, second = run("apikey"), run("apikey")
+    assert first.returncode == second.returncode == 0 and first.stdout != second.stdout
+    (_, key), (_, digest) = (line.split() for line in first.stdout.splitlines())
+    assert key.startswith("slk_") and len(key) == 47
+    assert digest == "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    assert run("apikey", "x").returncode == 2

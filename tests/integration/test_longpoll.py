@@ -294,3 +294,12 @@ def test_a_backlog_larger_than_one_answer(sluice, client):
         cursor = body["cursor"]
         answers += 1
     assert got == [str(number) for number in range(300)] + ["end"] and answers > 2
+
+
+def test_gap_between_epochs_of_a_filter(sluice, client):
+    """A channel of the old epoch may come back after this answer, so the filter has a gap of its own beside its channels'."""
+    client.publish("short/epoch", "1")
+    wait_until(lambda: sluice.get("/channels/short/epoch").status_code == 200)
+    gaps = poll(sluice, "short/#", cursor="othertime.17").json()["gaps"]
+    assert {g["reason"] for g in gaps} == {"epoch"} and {g["from"] for g in gaps} == {"othertime.17"}
+    assert {"short/#", "short/epoch"} <= {g["channel"] for g in gaps}

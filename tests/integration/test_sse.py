@@ -15,8 +15,8 @@ pytestmark = pytest.mark.sanitize
 class Stream:
     """Interprets a text/event-stream line by line, as a browser does."""
 
-    def __init__(self, sluice, query, last_event_id=None, expect=200):
-        headers = {"Accept": "text/event-stream"}
+    def __init__(self, sluice, query, last_event_id=None, expect=200, headers={}):
+        headers = {"Accept": "text/event-stream", **headers}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         self.answer = requests.get(sluice.http + "/sse" + query, headers=headers, stream=True, timeout=15)

@@ -1,7 +1,9 @@
 """Small helpers around the stock `websockets` client."""
 import asyncio
+import inspect
 import json
 
+import pytest
 import websockets
 
 
@@ -56,3 +58,25 @@ class connect:
 
     async def __aexit__(self, *args):
         return await self.inner.__aexit__(*args)
+
+
+def dial(url, headers=None, **kwargs):
+    """websockets.connect() with request headers, whatever this version calls them."""
+    new = "additional_headers" in inspect.signature(websockets.connect.__init__).parameters
+    return websockets.connect(url, max_size=None, **({"additional_headers" if new else "extra_headers": headers} if headers else {}), **kwargs)
+
+
+async def refused(url, headers=None, **kwargs):
+    """The HTTP status with which the handshake is refused."""
+    with pytest.raises(websockets.InvalidHandshake) as caught:
+        async with dial(url, headers, **kwargs):
+            pass
+    return caught.value.status_code if hasattr(caught.value, "status_code") else caught.value.response.status_code
+
+
+async def closed(socket, timeout=10):
+    """Code and reason with which the other side closes; whatever comes before is skipped."""
+    with pytest.raises(websockets.ConnectionClosed) as caught:
+        while True:
+            await asyncio.wait_for(socket.recv(), timeout)
+    return caught.value.rcvd.code, caught.value.rcvd.reason

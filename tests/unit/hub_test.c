@@ -349,11 +349,11 @@ static void test_repeats_and_clears(void **state)
     setup_hub(10, 100000, 1000);
     send_message(0, "1", true);
     send_message(0, "1", true); /* the broker sends it again: no news */
-    assert_int_equal(gw_hub_last(hub, "a", 1)->seq, 1);
+    assert_int_equal(gw_hub_last(hub, NULL, "a", 1)->seq, 1);
     send_message(0, "1", false); /* the device says it again: news */
-    assert_int_equal(gw_hub_last(hub, "a", 1)->seq, 3);
+    assert_int_equal(gw_hub_last(hub, NULL, "a", 1)->seq, 3);
     send_message(0, "2", true);
-    assert_int_equal(gw_hub_last(hub, "a", 1)->seq, 4);
+    assert_int_equal(gw_hub_last(hub, NULL, "a", 1)->seq, 4);
     teardown_hub();
 }
 

@@ -1,9 +1,13 @@
-import type { Events, Handler, Options, State, SubscribeOptions, Subscription, Transport, Upstream } from './types';
+import type { Events, Handler, Identity, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
 export declare class Sluice {
     state: State;
     transport: Transport | null;
     upstream: Upstream;
+    identity: Identity;
     private options;
+    private token?;
+    private turn;
+    private renewed;
     private host;
     private order;
     private index;
@@ -37,15 +41,23 @@ export declare class Sluice {
     on<K extends keyof Events>(event: K, listener: (event: Events[K]) => void): () => void;
     /** These transports, in this order, from now on. Nothing is lost on the way. */
     use(transports: Transport[]): void;
+    /** Another token, or nobody's. Nothing is lost on the way. */
+    setToken(token?: Token): void;
+    /** Asks the token function anew, for a session that goes on. */
+    refresh(): void;
     close(): void;
     private stop;
     private open;
     private connect;
+    /** Goes on with a token: at once if it is known, or if there is none. */
+    private authorize;
+    private renew;
     /** A new link subscribes to everything as it is now. What was half painted begins anew. */
     private settle;
     private alive;
     private dead;
     private failed;
+    private pause;
     private planUpgrade;
     /** A WebSocket is tried beside the current link. A stream would deliver at once, so it takes over, and may fail. */
     private upgrade;

@@ -1,5 +1,5 @@
 /** What the client and its three transports know of one another. */
-import type { Gap, Message, SluiceError, Transport, Upstream } from './types';
+import type { Gap, Identity, Message, SluiceError, Transport, Upstream } from './types.js';
 /** One subscription at the gateway, shared by all handlers of the same text. */
 export interface Sub {
     readonly channel: string;
@@ -30,7 +30,10 @@ export interface Host {
     readonly base: string;
     readonly connectTimeout: number;
     readonly WebSocket?: typeof WebSocket;
-    readonly fetch: typeof fetch;
+    /** Goes in a header or a frame, never into an address. */
+    token?: string;
+    /** fetch() from the gateway, with the token. */
+    request(path: string, init: RequestInit): Promise<Response>;
     subs(): Sub[];
     /** The first sign of life. */
     alive(link: Link): void;
@@ -41,7 +44,11 @@ export interface Host {
     upstream(upstream: Upstream): void;
     /** These stand at this cursor, or later. */
     caughtUp(subs: Sub[], cursor: string): void;
+    /** Not given, or taken away. */
     refused(channel: string, error: SluiceError): void;
+    identity(identity: Identity): void;
+    /** The token is soon good no more. */
+    expiring(): void;
 }
 /** A connection over one transport, alive or on its way. */
 export interface Link {
@@ -50,6 +57,8 @@ export interface Link {
     start(): boolean;
     /** Subscriptions came, went or changed. */
     update(added: Sub[], removed: Sub[]): void;
+    /** There is a new token. */
+    renew(): void;
     /** Resolves with 'published', 'accepted', or the answer to a request. */
     ask(ask: Ask): Promise<unknown>;
     /** Is anybody there? A link that finds nobody ends. */

@@ -1,16 +1,9 @@
-import type { Ask, Host, Link } from './link';
-export declare class PollLink implements Link {
-    private host;
+/** Long-poll: what always works. */
+import { HttpLink } from './http.js';
+import type { Sub } from './link.js';
+export declare class PollLink extends HttpLink {
     readonly transport = "longpoll";
-    private abort;
-    private over;
-    private told;
-    constructor(host: Host);
-    start(): boolean;
-    update(): void;
-    ask(ask: Ask): Promise<unknown>;
-    check(): void;
-    close(): void;
-    private end;
-    private run;
+    protected path(subs: Sub[]): string;
+    protected patience(): number;
+    protected read(answer: Response, subs: Sub[], signal: AbortSignal): Promise<void>;
 }

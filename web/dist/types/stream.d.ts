@@ -1,20 +1,10 @@
-import type { Ask, Host, Link } from './link';
-export declare class StreamLink implements Link {
-    private host;
+/** Server-Sent Events by fetch(): unlike EventSource it tells the status and Retry-After, sends a token in a header, and runs
+ * everywhere. */
+import { HttpLink } from './http.js';
+import type { Sub } from './link.js';
+export declare class StreamLink extends HttpLink {
     readonly transport = "sse";
-    private abort;
-    private timer?;
-    private over;
-    private told;
-    constructor(host: Host);
-    start(): boolean;
-    update(): void;
-    ask(ask: Ask): Promise<unknown>;
-    check(): void;
-    close(): void;
-    private wait;
-    private end;
-    private sign;
-    private run;
+    protected path(subs: Sub[]): string;
+    protected read(answer: Response, subs: Sub[], signal: AbortSignal): Promise<void>;
     private event;
 }

@@ -1,7 +1,15 @@
 /** What users of the client see. */
 export type Transport = 'websocket' | 'sse' | 'longpoll';
-/** `waiting`: backing off between attempts. */
-export type State = 'connecting' | 'live' | 'waiting' | 'closed';
+/** `waiting`: backing off between attempts. `unauthorized`: the gateway wants another token; tried again slowly, or by setToken(). */
+export type State = 'connecting' | 'live' | 'waiting' | 'unauthorized' | 'closed';
+/** A JWT or an API key, or where to get one: asked at first, when it is about to expire, and once more when it is refused. */
+export type Token = string | (() => string | Promise<string>);
+/** Who the gateway says we are. */
+export interface Identity {
+    subject?: string;
+    /** ms since 1970; null: never. */
+    expires?: number | null;
+}
 export interface Message<T = unknown> {
     channel: string;
     data: T;
@@ -30,6 +38,8 @@ export interface StateEvent {
     retryIn?: number;
 }
 export interface Options {
+    /** For a gateway with `auth:`. Goes in the first frame or in a header, never into an address. */
+    token?: Token;
     /** Tried in this order. */
     transports?: Transport[];
     /** publish() and request() while not live: rejected at once (default), or kept until it is. */
@@ -52,6 +62,8 @@ export interface SubscribeOptions {
     interval?: string;
     /** false: full speed also while the page is hidden. */
     hidden?: false;
+    /** The gateway refuses the channel, or takes it away: code 'forbidden', 'unknown_channel', … */
+    error?: (error: SluiceError) => void;
 }
 export type Handler<T = unknown> = (message: Message<T>) => void;
 export interface Subscription {
@@ -63,19 +75,23 @@ export declare class SluiceError extends Error {
     readonly code: string;
     /** MQTT 5 reason code, if the broker refused. */
     readonly reason?: number | undefined;
-    /** The channel of a subscription that was refused. */
+    /** The channel of a subscription that was refused or taken away. */
     readonly channel?: string | undefined;
     constructor(
     /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed'. */
     code: string, message?: string, 
     /** MQTT 5 reason code, if the broker refused. */
     reason?: number | undefined, 
-    /** The channel of a subscription that was refused. */
+    /** The channel of a subscription that was refused or taken away. */
     channel?: string | undefined);
 }
 export interface Events {
     state: StateEvent;
     gap: Gap;
     upstream: Upstream;
+    /** Over WebSocket only. */
+    identity: Identity;
     error: SluiceError;
 }
+/** The close code that goes with these errors. */
+export declare const closeCodeOf: (code: string) => number | undefined;

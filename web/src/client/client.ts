@@ -1,13 +1,14 @@
 /** The client: subscriptions and their handlers, one current link, what to do when it ends. */
-import type { Ask, End, Host, Link, Sub } from './link';
-import { compare, duration, isFilter, later, matches } from './names';
-import { PollLink } from './poll';
-import { SocketLink } from './socket';
-import { StreamLink } from './stream';
-import { SluiceError } from './types';
+import type { Ask, End, Host, Link, Sub } from './link.js';
+import { compare, duration, isFilter, later, matches } from './names.js';
+import { PollLink } from './poll.js';
+import { SocketLink } from './socket.js';
+import { StreamLink } from './stream.js';
+import { SluiceError } from './types.js';
 import type {
-  Events, Gap, Handler, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Transport, Upstream,
-} from './types';
+  Events, Gap, Handler, Identity, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Token, Transport,
+  Upstream,
+} from './types.js';
 
 const LINKS = { websocket: SocketLink, sse: StreamLink, longpoll: PollLink };
 const FIRST = 500; // back-off, ms
@@ -20,6 +21,7 @@ interface Listener {
   interval: number;
   /** Slows down while the page is hidden. */
   rests: boolean;
+  error?: (error: SluiceError) => void;
 }
 
 interface Own extends Sub {
@@ -40,8 +42,12 @@ export class Sluice {
   state: State = 'connecting';
   transport: Transport | null = null;
   upstream: Upstream = { state: 'up' };
+  identity: Identity = {};
 
-  private options: Required<Omit<Options, 'WebSocket' | 'fetch'>>;
+  private options: Required<Omit<Options, 'WebSocket' | 'fetch' | 'token'>>;
+  private token?: Token;
+  private turn = 0; // of connecting: what was asked in an earlier one is out of date
+  private renewed = false; // the token, after it was refused
   private host: Host;
   private order: Transport[] = [];
   private index = 0; // of the transport that is tried or used
@@ -76,11 +82,18 @@ export class Sluice {
       ...options,
     };
     duration(this.options.hidden); // a mistake is told here
-    this.host = {
+    this.token = options.token;
+    const get = options.fetch || ((input, init) => globalThis.fetch(input, init));
+    const host: Host = (this.host = {
       base: base.replace(/[?#].*$/, '').replace(/\/+$/, ''),
       connectTimeout: this.options.connectTimeout,
       WebSocket: options.WebSocket || globalThis.WebSocket,
-      fetch: options.fetch || ((input, init) => globalThis.fetch(input, init)),
+      request: (path, init) =>
+        get(host.base + path, {
+          ...init,
+          cache: 'no-store',
+          headers: host.token ? { Authorization: `Bearer ${host.token}` } : {},
+        }),
       subs: () => [...this.own.values()].filter((sub) => !sub.refused),
       alive: (link) => this.alive(link),
       dead: (link, end) => this.dead(link, end),
@@ -91,7 +104,9 @@ export class Sluice {
         for (const sub of subs) sub.position = later(sub.position, cursor);
       },
       refused: (channel, error) => this.refuse(channel, error),
-    };
+      identity: (identity) => this.emit('identity', (this.identity = identity)),
+      expiring: () => this.renew(),
+    });
     page()?.addEventListener('visibilitychange', this.onVisibility);
     globalThis.addEventListener?.('online', this.onOnline);
     this.use(this.options.transports);
@@ -103,13 +118,15 @@ export class Sluice {
       handler: handler as Handler,
       interval: duration(options.interval),
       rests: options.hidden !== false,
+      error: options.error,
     };
     let sub = this.own.get(channel);
     if (!sub) {
       sub = { channel, interval: 0, left: 0, listeners: new Set(), refused: false };
       this.own.set(channel, sub);
-      this.routes.clear();
     }
+    this.routes.clear();
+    sub.refused = false; // whoever asks again gets an answer again
     sub.listeners.add(listener);
     sub.interval = this.pace(sub);
     this.change(sub); // also a second handler may want it faster
@@ -151,6 +168,23 @@ export class Sluice {
     this.retry(0);
   }
 
+  /** Another token, or nobody's. Nothing is lost on the way. */
+  setToken(token?: Token): void {
+    this.token = token;
+    this.host.token = '';
+    this.identity = {};
+    this.renewed = false;
+    for (const sub of this.own.values()) sub.refused = false;
+    this.routes.clear();
+    if (this.state !== 'closed') this.connect(this.index);
+  }
+
+  /** Asks the token function anew, for a session that goes on. */
+  refresh(): void {
+    if (this.state === 'live') this.renew();
+    else this.setToken(this.token);
+  }
+
   close(): void {
     this.stop();
     page()?.removeEventListener('visibilitychange', this.onVisibility);
@@ -162,6 +196,7 @@ export class Sluice {
   // --- connecting -----------------------------------------------------------------------------------------------
 
   private stop(): void {
+    this.turn++;
     clearTimeout(this.timer);
     clearTimeout(this.upgradeTimer);
     clearTimeout(this.changeTimer);
@@ -184,8 +219,31 @@ export class Sluice {
     this.index = index;
     this.settle();
     this.setState('connecting');
-    this.link = this.open(index);
-    if (!this.link) this.failed({ reason: `${this.order[index]} is not possible` });
+    this.authorize(!this.host.token, () => {
+      this.link = this.open(index);
+      if (!this.link) this.failed({ reason: `${this.order[index]} is not possible` });
+    });
+  }
+
+  /** Goes on with a token: at once if it is known, or if there is none. */
+  private authorize(anew: boolean, then: () => void): void {
+    const { host, token, turn } = this;
+    if (typeof token !== 'function') host.token = token;
+    if (typeof token !== 'function' || !anew) return then();
+    Promise.resolve()
+      .then(token)
+      .then(
+        (text) => {
+          if (turn !== this.turn) return;
+          host.token = text;
+          then();
+        },
+        (error) => turn === this.turn && !this.link && this.failed({ reason: `no token: ${error}`, retryAfter: FIRST }),
+      );
+  }
+
+  private renew(): void {
+    if (typeof this.token === 'function') this.authorize(true, () => this.link!.renew());
   }
 
   /** A new link subscribes to everything as it is now. What was half painted begins anew. */
@@ -233,11 +291,17 @@ export class Sluice {
 
   private failed(end: End): void {
     const lived = this.transport !== null;
-    if (lived && Date.now() - this.since >= LASTED) this.attempt = 0;
+    if (lived && Date.now() - this.since >= LASTED) {
+      this.attempt = 0;
+      this.renewed = false;
+    }
     this.stop();
     if (end.code === 4401) {
-      this.emit('error', new SluiceError('unauthorized', end.reason));
-      return this.setState('closed', end.reason);
+      this.host.token = '';
+      const again = typeof this.token === 'function' && !this.renewed;
+      this.renewed = true;
+      if (again) return this.connect(this.index);
+      return this.pause('unauthorized', LONGEST * (1 + Math.random()), end.reason);
     }
     if (!lived && !(this.tries++ < 1 && this.since)) {
       // It does not work (twice, if it has worked before): the next one, at once.
@@ -248,11 +312,16 @@ export class Sluice {
     const code = end.code || 0;
     const fault = code === 1002 || code === 1007; // ours: not in a loop
     const quick = lived && !this.attempt && code !== 1013;
-    const bound = fault ? LONGEST : quick ? 1000 : Math.min(LONGEST, FIRST * 2 ** this.attempt);
+    const leaving = code === 1001 || code === 1012; // with all its clients: they should not come back all at once
+    const bound = fault ? LONGEST : quick ? (leaving ? 3000 : 1000) : Math.min(LONGEST, FIRST * 2 ** this.attempt);
     this.attempt++;
-    const delay = Math.max(end.retryAfter || 0, fault ? LONGEST : 0, Math.random() * bound);
+    this.pause('waiting', Math.max(end.retryAfter || 0, fault ? LONGEST : 0, Math.random() * bound), end.reason);
+  }
+
+  private pause(state: State, delay: number, reason: string): void {
     this.timer = setTimeout(() => this.connect(this.index), delay);
-    this.setState('waiting', end.reason, Math.round(delay));
+    this.setState(state, reason, Math.round(delay));
+    if (state === 'unauthorized') this.emit('error', new SluiceError(state, reason));
   }
 
   private planUpgrade(): void {
@@ -329,7 +398,7 @@ export class Sluice {
     }
     this.own.delete(sub.channel);
     this.routes.clear();
-    this.change(sub, true);
+    if (!sub.refused) this.change(sub, true);
     const subs = [...this.own.keys()];
     for (const channel of this.last.keys()) {
       if (!subs.some((filter) => matches(filter, channel))) this.last.delete(channel);
@@ -339,6 +408,8 @@ export class Sluice {
   private refuse(channel: string, error: SluiceError): void {
     const sub = this.own.get(channel);
     if (sub) sub.refused = true;
+    this.routes.clear();
+    for (const listener of sub?.listeners || []) listener.error?.(error);
     this.emit('error', error);
   }
 
@@ -348,7 +419,7 @@ export class Sluice {
     const { channel, cursor, ts } = message;
     let subs = this.routes.get(channel);
     if (!subs) {
-      subs = [...this.own.values()].filter((sub) => matches(sub.channel, channel));
+      subs = [...this.own.values()].filter((sub) => !sub.refused && matches(sub.channel, channel));
       this.routes.set(channel, subs);
     }
     const known = this.last.get(channel);
@@ -413,7 +484,7 @@ export class Sluice {
       kept.reject = (error) => (clearTimeout(timer), reject(error));
       if (this.state === 'live') this.link!.ask(ask).then(kept.resolve, kept.reject);
       else if (this.options.offline === 'queue' && this.kept.length < this.options.queueLimit) this.kept.push(kept);
-      else kept.reject(new SluiceError('offline', 'not connected'));
+      else kept.reject(new SluiceError(this.state === 'unauthorized' ? this.state : 'offline', 'not connected'));
     });
   }
 }

@@ -1,6 +1,95 @@
-/** What SSE and long-poll share: their query, publishing by POST, and finding out which channel is refused. */
-import type { Ask, End, Host, Sub } from './link';
-import { SluiceError } from './types';
+/** What SSE and long-poll share: asking with a query, publishing by POST, and finding out which channel is refused. */
+import type { Ask, End, Host, Link, Sub } from './link.js';
+import { SluiceError, type Transport } from './types.js';
+
+/** A link of requests, each for all subscriptions as they then are. */
+export abstract class HttpLink implements Link {
+  abstract readonly transport: Transport;
+  protected told = false; // that it is alive
+  protected timer?: ReturnType<typeof setTimeout>;
+  private abort = new AbortController();
+
+  constructor(protected host: Host) {
+    void this.run();
+  }
+
+  protected abstract path(subs: Sub[]): string;
+  /** Returns when it is time to ask again, or after end(). */
+  protected abstract read(answer: Response, subs: Sub[], signal: AbortSignal): Promise<void>;
+
+  /** ms until an answer begins. */
+  protected patience(): number {
+    return this.host.connectTimeout;
+  }
+
+  start(): boolean {
+    return false;
+  }
+
+  update(): void {
+    this.abort.abort();
+    this.abort = new AbortController();
+    void this.run();
+  }
+
+  renew(): void {
+    this.update();
+  }
+
+  ask(ask: Ask): Promise<unknown> {
+    return post(this.host, ask);
+  }
+
+  check(): void {
+    if (this.told) this.update();
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
+    this.abort.abort();
+  }
+
+  protected wait(ms: number): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.end('nothing comes'), ms);
+  }
+
+  protected sign(): void {
+    if (this.told) return;
+    this.told = true;
+    this.host.alive(this);
+  }
+
+  protected end(reason: string, more = {}): void {
+    if (this.abort.signal.aborted) return;
+    this.close();
+    this.host.dead(this, { reason, ...more });
+  }
+
+  private async run(): Promise<void> {
+    const { host } = this;
+    const { signal } = this.abort;
+    try {
+      while (!signal.aborted) {
+        const subs = host.subs();
+        this.wait(this.patience());
+        const answer = await host.request(subs.length ? this.path(subs) : '/healthz', { signal });
+        if (!answer.ok) {
+          const end = await sortOut(host, answer, signal);
+          if (end && !signal.aborted) this.end(end.reason, end);
+        } else if (subs.length) {
+          await this.read(answer, subs, signal);
+        } else {
+          // Nothing to listen to yet; somebody is there.
+          clearTimeout(this.timer);
+          return this.sign();
+        }
+      }
+    } catch (error) {
+      if (!signal.aborted) this.end(String(error));
+    }
+  }
+}
 
 /** `?channel=A&from=C1&channel=B…`; one common cursor where all stand at the same place. */
 export function query(subs: Sub[]): string {
@@ -15,24 +104,19 @@ export function query(subs: Sub[]): string {
   return '?' + parts.join('&');
 }
 
-export const retryAfter = (answer: Response): number | undefined => {
-  const seconds = Number(answer.headers.get('retry-after'));
-  return seconds > 0 ? seconds * 1000 : undefined;
-};
-
 async function errorOf(answer: Response): Promise<SluiceError> {
   const body: any = await answer.json().catch(() => ({}));
   return new SluiceError(body.code || `http_${answer.status}`, body.message, body.reason);
 }
 
 /** POST /channels/NAME. Slashes stay as they are, unless a proxy would tidy the path. */
-export async function post(host: Host, { channel, data, reply }: Ask): Promise<unknown> {
+async function post(host: Host, { channel, data, reply }: Ask): Promise<unknown> {
   const tidy = !/(^|\/)(\.{0,2})(\/|$)/.test(channel);
   const name = encodeURIComponent(channel);
-  const url = `${host.base}/channels/${tidy ? name.replace(/%2F/g, '/') : name}?as=json`;
+  const path = `/channels/${tidy ? name.replace(/%2F/g, '/') : name}?as=json`;
   let answer: Response;
   try {
-    answer = await host.fetch(url + (reply ? `&reply=${reply}ms` : ''), {
+    answer = await host.request(path + (reply ? `&reply=${reply}ms` : ''), {
       method: 'POST',
       body: JSON.stringify(data ?? null),
     });
@@ -45,16 +129,13 @@ export async function post(host: Host, { channel, data, reply }: Ask): Promise<u
 }
 
 /** A request with all channels was refused: sets aside those that are refused alone, else says how the link ends. */
-export async function sortOut(host: Host, answer: Response, signal: AbortSignal): Promise<End | undefined> {
-  const end: End = { reason: `HTTP ${answer.status}`, retryAfter: retryAfter(answer) };
-  if (answer.status === 401) end.code = 4401;
+async function sortOut(host: Host, answer: Response, signal: AbortSignal): Promise<End | undefined> {
+  const end: End = { reason: `HTTP ${answer.status}`, retryAfter: Number(answer.headers.get('retry-after')) * 1000 || 0 };
+  if (answer.status === 401) return { code: 4401, reason: (await errorOf(answer)).message };
   if (![400, 403, 404].includes(answer.status)) return end;
   let found = false;
   for (const sub of host.subs()) {
-    const alone = await host.fetch(
-      `${host.base}/poll?channel=${encodeURIComponent(sub.channel)}&from=${sub.position || 'last'}&wait=0`,
-      { signal },
-    );
+    const alone = await host.request(`/poll${query([sub])}&wait=0`, { signal });
     if (alone.status < 400 || alone.status >= 500) continue;
     const error = await errorOf(alone);
     found = true;

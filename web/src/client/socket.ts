@@ -1,7 +1,7 @@
 /** WebSocket: /ws. */
-import type { Ask, Host, Link, Sub } from './link';
-import { later } from './names';
-import { SluiceError } from './types';
+import type { Ask, Host, Link, Sub } from './link.js';
+import { later } from './names.js';
+import { closeCodeOf, SluiceError } from './types.js';
 
 const QUIET = 30_000; // nothing for so long: ask
 const PONG = 5_000; // ... and wait so long for an answer
@@ -17,7 +17,7 @@ export class SocketLink implements Link {
   private next = 1;
   private pending = new Map<number, Pending>();
   private subscribing = new Map<number, Sub>();
-  private welcome = false;
+  private told = false; // that it is alive
   private over = false;
   private asked = false;
   private heard = Date.now();
@@ -27,6 +27,7 @@ export class SocketLink implements Link {
     this.socket = new host.WebSocket!(host.base.replace(/^http/, 'ws') + '/ws', 'sluice.v1');
     // A proxy may let the handshake through and nothing after it.
     this.timer = setTimeout(() => this.end('no welcome'), host.connectTimeout);
+    this.socket.onopen = () => host.token && this.renew();
     this.socket.onmessage = (event) => this.receive(JSON.parse(event.data as string));
     this.socket.onclose = (event) => this.end(event.reason || `closed (${event.code})`, event.code);
     this.socket.onerror = () => {}; // close follows
@@ -52,6 +53,10 @@ export class SocketLink implements Link {
     }
   }
 
+  renew(): void {
+    this.send({ type: 'hello', id: 0, token: this.host.token });
+  }
+
   ask({ channel, data, reply }: Ask): Promise<unknown> {
     const id = this.next++;
     return new Promise((resolve, reject) => {
@@ -61,7 +66,7 @@ export class SocketLink implements Link {
   }
 
   check(): void {
-    if (!this.welcome) return;
+    if (!this.told) return;
     clearTimeout(this.timer);
     this.asked = true;
     this.send({ type: 'ping' });
@@ -85,6 +90,13 @@ export class SocketLink implements Link {
     else this.check();
   }
 
+  private sign(): void {
+    if (this.told) return;
+    this.told = true;
+    this.listen();
+    this.host.alive(this);
+  }
+
   private receive(frame: any): void {
     if (this.over) return;
     this.heard = Date.now();
@@ -97,9 +109,14 @@ export class SocketLink implements Link {
     }
     switch (frame.type) {
       case 'welcome':
-        this.welcome = true;
-        this.listen();
-        host.alive(this);
+        if (!host.token) this.sign();
+        break;
+      case 'hello':
+        host.identity({ subject: frame.subject, expires: frame.expires });
+        this.sign();
+        break;
+      case 'expiring':
+        host.expiring();
         break;
       case 'message':
         host.message(frame);
@@ -118,14 +135,15 @@ export class SocketLink implements Link {
       case 'upstream':
         host.upstream(frame);
         break;
+      case 'unsubscribed': // without having asked
       case 'error': {
-        const error = new SluiceError(frame.code, frame.message, frame.reason, sub?.channel);
-        if (sub) {
-          this.subscribing.delete(frame.id);
-          host.refused(sub.channel, error);
-        }
+        const channel = sub?.channel || frame.channel;
+        const error = new SluiceError(frame.code, frame.message, frame.reason, channel);
+        this.subscribing.delete(frame.id);
         this.pending.delete(frame.id);
-        waiting?.reject(error);
+        if (waiting) waiting.reject(error);
+        else if (closeCodeOf(frame.code)) this.end(frame.message, 4401);
+        else if (channel && frame.code) host.refused(channel, error);
         break;
       }
       case 'published':

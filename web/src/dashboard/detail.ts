@@ -4,6 +4,7 @@ import { Chart } from './chart';
 import { byId, el, icon, setText } from './dom';
 import { type Json, age, binarySize, bytes, byInterest, isBinary, isObject, numbers, rate, short } from './format';
 import { PublishBox } from './publish';
+import { api } from './session';
 import { type Channel, history } from './store';
 import { Tree } from './tree';
 
@@ -100,7 +101,7 @@ export class Detail {
   /** What takes a round trip: the history for the chart, and whether one may publish. */
   private async load(channel: Channel, slot: HTMLElement): Promise<void> {
     const chart = this.chart;
-    const listed = fetch(`/channels?filter=${encodeURIComponent(channel.name)}`)
+    const listed = api(`/channels?filter=${encodeURIComponent(channel.name)}`)
       .then(async (answer) => (answer.ok ? (await answer.json()).channels : []))
       .catch(() => []);
     const messages = await history(channel.name, 500).catch(() => []);

@@ -64,6 +64,16 @@ export class List {
     for (const row of this.rows.values()) this.touch(row);
   }
 
+  remove(name: string): void {
+    const row = this.rows.get(name);
+    if (!row) return;
+    this.observer.unobserve(row.item);
+    row.item.remove();
+    this.rows.delete(name);
+    this.changed.delete(row);
+    this.summarize();
+  }
+
   refresh(channel: Channel): void {
     const row = this.rows.get(channel.name);
     if (row) this.touch(row);

@@ -1,15 +1,18 @@
 /** The dashboard: everything that the gateway shows, through its own client. */
 import { Sluice } from '../client/index';
+import { Account } from './account';
 import { Detail } from './detail';
 import { byId } from './dom';
 import { List } from './list';
 import { PublishBox } from './publish';
+import { signedIn } from './session';
 import { Status } from './status';
 import { type Channel, Store, history } from './store';
+import { Watch } from './watch';
 
 const PREFILL = 40; // sparklines filled from history, so that the page is not bare at first
 
-const client = new Sluice();
+const client = new Sluice('', { token: signedIn() });
 const store = new Store();
 const nameInHash = (): string | undefined => {
   const found = /^#\/channels\/(.+)$/.exec(location.hash);
@@ -24,7 +27,7 @@ const detail = new Detail(client, () => {
   history_back();
   if (name) list.focus(name);
 });
-new Status(client, () => {
+const status = new Status(client, () => {
   list.repaint();
   detail.repaint();
 });
@@ -90,4 +93,28 @@ byId('compose').addEventListener('click', () => {
   dialog.showModal();
 });
 
-client.subscribe('#', (message) => store.take(message));
+function forget(unless: (name: string) => boolean): void {
+  for (const name of [...store.channels.keys()]) {
+    if (unless(name)) continue;
+    if (detail.channel?.name === name) history_back();
+    store.forget(name);
+    list.remove(name);
+  }
+}
+
+const account = new Account(client, () => {
+  forget(() => false);
+  prefilled = 0;
+  status.limited(false);
+  watch.restart();
+});
+const watch = new Watch(
+  client,
+  (message) => store.take(message),
+  () => {
+    status.limited(true);
+    account.offer();
+  },
+  forget,
+  (text) => status.notice(text),
+);

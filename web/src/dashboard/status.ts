@@ -31,13 +31,14 @@ export class Status {
       live: 'Live',
       connecting: 'Connecting',
       waiting: `Retrying in ${Math.max(1, Math.round((retryIn || 0) / 1000))} s`,
+      unauthorized: 'Not signed in',
       closed: 'Closed',
     }[state];
     this.badge.replaceChildren(text, ...(transport ? [el('span', { class: 'over' }, ` · ${NAMES[transport]}`)] : []));
     this.badge.dataset.state = state;
     this.badge.dataset.transport = transport || '';
     this.badge.title = reason || '';
-    this.lostSince = state === 'live' ? 0 : this.lostSince || Date.now();
+    this.lostSince = state === 'live' || state === 'unauthorized' ? 0 : this.lostSince || Date.now();
     this.banners();
   }
 
@@ -50,6 +51,17 @@ export class Status {
     gateway.hidden = !lostSince || Date.now() - lostSince < 1500;
     if (!gateway.hidden) setText(gateway, 'No connection to the gateway. Reconnecting; nothing that it keeps will be missed.');
     document.body.classList.toggle('old', !!downSince || !gateway.hidden);
+  }
+
+  /** Not every channel is shown. */
+  limited(yes: boolean): void {
+    byId('limited').hidden = !yes;
+  }
+
+  notice(text: string): void {
+    const notice = byId('notice');
+    notice.hidden = false;
+    notice.replaceChildren(text, el('button', { type: 'button', class: 'plain small', click: () => (notice.hidden = true) }, 'Dismiss'));
   }
 
   private gap(text: string): void {

@@ -1,6 +1,7 @@
 /** What is known of every channel: the last message, how often they come, and the last numbers for its sparkline. */
 import type { Message } from '../client/index';
 import { byInterest, numbers } from './format';
+import { api } from './session';
 
 const SPARK = 60; // numbers kept
 const TAU = 20; // s, how slowly rates follow
@@ -55,6 +56,10 @@ export class Store {
     for (const listener of this.listeners) listener(channel, isNew);
   }
 
+  forget(name: string): void {
+    this.channels.delete(name);
+  }
+
   onChange(listener: (channel: Channel, isNew: boolean) => void): void {
     this.listeners.add(listener);
   }
@@ -62,6 +67,6 @@ export class Store {
 
 /** GET /channels/NAME/history, oldest first. */
 export async function history(name: string, limit: number): Promise<Message[]> {
-  const answer = await fetch(`/channels/${encodeURIComponent(name)}/history?limit=${limit}`);
+  const answer = await api(`/channels/${encodeURIComponent(name)}/history?limit=${limit}`);
   return answer.ok ? (await answer.json()).messages : [];
 }

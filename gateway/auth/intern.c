@@ -1,0 +1,123 @@
+#include "auth/intern.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/encode.h"
+#include "core/alloc.h"
+
+/* Whoever writes tokens writes what goes into the key, so it is found by its SHA-256 and not by a hash that invites
+ * collisions; the key itself need not be kept. */
+struct intern_entry {
+    uint8_t digest[GW_SHA256_SIZE];
+    void *object;
+    size_t bytes;
+    struct intern_entry *next;         /* in the bucket */
+    struct intern_entry *newer, *older; /* by last use */
+};
+
+struct gw_intern {
+    pthread_mutex_t lock;
+    size_t max_count, max_bytes, count, bytes, bucket_count;
+    struct intern_entry **buckets;
+    struct intern_entry *newest, *oldest;
+    void *(*ref)(void *);
+    void (*unref)(void *);
+};
+
+struct gw_intern *gw_intern_create(size_t count, size_t bytes, void *(*ref)(void *), void (*unref)(void *))
+{
+    struct gw_intern *intern = gw_calloc(1, sizeof *intern);
+    pthread_mutex_init(&intern->lock, NULL);
+    intern->max_count = count;
+    intern->max_bytes = bytes;
+    for (intern->bucket_count = 16; intern->bucket_count < count; intern->bucket_count *= 2)
+        ;
+    intern->buckets = gw_calloc(intern->bucket_count, sizeof(struct intern_entry *));
+    intern->ref = ref;
+    intern->unref = unref;
+    return intern;
+}
+
+static struct intern_entry **intern_bucket(struct gw_intern *intern, const uint8_t *digest)
+{
+    uint64_t hash;
+    memcpy(&hash, digest, sizeof hash);
+    return &intern->buckets[hash & (intern->bucket_count - 1)];
+}
+
+static void intern_unlink(struct gw_intern *intern, struct intern_entry *entry)
+{
+    *(entry->newer ? &entry->newer->older : &intern->newest) = entry->older;
+    *(entry->older ? &entry->older->newer : &intern->oldest) = entry->newer;
+}
+
+static void intern_link(struct gw_intern *intern, struct intern_entry *entry)
+{
+    entry->newer = NULL;
+    entry->older = intern->newest;
+    *(intern->newest ? &intern->newest->newer : &intern->oldest) = entry;
+    intern->newest = entry;
+}
+
+static void intern_forget_oldest(struct gw_intern *intern)
+{
+    struct intern_entry *entry = intern->oldest, **at = intern_bucket(intern, entry->digest);
+    while (*at != entry)
+        at = &(*at)->next;
+    *at = entry->next;
+    intern_unlink(intern, entry);
+    intern->count--;
+    intern->bytes -= entry->bytes;
+    intern->unref(entry->object);
+    free(entry);
+}
+
+void gw_intern_free(struct gw_intern *intern)
+{
+    if (!intern)
+        return;
+    while (intern->oldest)
+        intern_forget_oldest(intern);
+    pthread_mutex_destroy(&intern->lock);
+    free(intern->buckets);
+    free(intern);
+}
+
+static struct intern_entry *intern_find(struct gw_intern *intern, const uint8_t *digest)
+{
+    struct intern_entry *entry = *intern_bucket(intern, digest);
+    while (entry && memcmp(entry->digest, digest, sizeof entry->digest) != 0)
+        entry = entry->next;
+    return entry;
+}
+
+void *gw_intern_get(struct gw_intern *intern, const void *key, size_t len, void *(*make)(void *context), void *context)
+{
+    uint8_t digest[GW_SHA256_SIZE];
+    gw_sha256(key, len, digest);
+    pthread_mutex_lock(&intern->lock);
+    struct intern_entry *entry = intern_find(intern, digest);
+    void *object = entry ? intern->ref(entry->object) : make(context);
+    if (entry) {
+        intern_unlink(intern, entry);
+        intern_link(intern, entry);
+    } else if (object && len <= intern->max_bytes) {
+        while (intern->count && (intern->count >= intern->max_count || intern->bytes + len > intern->max_bytes))
+            intern_forget_oldest(intern);
+        entry = gw_calloc(1, sizeof *entry);
+        memcpy(entry->digest, digest, sizeof digest);
+        entry->bytes = len;
+        entry->object = intern->ref(object);
+        struct intern_entry **bucket = intern_bucket(intern, digest);
+        entry->next = *bucket;
+        *bucket = entry;
+        intern->count++;
+        intern->bytes += len;
+        intern_link(intern, entry);
+    }
+    pthread_mutex_unlock(&intern->lock);
+    return object;
+}

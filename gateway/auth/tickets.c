@@ -1,0 +1,138 @@
+#include "auth/tickets.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/encode.h"
+#include "core/alloc.h"
+
+#define BUCKETS 16384
+
+struct ticket {
+    uint8_t digest[GW_SHA256_SIZE];
+    struct gw_identity *identity;
+    int64_t expires_ms;
+    uint64_t age;
+    struct ticket *next;            /* in the bucket */
+    struct ticket *later, *earlier; /* in the order in which they were given out */
+};
+
+struct gw_tickets {
+    atomic_uint refs;
+    pthread_mutex_t lock;
+    size_t count;
+    struct ticket *first, *last;
+    struct ticket *buckets[BUCKETS];
+};
+
+struct gw_tickets *gw_tickets_create(void)
+{
+    struct gw_tickets *tickets = gw_calloc(1, sizeof *tickets);
+    atomic_init(&tickets->refs, 1);
+    pthread_mutex_init(&tickets->lock, NULL);
+    return tickets;
+}
+
+struct gw_tickets *gw_tickets_ref(struct gw_tickets *tickets)
+{
+    atomic_fetch_add_explicit(&tickets->refs, 1, memory_order_relaxed);
+    return tickets;
+}
+
+static struct ticket **tickets_bucket(struct gw_tickets *tickets, const uint8_t *digest)
+{
+    return &tickets->buckets[(digest[0] | (unsigned)digest[1] << 8) % BUCKETS];
+}
+
+/* Out of the table; the caller frees it. */
+static void tickets_remove(struct gw_tickets *tickets, struct ticket *ticket)
+{
+    struct ticket **at = tickets_bucket(tickets, ticket->digest);
+    while (*at != ticket)
+        at = &(*at)->next;
+    *at = ticket->next;
+    *(ticket->earlier ? &ticket->earlier->later : &tickets->first) = ticket->later;
+    *(ticket->later ? &ticket->later->earlier : &tickets->last) = ticket->earlier;
+    tickets->count--;
+}
+
+static void tickets_drop_first(struct gw_tickets *tickets)
+{
+    struct ticket *ticket = tickets->first;
+    tickets_remove(tickets, ticket);
+    gw_identity_unref(ticket->identity);
+    free(ticket);
+}
+
+void gw_tickets_unref(struct gw_tickets *tickets)
+{
+    if (!tickets || atomic_fetch_sub_explicit(&tickets->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    while (tickets->first)
+        tickets_drop_first(tickets);
+    pthread_mutex_destroy(&tickets->lock);
+    free(tickets);
+}
+
+enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *identity, uint64_t age, int64_t wall_ms, int64_t ttl_ms,
+                             char out[GW_TICKET_SIZE])
+{
+    uint8_t octets[32];
+    struct ticket *ticket = gw_calloc(1, sizeof *ticket);
+    gw_random_32(octets);
+    gw_base64url_32(octets, out);
+    gw_sha256(out, GW_TICKET_SIZE - 1, ticket->digest);
+    ticket->identity = gw_identity_ref(identity);
+    ticket->expires_ms = wall_ms + ttl_ms;
+    ticket->age = age;
+
+    pthread_mutex_lock(&tickets->lock);
+    while (tickets->first && tickets->first->expires_ms <= wall_ms)
+        tickets_drop_first(tickets);
+    bool room = tickets->count < GW_TICKETS_MAX;
+    if (room) {
+        struct ticket **bucket = tickets_bucket(tickets, ticket->digest);
+        ticket->next = *bucket;
+        *bucket = ticket;
+        ticket->earlier = tickets->last;
+        *(tickets->last ? &tickets->last->later : &tickets->first) = ticket;
+        tickets->last = ticket;
+        tickets->count++;
+    }
+    pthread_mutex_unlock(&tickets->lock);
+    if (room)
+        return GW_OK;
+    gw_identity_unref(ticket->identity);
+    free(ticket);
+    memset(out, 0, GW_TICKET_SIZE);
+    return GW_ERR_OVERLOADED;
+}
+
+enum gw_err gw_tickets_redeem(struct gw_tickets *tickets, const char *text, size_t len, int64_t wall_ms, struct gw_identity **out,
+                              uint64_t *age)
+{
+    uint8_t digest[GW_SHA256_SIZE];
+    *out = NULL;
+    if (len != GW_TICKET_SIZE - 1)
+        return GW_ERR_UNAUTHORIZED;
+    gw_sha256(text, len, digest);
+    pthread_mutex_lock(&tickets->lock);
+    struct ticket *ticket = *tickets_bucket(tickets, digest);
+    /* How long comparing takes tells about digests only, and from those nobody gets to a ticket. */
+    while (ticket && memcmp(ticket->digest, digest, sizeof digest) != 0)
+        ticket = ticket->next;
+    if (ticket)
+        tickets_remove(tickets, ticket);
+    pthread_mutex_unlock(&tickets->lock);
+    if (!ticket)
+        return GW_ERR_UNAUTHORIZED;
+    bool late = ticket->expires_ms <= wall_ms;
+    if (late)
+        gw_identity_unref(ticket->identity);
+    else
+        *out = ticket->identity;
+    *age = ticket->age;
+    free(ticket);
+    return late ? GW_ERR_EXPIRED : GW_OK;
+}

@@ -1,0 +1,100 @@
+"""Which web pages may use the gateway: Origin, CORS, headers of the dashboard (issue: Locked doors, 3)."""
+import json
+
+import pytest
+import requests
+from conftest import yaml
+from wsclient import dial, refused
+
+pytestmark = pytest.mark.sanitize
+
+LISTED = "https://dash.example"
+
+
+@pytest.fixture(scope="module")
+def gateway(shared):
+    return shared.sluice(yaml(shared.main_broker.port, extra=f"web: {{ origins: [{LISTED}, \"http://localhost:3000\"] }}\n"))
+
+
+FOREIGN = ["https://evil.example", "https://dash.example.evil.example", "https://dash.example:8443", "http://dash.example", "null",
+           "https://DASH.example", "https://dash.example/", "file://", "", "https://dash.example, https://evil.example"]
+DATA = ["/poll?channel=rooms/a/b&wait=0", "/sse?channel=rooms/a/b", "/channels", "/channels/rooms/a/b", "/channels/rooms/a/b/history"]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+async def test_foreign_pages_are_refused(gateway, origin):
+    for path in DATA:
+        answer = gateway.get(path, headers={"Origin": origin})
+        assert answer.status_code == 403 and answer.json()["code"] == "forbidden"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    assert gateway.post("/channels/lamps/1", b"ON", headers={"Origin": origin}).status_code == 403
+    answer = gateway.raw("/channels/lamps/1", "OPTIONS", headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+    assert answer[0] == 403
+    for path in ("/ws", "/channels/rooms/a/b"):
+        assert await refused(gateway.ws + path, {"Origin": origin}) == 403
+
+
+async def test_own_pages(gateway):
+    own = f"http://127.0.0.1:{gateway.port}"
+    for origin in (own, own.replace("http", "HTTP")):
+        answer = gateway.get("/channels", headers={"Origin": origin})
+        assert answer.status_code == 200 and "Access-Control-Allow-Origin" not in answer.headers
+    async with dial(gateway.ws + "/ws", origin=own) as ws:
+        assert json.loads(await ws.recv())["type"] == "welcome"
+    # Behind a proxy that speaks TLS, the page's origin has another scheme and no port.
+    for host, origin in (("iot.example", "https://iot.example"), ("iot.example:443", "https://iot.example"),
+                         ("iot.example", "http://iot.example:80"), ("iot.example:8443", "https://iot.example:8443")):
+        assert gateway.get("/channels", headers={"Host": host, "Origin": origin}).status_code == 200
+    for host, origin in (("iot.example", "https://iot.example:8443"), ("iot.example", "https://iot.example.evil"), ("iot.example:80", "https://iot.example")):
+        assert gateway.get("/channels", headers={"Host": host, "Origin": origin}).status_code == 403
+
+
+async def test_listed_pages(gateway):
+    answer = gateway.get("/channels", headers={"Origin": LISTED})
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == LISTED and answer.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "Sluice-Cursor" in answer.headers["Access-Control-Expose-Headers"] and "Origin" in answer.headers["Vary"]
+    answer = gateway.get("/channels/rooms/no/value", headers={"Origin": LISTED})
+    assert answer.status_code == 404 and answer.headers["Access-Control-Allow-Origin"] == LISTED # errors can be read too
+    answer = gateway.get("/sse?channel=rooms/a/b", headers={"Origin": LISTED}, stream=True)
+    assert answer.headers["Access-Control-Allow-Origin"] == LISTED
+    answer.close()
+    assert gateway.post("/channels/lamps/1", b"1", headers={"Origin": LISTED}).headers["Access-Control-Allow-Origin"] == LISTED
+    async with dial(gateway.ws + "/ws", origin=LISTED) as ws:
+        assert json.loads(await ws.recv())["type"] == "welcome"
+    # One request's headers are not the next one's, on the same connection.
+    with requests.Session() as session:
+        assert "Access-Control-Allow-Origin" in session.get(gateway.http + "/channels", headers={"Origin": LISTED}).headers
+        assert "Access-Control-Allow-Origin" not in session.get(gateway.http + "/channels").headers
+
+
+def test_preflight(gateway):
+    answer = requests.options(gateway.http + "/channels/lamps/1", timeout=5, headers={
+        "Origin": LISTED, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"})
+    assert answer.status_code == 204 and answer.headers["Access-Control-Allow-Origin"] == LISTED
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"] and "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert requests.options(gateway.http + "/channels/lamps/1", timeout=5).status_code == 405
+
+
+def test_any_page(world):
+    gateway = world.sluice(yaml(world.broker().port, extra="web: { origins: \"*\" }\n"))
+    answer = gateway.get("/channels", headers={"Origin": "https://anybody.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*" and "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_default_is_own_pages_only(sluice):
+    assert sluice.get("/channels", headers={"Origin": LISTED}).status_code == 403
+    assert sluice.get("/channels", headers={"Origin": sluice.http}).status_code == 200
+
+
+def test_dashboard_headers(sluice):
+    for path in ("/", "/dashboard.js", "/client.js"):
+        answer = sluice.get(path)
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff" and answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+    text = sluice.get("/").text
+    assert "<script>" not in text and " onclick=" not in text and "<style" not in text and " style=" not in text
+    # The client is for pages everywhere; a script tag with crossorigin needs leave.
+    assert sluice.get("/client.js", headers={"Origin": LISTED}).headers["Access-Control-Allow-Origin"] == "*"
