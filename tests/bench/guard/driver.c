@@ -1,6 +1,6 @@
 /* driver.c: the way of a message through the gateway on one thread, without broker, clock or libwebsockets, so that the number of
  * instructions is the same each time: route table, codec, message, inbox, hub, sessions, transport, wire, down to sendmsg(2)
- * on socket pairs.
+ * on socket pairs. Without the ring of io_uring, which not every kernel allows: each connection sends for itself.
  *
  *   driver TRANSPORT CLIENTS CHANNELS BATCH ROUNDS      TRANSPORT: ws raw sse poll
  *
@@ -33,6 +33,7 @@ struct client {
 
 static struct gw_server server;
 static struct gw_worker worker;
+static struct gw_listener listener;
 static struct gw_ingest ingest;
 static struct gw_routes *routes;
 static struct client *clients;
@@ -100,6 +101,7 @@ static void prepare(void)
     routes = gw_routes_build(config);
     server = (struct gw_server){.workers = &worker, .worker_count = 1};
     worker = (struct gw_worker){.server = &server, .thread = pthread_self(), .started = true, .spare_fd = -1};
+    listener = (struct gw_listener){.watch = {.worker = &worker, .fd = -1}};
     gw_timers_init(&worker.timers);
     worker.inbox = inboxes[0] = gw_inbox_create(config->limits.inbox, no_wake, NULL);
     struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .upstream = {NULL, no_publish},
@@ -109,6 +111,7 @@ static void prepare(void)
     struct gw_event up = {.type = GW_EVENT_UPSTREAM, .u.upstream = {true, CLOCK_MS}};
     gw_hub_handle(worker.hub, &up);
     gw_ingest_init(&ingest, EPOCH, inboxes, 1);
+    gw_route_stats_configure(&ingest.routes, config);
 }
 
 static void input(struct client *client, const char *data, size_t len)
@@ -156,13 +159,13 @@ static unsigned receive(struct client *client, const char *must_hold)
 static void attach(struct client *client, unsigned number)
 {
     int pair[2], size = 1 << 20;
-    struct in6_addr address = IN6ADDR_LOOPBACK_INIT;
+    const struct in6_addr address = IN6ADDR_LOOPBACK_INIT;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair))
         fail("socketpair: too few descriptors?");
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     client->fd = pair[1];
     client->channel = number % channel_count;
-    client->conn = gw_conn_create(&worker, pair[0], &address);
+    client->conn = gw_conn_create(&listener, pair[0], &address, &address, false);
     snprintf(client->cursor, sizeof client->cursor, EPOCH ".0");
 
     static const char upgrade[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

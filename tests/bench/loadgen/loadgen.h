@@ -39,7 +39,7 @@ struct options {
     const char *topic;   /* of the channels, before "/<number>" */
     const char *publish; /* mqtt or nchan */
     int port, publish_port, qos;
-    unsigned clients, channels, window, burst;
+    unsigned clients, channels, window, burst, messages;
     size_t payload;
     double interval_us, seconds, warm, idle;
     bool pingpong, saturate;

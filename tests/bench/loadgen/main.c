@@ -3,7 +3,7 @@
  *   loadgen key=value...      see options.c
  *
  * Phases: connect; idle for `idle` seconds; publish for `warm` seconds and wait until all of it has come; the same for `seconds`,
- * measured. Publishing is either `pingpong` (the next message when every subscriber has the last) or `burst` messages every
+ * measured. With `messages` each ends early, after about so many. Publishing is either `pingpong` (the next message when every subscriber has the last) or `burst` messages every
  * `interval_us`, never more than `window` messages ahead of the average client; a burst leaves whole or not yet.
  *
  * With `saturate=1` nothing is published while this process has been behind with reading for 20 ms. Clients are other machines, which keep up;
@@ -163,12 +163,12 @@ static void pump(int64_t now)
 static void phase(double seconds)
 {
     int64_t begin = now_ns(), end = begin + (int64_t)(seconds * 1e9), progress = begin;
-    uint64_t seen = tally.delivered;
+    uint64_t seen = tally.delivered, published = tally.published;
     publishing = true;
     next_due = begin;
     for (;;) {
         int64_t now = now_ns();
-        if (now >= end)
+        if (now >= end || (options.messages && tally.published - published >= options.messages))
             publishing = false;
         else
             pump(now);

@@ -28,6 +28,7 @@ void options_read(int argc, char **argv)
                 {"channels", 'u', &options.channels},
                 {"window", 'u', &options.window},
                 {"burst", 'u', &options.burst},
+                {"messages", 'u', &options.messages},
                 {"payload", 'z', &options.payload},
                 {"interval_us", 'd', &options.interval_us},
                 {"seconds", 'd', &options.seconds},

@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import resource
+import signal
 import sys
 import time
 
@@ -74,6 +75,8 @@ def run(todo, rounds, minutes, keep):
 
 def main():
     args = arguments()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))  # so that servers are ended
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     part = bool(args.quick or args.scenarios or args.peers)
