@@ -2,7 +2,9 @@
  * instructions is the same each time: route table, codec, message, inbox, hub, sessions, transport, wire, down to sendmsg(2)
  * on socket pairs. Without the ring of io_uring, which not every kernel allows: each connection sends for itself.
  *
- *   driver TRANSPORT CLIENTS CHANNELS BATCH ROUNDS      TRANSPORT: ws raw sse poll
+ *   driver TRANSPORT CLIENTS CHANNELS BATCH OTHERS ROUNDS      TRANSPORT: ws raw sse poll
+ *
+ * OTHERS is a number of routes and, with ws, of filters subscribed to that none of the messages matches: they should cost nothing.
  *
  * Each round, BATCH messages come in at once, going round the channels; then every client's end is read and counted. After ROUNDS of
  * them, in which buffers grow to their sizes, as many again are counted: callgrind counts (--toggle-collect) what guard_turn() and,
@@ -37,7 +39,7 @@ static struct gw_listener listener;
 static struct gw_ingest ingest;
 static struct gw_routes *routes;
 static struct client *clients;
-static unsigned client_count, channel_count, batch;
+static unsigned client_count, channel_count, batch, others;
 static const char *transport;
 
 static unsigned long calls;
@@ -78,12 +80,16 @@ static void no_wake(void *context)
 
 static struct gw_config *load(void)
 {
-    static const char text[] = "broker: { url: mqtt://127.0.0.1 }\nroutes: [{ topic: 'guard/{name...}', history: { count: 100 } }]\n";
     char path[] = "/tmp/sluice-guard-XXXXXX";
     int fd = mkstemp(path);
-    if (fd < 0 || write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1)
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!file)
         fail("no temporary file");
-    close(fd);
+    fprintf(file, "broker: { url: mqtt://127.0.0.1 }\nlimits: { subscriptions: 10000 }\nroutes:\n");
+    for (unsigned i = 0; i < others; i++)
+        fprintf(file, "  - topic: others/%u/{name}/state\n", i);
+    fprintf(file, "  - { topic: 'guard/{name...}', history: { count: 100 } }\n");
+    fclose(file);
     struct gw_config *config;
     struct gw_buf problems;
     gw_buf_init(&problems);
@@ -156,6 +162,16 @@ static unsigned receive(struct client *client, const char *must_hold)
     return count;
 }
 
+static void subscribe(struct client *client, const char *filter)
+{
+    char frame[6 + 100] = {(char)0x81};
+    int len = snprintf(frame + 6, sizeof frame - 6, "{\"type\":\"subscribe\",\"channel\":\"%s\"}", filter);
+    frame[1] = (char)(0x80 | len); /* masked with zeros */
+    input(client, frame, (size_t)len + 6);
+    gw_hub_flush(worker.hub);
+    receive(client, "subscribed");
+}
+
 static void attach(struct client *client, unsigned number)
 {
     int pair[2], size = 1 << 20;
@@ -180,12 +196,13 @@ static void attach(struct client *client, unsigned number)
     int len = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, sse ? "" : upgrade);
     input(client, request, (size_t)len);
     receive(client, sse ? "200 OK" : "101 ");
-    if (ws) {
-        len = snprintf(request + 6, 100, "{\"type\":\"subscribe\",\"channel\":\"guard/%u\"}", client->channel);
-        memcpy(request, (const char[]){(char)0x81, (char)(0x80 | len), 0, 0, 0, 0}, 6);
-        input(client, request, (size_t)len + 6);
-        gw_hub_flush(worker.hub);
-        receive(client, "subscribed");
+    if (!ws)
+        return;
+    snprintf(path, sizeof path, "guard/%u", client->channel);
+    subscribe(client, path);
+    for (unsigned i = number; i < others; i += client_count) {
+        snprintf(path, sizeof path, "guard/%u/+/x", i);
+        subscribe(client, path);
     }
 }
 
@@ -216,13 +233,14 @@ __attribute__((noinline)) void guard_turn(unsigned first)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6)
-        fail("TRANSPORT CLIENTS CHANNELS BATCH ROUNDS");
+    if (argc != 7)
+        fail("TRANSPORT CLIENTS CHANNELS BATCH OTHERS ROUNDS");
     transport = argv[1];
     client_count = (unsigned)atoi(argv[2]);
     channel_count = (unsigned)atoi(argv[3]);
     batch = (unsigned)atoi(argv[4]);
-    unsigned rounds = (unsigned)atoi(argv[5]);
+    others = (unsigned)atoi(argv[5]);
+    unsigned rounds = (unsigned)atoi(argv[6]);
     struct rlimit files = {20000, 20000};
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;

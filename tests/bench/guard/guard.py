@@ -22,11 +22,11 @@ DELIVERIES = 2000  # counted, at least
 
 def measure(driver, entry):
     """Instructions and system calls for each delivery."""
-    transport, clients, channels, batch = entry
+    transport, clients, channels, batch, others = entry
     rounds = max(4, DELIVERIES * int(channels) // (int(batch) * int(clients)))
     done = subprocess.run(
         ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=guard_turn", "--toggle-collect=guard_request",
-         driver, transport, clients, channels, batch, str(rounds)],
+         driver, transport, clients, channels, batch, others, str(rounds)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or not found:
@@ -47,11 +47,11 @@ def main():
     args = parser.parse_args()
     text = BUDGET.read_text()
     tolerance = int(re.search(r"^tolerance (\d+)%$", text, re.M).group(1)) / 100
-    entries = re.findall(r"^(\S+) (ws|raw|sse|poll) (\d+) (\d+) (\d+) (\d+) ([\d.]+)$", text, re.M)
+    entries = re.findall(r"^(\S+) (ws|raw|sse|poll) (\d+) (\d+) (\d+) (\d+) (\d+) ([\d.]+)$", text, re.M)
     if not entries:
         sys.exit(f"guard: {BUDGET} holds no budget")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        measured = list(pool.map(lambda entry: measure(args.driver, entry[1:5]), entries))
+        measured = list(pool.map(lambda entry: measure(args.driver, entry[1:6]), entries))
     exceeded = False
     for (name, *shape, budget, calls_budget), (count, calls) in zip(entries, measured):
         change, calls_change = count / int(budget) - 1, calls / float(calls_budget) - 1
