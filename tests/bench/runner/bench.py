@@ -85,6 +85,7 @@ def main():
         if not kept.exists():
             sys.exit(f"nothing to render: {kept} is not there")
         facts, results = json.loads(kept.read_text())
+        facts["note"] = args.note or facts["note"]
     else:
         todo, rounds = plan(args)
         facts = report.facts(args.note)
