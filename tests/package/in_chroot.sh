@@ -3,6 +3,7 @@
 # warnings as errors, runs the unit tests and most integration tests, makes the package, and in a second, bare Debian
 # installs, upgrades, removes and purges it, each with a look at what is there afterwards; with systemd in it too, the unit
 # is started, reloaded and stopped by a real systemd. Needs root and debootstrap; takes about ten minutes; no part of CI.
+# shellcheck disable=SC2016 # what stands in single quotes is for the shell inside
 set -eu
 suite=${1:?bookworm or trixie}
 work=${2:-/tmp/sluice-$suite}
@@ -29,7 +30,7 @@ mounted() { # tree, command: with /proc and /dev, in a mount namespace that ends
     tree=$1
     shift
     unshare --mount --pid --fork --kill-child sh -euc "
-        mount -t proc proc '$tree/proc'; mount --bind /dev '$tree/dev'
+        mount -t proc proc '$tree/proc'; mount --rbind /dev '$tree/dev'
         exec chroot '$tree' env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 sh -euc \"\$1\"
     " sh "$*"
 }
@@ -49,10 +50,10 @@ say "build with $(inside "$build" 'gcc -dumpfullversion; dpkg-query -W -f "\${Pa
 mounted "$build" 'cd /src && mkdir -p build && for preset in release dev; do
     cmake --preset $preset >/dev/null && cmake --build --preset $preset >build/$preset.log || { tail -30 build/$preset.log; exit 1; }; done'
 say "unit tests"
-mounted "$build" 'cd /src && ctest --preset dev | tail -3'
+mounted "$build" 'cd /src && ctest --preset dev >build/ctest.log || { tail -60 build/ctest.log; exit 1; }; grep "tests passed" build/ctest.log'
 say "integration tests"
 mounted "$build" "cd /src && SLUICE_BINARY=/src/build/release/sluice python3 -m pytest -q -p no:cacheprovider tests/integration \
-    --ignore tests/integration/test_docker.py ${PYTEST_ARGS:-} | tail -15"
+    --ignore tests/integration/test_docker.py ${PYTEST_ARGS:-} >build/pytest.log || { tail -60 build/pytest.log; exit 1; }; tail -1 build/pytest.log"
 say "package"
 mounted "$build" 'cd /src && cpack -G DEB -B build/package --config build/release/CPackConfig.cmake >/dev/null && lintian --allow-root --fail-on error build/package/*.deb'
 
@@ -84,7 +85,12 @@ grep -E '^(Uid|NoNewPrivs|Seccomp|CapBnd):' /proc/$(systemctl show -P MainPID sl
 [ "$(stat -c %U /proc/$(systemctl show -P MainPID sluice))" = sluice ] || exit 1
 echo '# changed' >>/etc/sluice/sluice.yaml
 systemctl reload sluice || exit 1
-journalctl -u sluice --no-pager | grep reloaded || exit 1
+tries=0
+until journalctl -u sluice --no-pager | grep -q reloaded; do
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || exit 1
+    sleep 0.1
+done
 systemctl restart sluice || exit 1
 systemctl stop sluice || exit 1
 [ "$(systemctl show -P Result sluice)" = success ] || exit 1
