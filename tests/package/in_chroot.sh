@@ -71,6 +71,7 @@ inside "$tree" 'apt-get install -y -qq --no-install-recommends /tmp/sluice_*.deb
     setpriv --reuid sluice --regid sluice --clear-groups sluice check /etc/sluice/sluice.yaml'
 
 say "under systemd"
+rm -f "$tree/usr/sbin/policy-rc.d" # from here on services start and stop as they do for anybody
 cat >"$tree/usr/local/sbin/try-sluice" <<'TRY'
 #!/bin/sh
 # Run by systemd in the chroot; what it prints is the result.
