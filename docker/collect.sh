@@ -21,9 +21,14 @@ keep_package ca-certificates
 
 libraries=$(ldd "$binary")
 case $libraries in *"not found"*) echo "$libraries" >&2; exit 1 ;; esac
-for library in $(echo "$libraries" | awk '$2 == "=>" { print $3 }'); do
+files=$(echo "$libraries" | awk '$2 == "=>" { print $3 }')
+# One question for all of them: dpkg reads every package's list for each. A pattern, since a list may say /lib for /usr/lib.
+patterns=$(for library in $files; do echo "*/$(basename "$(realpath "$library")")"; done)
+# shellcheck disable=SC2086 # one argument for each
+owners=$(set -f; dpkg-query -S $patterns)
+for library in $files; do
     file=$(realpath "$library")
-    package=$(dpkg-query -S "*/$(basename "$file")" | head -1 | cut -d: -f1)
+    package=$(echo "$owners" | grep -F "/$(basename "$file")" | head -1 | cut -d: -f1)
     [ -n "$package" ] || { echo "collect.sh: no package has $file" >&2; exit 1; }
     if grep -qx "$package" "$base"; then
         continue

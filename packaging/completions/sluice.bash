@@ -9,11 +9,11 @@ _sluice() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --topic | --channel) return ;;
+    --topic | --channel | --as) return ;;
     esac
     local words=
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check explain healthcheck schema reference -c --version --help"
+        words="check explain healthcheck apikey schema reference -c --version --help"
     else
         case $command in
         check)
@@ -21,7 +21,7 @@ _sluice() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        explain) words="-c --topic --channel" ;;
+        explain) words="-c --topic --channel --as" ;;
         healthcheck) words="-c" ;;
         reference) words="--man" ;;
         esac

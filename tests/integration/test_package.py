@@ -102,7 +102,7 @@ def test_manual_pages(page):
     assert result.returncode == 0 and result.stderr == ""
     text = re.sub(".\b", "", good("man", "-l", path, env=env))
     if page == "sluice.1":
-        for word in [*COMMANDS, "SIGHUP", "NOTIFY_SOCKET", "--topic", "--channel", "--version"]:
+        for word in [*COMMANDS, "SIGHUP", "NOTIFY_SOCKET", "--topic", "--channel", "--as", "--version"]:
             assert word in text, word
     else:
         for word in ("broker.url (text; required)", "limits.frame (size; default 1MiB; 128 to 256MiB)"):
@@ -141,7 +141,7 @@ def zsh(line, until):
 def test_bash_completion():
     assert set(COMMANDS) <= set(bash("sluice", ""))
     assert bash("sluice", "he") == ["healthcheck"]
-    assert bash("sluice", "explain", "--") == ["--topic", "--channel"]
+    assert bash("sluice", "explain", "--") == ["--topic", "--channel", "--as"]
     assert str(ROOT / "config/minimal.yaml") in bash("sluice", "check", str(ROOT / "config/mini"))
     assert str(ROOT / "config/minimal.yaml") in bash("sluice", "explain", "-c", str(ROOT / "config/mini"))
     assert bash("sluice", "explain", "--topic", "") == []
