@@ -22,10 +22,10 @@ keep_package ca-certificates
 libraries=$(ldd "$binary")
 case $libraries in *"not found"*) echo "$libraries" >&2; exit 1 ;; esac
 files=$(echo "$libraries" | awk '$2 == "=>" { print $3 }')
-# One question for all of them: dpkg reads every package's list for each. A pattern, since a list may say /lib for /usr/lib.
-patterns=$(for library in $files; do echo "*/$(basename "$(realpath "$library")")"; done)
+# One question for all of them. A package's list may say /lib for what is in /usr/lib: the names that are not there are errors.
+names=$(for library in $files; do realpath "$library"; realpath "$library" | sed 's,^/usr,,'; done)
 # shellcheck disable=SC2086 # one argument for each
-owners=$(set -f; dpkg-query -S $patterns)
+owners=$(dpkg-query -S $names 2>/dev/null || true)
 for library in $files; do
     file=$(realpath "$library")
     package=$(echo "$owners" | grep -F "/$(basename "$file")" | head -1 | cut -d: -f1)
