@@ -47,6 +47,7 @@ user)
     mkdir -p "$root/mosquitto" "$root/sluice" "$root/devices" "$root/grafana"
     chmod 0700 "$root/mosquitto" "$root/sluice" "$root/devices" "$root/grafana"
     secret "$root/sluice/mqtt_password"
+    secret "$root/sluice/jwt_secret"
     secret "$root/devices/mqtt_password"
     secret "$root/mosquitto/health_password"
     secret "$root/grafana/admin_password"

@@ -14,7 +14,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 
+import jwt
 import pytest
 import requests
 import websockets
@@ -187,6 +189,9 @@ class Stack:
         self.port = free_port()
         result = setup(self.secrets)
         assert result.returncode == 0, result.stderr
+        if os.getuid() == 0:  # setup gives each service its own; here all are root, who in Sluice's sandbox is nobody special
+            for path in self.secrets.rglob("*"):
+                os.chown(path, 0, 0)
         text = (DOCKER / "mosquitto/mosquitto.conf").read_text()
         (self.directory / "data").mkdir()
         shutil.copy(DOCKER / "mosquitto/acl", self.directory / "acl")
@@ -221,8 +226,8 @@ class Stack:
         args = [str(self.port) if arg == "1883" else arg.replace("$$", "$") for arg in test[1:]]
         return run(*args, env=dict(os.environ, XDG_CONFIG_HOME=str(secrets or self.secrets / "mosquitto"))).returncode == 0
 
-    def gateway(self):
-        text = (DOCKER / "sluice/sluice.yaml").read_text()
+    def gateway(self, text=None):
+        text = text or (DOCKER / "sluice/sluice.yaml").read_text()
         os.environ.update(self.gateway_env)
         try:
             return self.world.keep(Sluice(self.directory, text))
@@ -299,6 +304,21 @@ def test_gateway_and_devices(pieces):
     assert run(BINARY, "healthcheck", "-c", file, env=here).returncode == 0
     gateway.stop()
     assert run(BINARY, "healthcheck", "-c", file, env=here).returncode == 1
+
+
+def test_authentication_switched_on(pieces):
+    """The lines that sluice.yaml has for it, with the secret that setup made."""
+    text = re.sub(r"^# (?=(auth|roles):|  )", "", (DOCKER / "sluice/sluice.yaml").read_text(), flags=re.M)
+    document = yaml.safe_load(text)
+    assert set(document["roles"]) == {"viewer", "owner"}
+    pieces.gateway_env["JWT_SECRET_FILE"] = str(pieces.secrets / "sluice/jwt_secret")
+    gateway = pieces.gateway(text)
+    assert gateway.get("/channels/devices/lamp").status_code == 401
+    secret = pieces.password("sluice", "jwt_secret")
+    token = jwt.encode({"roles": ["viewer"], "exp": int(time.time()) + 60}, secret, "HS256")
+    who = {"Authorization": f"Bearer {token}"}
+    assert gateway.get("/channels/devices/lamp", headers=who).json()["code"] == "no_value"
+    assert gateway.post("/channels/devices/lamp", "1", headers=who).status_code == 403
 
 
 def test_process_1_gets_its_signals(world):

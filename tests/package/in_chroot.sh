@@ -84,6 +84,7 @@ systemctl start sluice || { journalctl -u sluice --no-pager | tail -20; exit 1; 
 sluice healthcheck || exit 1
 grep -E '^(Uid|NoNewPrivs|Seccomp|CapBnd):' /proc/$(systemctl show -P MainPID sluice)/status
 [ "$(stat -c %U /proc/$(systemctl show -P MainPID sluice))" = sluice ] || exit 1
+journalctl -u sluice --no-pager | grep -E "can't|no filter" && exit 1 # nothing that the sandbox wants is refused by the unit's
 echo '# changed' >>/etc/sluice/sluice.yaml
 systemctl reload sluice || exit 1
 tries=0
