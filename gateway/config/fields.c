@@ -64,8 +64,10 @@ void gw_field_format(enum gw_field_type type, int64_t value, char out[32])
             snprintf(out, 32, "%llds", (long long)value / 1000);
         else if (value % 3600000)
             snprintf(out, 32, "%lldm", (long long)value / 60000);
-        else
+        else if (value % 86400000)
             snprintf(out, 32, "%lldh", (long long)value / 3600000);
+        else
+            snprintf(out, 32, "%lldd", (long long)value / 86400000);
     } else if (type == GW_FIELD_SIZE && value && value % (1 << 20) == 0) {
         snprintf(out, 32, "%lldMiB", (long long)value >> 20);
     } else if (type == GW_FIELD_SIZE && value && value % 1024 == 0) {

@@ -74,20 +74,23 @@ const struct gw_field gw_fields_broker[] = {
 
 static const struct gw_field fields_listen_tls[] = {
     {.key = "cert_file", .type = GW_FIELD_FILE, .offset = offsetof(struct gw_cfg_listen, cert_file), .required = true,
-     .doc = "Certificate and its chain, PEM. Read again by SIGHUP."},
+     .doc = "Certificate and its chain, PEM, the server's own first. Read again by SIGHUP."},
     {.key = "key_file", .type = GW_FIELD_FILE, .offset = offsetof(struct gw_cfg_listen, key_file), .required = true,
-     .doc = "Its private key, PEM."},
+     .doc = "Its private key, PEM without a password."},
     {.key = NULL},
 };
 
 const struct gw_field gw_fields_listen[] = {
     {.key = "address", .type = GW_FIELD_STRING, .offset = offsetof(struct gw_cfg_listen, address), .required = true,
-     .doc = "Numeric address and port: 0.0.0.0:8080, 127.0.0.1:8080, [::]:8080. Port 0 picks a free one. Or unix:/path."},
+     .doc = "Numeric address and port: `0.0.0.0:8080`, `127.0.0.1:8080`, `\"[::]:8080\"` (quoted, for YAML). Port 0 picks a"
+            " free one, which is logged. Or `unix:/path`: a Unix socket; a socket file that nobody listens on is"
+            " replaced, anything else in its place is an error."},
     {.key = "mode", .type = GW_FIELD_STRING, .offset = offsetof(struct gw_cfg_listen, mode), .def = "0660",
-     .doc = "Permissions of a Unix socket's file, octal."},
-    {.key = "tls", .type = GW_FIELD_TABLE, .table = fields_listen_tls, .doc = "Speak TLS 1.2 and 1.3 here, and nothing else."},
+     .doc = "Permissions of the Unix socket's file, octal."},
+    {.key = "tls", .type = GW_FIELD_TABLE, .table = fields_listen_tls, .doc = "Speak TLS 1.2 and 1.3 here, and nothing else; without it plain."},
     {.key = "proxy_protocol", .type = GW_FIELD_BOOL, .offset = offsetof(struct gw_cfg_listen, proxy_protocol), .def = "false",
-     .doc = "Every connection begins with a PROXY header (version 1 or 2); only from trusted_proxies."},
+     .doc = "Every connection begins with a PROXY header (HAProxy's versions 1 and 2; before TLS); only those from"
+            " `web.trusted_proxies` are taken."},
     {.key = NULL},
 };
 
@@ -209,8 +212,9 @@ static const struct gw_field fields_limits[] = {
      .def = "16000", .doc = "Open sockets in all; beyond that 503."},
     {.key = "connections_per_address", .type = GW_FIELD_INT, .offset = CFG(limits.connections_per_address), .min = 0,
      .max = 1000000, .def = "0",
-     .doc = "Open sockets from one address; 0: no bound of its own; beyond it 429. Behind a proxy all clients have its"
-            " address, unless `web.trusted_proxies` names it."},
+     .doc = "Open sockets from one address (IPv6: from one /64); 0: no bound of its own; beyond it 429. Addresses of"
+            " `web.trusted_proxies` and Unix sockets have no such bound, but those that a PROXY header names have; behind a"
+            " proxy that is not trusted all clients have its address."},
     {.key = "subscriptions", .type = GW_FIELD_INT, .offset = CFG(limits.subscriptions), .min = 1, .max = 100000,
      .def = "128", .doc = "Subscriptions of one session, `channel=` of one poll; beyond that `limit_reached`."},
     {.key = "frame", .type = GW_FIELD_SIZE, .offset = CFG(limits.frame_bytes), .min = 128, .max = MIB(256),
@@ -234,13 +238,14 @@ static const struct gw_field fields_limits[] = {
      .def = "256MiB", .doc = "Octets of history of all channels together (workers share the messages); beyond that the history of the"
             " channel silent the longest is dropped. Last values stay."},
     {.key = "connect_rate", .type = GW_FIELD_INT, .offset = CFG(limits.connect_rate), .min = 0, .max = 1000000, .def = "0",
-     .doc = "New connections a second from one address, with bursts of as many; 0: no bound."},
+     .doc = "New connections a second from one address, with bursts of as many; 0: no bound; beyond it 429. Proxies as for"
+            " `connections_per_address`."},
     {.key = "message_rate", .type = GW_FIELD_INT, .offset = CFG(limits.message_rate), .min = 0, .max = 1000000, .def = "0",
      .doc = "Frames a second from one WebSocket, with bursts of as many; 0: no bound."},
     {.key = "publish_rate", .type = GW_FIELD_INT, .offset = CFG(limits.publish_rate), .min = 0, .max = 1000000, .def = "0",
      .doc = "Publishes a second of one session, or by POST from one address, with bursts of as many; 0: no bound."},
     {.key = "memory", .type = GW_FIELD_SIZE, .offset = CFG(limits.memory_bytes), .min = 0, .max = MIB(1048576), .def = "0",
-     .doc = "Resident memory of the process beyond which new connections are refused; 0: no bound."},
+     .doc = "Resident memory of the process beyond which new connections get 503; 0: no bound. Looked at once a second."},
     {.key = NULL},
 };
 
@@ -261,7 +266,8 @@ static const struct gw_field fields_web[] = {
     {.key = "origins", .type = GW_FIELD_STRINGS, .offset = CFG(web.origins),
      .doc = "Origins of other web pages that may use the gateway, such as https://dash.example; exact. \"*\": any."},
     {.key = "trusted_proxies", .type = GW_FIELD_STRINGS, .offset = CFG(web.trusted_proxies),
-     .doc = "Addresses and networks (10.0.0.0/8) whose X-Forwarded-For, X-Forwarded-Proto and PROXY headers count; unix: those on Unix sockets."},
+     .doc = "Addresses and networks (`10.0.0.0/8`) whose `X-Forwarded-For` (the rightmost address that is not trusted),"
+            " `X-Forwarded-Proto` and PROXY headers count; `unix`: whoever comes by a Unix socket."},
     {.key = NULL},
 };
 
@@ -273,7 +279,7 @@ static const struct gw_field fields_log[] = {
     {.key = "level", .type = GW_FIELD_CHOICE, .offset = CFG(log_level), .def = "info", .choices = choices_log,
      .doc = "The least important lines that are written."},
     {.key = "format", .type = GW_FIELD_CHOICE, .offset = CFG(log_format), .def = "auto", .choices = choices_log_format,
-     .doc = "text for people, json for programs; auto: text on a terminal, json otherwise."},
+     .doc = "`text` for people, `json` for programs; `auto`: text on a terminal, JSON lines otherwise."},
     {.key = NULL},
 };
 
