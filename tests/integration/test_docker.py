@@ -174,7 +174,7 @@ def test_secrets_of_ones_own(tmp_path):
 
 # What they configure, running
 
-def setup(directory, *args):
+def make_secrets(directory, *args):
     return run("sh", DOCKER / "setup/setup.sh", *args, env=dict(os.environ, SECRETS=str(directory)))
 
 
@@ -185,7 +185,7 @@ class Stack:
         self.world, self.directory = world, world.directory
         self.secrets = self.directory / "secrets"
         self.port = free_port()
-        result = setup(self.secrets)
+        result = make_secrets(self.secrets)
         assert result.returncode == 0, result.stderr
         if os.getuid() == 0:  # setup gives each service its own; here all are root, who in Sluice's sandbox is nobody special
             for path in self.secrets.rglob("*"):
@@ -240,19 +240,19 @@ def pieces(world):
 
 
 def test_passwords_make_themselves(tmp_path):
-    assert setup(tmp_path / "a").returncode == 0
+    assert make_secrets(tmp_path / "a").returncode == 0
     first = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*password")}
     assert len(first) == 4 and len(set(first.values())) == 4
     assert all(re.fullmatch("[0-9a-f]{48}", value) for value in first.values())
     for path in tmp_path.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, f"{path} can be read by others"
-    again = setup(tmp_path / "a")
+    again = make_secrets(tmp_path / "a")
     assert again.returncode == 0 and "made" not in again.stdout
     assert first == {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*password")}
-    assert setup(tmp_path / "b").returncode == 0
+    assert make_secrets(tmp_path / "b").returncode == 0
     assert (tmp_path / "b/sluice/mqtt_password").read_text() not in first.values()
     for args in (["user"], ["user", "a:b"], ["user", "sluice"], ["nonsense"]):
-        assert setup(tmp_path / "a", *args).returncode != 0, args
+        assert make_secrets(tmp_path / "a", *args).returncode != 0, args
 
 
 def test_broker_with_passwords(pieces):
@@ -263,7 +263,7 @@ def test_broker_with_passwords(pieces):
 
 
 def test_a_user_for_a_device(pieces):
-    result = setup(pieces.secrets, "user", "lamp1")
+    result = make_secrets(pieces.secrets, "user", "lamp1")
     password = re.search("user lamp1, password ([0-9a-f]{48})", result.stdout).group(1)
     pieces.broker.signal(signal.SIGHUP)
     wait_until(lambda: pieces.connects("lamp1", password), what="the broker to know lamp1")
