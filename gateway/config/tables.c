@@ -137,7 +137,8 @@ const struct gw_field gw_fields_route[] = {
     {.key = "codec", .type = GW_FIELD_CODEC, .offset = ROUTE(codec), .def = "auto",
      .doc = "What `data` is. Payloads that it refuses are dropped and counted."},
     {.key = "qos", .type = GW_FIELD_CHOICE, .offset = ROUTE(qos), .def = "1", .choices = choices_qos,
-     .doc = "QoS of the subscription at the broker. Where routes share or cover a topic filter, the highest counts."},
+     .doc = "QoS of the subscription at the broker. Where routes share or cover a topic filter, the highest counts. 2 is"
+            " asked of the broker as 1, which brings the same: no message twice, none lost that the broker still has."},
     {.key = "history", .type = GW_FIELD_TABLE, .table = fields_history, .doc = "Recent messages, for resuming."},
     {.key = "rate", .type = GW_FIELD_TABLE, .table = fields_rate, .doc = "Thinning out."},
     {.key = "publish", .type = GW_FIELD_TABLE, .table = fields_publish,
