@@ -1,9 +1,11 @@
 /* app.c: the one file that knows everybody: what is made from what, and the order of starting and stopping.
  *
- *   start  workers bind (so that a port in use is an error at once), then privileges are given up, then keys are read, then
- *          the MQTT side is made, then the hubs, then the workers' threads, then the MQTT thread
+ *   start  workers bind (so that a port in use is an error at once), then privileges are given up, then keys are read and
+ *          the store is opened, then the MQTT side is made, then the hubs, which get what the store has, then the workers'
+ *          threads, then the MQTT thread
  *   stop   workers finish what their clients are owed, acknowledgements of publishes included, while the MQTT side
- *          still runs; then the MQTT side says goodbye to the broker; then everything is taken apart */
+ *          still runs; then the MQTT side says goodbye to the broker; what it took in meanwhile still goes into the first
+ *          hub and the store; then everything is taken apart */
 #include "app.h"
 
 #include <pthread.h>
@@ -13,17 +15,26 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/cursor.h"
 #include "core/log.h"
 #include "core/notify.h"
 #include "gateway/auth.h"
+#include "gateway/history.h"
 #include "mqtt/routes.h"
 #include "mqtt/source.h"
 #include "sandbox.h"
 #include "web/server.h"
 
+/* Sequence numbers reserved at a time (docs/decisions/0007-durable-history.md). */
+#define APP_BLOCK (UINT64_C(1) << 30)
+
 struct app {
     struct gw_config *config; /* borrowed until a reload, see owned */
+    const struct gw_history_keeper *keeper; /* NULL: nothing outlives the process */
+    struct gw_history_store *store;
+    struct gw_history_found found;
+    struct gw_app_metrics metrics;
     struct gw_config *owned;
     struct gw_auth *auth; /* NULL: the configuration has no auth: */
     struct gw_server server;
@@ -56,6 +67,12 @@ static bool app_listen_changed(const struct gw_config *a, const struct gw_config
     return changed;
 }
 
+static bool app_storage_changed(const struct gw_cfg_storage *a, const struct gw_cfg_storage *b)
+{
+    return strcmp(a->path ? a->path : "", b->path ? b->path : "") != 0 || a->flush_ms != b->flush_ms ||
+           a->queue_bytes != b->queue_bytes;
+}
+
 static void app_reload(struct app *app)
 {
     gw_notify_reloading(&app->notify);
@@ -83,6 +100,9 @@ static void app_reload(struct app *app)
     gw_buf_fini(&problems);
     if (app_listen_changed(app->config, config))
         gw_log(GW_LOG_WARN, "config", "listen, workers and limits.inbox take effect at the next start only");
+    if (app_storage_changed(&app->config->storage, &config->storage))
+        gw_log(GW_LOG_WARN, "config", "storage takes effect at the next start only%s",
+               app->store ? "" : "; until then store: disk is like memory");
     struct gw_routes *routes = gw_routes_build(config);
     gw_source_reload(app->source, config, routes, auth);
     gw_routes_unref(routes);
@@ -93,6 +113,76 @@ static void app_reload(struct app *app)
     app->config = app->owned = config;
     gw_log(GW_LOG_INFO, "config", "reloaded %s, %zu route(s)", config->file, config->route_count);
     gw_notify_ready(&app->notify, "running");
+}
+
+/* Fills app->found; true if there is nothing to open. */
+static bool app_open_store(struct app *app)
+{
+    const struct gw_cfg_storage *storage = &app->config->storage;
+    if (!storage->path) {
+        gw_epoch_make(app->found.epoch);
+        return true;
+    }
+    size_t i = 0;
+    while (!gw_histories[i]->keeper)
+        i++;
+    const struct gw_history_keeper *keeper = gw_histories[i]->keeper;
+    const struct gw_history_setup setup = {storage->path, storage->flush_ms, storage->queue_bytes, APP_BLOCK};
+    struct gw_buf error;
+    gw_buf_init(&error);
+    if (keeper->open(&setup, &app->found, &app->store, &error) == GW_OK)
+        app->keeper = keeper;
+    else
+        gw_log(GW_LOG_ERROR, "history", "%s", error.data);
+    gw_buf_fini(&error);
+    return app->store != NULL;
+}
+
+/* Everything is made, nothing runs yet. */
+static bool app_restore(struct app *app)
+{
+    if (!app->store)
+        return true;
+    struct gw_restored restored;
+    struct gw_buf error;
+    gw_buf_init(&error);
+    struct gw_hub **hubs = gw_calloc(app->server.worker_count, sizeof *hubs);
+    for (unsigned i = 0; i < app->server.worker_count; i++)
+        hubs[i] = app->server.workers[i].hub;
+    bool good = gw_hubs_restore(hubs, app->server.worker_count, app->keeper, app->store, &app->found, &restored, &error) == GW_OK &&
+                app->keeper->start(app->store, &error) == GW_OK;
+    free(hubs);
+    if (good)
+        gw_log(GW_LOG_INFO, "history", "%s: %llu channel(s), %llu message(s)%s", app->config->storage.path,
+               (unsigned long long)restored.channels, (unsigned long long)restored.messages,
+               app->found.clean ? "" : "; the last process was not stopped in order, so clients that resume are told of a gap");
+    else
+        gw_log(GW_LOG_ERROR, "history", "%s", error.data);
+    gw_buf_fini(&error);
+    gw_source_go_on(app->source, app->found.seq, app->keeper, app->store);
+    app->server.linger = good;
+    return good;
+}
+
+/* After the MQTT side has stopped. */
+static void app_close_store(struct app *app, bool in_order)
+{
+    if (!app->store)
+        return;
+    if (in_order) {
+        struct gw_hub *hub = app->server.workers[0].hub;
+        struct gw_event *events;
+        size_t count;
+        gw_hub_leave(hub);
+        gw_hub_tick(hub, gw_monotonic_ms(), gw_wall_ms());
+        gw_inbox_take(app->server.workers[0].inbox, &events, &count);
+        for (size_t i = 0; i < count; i++)
+            gw_hub_handle(hub, &events[i]);
+        app->found.seq = gw_source_seq(app->source);
+        app->found.forgotten = gw_hub_keep_rest(hub);
+    }
+    app->keeper->close(app->store, in_order ? &app->found : NULL);
+    app->store = NULL;
 }
 
 static bool app_init(struct app *app)
@@ -121,22 +211,23 @@ static bool app_init(struct app *app)
     for (unsigned i = 0; i < workers; i++)
         app->inboxes[i] = app->server.workers[i].inbox;
 
-    static char epoch[GW_EPOCH_MAX + 1]; /* the MQTT thread reads it until the very end */
-    gw_epoch_make(epoch);
+    if (!app_open_store(app))
+        return false;
     struct gw_routes *routes = gw_routes_build(app->config);
-    app->source = gw_source_create(app->config, routes, epoch, app->inboxes, workers);
+    app->source = gw_source_create(app->config, routes, app->found.epoch, app->inboxes, workers);
     struct gw_hub_setup setup = {
-        .epoch = epoch,
+        .epoch = app->found.epoch,
         .config = app->config,
         .routes = routes,
         .auth = app->auth,
         .upstream = gw_source_upstream(app->source),
     };
     gw_server_prepare(&app->server, &setup);
-    app->server.metrics = gw_app_metrics;
-    app->server.metrics_context = app->source;
+    app->metrics = (struct gw_app_metrics){app->source, app->keeper, app->store};
+    app->server.metrics = gw_app_metrics_write;
+    app->server.metrics_context = &app->metrics;
     gw_routes_unref(routes);
-    return true;
+    return app_restore(app);
 }
 
 static void app_announce(const struct app *app)
@@ -166,6 +257,7 @@ int gw_app_run(struct gw_config *config)
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of the write that meets it */
     gw_notify_init(&app.notify);
 
     bool good = app_init(&app);
@@ -185,8 +277,10 @@ int gw_app_run(struct gw_config *config)
     gw_server_stop(&app.server);
     if (app.source && !gw_source_stop(app.source)) {
         gw_log(GW_LOG_WARN, "app", "stopped while the broker's name was looked up");
+        app_close_store(&app, good);
         _exit(good ? 0 : 1); /* everything clients were owed is done; the rest is the kernel's to take apart */
     }
+    app_close_store(&app, good);
     gw_source_destroy(app.source);
     gw_server_fini(&app.server);
     free(app.inboxes);

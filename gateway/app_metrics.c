@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "gateway/history.h"
 #include "mqtt/source.h"
 #include "web/exposition.h"
 
@@ -67,8 +68,19 @@ static void app_route_metrics(struct gw_source *source, struct gw_exposition *to
     }
 }
 
-void gw_app_metrics(void *source, struct gw_exposition *to)
+static void app_store_metrics(const struct gw_app_metrics *metrics, struct gw_exposition *to)
 {
-    app_source_metrics(source, to);
-    app_route_metrics(source, to);
+    const struct gw_history_stats stats = metrics->store ? metrics->keeper->stats(metrics->store) : (struct gw_history_stats){0};
+    gw_metric_counter(to, "sluice_storage_written_total", "Messages written to the disk.", stats.written);
+    gw_metric_counter(to, "sluice_storage_dropped_total", "Changes not written because more than storage.queue waited.", stats.dropped);
+    gw_metric_counter(to, "sluice_storage_errors_total", "Transactions that failed and were tried again.", stats.errors);
+    gw_metric_gauge(to, "sluice_storage_waiting_bytes", "Octets that wait for the disk.", stats.waiting);
+}
+
+void gw_app_metrics_write(void *context, struct gw_exposition *to)
+{
+    const struct gw_app_metrics *metrics = context;
+    app_source_metrics(metrics->source, to);
+    app_route_metrics(metrics->source, to);
+    app_store_metrics(metrics, to);
 }

@@ -15,9 +15,10 @@ const struct gw_codec *const gw_codecs[] = {
     NULL,
 };
 
-extern const struct gw_history_engine gw_history_memory;
+extern const struct gw_history_engine gw_history_memory, gw_history_disk;
 const struct gw_history_engine *const gw_histories[] = {
     &gw_history_memory,
+    &gw_history_disk,
     NULL,
 };
 

@@ -33,6 +33,7 @@ LIBRARIES = {
     "mosquitto.h": ("gateway/mqtt/",),
     "mqtt_protocol.h": ("gateway/mqtt/",),
     "libwebsockets.h": ("gateway/web/", "gateway/transport/"),
+    "sqlite3.h": ("gateway/history/",),
     "openssl/ssl.h": ("gateway/web/tls.c", "gateway/healthcheck.c"),
     "openssl/pem.h": ("gateway/web/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/web/protocol.c", "gateway/auth/"),
@@ -103,6 +104,7 @@ def self_test():
         "gateway/codec/auto.c": '#include "gateway/hub.h"', "gateway/core/topic.c": '#include "gateway/session.h"',
         "gateway/history/memory.c": '#include <mosquitto.h>', "gateway/config/tree.c": '#include "web/conn.h"',
         "gateway/web/conn.c": "#include <yaml.h>", "gateway/mqtt/source.c": '#include "web/server.h"',
+        "gateway/core/keep.c": "#include <sqlite3.h>",
     }
     return [path for path, line in planted.items() if not check(path, line)]
 

@@ -218,6 +218,7 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
         config_read_listen(config, gw_node_get(tree.root, "listen"), &problems);
         config_read_routes(config, gw_node_get(tree.root, "routes"), &problems);
         gw_access_read(config, tree.root, &problems);
+        gw_check_storage(config, tree.root, &problems);
         if (config->web.poll_wait_ms > config->web.poll_wait_max_ms) /* the cap holds for the default as well */
             config->web.poll_wait_ms = config->web.poll_wait_max_ms;
     }

@@ -102,7 +102,7 @@ static const struct gw_field fields_history[] = {
     {.key = "age", .type = GW_FIELD_DURATION, .offset = ROUTE(history.age_ms), .min = 0, .max = DAY * 366, .def = "1h",
      .doc = "How long messages are kept; 0s: no bound."},
     {.key = "store", .type = GW_FIELD_HISTORY, .offset = ROUTE(history_engine), .def = "memory",
-     .doc = "Where history is kept."},
+     .doc = "Where it is kept: `memory` is lost at a restart of the gateway, `disk` survives it and needs `storage`."},
     {.key = NULL},
 };
 
@@ -284,6 +284,17 @@ static const struct gw_field fields_log[] = {
     {.key = NULL},
 };
 
+static const struct gw_field fields_storage[] = {
+    {.key = "path", .type = GW_FIELD_STRING, .offset = CFG(storage.path),
+     .doc = "Needed here. Database file of this gateway alone; made if there is none. Its folder must exist and be writable."},
+    {.key = "flush", .type = GW_FIELD_DURATION, .offset = CFG(storage.flush_ms), .min = 10, .max = MS(3600), .def = "1s",
+     .doc = "How often changes are written; what came since is lost if the gateway is killed, and clients get a gap."},
+    {.key = "queue", .type = GW_FIELD_SIZE, .offset = CFG(storage.queue_bytes), .min = KIB(64), .max = MIB(4096),
+     .def = "64MiB", .doc = "Octets that wait for the disk; beyond it messages are not stored, which is counted"
+            " (`sluice_storage_dropped_total`) and told by a gap after the next restart."},
+    {.key = NULL},
+};
+
 const struct gw_field gw_fields_root[] = {
     {.key = "broker", .type = GW_FIELD_TABLE, .table = gw_fields_broker, .required = true, .doc = "The MQTT broker."},
     {.key = "listen", .type = GW_FIELD_LIST, .table = gw_fields_listen,
@@ -297,6 +308,8 @@ const struct gw_field gw_fields_root[] = {
     {.key = "roles", .type = GW_FIELD_MAP, .table = gw_fields_role, .doc = "What clients may do: names and their grants."},
     {.key = "limits", .type = GW_FIELD_TABLE, .table = fields_limits, .doc = "Everything that could grow."},
     {.key = "web", .type = GW_FIELD_TABLE, .table = fields_web, .doc = "Times of the web side."},
+    {.key = "storage", .type = GW_FIELD_TABLE, .table = fields_storage,
+     .doc = "Where the history of routes with `store: disk`, and the place in the sequence, outlive the process."},
     {.key = "user", .type = GW_FIELD_STRING, .offset = CFG(user),
      .doc = "User to become once everything is bound and read, if started as root; default: stay."},
     {.key = "sandbox", .type = GW_FIELD_BOOL, .offset = CFG(sandbox), .def = "true",

@@ -102,7 +102,8 @@ static bool round_take(void *context, struct gw_message *msg)
     return true;
 }
 
-/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. */
+/* Adds the gap between epochs, if a subscription has a cursor of another one and was not told yet. For filters with a
+ * wildcard round_check_sub() does it. */
 static bool round_check_epoch(struct round *round)
 {
     const struct gw_message *last = round->channel->last;
@@ -182,7 +183,10 @@ static void round_paced(struct round *round, int64_t interval_ms)
         round_check_gap(round);
         return;
     }
-    round_check_epoch(round);
+    if (msg->seq < channel->last_seq) /* newer ones were lost with the last process */
+        round_check_gap(round);
+    else
+        round_check_epoch(round);
     bool wanted = round_doubts(round, msg, interval_ms);
     for (uint32_t i = 0; i < round->sub_count; i++) {
         const struct gw_sub *sub = round->subs[i];

@@ -103,6 +103,7 @@ static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
     struct gw_channels *channels = &hub->channels;
     if (channel->last_seq > channels->forgotten)
         channels->forgotten = channel->last_seq;
+    gw_channel_keep_no_more(hub, channel, true);
     if (channel->history)
         channels->history_bytes -= channel->engine->bytes(channel->history);
     history_unlink(channels, channel);
@@ -132,34 +133,53 @@ static bool channel_collect_filter(void *context, void *filter)
     return true;
 }
 
-static void channel_open_history(struct gw_hub *hub, struct gw_channel *channel, uint32_t route)
+struct channel_move {
+    struct gw_hub *hub;
+    struct gw_channel *channel; /* with its new history */
+};
+
+static bool channel_move_message(void *context, struct gw_message *msg)
+{
+    const struct channel_move *move = context;
+    move->channel->engine->append(move->channel->history, msg, move->hub->wall_ms);
+    return true;
+}
+
+/* A reload: what the old engine has goes into the new one. */
+static void channel_change_engine(struct gw_hub *hub, struct gw_channel *channel, const struct gw_cfg_route *policy)
+{
+    const struct gw_history_engine *old_engine = channel->engine;
+    struct gw_history *old = channel->history;
+    gw_channel_keep_no_more(hub, channel, false);
+    channel->engine = policy->history_engine;
+    channel->history = channel->engine->open(&policy->history, old_engine->evicted(old));
+    struct channel_move move = {hub, channel};
+    old_engine->read(old, 0, channel_move_message, &move);
+    hub->channels.history_bytes += channel->engine->bytes(channel->history) - old_engine->bytes(old);
+    old_engine->close(old);
+    gw_channel_keep_all(hub, channel);
+}
+
+static void channel_apply_route(struct gw_hub *hub, struct gw_channel *channel, uint32_t route)
 {
     const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
     channel->route = route;
     channel->interval_ms = policy->rate == GW_RATE_ALL ? 0 : policy->rate_interval_ms;
-    if (channel->history && channel->engine == policy->history_engine) {
-        size_t before = channel->engine->bytes(channel->history);
-        channel->engine->limit(channel->history, &policy->history, hub->wall_ms);
-        hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
+    if (channel->engine != policy->history_engine) {
+        channel_change_engine(hub, channel, policy);
         return;
     }
-    if (channel->history) {
-        hub->channels.history_bytes -= channel->engine->bytes(channel->history);
-        channel->engine->close(channel->history);
-    }
-    channel->engine = policy->history_engine;
-    channel->history = channel->engine->open(&policy->history);
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->limit(channel->history, &policy->history, hub->wall_ms);
+    hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
+    gw_channel_keep_bounds(hub, channel);
 }
 
-struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *msg)
+/* `evicted`: its messages up to here, if there were any, are gone. */
+static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice *name, uint64_t hash, uint32_t route,
+                                       uint64_t evicted)
 {
     struct gw_channels *channels = &hub->channels;
-    struct gw_channel *channel = gw_channel_find(hub, msg->channel.data, msg->channel.len, msg->hash);
-    if (channel) {
-        if (channel->route != msg->route)
-            channel_open_history(hub, channel, msg->route);
-        return channel;
-    }
     if (channels->count >= hub->config->limits.channels) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "limits.channels (%u) reached: forgetting '%s', silent the longest",
                              hub->config->limits.channels, channels->all.oldest->name);
@@ -168,20 +188,36 @@ struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *ms
     if (channels->count >= channels->buckets)
         channels_grow(channels);
 
-    channel = gw_calloc(1, sizeof *channel);
-    channel->name = gw_strndup(msg->channel.data, msg->channel.len);
-    channel->len = msg->channel.len;
-    channel->hash = msg->hash;
+    const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
+    struct gw_channel *channel = gw_calloc(1, sizeof *channel);
+    channel->name = gw_strndup(name->data, name->len);
+    channel->len = name->len;
+    channel->hash = hash;
     channel->number = ++channels->made;
-    struct gw_channel **bucket = &channels->table[msg->hash & (channels->buckets - 1)];
+    channel->lost = channels->lost;
+    struct gw_channel **bucket = &channels->table[hash & (channels->buckets - 1)];
     channel->hash_next = *bucket;
     *bucket = channel;
     *gw_topic_tree_insert(channels->names, channel->name, channel->len) = channel;
     channel_link_newest(&channels->all, channel);
     channels->count++;
-    channel_open_history(hub, channel, msg->route);
+    channel->engine = policy->history_engine;
+    channel->history = channel->engine->open(&policy->history, evicted);
+    channel->kept_evicted = evicted;
+    channel_apply_route(hub, channel, route);
     gw_topic_tree_match_name(hub->filters, channel->name, channel->len, channel_collect_filter, channel);
     GW_STAT_SET(&hub->stats, channels, channels->count);
+    return channel;
+}
+
+struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *msg)
+{
+    struct gw_channel *channel = gw_channel_find(hub, msg->channel.data, msg->channel.len, msg->hash);
+    /* It may be one that was forgotten: what it had until then is gone. */
+    if (!channel)
+        return channel_make(hub, &msg->channel, msg->hash, msg->route, hub->channels.forgotten);
+    if (channel->route != msg->route)
+        channel_apply_route(hub, channel, msg->route);
     return channel;
 }
 
@@ -195,6 +231,7 @@ static void channels_bound_history(struct gw_hub *hub)
                              hub->config->limits.history_bytes, channel->name);
         channels->history_bytes -= channel->engine->bytes(channel->history);
         channel->engine->drop(channel->history);
+        gw_channel_keep_bounds(hub, channel);
         history_unlink(channels, channel);
         GW_STAT_ADD(&hub->stats, history_evicted, 1);
     }
@@ -217,6 +254,7 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
         history_link_newest(channels, channel);
     else
         history_unlink(channels, channel);
+    gw_channel_keep(hub, channel, msg);
     channels_bound_history(hub);
     GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);
 }
@@ -228,13 +266,59 @@ void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel)
     hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
     if (!channel->engine->count(channel->history))
         history_unlink(&hub->channels, channel);
+    gw_channel_keep_bounds(hub, channel);
 }
 
 uint64_t gw_channel_evicted(const struct gw_channel *channel)
 {
     uint64_t evicted = channel->engine->evicted(channel->history);
     /* What is still there as the last value isn't missing, even if the history threw it away. */
-    return channel->last && evicted >= channel->last->seq ? channel->before_last : evicted;
+    if (channel->last && evicted >= channel->last->seq)
+        evicted = channel->before_last;
+    return evicted > channel->lost ? evicted : channel->lost;
+}
+
+uint64_t gw_channel_missing(const struct gw_channel *channel)
+{
+    uint64_t evicted = channel->engine->evicted(channel->history);
+    return evicted > channel->lost ? evicted : channel->lost;
+}
+
+void gw_channel_restore(struct gw_hub *hub, const struct gw_history_channel *kept, uint32_t route, uint64_t lost)
+{
+    /* Of one that nobody kept all is gone, its last value too. */
+    struct gw_slice name = {kept->name, kept->len};
+    struct gw_channel *channel = channel_make(hub, &name, kept->hash, route, kept->kept ? kept->evicted : kept->last_seq);
+    if (!kept->kept)
+        channel->kept_evicted = UINT64_MAX; /* if it is kept now, the store must be told */
+    /* As if the number that may have been lost had been a message of this channel, which it may have been. */
+    channel->last_seq = kept->last_seq > lost ? kept->last_seq : lost;
+    channel->before_last = kept->last_seq > lost ? kept->before_last : lost;
+}
+
+void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_channel *kept, struct gw_message *msg)
+{
+    struct gw_channels *channels = &hub->channels;
+    struct gw_channel *channel = gw_channel_find(hub, kept->name, kept->len, kept->hash);
+    if (msg->seq == kept->last)
+        channel->last = gw_message_ref(msg);
+    if (msg->seq <= kept->evicted)
+        return; /* there as the last value only */
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->append(channel->history, msg, hub->wall_ms);
+    channels->history_bytes += channel->engine->bytes(channel->history) - before;
+    if (channel->engine->count(channel->history))
+        history_link_newest(channels, channel);
+    else
+        history_unlink(channels, channel);
+    channels_bound_history(hub);
+}
+
+void gw_channels_restored(struct gw_hub *hub)
+{
+    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer)
+        gw_channel_expire(hub, channel);
+    GW_STAT_SET(&hub->stats, history_bytes, hub->channels.history_bytes);
 }
 
 void gw_channels_relimit(struct gw_hub *hub)
@@ -246,7 +330,7 @@ void gw_channels_relimit(struct gw_hub *hub)
         uint32_t index = 0;
         while (gw_routes_get(hub->routes, index) != route)
             index++;
-        channel_open_history(hub, channel, index);
+        channel_apply_route(hub, channel, index);
         if (!channel->engine->count(channel->history))
             history_unlink(&hub->channels, channel);
     }

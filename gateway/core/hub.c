@@ -346,10 +346,12 @@ void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const ch
     GW_ASSERT_LOOP(hub);
     *evicted = 0;
     struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
+    if (!found)
+        *evicted = hub->channels.forgotten;
     if (!found || !gw_channel_visible(found, grants))
         return;
     gw_channel_expire(hub, found);
-    *evicted = found->engine->evicted(found->history);
+    *evicted = gw_channel_missing(found);
     struct shown_context shown = {hub, found, grants, visit, context};
     found->engine->read(found->history, after, hub_show, &shown);
 }

@@ -59,6 +59,8 @@ struct gw_channel {
     struct gw_message *last;    /* NULL: none yet, or cleared */
     uint64_t last_seq;          /* of the newest message, a clearing one included */
     uint64_t before_last;       /* of the one before it */
+    uint64_t lost;              /* messages up to here may be missing, whatever the engine says: the last process was killed */
+    uint64_t kept_evicted;      /* what the store knows of engine->evicted() */
     const struct gw_history_engine *engine;
     struct gw_history *history; /* NULL: none kept */
     struct gw_filter **filters; /* those that match the name */
@@ -85,6 +87,7 @@ struct gw_channels {
     struct gw_channel_list all, with_history;
     size_t history_bytes;
     uint64_t forgotten; /* newest sequence number of any channel that was evicted whole */
+    uint64_t lost;      /* of every channel messages up to here may be missing */
     uint64_t made;      /* channels so far */
 };
 
@@ -129,6 +132,8 @@ struct gw_hub {
     char epoch[GW_EPOCH_MAX + 1];
     uint32_t worker;
     uint64_t head; /* newest sequence number seen */
+    const struct gw_history_keeper *keeper; /* NULL: this hub does not tell a store */
+    struct gw_history_store *store;
     size_t unflushed; /* octets of the messages since the last gw_hub_flush() */
     uint64_t mark; /* of the last walk over channels */
     uint64_t next_session;
@@ -180,6 +185,13 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
 void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel);
 /* Newest sequence number that its history no longer has. */
 uint64_t gw_channel_evicted(const struct gw_channel *channel);
+/* ... or that were in it and are not for some other reason. */
+uint64_t gw_channel_missing(const struct gw_channel *channel);
+/* A channel as the store knew it, without messages yet; and one of them. */
+void gw_channel_restore(struct gw_hub *hub, const struct gw_history_channel *kept, uint32_t route, uint64_t lost);
+void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_channel *kept, struct gw_message *msg);
+/* After the last of them. */
+void gw_channels_restored(struct gw_hub *hub);
 /* New limits after a reload. */
 void gw_channels_relimit(struct gw_hub *hub);
 /* Visits the channels that the filter matches. */
@@ -188,6 +200,15 @@ void gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, gw_ch
 /* A filter comes or goes: ties it to the channels that it matches. */
 void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter);
 void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter);
+
+/* keep.c: nothing happens where the channel's engine has no keeper, or the hub no store. */
+/* The channel got this message. */
+void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg);
+/* Its history may have become shorter. */
+void gw_channel_keep_bounds(struct gw_hub *hub, struct gw_channel *channel);
+/* It is kept from now on; or not any more (whole: nothing knows it any more). */
+void gw_channel_keep_all(struct gw_hub *hub, struct gw_channel *channel);
+void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, bool whole);
 
 /* session.c */
 /* Queues a live message. Thread: the loop's. This is the hot path of fan-out. */

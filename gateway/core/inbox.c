@@ -11,7 +11,7 @@ struct gw_inbox {
     struct gw_event *filling; /* {lock} */
     size_t filled;            /* {lock} */
     size_t allocated;         /* {lock} of `filling` */
-    bool closed;              /* {lock} */
+    bool closed, lingering;   /* {lock} */
     const size_t capacity;
     struct gw_event *handling; /* worker's thread only: what the last take handed out */
     size_t handling_allocated;
@@ -66,7 +66,7 @@ void gw_inbox_destroy(struct gw_inbox *inbox)
 bool gw_inbox_put(struct gw_inbox *inbox, const struct gw_event *event)
 {
     pthread_mutex_lock(&inbox->lock);
-    while (inbox->filled >= inbox->capacity && !inbox->closed)
+    while (inbox->filled >= inbox->capacity && !inbox->closed && !inbox->lingering)
         pthread_cond_wait(&inbox->room, &inbox->lock);
     if (inbox->closed) {
         pthread_mutex_unlock(&inbox->lock);
@@ -79,7 +79,7 @@ bool gw_inbox_put(struct gw_inbox *inbox, const struct gw_event *event)
         inbox->filling = gw_reallocarray(inbox->filling, inbox->allocated, sizeof *inbox->filling);
     }
     inbox->filling[inbox->filled++] = *event;
-    bool first = inbox->filled == 1;
+    bool first = inbox->filled == 1 && !inbox->lingering;
     pthread_mutex_unlock(&inbox->lock);
     if (first)
         inbox->wake(inbox->context);
@@ -108,6 +108,14 @@ void gw_inbox_close(struct gw_inbox *inbox)
 {
     pthread_mutex_lock(&inbox->lock);
     inbox->closed = true;
+    pthread_cond_broadcast(&inbox->room);
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+void gw_inbox_linger(struct gw_inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    inbox->lingering = true;
     pthread_cond_broadcast(&inbox->room);
     pthread_mutex_unlock(&inbox->lock);
 }

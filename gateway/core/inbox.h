@@ -59,6 +59,10 @@ void gw_inbox_take(struct gw_inbox *inbox, struct gw_event **events, size_t *cou
 /* Producers no longer wait and nothing gets in any more. Thread: any. */
 void gw_inbox_close(struct gw_inbox *inbox);
 
+/* Producers no longer wait, and what they put in stays until somebody takes it: at the end, for as long as it takes to stop
+ * the producers. Thread: any. */
+void gw_inbox_linger(struct gw_inbox *inbox);
+
 /* For metrics. Thread: any. */
 size_t gw_inbox_length(struct gw_inbox *inbox);
 size_t gw_inbox_capacity(const struct gw_inbox *inbox);

@@ -1,8 +1,10 @@
-/* memory.c: history engine `memory`: a ring of references, bounded by count, octets and age. */
+/* memory.c: history engine `memory`: a ring of references, bounded by count, octets and age. The engine `disk` reads from
+ * the same ring. */
+#include "history/memory.h"
+
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "gateway/history.h"
 
 struct gw_history {
     struct gw_history_limits limits;
@@ -12,10 +14,11 @@ struct gw_history {
     uint64_t evicted;
 };
 
-static struct gw_history *memory_open(const struct gw_history_limits *limits)
+struct gw_history *gw_memory_open(const struct gw_history_limits *limits, uint64_t evicted)
 {
     struct gw_history *history = gw_calloc(1, sizeof *history);
     history->limits = *limits;
+    history->evicted = evicted;
     return history;
 }
 
@@ -34,7 +37,7 @@ static void memory_evict(struct gw_history *history)
     gw_message_unref(msg);
 }
 
-static void memory_drop(struct gw_history *history)
+void gw_memory_drop(struct gw_history *history)
 {
     while (history->count)
         memory_evict(history);
@@ -43,9 +46,9 @@ static void memory_drop(struct gw_history *history)
     history->first = history->allocated = 0;
 }
 
-static void memory_close(struct gw_history *history)
+void gw_memory_close(struct gw_history *history)
 {
-    memory_drop(history);
+    gw_memory_drop(history);
     free(history);
 }
 
@@ -55,7 +58,7 @@ static void memory_bound(struct gw_history *history)
         memory_evict(history);
 }
 
-static void memory_expire(struct gw_history *history, int64_t now_ms)
+void gw_memory_expire(struct gw_history *history, int64_t now_ms)
 {
     if (!history->limits.age_ms)
         return;
@@ -63,11 +66,11 @@ static void memory_expire(struct gw_history *history, int64_t now_ms)
         memory_evict(history);
 }
 
-static void memory_limit(struct gw_history *history, const struct gw_history_limits *limits, int64_t now_ms)
+void gw_memory_limit(struct gw_history *history, const struct gw_history_limits *limits, int64_t now_ms)
 {
     history->limits = *limits;
     memory_bound(history);
-    memory_expire(history, now_ms);
+    gw_memory_expire(history, now_ms);
 }
 
 static void memory_grow(struct gw_history *history)
@@ -82,9 +85,9 @@ static void memory_grow(struct gw_history *history)
     history->allocated = allocated;
 }
 
-static void memory_append(struct gw_history *history, struct gw_message *msg, int64_t now_ms)
+void gw_memory_append(struct gw_history *history, struct gw_message *msg, int64_t now_ms)
 {
-    memory_expire(history, now_ms);
+    gw_memory_expire(history, now_ms);
     if (!history->limits.count || gw_message_size(msg) > history->limits.bytes) {
         /* It will never fit. What is older must go too: a history without holes is what `evicted` stands for. */
         while (history->count)
@@ -101,7 +104,7 @@ static void memory_append(struct gw_history *history, struct gw_message *msg, in
     memory_bound(history);
 }
 
-static void memory_read(const struct gw_history *history, uint64_t after, gw_history_visit visit, void *context)
+void gw_memory_read(const struct gw_history *history, uint64_t after, gw_history_visit visit, void *context)
 {
     size_t low = 0, high = history->count;
     while (low < high) {
@@ -115,31 +118,19 @@ static void memory_read(const struct gw_history *history, uint64_t after, gw_his
         low++;
 }
 
-static uint64_t memory_evicted(const struct gw_history *history)
+uint64_t gw_memory_evicted(const struct gw_history *history)
 {
     return history->evicted;
 }
 
-static size_t memory_count(const struct gw_history *history)
+size_t gw_memory_count(const struct gw_history *history)
 {
     return history->count;
 }
 
-static size_t memory_bytes(const struct gw_history *history)
+size_t gw_memory_bytes(const struct gw_history *history)
 {
     return history->bytes;
 }
 
-const struct gw_history_engine gw_history_memory = {
-    .name = "memory",
-    .open = memory_open,
-    .close = memory_close,
-    .limit = memory_limit,
-    .append = memory_append,
-    .expire = memory_expire,
-    .drop = memory_drop,
-    .read = memory_read,
-    .evicted = memory_evicted,
-    .count = memory_count,
-    .bytes = memory_bytes,
-};
+const struct gw_history_engine gw_history_memory = {.name = "memory", GW_MEMORY_RING};

@@ -18,6 +18,7 @@ void gw_ingest_init(struct gw_ingest *ingest, const char *epoch, struct gw_inbox
     ingest->epoch = epoch;
     ingest->inboxes = inboxes;
     ingest->workers = workers;
+    ingest->ask_at = UINT64_MAX;
     gw_buf_init(&ingest->scratch);
     gw_route_stats_init(&ingest->routes);
 }
@@ -40,6 +41,13 @@ void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
         }
         gw_inbox_put(ingest->inboxes[i], event);
     }
+}
+
+static uint64_t ingest_number(struct gw_ingest *ingest)
+{
+    if (++ingest->seq >= ingest->ask_at)
+        ingest->ask_at = ingest->keeper->reserve(ingest->store, ingest->seq);
+    return ingest->seq;
 }
 
 struct arrival {
@@ -81,7 +89,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         .payload = arrival->payload,
         .payload_len = arrival->payload_len,
         .epoch = ingest->epoch,
-        .seq = ++ingest->seq,
+        .seq = ingest_number(ingest),
         .ts = gw_wall_ms(),
         .born_ns = gw_monotonic_ns(),
         .route = route,

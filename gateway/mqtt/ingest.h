@@ -11,7 +11,10 @@
 
 struct gw_ingest {
     const char *epoch;
-    uint64_t seq;
+    uint64_t seq;       /* the last number given */
+    uint64_t ask_at;    /* numbers from here on must be asked for; UINT64_MAX: numbers need not outlive the process */
+    const struct gw_history_keeper *keeper;
+    struct gw_history_store *store;
     struct gw_inbox **inboxes;
     unsigned workers;
     struct gw_buf scratch;

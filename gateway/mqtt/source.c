@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -398,6 +399,30 @@ static void source_turn(struct gw_source *source, int timeout_ms)
                                                          : mosquitto_strerror(rc));
 }
 
+/* Says goodbye. The connection is not closed before the broker has closed its side: what it still sends would be answered by
+ * a reset, and that can overtake our last acknowledgements, so that a kept session sends those messages once more. */
+static void source_disconnect(struct gw_source *source, int64_t until_ms)
+{
+    char left[16384];
+    int fd = dup(mosquitto_socket(source->mosq)); /* libmosquitto closes its own with the packet */
+    mosquitto_disconnect(source->mosq);
+    while (mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq) && gw_monotonic_ms() < until_ms) {
+        if (mosquitto_loop_write(source->mosq, 1) != MOSQ_ERR_SUCCESS)
+            break;
+    }
+    if (fd < 0)
+        return;
+    shutdown(fd, SHUT_WR);
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int64_t now;
+    while ((now = gw_monotonic_ms()) < until_ms && poll(&wait, 1, (int)(until_ms - now)) > 0) {
+        ssize_t got = read(fd, left, sizeof left);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+            break;
+    }
+    close(fd);
+}
+
 static void *source_run(void *context)
 {
     struct gw_source *source = context;
@@ -425,11 +450,8 @@ static void *source_run(void *context)
         int64_t until = gw_monotonic_ms() + STOP_MS;
         while (mosquitto_want_write(source->mosq) && mosquitto_socket(source->mosq) >= 0 && gw_monotonic_ms() < until)
             source_turn(source, 50);
-        mosquitto_disconnect(source->mosq);
-        while (mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq) && gw_monotonic_ms() < until) {
-            if (mosquitto_loop_write(source->mosq, 1) != MOSQ_ERR_SUCCESS)
-                break;
-        }
+        if (mosquitto_socket(source->mosq) >= 0)
+            source_disconnect(source, until);
     }
     source_drop_client(source);
     return NULL;
@@ -452,6 +474,20 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     gw_route_stats_configure(&source->ingest.routes, config);
     gw_subscriptions_change(&source->subs, routes, NULL, false);
     return source;
+}
+
+void gw_source_go_on(struct gw_source *source, uint64_t seq, const struct gw_history_keeper *keeper,
+                     struct gw_history_store *store)
+{
+    source->ingest.seq = seq;
+    source->ingest.ask_at = seq + 1;
+    source->ingest.keeper = keeper;
+    source->ingest.store = store;
+}
+
+uint64_t gw_source_seq(const struct gw_source *source)
+{
+    return source->ingest.seq;
 }
 
 enum gw_err gw_source_start(struct gw_source *source)

@@ -35,6 +35,12 @@ struct gw_source_stats {
 struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
                                    struct gw_inbox **inboxes, unsigned workers);
 
+/* Numbers go on after `seq`, and are reserved in the store. Before gw_source_start(). Thread: main. */
+void gw_source_go_on(struct gw_source *source, uint64_t seq, const struct gw_history_keeper *keeper,
+                     struct gw_history_store *store);
+/* The last number given to a message. Thread: main, after gw_source_stop(). */
+uint64_t gw_source_seq(const struct gw_source *source);
+
 /* Starts the thread and connects in the background; a broker that is not there is not an error. Every worker gets one
  * GW_EVENT_UPSTREAM with up=false at once, and one at each change from then on. `up` means connected and every
  * subscription acknowledged. */

@@ -317,7 +317,10 @@ static void *worker_run(void *context)
             break;
     }
     lws_sul_cancel(&alarm);
-    gw_inbox_close(worker->inbox);
+    if (worker->server->linger && worker->index == 0)
+        gw_inbox_linger(worker->inbox);
+    else
+        gw_inbox_close(worker->inbox);
     for (struct gw_conn *conn = worker->conns; conn; conn = conn->next)
         gw_conn_kill(conn);
     gw_sock_reap(worker);

@@ -76,6 +76,7 @@ struct gw_server {
     void *client_ctx;                /* see gw_tls_prepare() */
     unsigned char ticket_keys[GW_TICKET_KEYS_BYTES]; /* of TLS sessions, good for every worker */
     int64_t started_wall_ms;
+    bool linger; /* the first worker's inbox stays open when it has ended: app.c takes what comes after it */
     /* The broker's side for /metrics; set by app.c. */
     void (*metrics)(void *context, struct gw_exposition *to);
     void *metrics_context;

@@ -157,6 +157,12 @@ struct gw_cfg_web {
     struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
 };
 
+struct gw_cfg_storage {
+    char *path;         /* of the database; NULL: nothing outlives the process */
+    int64_t flush_ms;   /* a kill loses no more */
+    size_t queue_bytes; /* messages that wait to be written */
+};
+
 struct gw_config {
     atomic_uint refs;
     char *file;
@@ -171,6 +177,7 @@ struct gw_config {
     size_t role_count;
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
+    struct gw_cfg_storage storage;
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
     int log_level; /* enum gw_log_level */

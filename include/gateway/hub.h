@@ -148,6 +148,20 @@ void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const ch
 void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len, gw_history_visit visit,
                  void *context);
 
+/* What was kept of the last process, into every worker's hub; hubs[0] tells the store of changes from then on. Thread: main,
+ * before the workers start. */
+struct gw_restored {
+    uint64_t channels, messages;
+};
+GW_MUST_CHECK enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_history_keeper *keeper,
+                                          struct gw_history_store *store, const struct gw_history_found *found,
+                                          struct gw_restored *restored, struct gw_buf *error);
+/* The worker's thread has ended; another one may use the hub from its next gw_hub_tick() on. */
+void gw_hub_leave(struct gw_hub *hub);
+/* The last thing before an orderly end, of hubs[0]: tells the store the numbers of the channels that it does not keep.
+ * Returns the newest number of a channel that was forgotten whole. */
+uint64_t gw_hub_keep_rest(struct gw_hub *hub);
+
 /* What a cursor means here. */
 enum gw_cursor_check { GW_CURSOR_BAD, GW_CURSOR_OTHER_EPOCH, GW_CURSOR_OK };
 enum gw_cursor_check gw_hub_check_cursor(const struct gw_hub *hub, const char *text, size_t len, uint64_t *seq);

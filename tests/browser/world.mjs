@@ -21,12 +21,16 @@ export async function until(condition, what = 'the condition', timeout = 60_000)
   }
 }
 
+/** Below the range from which the system takes ports for outgoing connections: nobody gets it between here and its use. */
 export async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const free = await new Promise((resolve) => server.once('listening', () => resolve(true)).once('error', () => resolve(false)));
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 const answers = (port) =>
@@ -176,7 +180,8 @@ http {
   access_log off; client_body_temp_path ${dir}/b${port}; proxy_temp_path ${dir}/p${port}; fastcgi_temp_path ${dir}/f${port};
   uwsgi_temp_path ${dir}/u${port}; scgi_temp_path ${dir}/s${port};
   map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; proxy_http_version 1.1; ${location} } }
+  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; proxy_http_version 1.1;
+    proxy_set_header Host $http_host; ${location} } }
 }`);
   const child = new Child('/usr/sbin/nginx', ['-c', conf, '-p', dir]);
   world.keep(() => child.stop());

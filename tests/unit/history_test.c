@@ -45,7 +45,7 @@ static void test_count(void **state)
 {
     (void)state;
     struct gw_history_limits limits = {.count = 5, .bytes = 1 << 20};
-    struct gw_history *history = engine->open(&limits);
+    struct gw_history *history = engine->open(&limits, 0);
     assert_int_equal(engine->evicted(history), 0);
     for (uint64_t seq = 10; seq <= 100; seq += 10)
         append(history, seq, 1, 0);
@@ -80,7 +80,7 @@ static void test_bytes_and_age(void **state)
     size_t each = gw_message_size(sample);
     gw_message_unref(sample);
     struct gw_history_limits limits = {.count = 100, .bytes = each * 3, .age_ms = 1000};
-    struct gw_history *history = engine->open(&limits);
+    struct gw_history *history = engine->open(&limits, 0);
     for (uint64_t seq = 1; seq <= 5; seq++)
         append(history, seq, 1000, 0);
     assert_int_equal(engine->count(history), 3);
@@ -102,7 +102,7 @@ static void test_none(void **state)
 {
     (void)state;
     struct gw_history_limits limits = {.count = 0, .bytes = 1000};
-    struct gw_history *history = engine->open(&limits);
+    struct gw_history *history = engine->open(&limits, 0);
     append(history, 3, 1, 0);
     assert_int_equal(engine->count(history), 0);
     assert_int_equal(engine->evicted(history), 3);

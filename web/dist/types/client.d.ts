@@ -1,4 +1,4 @@
-import type { Events, Handler, Identity, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types';
+import type { Events, Handler, Identity, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
 export declare class Sluice {
     state: State;
     transport: Transport | null;

@@ -1,6 +1,6 @@
 /** What SSE and long-poll share: asking with a query, publishing by POST, and finding out which channel is refused. */
-import type { Ask, Host, Link, Sub } from './link';
-import { type Transport } from './types';
+import type { Ask, Host, Link, Sub } from './link.js';
+import { type Transport } from './types.js';
 /** A link of requests, each for all subscriptions as they then are. */
 export declare abstract class HttpLink implements Link {
     protected host: Host;

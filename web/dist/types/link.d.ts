@@ -1,5 +1,5 @@
 /** What the client and its three transports know of one another. */
-import type { Gap, Identity, Message, SluiceError, Transport, Upstream } from './types';
+import type { Gap, Identity, Message, SluiceError, Transport, Upstream } from './types.js';
 /** One subscription at the gateway, shared by all handlers of the same text. */
 export interface Sub {
     readonly channel: string;

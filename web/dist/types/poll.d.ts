@@ -1,6 +1,6 @@
 /** Long-poll: what always works. */
-import { HttpLink } from './http';
-import type { Sub } from './link';
+import { HttpLink } from './http.js';
+import type { Sub } from './link.js';
 export declare class PollLink extends HttpLink {
     readonly transport = "longpoll";
     protected path(subs: Sub[]): string;

@@ -1,5 +1,5 @@
 /** WebSocket: /ws. */
-import type { Ask, Host, Link, Sub } from './link';
+import type { Ask, Host, Link, Sub } from './link.js';
 export declare class SocketLink implements Link {
     private host;
     readonly transport = "websocket";

@@ -1,7 +1,7 @@
 /** Server-Sent Events by fetch(): unlike EventSource it tells the status and Retry-After, sends a token in a header, and runs
  * everywhere. */
-import { HttpLink } from './http';
-import type { Sub } from './link';
+import { HttpLink } from './http.js';
+import type { Sub } from './link.js';
 export declare class StreamLink extends HttpLink {
     readonly transport = "sse";
     protected path(subs: Sub[]): string;

@@ -1,14 +1,14 @@
 /** The client: subscriptions and their handlers, one current link, what to do when it ends. */
-import type { Ask, End, Host, Link, Sub } from './link';
-import { compare, duration, isFilter, later, matches } from './names';
-import { PollLink } from './poll';
-import { SocketLink } from './socket';
-import { StreamLink } from './stream';
-import { SluiceError } from './types';
+import type { Ask, End, Host, Link, Sub } from './link.js';
+import { compare, duration, isFilter, later, matches } from './names.js';
+import { PollLink } from './poll.js';
+import { SocketLink } from './socket.js';
+import { StreamLink } from './stream.js';
+import { SluiceError } from './types.js';
 import type {
   Events, Gap, Handler, Identity, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Token, Transport,
   Upstream,
-} from './types';
+} from './types.js';
 
 const LINKS = { websocket: SocketLink, sse: StreamLink, longpoll: PollLink };
 const FIRST = 500; // back-off, ms
@@ -312,7 +312,8 @@ export class Sluice {
     const code = end.code || 0;
     const fault = code === 1002 || code === 1007; // ours: not in a loop
     const quick = lived && !this.attempt && code !== 1013;
-    const bound = fault ? LONGEST : quick ? 1000 : Math.min(LONGEST, FIRST * 2 ** this.attempt);
+    const leaving = code === 1001 || code === 1012; // with all its clients: they should not come back all at once
+    const bound = fault ? LONGEST : quick ? (leaving ? 3000 : 1000) : Math.min(LONGEST, FIRST * 2 ** this.attempt);
     this.attempt++;
     this.pause('waiting', Math.max(end.retryAfter || 0, fault ? LONGEST : 0, Math.random() * bound), end.reason);
   }

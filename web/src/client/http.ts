@@ -1,6 +1,6 @@
 /** What SSE and long-poll share: asking with a query, publishing by POST, and finding out which channel is refused. */
-import type { Ask, End, Host, Link, Sub } from './link';
-import { SluiceError, type Transport } from './types';
+import type { Ask, End, Host, Link, Sub } from './link.js';
+import { SluiceError, type Transport } from './types.js';
 
 /** A link of requests, each for all subscriptions as they then are. */
 export abstract class HttpLink implements Link {

@@ -1,4 +1,4 @@
 /** `<script src="/client.js">` puts these two names on the page. */
-import { Sluice, SluiceError } from './index';
+import { Sluice, SluiceError } from './index.js';
 
 Object.assign(globalThis, { Sluice, SluiceError });

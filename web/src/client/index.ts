@@ -1,5 +1,5 @@
-export { Sluice, Sluice as default } from './client';
-export { SluiceError } from './types';
+export { Sluice, Sluice as default } from './client.js';
+export { SluiceError } from './types.js';
 export type {
   Gap, Handler, Identity, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Token, Transport, Upstream,
-} from './types';
+} from './types.js';

@@ -1,6 +1,6 @@
 /** Long-poll: what always works. */
-import { HttpLink, query } from './http';
-import type { Sub } from './link';
+import { HttpLink, query } from './http.js';
+import type { Sub } from './link.js';
 
 const WAIT = 25; // s
 const SLACK = 10_000; // the answer may take so much longer

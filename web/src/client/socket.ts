@@ -1,7 +1,7 @@
 /** WebSocket: /ws. */
-import type { Ask, Host, Link, Sub } from './link';
-import { later } from './names';
-import { closeCodeOf, SluiceError } from './types';
+import type { Ask, Host, Link, Sub } from './link.js';
+import { later } from './names.js';
+import { closeCodeOf, SluiceError } from './types.js';
 
 const QUIET = 30_000; // nothing for so long: ask
 const PONG = 5_000; // ... and wait so long for an answer

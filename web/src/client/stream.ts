@@ -1,8 +1,8 @@
 /** Server-Sent Events by fetch(): unlike EventSource it tells the status and Retry-After, sends a token in a header, and runs
  * everywhere. */
-import { HttpLink, query } from './http';
-import type { Sub } from './link';
-import { closeCodeOf, SluiceError } from './types';
+import { HttpLink, query } from './http.js';
+import type { Sub } from './link.js';
+import { closeCodeOf, SluiceError } from './types.js';
 
 const QUIET = 60_000; // the gateway sends a comment every 25 s
 

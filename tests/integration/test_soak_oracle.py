@@ -1,0 +1,230 @@
+"""The soak test's judge must be able to find fault: each kind of fault is shown to it once, and what is allowed too."""
+import asyncio
+import json
+import pathlib
+import random
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "soak"))
+
+import report  # noqa: E402
+from ledger import CHANNELS, Entry  # noqa: E402
+from oracle import Findings, Oracle, judge_ingest, matches  # noqa: E402
+from proxy import Proxy, connect_local  # noqa: E402
+from spy import Spy, Truth  # noqa: E402
+from watch import FDS_GROWTH, MIB, RSS_GROWTH, Watch  # noqa: E402
+
+
+@pytest.fixture
+def judge():
+    findings = Findings(lambda text: None)
+    truth = Truth("gateway")
+    truth.life = 1
+    truth.epochs["E"] = 1
+    return Oracle("client", truth, findings), truth, findings
+
+
+def message(n, seq, channel="soak/a/0", epoch="E"):
+    return {"channel": channel, "cursor": f"{epoch}.{seq}", "data": {"c": channel, "n": n}, "ts": 1}
+
+
+def gap(begin, end, channel="soak/a/0", reason="history"):
+    return {"type": "gap", "channel": channel, "from": begin, "to": end, "reason": reason}
+
+
+def found(findings):
+    return dict(findings.counts)
+
+
+def test_nothing_wrong(judge):
+    oracle, _, findings = judge
+    for n in range(1, 10):
+        oracle.message(message(n, n * 3))
+    oracle.sweep(everything=True)
+    assert found(findings) == {} and oracle.counts["messages"] == 9
+
+
+def test_silent_loss(judge):
+    oracle, truth, findings = judge
+    truth.acked["soak/a/0"] = {2: 1}
+    oracle.message(message(1, 1))
+    oracle.message(message(3, 5))
+    oracle.sweep(everything=True)
+    assert found(findings) == {"silent loss": 1}
+
+
+def test_missed_by_the_gateway_itself(judge):
+    oracle, _, findings = judge
+    oracle.message(message(1, 1))
+    oracle.message(message(3, 5))
+    oracle.sweep(everything=True)
+    assert found(findings) == {} and oracle.counts["missed by the gateway"] == 1
+
+
+@pytest.mark.parametrize("told,wrong", [(gap("E.1", "E.4"), 0), (gap("E.1", "E.4", "soak/#"), 0), (gap("E.1", "E.4", "soak/b/#"), 1),
+                                        (gap("E.1", "E.2"), 1), (gap("E.3", "E.4"), 1), (gap("E.5", "E.9"), 1)])
+def test_a_gap_covers_what_lies_in_it(judge, told, wrong):
+    oracle, truth, findings = judge
+    truth.note_seen(1, "soak/a/0", 2, 3) # another client saw it, as number 3
+    oracle.message(message(1, 1))
+    oracle.gap(told)
+    oracle.message(message(3, 5))
+    oracle.sweep(everything=True)
+    assert findings.counts["silent loss"] == wrong
+
+
+@pytest.mark.parametrize("second", [message(1, 1), message(1, 2), message(5, 1)])
+def test_double_or_disorder(judge, second):
+    oracle, _, findings = judge
+    oracle.message(message(1, 1))
+    oracle.message(message(5, 9))
+    oracle.message(second)
+    assert found(findings) == {"double or disorder": 1}
+
+
+def test_another_epoch_needs_a_gap(judge):
+    oracle, truth, findings = judge
+    truth.epochs["F"] = 2
+    oracle.message(message(1, 9))
+    oracle.message(message(1, 1, "soak/b/0"))
+    oracle.gap(gap("E.9", "F.3", reason="epoch"))
+    oracle.message(message(4, 1, epoch="F"))
+    assert found(findings) == {}
+    oracle.message(message(4, 2, "soak/b/0", epoch="F"))
+    assert found(findings) == {"silent loss": 1}
+
+
+def test_epochs_without_a_message_are_passed_over(judge):
+    oracle, truth, findings = judge
+    truth.epochs.update(F=2, G=3)
+    oracle.message(message(1, 9))
+    oracle.gap(gap("E.9", "F.3", "soak/#", "epoch"))
+    oracle.gap(gap("F.3", "G.0", "soak/#", "epoch"))
+    oracle.message(message(4, 1, epoch="G"))
+    assert found(findings) == {}
+
+
+def test_raw_sockets(judge):
+    oracle, truth, findings = judge
+    truth.acked["soak/a/0"] = {2: 1, 4: 1}
+    for n, slow in ((1, False), (3, True), (5, False), (5, False)):
+        oracle.raw_message({"c": "soak/a/0", "n": n}, slow)
+    oracle.raw_sweep(everything=True)
+    assert found(findings) == {"silent loss": 1, "double or disorder": 1}
+
+
+def test_paced_values_may_leave_out_but_not_go_back(judge):
+    _, truth, findings = judge
+    oracle = Oracle("paced", truth, findings, "latest")
+    for n in (1, 5, 9):
+        oracle.message(message(n, n))
+    oracle.resumed()
+    oracle.message(message(9, 10))
+    assert found(findings) == {}
+    oracle.message(message(9, 11))
+    oracle.message(message(8, 12))
+    assert found(findings) == {"double or disorder": 2}
+
+
+class Ledger:
+    def __init__(self):
+        self.entries = {channel: {} for channel in CHANNELS}
+
+    def add(self, n, begin, end):
+        entry = self.entries["soak/a/0"][n] = Entry()
+        entry.begin, entry.end = begin, end
+
+    def broker_life(self, at):
+        return 1
+
+
+def packet(first, body):
+    return bytes([first, len(body)]) + body
+
+
+def publish(pid, n, qos=1):
+    topic = b"soak/a/0"
+    return packet(0x30 | qos << 1, len(topic).to_bytes(2, "big") + topic + pid.to_bytes(2, "big") + b"\x00" + json.dumps({"n": n}).encode())
+
+
+@pytest.mark.parametrize("skipped,begin,end,wrong", [(None, 0, 0, 0), (2, 20, 21, 1), (2, 5, 21, 0), (2, 20, None, 0)])
+def test_what_the_gateway_did_not_take(judge, skipped, begin, end, wrong):
+    """Two was published (begin) and acknowledged (end) and not taken; the subscription is from second 10."""
+    _, truth, findings = judge
+    ledger = Ledger()
+    spy = Spy(truth)
+    spy.feed("down", packet(0x90, b"\x00\x01\x00\x01"))
+    spy.subscribed = 10
+    for n in (1, 2, 3):
+        ledger.add(n, *((begin, end) if n == skipped else (20, 21)))
+        if n != skipped:
+            octets = publish(n, n)
+            for at in range(len(octets)): # however it is cut
+                spy.feed("down", octets[at:at + 1])
+            spy.feed("up", packet(0x40, n.to_bytes(2, "big")))
+    assert truth.acked["soak/a/0"] == {n: 1 for n in (1, 2, 3) if n != skipped}
+    judge_ingest(truth, ledger, findings, False, {})
+    assert findings.counts["not taken"] == wrong
+
+
+def test_growth_is_found():
+    class Gateway:
+        name = "gateway"
+    for rss, fds, kinds in ((0, 0, set()), (2 * RSS_GROWTH // 20, 0, {"memory"}), (0, 2 * FDS_GROWTH // 10, {"descriptors"})):
+        findings = Findings(lambda text: None)
+        watch = Watch(Gateway, findings, False)
+        watch.samples = [(at, 1, 10 * MIB + at * rss, 20 + at * fds, True) for at in range(30)]
+        watch.judge()
+        assert set(findings.counts) == kinds, (rss, fds)
+        assert "polyline" in report.svg([watch], 30)
+
+
+def test_filters():
+    assert matches("soak/#", "soak/a/0") and matches("soak/#", "soak") and matches("soak/+/0", "soak/a/0")
+    assert not matches("soak/+", "soak/a/0") and not matches("soak/a/#", "soak/b/0")
+
+
+async def test_the_proxy_does_what_it_is_told():
+    """Half-closed: the other direction goes on; vanished: a reset here, silence there; cut: both ends."""
+    ends = []
+
+    async def echo(reader, writer):
+        ends.append((reader, writer))
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.write(b"end")
+        await writer.drain()
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    proxy = await Proxy("test", lambda: connect_local(port), random.Random(1)).start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"hello")
+        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"hello"
+        proxy.half_close("up")
+        assert await asyncio.wait_for(reader.readexactly(3), 5) == b"end"
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"a")
+        await asyncio.wait_for(reader.readexactly(1), 5)
+        proxy.vanish()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+        assert not ends[-1][0].at_eof()
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"b")
+        await asyncio.wait_for(reader.readexactly(1), 5)
+        proxy.cut()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+        stalled = asyncio.ensure_future(proxy.stall(0.3))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        begin = asyncio.get_running_loop().time()
+        writer.write(b"c")
+        await asyncio.wait_for(reader.readexactly(1), 5)
+        assert asyncio.get_running_loop().time() - begin > 0.2
+        await stalled
+    finally:
+        await proxy.close()
+        server.close()
