@@ -11,6 +11,7 @@ struct gw_inbox {
     struct gw_event *filling; /* {lock} */
     size_t filled;            /* {lock} */
     size_t allocated;         /* {lock} of `filling` */
+    bool resting;             /* {lock} the worker sleeps, or is about to */
     bool closed, lingering;   /* {lock} */
     const size_t capacity;
     struct gw_event *handling; /* worker's thread only: what the last take handed out */
@@ -22,7 +23,7 @@ struct gw_inbox {
 struct gw_inbox *gw_inbox_create(size_t capacity, void (*wake)(void *context), void *context)
 {
     struct gw_inbox *inbox = gw_malloc(sizeof *inbox);
-    struct gw_inbox init = {.capacity = capacity, .wake = wake, .context = context};
+    struct gw_inbox init = {.resting = true, .capacity = capacity, .wake = wake, .context = context};
     __builtin_memcpy(inbox, &init, sizeof init);
     pthread_mutex_init(&inbox->lock, NULL);
     pthread_cond_init(&inbox->room, NULL);
@@ -79,9 +80,10 @@ bool gw_inbox_put(struct gw_inbox *inbox, const struct gw_event *event)
         inbox->filling = gw_reallocarray(inbox->filling, inbox->allocated, sizeof *inbox->filling);
     }
     inbox->filling[inbox->filled++] = *event;
-    bool first = inbox->filled == 1 && !inbox->lingering;
+    bool wake = inbox->resting && !inbox->lingering;
+    inbox->resting = false;
     pthread_mutex_unlock(&inbox->lock);
-    if (first)
+    if (wake)
         inbox->wake(inbox->context);
     return true;
 }
@@ -95,6 +97,7 @@ void gw_inbox_take(struct gw_inbox *inbox, struct gw_event **events, size_t *cou
     inbox->filling = inbox->handling;
     inbox->allocated = inbox->handling_allocated;
     inbox->filled = 0;
+    inbox->resting = false;
     /* Producers wait only while it is full, so there is nobody to tell otherwise. */
     if (*count >= inbox->capacity)
         pthread_cond_broadcast(&inbox->room);
@@ -102,6 +105,15 @@ void gw_inbox_take(struct gw_inbox *inbox, struct gw_event **events, size_t *cou
     inbox->handling = full;
     inbox->handling_allocated = full_allocated;
     *events = full;
+}
+
+bool gw_inbox_rest(struct gw_inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    inbox->resting = !inbox->filled;
+    bool rest = inbox->resting;
+    pthread_mutex_unlock(&inbox->lock);
+    return rest;
 }
 
 void gw_inbox_close(struct gw_inbox *inbox)

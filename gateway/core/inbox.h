@@ -44,7 +44,8 @@ struct gw_event {
 
 struct gw_inbox;
 
-/* `wake` is called on the producer's thread, without the lock, when the inbox goes from empty to not empty. */
+/* `wake` is called on the producer's thread, without the lock, when something is put while the worker rests: a worker that is at
+ * work looks again by itself before it sleeps, so that not every message costs a wake-up. */
 struct gw_inbox *gw_inbox_create(size_t capacity, void (*wake)(void *context), void *context);
 /* No producer may be inside. Releases what is left in it. */
 void gw_inbox_destroy(struct gw_inbox *inbox);
@@ -55,6 +56,9 @@ bool gw_inbox_put(struct gw_inbox *inbox, const struct gw_event *event);
 
 /* Hands over everything that waits: *events points to *count of them until the next call. Thread: the worker's. */
 void gw_inbox_take(struct gw_inbox *inbox, struct gw_event **events, size_t *count);
+
+/* True: nothing waits and `wake` will be called for what comes next: the worker may sleep. Thread: the worker's. */
+bool gw_inbox_rest(struct gw_inbox *inbox);
 
 /* Producers no longer wait and nothing gets in any more. Thread: any. */
 void gw_inbox_close(struct gw_inbox *inbox);

@@ -94,6 +94,7 @@ static void conn_shutdown(struct gw_conn *conn)
 
 void gw_conn_finish(struct gw_conn *conn)
 {
+    gw_wire_settle(conn);
     if (conn->dead)
         return;
     conn->finish = true;

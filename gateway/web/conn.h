@@ -57,6 +57,7 @@ struct gw_conn {
     bool paused;       /* not reading */
     bool tls;          /* libwebsockets has it */
     bool want_write;   /* EPOLLOUT is asked for */
+    bool queued;       /* octets of it are in the worker's ring */
     bool trusted;      /* the peer is a proxy whose headers count */
     bool proxy_secure; /* the PROXY header says that the client speaks TLS */
     bool secure;       /* see gw_conn_secure() */
@@ -93,6 +94,10 @@ void gw_ws_heartbeat(struct gw_conn *conn);
 /* wire.c: octets to the socket. */
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count);
 void gw_wire_send_one(struct gw_conn *conn, const void *data, size_t len);
+/* The ring has sent: `sent` as of send(2), or -errno. */
+void gw_wire_sent(struct gw_conn *conn, const char *data, size_t len, ssize_t sent);
+/* Afterwards nothing of it is in the ring. */
+void gw_wire_settle(struct gw_conn *conn);
 /* Sends what `out` holds; false if the socket is broken. */
 bool gw_wire_flush(struct gw_conn *conn);
 

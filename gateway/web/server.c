@@ -14,6 +14,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "web/ring.h"
 #include "web/sock.h"
 #include "web/tls.h"
 
@@ -82,7 +83,7 @@ static void server_lws_log(int level, const char *line)
     gw_log(level & LLL_ERR ? GW_LOG_WARN : GW_LOG_DEBUG, "lws", "%.*s", (int)len, line);
 }
 
-/* The inbox went from empty to not empty. Thread: a producer's. */
+/* Something came while the worker rested. Thread: a producer's. */
 static void server_wake(void *context)
 {
     struct gw_worker *worker = context;
@@ -271,6 +272,7 @@ static bool worker_stopped(struct gw_worker *worker)
 static void worker_turn(struct gw_worker *worker)
 {
     server_tick(worker);
+    worker->joining = worker->ring != NULL;
     struct gw_event *events;
     size_t count;
     gw_inbox_take(worker->inbox, &events, &count);
@@ -285,6 +287,9 @@ static void worker_turn(struct gw_worker *worker)
     }
     gw_timers_run(&worker->timers, gw_hub_now(worker->hub));
     gw_hub_flush(worker->hub);
+    if (worker->ring)
+        gw_ring_submit(worker->ring);
+    worker->joining = false;
     gw_sock_reap(worker);
 }
 
@@ -293,11 +298,23 @@ static void worker_alarm(lws_sorted_usec_list_t *sul)
     (void)sul; /* its only use is that lws_service() returns in time */
 }
 
+/* Sleeps until something happens; but while more comes from the broker, it only looks after the sockets once a millisecond. */
+static bool worker_serve(struct gw_worker *worker)
+{
+    bool rest = gw_inbox_rest(worker->inbox);
+    int64_t now = gw_monotonic_ms();
+    if (!rest && now == worker->served_ms)
+        return true;
+    worker->served_ms = now;
+    return lws_service(worker->context, rest ? 0 : -1) >= 0; /* -1: without waiting */
+}
+
 static void *worker_run(void *context)
 {
     struct gw_worker *worker = context;
     lws_sorted_usec_list_t alarm = {0};
     server_tick(worker);
+    worker->ring = gw_ring_create(); /* here, because it belongs to this thread */
     worker_listen(worker);
     for (;;) {
         worker_turn(worker);
@@ -314,7 +331,7 @@ static void *worker_run(void *context)
             int64_t wait_ms = due - gw_monotonic_ms();
             lws_sul_schedule(worker->context, 0, &alarm, worker_alarm, wait_ms > 0 ? wait_ms * LWS_US_PER_MS : 1);
         }
-        if (lws_service(worker->context, 0) < 0)
+        if (!worker_serve(worker))
             break;
     }
     lws_sul_cancel(&alarm);
@@ -325,6 +342,8 @@ static void *worker_run(void *context)
     for (struct gw_conn *conn = worker->conns; conn; conn = conn->next)
         gw_conn_kill(conn);
     gw_sock_reap(worker);
+    gw_ring_destroy(worker->ring);
+    worker->ring = NULL;
     lws_context_destroy(worker->context); /* closes what is left, through the callback */
     worker->context = NULL;
     return NULL;

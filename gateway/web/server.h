@@ -19,6 +19,7 @@ struct lws_vhost;
 struct lws_protocols;
 struct gw_admission;
 struct gw_exposition;
+struct gw_ring;
 struct gw_server;
 struct gw_tls;
 struct gw_unix_file;
@@ -57,12 +58,15 @@ struct gw_worker {
     struct gw_timers timers;
     struct gw_watch sockets; /* the epoll set of plain connections (sock.c) */
     char *input;             /* GW_INPUT_BYTES, for whoever is being read */
+    struct gw_ring *ring;    /* NULL: there is none */
+    bool joining;            /* sends are collected in it */
     struct gw_conn *conns;
     struct gw_conn *dead;    /* plain connections that are to be closed */
     struct gw_listener *listeners;
     size_t listener_count;
     bool stopping;        /* GW_EVENT_STOP came: no new connections, finish what is there */
     bool closing;         /* ... and every session was told */
+    int64_t served_ms;    /* when the sockets were last looked after */
     int64_t stop_by_ms;   /* then whatever is left is cut */
     int spare_fd;         /* given up for a moment when there are no more descriptors */
 };

@@ -6,15 +6,25 @@
  *     empty; while it is true gw_conn_drain() takes nothing from the session, so what waits stays in the session's
  *     bounded queue, and `out` holds at most one batch.
  *  3. Nothing waits for more: a batch is whatever the queue holds now, so a single message goes at once, and joining
- *     happens only when several are there anyway.
+ *     happens only when several are there anyway. In the turn of the loop that hands messages to sessions (`joining`), sends to
+ *     plain sockets are collected in the ring and leave when it is full, or the turn is over, or the same connection has more:
+ *     `queued` means that its octets are in there, and that blocked and `out` are not known yet.
  *  4. What a socket did not take is given to it again unchanged and from the same place, with or without more behind it:
  *     that is what SSL_write() asks for after it could not write. */
+#include <errno.h>
+#include <string.h>
+
 #include "web/conn.h"
+#include "web/ring.h"
 #include "web/server.h"
 #include "web/sock.h"
 
 #define BATCH_ITEMS 64
 #define BATCH_BYTES (256 * 1024)
+/* Up to here copying is cheaper than an array of parts: send(2) of one piece and the copy against sendmsg(2)
+ * (docs/benchmarks/optimisation.md). */
+#define JOIN_BYTES (16 * 1024)
+#define JOIN_PART_BYTES 3072
 
 static void wire_block(struct gw_conn *conn)
 {
@@ -31,8 +41,36 @@ static void wire_keep(struct gw_conn *conn, const struct iovec *parts, size_t co
     }
 }
 
+static void wire_join(const struct iovec *parts, size_t count, char *to)
+{
+    for (size_t i = 0; i < count; i++)
+        to = mempcpy(to, parts[i].iov_base, parts[i].iov_len);
+}
+
+void gw_wire_sent(struct gw_conn *conn, const char *data, size_t len, ssize_t sent)
+{
+    if (conn->dead)
+        return;
+    if (sent < 0 && sent != -EAGAIN && sent != -EWOULDBLOCK && sent != -EINTR) {
+        gw_conn_kill(conn);
+        return;
+    }
+    size_t taken = sent > 0 ? (size_t)sent : 0;
+    if (taken < len) {
+        gw_buf_add(&conn->out, data + taken, len - taken);
+        wire_block(conn);
+    }
+}
+
+void gw_wire_settle(struct gw_conn *conn)
+{
+    if (conn->queued)
+        gw_ring_submit(conn->worker->ring);
+}
+
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
 {
+    gw_wire_settle(conn);
     if (conn->dead)
         return;
     size_t total = 0;
@@ -42,6 +80,15 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
     if (conn->out.len) {
         wire_keep(conn, parts, count, 0);
         return;
+    }
+    if (conn->worker->joining && !conn->tls && gw_ring_add(conn->worker->ring, conn, parts, count, total))
+        return;
+    char joined[JOIN_BYTES];
+    struct iovec one = {joined, total};
+    if (count > 1 && total <= sizeof joined && total <= count * JOIN_PART_BYTES) {
+        wire_join(parts, count, joined);
+        parts = &one;
+        count = 1;
     }
     ssize_t sent = gw_sock_send(conn, parts, count);
     if (sent < 0) {

@@ -257,7 +257,8 @@ def test_half_open_handshakes_in_turn(world):
     storm(total - 2000)
     assert secure.get("/healthz").status_code == 200
     wait_until(lambda: gateway.metric("sluice_connections") == 1, 20, "nothing to be left")
-    assert gateway.rss() - before < 16_000_000
+    if not SANITIZED:
+        assert gateway.rss() - before < 16_000_000
     assert gateway.metric("sluice_connections_refused_total") == 0
 
 
