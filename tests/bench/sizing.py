@@ -144,7 +144,7 @@ def measure_history(directory):
 def measure_cpu(directory):
     print("\nCPU of the gateway for a delivery (tests/bench/fanout.c)\n", flush=True)
     fanout = pathlib.Path(directory) / "fanout"
-    subprocess.run(["cc", "-O2", "-o", fanout, ROOT / "tests/bench/fanout.c", "-lmosquitto"], check=True)
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", fanout, ROOT / "tests/bench/fanout.c", "-lmosquitto"], check=True)
     for clients, messages, size, burst in ((1, 20000, 128, 10), (100, 2000, 128, 1), (100, 2000, 128, 10), (1000, 400, 128, 1), (1000, 400, 128, 10)):
         gateway = Gateway(tempfile.mkdtemp(dir=directory))
         print(f"$ fanout PID PORT PORT {clients} {messages} {size} {burst}", flush=True)

@@ -66,7 +66,7 @@ class Files:
     def put_in(self, text):
         for name, file in dict(self.named(pyyaml.safe_load(text))).items():
             text = text.replace(name, str(file))
-        return text
+        return text.replace("/var/lib/sluice/", f"{self.public.parent}/")
 
 
 def check(text, directory):
@@ -149,7 +149,7 @@ def literals():
 def test_what_is_quoted_of_the_log_is_said():
     """In the table of symptoms: what stands in backticks behind the word log is a text of the source, … for what varies."""
     rows = document("docs/operations.md").table("By symptom")
-    assert len(rows) >= 20 and all(len(row) == 4 and all(row) for row in rows)
+    assert len(rows) >= 20 and all(len(row) == 4 and all(row) for row in rows), [row for row in rows if len(row) != 4 or not all(row)]
     quotes = [quote for row in rows for part in re.findall(r"log:((?: (?:or )?`[^`]+`)+)", row[1]) for quote in re.findall(r"`([^`]+)`", part)]
     said = literals()
     missing = [quote for quote in quotes
