@@ -78,6 +78,11 @@ def test_sessions_are_resumed_by_every_worker(world, workers):
             assert again.session_reused
 
 
+def test_silence_ends_no_connection(secure):
+    """libwebsockets has time-outs of its own; nothing of it may reach a client that waits."""
+    assert secure.get("/poll?channel=rooms/silent/t&wait=8").status_code == 204
+
+
 def test_plain_http_to_the_tls_port_is_closed(secure):
     with socket.create_connection(("127.0.0.1", secure.port), 15) as raw:
         raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
