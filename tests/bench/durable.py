@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What history on disk costs: CPU of the gateway for each delivery (fanout.c), `store: memory` and `store: disk` in turn.
+"""What history on disk costs: CPU of the gateway for each delivery, `store: memory` and `store: disk` in turn.
 
 Every message is written: the history is longer than the run.
 
-  durable.py FANOUT CLIENTS MESSAGES [ROUNDS]      FANOUT: fanout.c, compiled
-  durable.py - 0 MESSAGES [ROUNDS]                 no clients, 500 channels in turn: CPU for each message
+  durable.py CLIENTS MESSAGES [ROUNDS]      with the load generator, `cmake --build --preset release --target bench`
+  durable.py 0 MESSAGES [ROUNDS]            no clients, 500 channels in turn: CPU for each message
 """
+import json
 import os
 import pathlib
 import re
@@ -15,6 +16,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+LOADGEN = ROOT / "build/release/tests/bench/loadgen"
 sys.path.insert(0, str(ROOT / "tests/support"))
 import harness  # noqa: E402
 
@@ -43,7 +45,17 @@ def publish(sluice, broker, messages):
         client.close()
 
 
-def run(directory, broker, fanout, store, clients, messages):
+def load(sluice, broker, clients, messages):
+    options = {"protocol": "sluice-ws", "path": "/ws", "port": sluice.port, "publish_port": broker.port, "server": sluice.child.pid,
+               "clients": clients, "messages": messages, "seconds": 300, "window": 2000, "burst": 16, "qos": 1}
+    done = subprocess.run([LOADGEN, *(f"{key}={value}" for key, value in options.items())], stdout=subprocess.PIPE, text=True, timeout=400,
+                          check=True)
+    result = json.loads(done.stdout)
+    assert not result["lost"] + result["doubled"] + result["disordered"], result
+    return f" {result['rate']:.0f} deliveries/s, {result['cpu_us']:.3f} us each"
+
+
+def run(directory, broker, store, clients, messages):
     sluice = harness.Sluice(directory, f"""
 broker: {{ url: mqtt://127.0.0.1:{broker.port} }}
 listen: [{{ address: 127.0.0.1:0 }}]
@@ -55,26 +67,25 @@ storage: {{ path: {directory}/{store}.db }}
 limits: {{ history: 1GiB }}
 """, name=store)
     try:
-        out = subprocess.run([fanout, str(sluice.child.pid), str(sluice.port), str(broker.port), str(clients), str(messages), "128"],
-                             stdout=subprocess.PIPE, text=True, timeout=300, check=True).stdout if clients else publish(sluice, broker, messages)
+        out = load(sluice, broker, clients, messages) if clients else publish(sluice, broker, messages)
         sluice.stop()
         for file in pathlib.Path(directory).glob("*.db*"): # each run begins empty
             file.unlink()
-        return out.strip(), float(re.search(r"([\d.]+) us", out).group(1))
+        return out, float(re.search(r"([\d.]+) us", out).group(1))
     finally:
         sluice.end()
 
 
 def main():
-    fanout, clients, messages = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
+    clients, messages = int(sys.argv[1]), int(sys.argv[2])
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     with tempfile.TemporaryDirectory() as directory:
         broker = harness.Broker(directory, config="allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0")
         cost = {"memory": [], "disk": []}
         try:
             for _ in range(rounds):
                 for store in cost:
-                    text, each = run(directory, broker, fanout, store, clients, messages)
+                    text, each = run(directory, broker, store, clients, messages)
                     cost[store].append(each)
                     print(f"{store:7}{text}")
         finally:

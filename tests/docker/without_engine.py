@@ -31,9 +31,9 @@ def sh(*args, **kwargs):
     return subprocess.run([str(arg) for arg in args], check=True, **kwargs)
 
 
-def make_base(folder, suite, mirror):
+def make_base(folder, suite):
     """debian:SUITE-slim, as near as debootstrap gets."""
-    sh("debootstrap", "--variant=minbase", suite, folder, mirror, stdout=subprocess.DEVNULL)
+    sh("debootstrap", "--variant=minbase", suite, folder, stdout=subprocess.DEVNULL)
     lines = "".join(f"path-exclude /{pattern}\n" for pattern in SLIM) + "path-include /usr/share/doc/*/copyright\n"
     (folder / "etc/dpkg/dpkg.cfg.d/docker").write_text(lines)
     for where in ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info"):
@@ -199,7 +199,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/sluice-image"))
     parser.add_argument("--suite", default="bookworm")
-    parser.add_argument("--mirror", default="")
     parser.add_argument("--dockerfile", type=pathlib.Path, default=ROOT / "docker/Dockerfile")
     options = parser.parse_args()
     if os.getuid():
@@ -207,7 +206,7 @@ def main():
     base = options.work / "base"
     if not base.exists():
         options.work.mkdir(parents=True, exist_ok=True)
-        make_base(base, options.suite, options.mirror)
+        make_base(base, options.suite)
     for path in options.work.iterdir():
         if path.name != "base":
             shutil.rmtree(path) if path.is_dir() else path.unlink()

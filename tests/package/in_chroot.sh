@@ -7,7 +7,6 @@
 set -eu
 suite=${1:?bookworm or trixie}
 work=${2:-/tmp/sluice-$suite}
-mirror=${MIRROR:-}
 cd "$(dirname "$0")/../.."
 mkdir -p "$work"
 say() { echo "== $*"; }
@@ -15,7 +14,7 @@ die() { echo "in_chroot.sh: $*" >&2; exit 1; }
 
 if [ ! -e "$work/base/etc/debian_version" ]; then
     say "debootstrap $suite"
-    debootstrap --variant=minbase "$suite" "$work/base" "$mirror" >"$work/debootstrap.log" 2>&1
+    debootstrap --variant=minbase "$suite" "$work/base" >"$work/debootstrap.log" 2>&1
     printf '#!/bin/sh\nexit 101\n' >"$work/base/usr/sbin/policy-rc.d" # servers are for tests to start
     chmod +x "$work/base/usr/sbin/policy-rc.d"
 fi

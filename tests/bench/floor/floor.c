@@ -9,6 +9,7 @@
  * Clients ask for GET …/<channel's number>; topics are TOPIC/<channel's number>. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -213,6 +214,17 @@ static void client_readable(int fd)
     deliver(fd, answer, sizeof answer - 1);
 }
 
+static void clients_accept(int listener)
+{
+    int fd;
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+        epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3)
@@ -241,10 +253,7 @@ int main(int argc, char **argv)
             if (events[i].data.fd == broker) {
                 broker_readable();
             } else if (events[i].data.fd == listener) {
-                int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-                struct epoll_event client = {.events = EPOLLIN, .data.fd = fd};
-                if (fd >= 0)
-                    epoll_ctl(poller, EPOLL_CTL_ADD, fd, &client);
+                clients_accept(listener);
             } else {
                 client_readable(events[i].data.fd);
             }

@@ -39,13 +39,16 @@ struct options {
     const char *topic;   /* of the channels, before "/<number>" */
     const char *publish; /* mqtt or nchan */
     int port, publish_port, qos;
-    unsigned clients, channels, window, burst;
+    unsigned clients, channels, window, burst, messages;
     size_t payload;
     double interval_us, seconds, warm, idle;
     bool pingpong, saturate;
     const char *server, *broker; /* process ids, with commas */
 };
 extern struct options options;
+
+/* options.c */
+void options_read(int argc, char **argv);
 
 /* util.c */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,9 +1,9 @@
 /* loadgen: opens clients, publishes, checks what they get, and prints one JSON object of what it measured.
  *
- *   loadgen key=value...      see `keys` below; all of them, none has a default that a measurement should rely on
+ *   loadgen key=value...      see options.c
  *
  * Phases: connect; idle for `idle` seconds; publish for `warm` seconds and wait until all of it has come; the same for `seconds`,
- * measured. Publishing is either `pingpong` (the next message when every subscriber has the last) or `burst` messages every
+ * measured. With `messages` each ends early, after about so many. Publishing is either `pingpong` (the next message when every subscriber has the last) or `burst` messages every
  * `interval_us`, never more than `window` messages ahead of the average client; a burst leaves whole or not yet.
  *
  * With `saturate=1` nothing is published while this process has been behind with reading for 20 ms. Clients are other machines, which keep up;
@@ -23,80 +23,21 @@
 
 #define READ_SIZE (256 * 1024)
 #define LAG_MAX (20 * NS / 1000)
+#define ROOM_INTERVAL (NS / 20)
 #define TURN_EVENTS 64
 #define CONNECTING_MAX 128
 #define PATIENCE (10 * NS) /* without any delivery, what is missing is lost */
 
-struct options options;
-
-static const struct protocol *const protocols[] = {
-    &protocol_sluice_ws, &protocol_raw,         &protocol_socketio,  &protocol_mqtt,
-    &protocol_sse,       &protocol_sluice_poll, &protocol_nchan_poll};
 static struct client *clients;
 static int poller;
 static unsigned connecting;
 static bool publishing;
 static int64_t drained_at; /* when there was last nothing left to read */
 static unsigned next_channel;
+static double room_max; /* deliveries that may be outstanding */
 static int64_t next_due;
 
 static void pump(int64_t now);
-
-static void options_read(int argc, char **argv)
-{
-    char *protocol = NULL, *pingpong = "0", *saturate = "0";
-    const struct {
-        const char *key;
-        char type; /* s text, i int, u unsigned, z size, d double */
-        void *to;
-    } keys[] = {{"protocol", 's', &protocol},
-                {"path", 's', &options.path},
-                {"topic", 's', &options.topic},
-                {"publish", 's', &options.publish},
-                {"port", 'i', &options.port},
-                {"publish_port", 'i', &options.publish_port},
-                {"qos", 'i', &options.qos},
-                {"clients", 'u', &options.clients},
-                {"channels", 'u', &options.channels},
-                {"window", 'u', &options.window},
-                {"burst", 'u', &options.burst},
-                {"payload", 'z', &options.payload},
-                {"interval_us", 'd', &options.interval_us},
-                {"seconds", 'd', &options.seconds},
-                {"warm", 'd', &options.warm},
-                {"idle", 'd', &options.idle},
-                {"pingpong", 's', &pingpong},
-                {"saturate", 's', &saturate},
-                {"server", 's', &options.server},
-                {"broker", 's', &options.broker}};
-    options = (struct options){.path = "", .topic = "bench", .publish = "mqtt", .clients = 10, .channels = 1, .window = 200, .burst = 1,
-                               .payload = 128, .seconds = 1, .server = "", .broker = ""};
-    for (int i = 1; i < argc; i++) {
-        char *value = strchr(argv[i], '=');
-        size_t k = 0, count = sizeof keys / sizeof keys[0];
-        while (value && k < count && (strlen(keys[k].key) != (size_t)(value - argv[i]) || strncmp(keys[k].key, argv[i], (size_t)(value - argv[i])) != 0))
-            k++;
-        if (!value || k == count)
-            die("not understood: %s", argv[i]);
-        value++;
-        switch (keys[k].type) {
-        case 's': *(char **)keys[k].to = value; break;
-        case 'i': *(int *)keys[k].to = atoi(value); break;
-        case 'u': *(unsigned *)keys[k].to = (unsigned)atoi(value); break;
-        case 'z': *(size_t *)keys[k].to = (size_t)atoll(value); break;
-        default: *(double *)keys[k].to = atof(value); break;
-        }
-    }
-    options.pingpong = strcmp(pingpong, "1") == 0;
-    options.saturate = strcmp(saturate, "1") == 0;
-    for (size_t i = 0; protocol && i < sizeof protocols / sizeof protocols[0]; i++)
-        if (strcmp(protocols[i]->name, protocol) == 0)
-            options.protocol = protocols[i];
-    if (!options.protocol || !options.port || !options.publish_port)
-        die("protocol, port and publish_port are needed");
-    if (!options.clients || !options.channels || !options.burst || options.window < options.burst || options.payload < 48)
-        die("clients, channels, burst, window or payload make no sense");
-}
 
 static void client_connect(struct client *client)
 {
@@ -143,8 +84,9 @@ static void client_read(struct client *client)
         die("a frame is too long");
     if (len - at != client->rest_len)
         client->rest = realloc(client->rest, len - at ? len - at : 1);
-    memcpy(client->rest, buffer + at, len - at);
     client->rest_len = len - at;
+    if (client->rest_len)
+        memcpy(client->rest, buffer + at, client->rest_len);
 }
 
 /* One turn of the loop; waits at most until `until`. */
@@ -171,6 +113,27 @@ static void turn(int64_t until)
     }
 }
 
+/* In units of deliveries: `window` messages to the average channel. A server that is slow gets no more ahead of it than it does in
+ * half a second, or waiting for the rest would take longer than the measurement. */
+static void room_update(int64_t now)
+{
+    static int64_t at;
+    static uint64_t delivered;
+    double message = (double)options.clients / options.channels, most = options.window * message;
+    if (!options.saturate) {
+        room_max = most;
+        return;
+    }
+    if (at && now - at < ROOM_INTERVAL)
+        return;
+    double least = (options.burst > 4 ? options.burst : 4) * message;
+    double half_second = at ? (double)(tally.delivered - delivered) / (double)(now - at) * (double)(NS / 2) : 0;
+    room_max = (room_max + half_second) / 2;
+    room_max = room_max < least ? least : room_max > most ? most : room_max;
+    at = now;
+    delivered = tally.delivered;
+}
+
 /* Publishes what is due and allowed. */
 static void pump(int64_t now)
 {
@@ -181,8 +144,8 @@ static void pump(int64_t now)
         if (!ahead)
             publish(next_channel);
     } else {
-        /* In units of deliveries: `window` messages to the average channel. */
-        double room = (double)options.window * options.clients / options.channels - (double)ahead;
+        room_update(now);
+        double room = room_max - (double)ahead;
         double needs = (double)options.burst * options.clients / options.channels;
         if (now < next_due || room < needs)
             return;
@@ -200,12 +163,12 @@ static void pump(int64_t now)
 static void phase(double seconds)
 {
     int64_t begin = now_ns(), end = begin + (int64_t)(seconds * 1e9), progress = begin;
-    uint64_t seen = tally.delivered;
+    uint64_t seen = tally.delivered, published = tally.published;
     publishing = true;
     next_due = begin;
     for (;;) {
         int64_t now = now_ns();
-        if (now >= end)
+        if (now >= end || (options.messages && tally.published - published >= options.messages))
             publishing = false;
         else
             pump(now);

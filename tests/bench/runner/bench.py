@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import resource
+import signal
 import sys
 import time
 
@@ -27,7 +28,7 @@ def arguments():
     parser.add_argument("--report", metavar="FILE", help="Markdown file to write, plots beside it (docs/benchmarks/peers.md; none with --quick, "
                         "--scenarios or --peers)")
     parser.add_argument("--note", default="", help="a sentence for the report, such as what else the machine was doing")
-    parser.add_argument("--render", action="store_true", help="measure nothing: report what build/bench/results.json holds")
+    parser.add_argument("--render", action="store_true", help="measure nothing: report what the last full run gave, from build/bench/")
     return parser.parse_args()
 
 
@@ -74,10 +75,15 @@ def run(todo, rounds, minutes, keep):
 
 def main():
     args = arguments()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))  # so that servers are ended
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    kept = peers.ROOT / "build/bench/results.json"
+    part = bool(args.quick or args.scenarios or args.peers)
+    kept = peers.ROOT / "build/bench" / ("part.json" if part else "results.json")
     if args.render:
+        if not kept.exists():
+            sys.exit(f"nothing to render: {kept} is not there")
         facts, results = json.loads(kept.read_text())
     else:
         todo, rounds = plan(args)
@@ -90,8 +96,7 @@ def main():
             kept.write_text(json.dumps([facts, results]))
         results = run(todo, rounds, args.minutes, keep)
     print(report.text(results))
-    part = args.quick or args.scenarios or args.peers
-    target = args.report or (None if part and not args.render else "docs/benchmarks/peers.md")
+    target = args.report or (None if part else "docs/benchmarks/peers.md")
     if target:
         report.write(pathlib.Path(target), facts, results)
         print(f"written: {target}")

@@ -35,7 +35,8 @@ def first(pattern, text):
 
 
 def npm_version(name):
-    return first(r'"version": "([^"]+)"', (peers.PEERS / "node_modules" / name / "package.json").read_text())
+    path = peers.PEERS / "node_modules" / name / "package.json"
+    return first(r'"version": "([^"]+)"', path.read_text()) if path.exists() else "not installed"
 
 
 def facts(note):
@@ -52,6 +53,7 @@ def facts(note):
         "machine": f"{os.cpu_count()} cores ({cpu}), {memory:,} MiB, Linux {platform.release()}, "
                    + first(r'PRETTY_NAME="([^"]+)"', pathlib.Path("/etc/os-release").read_text()),
         "kernel": "TCP congestion control " + pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
+        "priority": "the generator's is raised" if os.geteuid() == 0 else "the generator's could not be raised: not root",
         "load": f"{os.getloadavg()[1]:.1f} in the 5 minutes before",
         "programs": f"mosquitto {mosquitto}, nginx {nginx} with nchan {nchan}, Node {command('node', '--version')}, "
                     + ", ".join(f"{name} {npm_version(name)}" for name in ("ws", "mqtt", "socket.io")),
@@ -146,7 +148,7 @@ def plots(results):
         "memory": dots("Octets of the server's memory for each of 9,000 idle connections", ["octets"], [("idle", "memory")],
                        [peer for peer in every if peer not in ("floor", "joined")]),
         "clients": curves("clients", "Server CPU per delivery, µs, one channel", "clients"),
-        "channels": curves("channels", "Server CPU per delivery, µs, 9,000 clients", "channels"),
+        "channels": curves("channels", "Server CPU per delivery, µs, 10,000 clients", "channels"),
     }
 
 
@@ -161,7 +163,7 @@ def write(path, facts_, results):
             images[name] = f"![{name}]({path.stem}-{name}.svg)"
     rounds = max(len(runs) for by_peer in results.values() for runs in by_peer.values())
     parts = [(ROOT / "tests/bench/runner/report.md").read_text().rstrip().format(rounds=rounds, took=facts_["took"]),
-             "\n".join(f"- {key}: {facts_[key]}" for key in ("date", "commit", "machine", "kernel", "load", "programs", "note") if facts_.get(key))]
+             "\n".join(f"- {key}: {facts_[key]}" for key in ("date", "commit", "machine", "kernel", "priority", "load", "programs", "note") if facts_.get(key))]
     missed = [row for row in target_rows(results)[1:] if row[3] == "MISSED"]
     parts += ["## Targets", f"{len(target_rows(results)) - 1 - len(missed)} hold, {len(missed)} are missed. Ratios are medians of the ratios within each round.",
               markdown(target_rows(results))]

@@ -25,7 +25,7 @@ def saturated(clients, channels=1, seconds=1.5, **more):
     """As much as the server takes: one message each `interval_us`, which offers 6.7 million deliveries a second."""
     each = clients / channels
     options = {"clients": clients, "channels": channels, "interval_us": max(20, round(each * 0.15)), "burst": 1,
-               "window": 64 if each <= 1000 else 30, "saturate": 1, "warm": 0.5, "seconds": seconds}
+               "window": 64 if each <= 1000 else 30, "saturate": 1, "warm": 0.5 if clients <= 1000 else 1, "seconds": seconds}
     return {**options, **more}
 
 
@@ -35,12 +35,15 @@ def many_channels(clients, channels, **more):
 
 
 def growth():
-    points = [Scenario(f"clients-{n}", f"{n:,} clients, one channel", "", WS, saturated(n), ["cpu", "rate", "frames"], rounds=2,
+    points = [Scenario(f"clients-{n}", f"{n:,} clients, one channel", "", WS, saturated(n), ["cpu", "rate", "memory", "frames"], rounds=2,
                        grow=("clients", n)) for n in (10, 100, 1000, 9000)]
-    for channels in (1, 100, 9000):
-        options = saturated(9000, channels) if channels == 1 else many_channels(9000, channels)
-        points.append(Scenario(f"channels-{channels}", f"9,000 clients on {channels:,} channel{'s' if channels > 1 else ''}", "", WS, options,
-                               ["cpu", "rate", "frames"], rounds=2, grow=("channels", channels)))
+    for clients in (10, 100):
+        points.append(Scenario(f"rate20-{clients}", f"20 messages/s to {clients} clients", "", WS,
+                               {"clients": clients, "interval_us": 50000, "window": 1000, "warm": 0.2, "seconds": 2}, ["cpu", "p50", "p99"], rounds=1))
+    for channels in (1, 100, 10000):
+        options = saturated(10000, channels) if channels == 1 else many_channels(10000, channels)
+        points.append(Scenario(f"channels-{channels}", f"10,000 clients on {channels:,} channel{'s' if channels > 1 else ''}", "", WS, options,
+                               ["cpu", "rate", "memory", "frames"], rounds=2, grow=("channels", channels)))
     return points
 
 

@@ -54,8 +54,9 @@ def legend(names, x, y):
 
 
 def dots(title, rows, series):
-    """One line for each row, a dot for each of its values, which are written beside it: rows = [(label, [value or None])]."""
-    left, right, top, step = 300, 870, 74, 30
+    """A row for each label, in it a line with a dot and its value for each series: rows = [(label, [value or None])]."""
+    left, right, top, inner = 300, 870, 74, 14
+    step = inner * len(series) + 12
     bottom = top + step * len(rows)
     found = [value for _, values in rows for value in values if value]
     if not found:
@@ -65,19 +66,14 @@ def dots(title, rows, series):
     for tick in axis.ticks:
         parts += [line(axis.at(tick), top - 8, axis.at(tick), bottom), text(axis.at(tick), bottom + 18, number(tick), "middle")]
     for index, (label, values) in enumerate(rows):
-        y = top + step * (index + 0.5)
-        parts += [text(left - 14, y + 4, label, "end"), line(left, y, right, y, "#eeeeee")]
-        places = []
+        y = top + step * index
+        parts += [text(left - 14, y + step / 2 + 4, label, "end"), line(16, y + step, right, y + step, "#eeeeee")]
         for which, value in enumerate(values):
             if not value:
                 continue
-            x = axis.at(value)
-            # Labels go above the line, or below it where one is near already.
-            near = any(abs(x - other) < 38 for other in places)
-            places.append(x)
-            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLORS[which % len(COLORS)]}"/>',
-                      text(x, y + (16 if near else -8), number(value), "middle",
-                           f'style="font-size:10px;fill:{COLORS[which % len(COLORS)]}"')]
+            x, middle, color = axis.at(value), y + 6 + inner * (which + 0.5), COLORS[which % len(COLORS)]
+            parts += [f'<circle cx="{x:.1f}" cy="{middle:.1f}" r="4.5" fill="{color}"/>',
+                      text(x + 9, middle + 4, number(value), extra=f'style="font-size:11px;fill:{color}"')]
     return page(right + 20, bottom + 34, title, parts)
 
 
