@@ -92,7 +92,7 @@ async def everything(front, gateway, client):
         async with front.dial("https://elsewhere.example"):
             pass
     stream = await asyncio.to_thread(front.get, "/sse?channel=rooms/p/t&cursor=last", stream=True, headers={"Origin": origin})
-    lines = stream.iter_lines()
+    lines = stream.iter_lines(chunk_size=1)
     async def event(wanted):  # while the stream is open: nothing is collected
         return await asyncio.to_thread(lambda: next(line for line in lines if line.startswith(b"data:") and wanted in line))
     await event(b'"data":1,')
@@ -145,7 +145,7 @@ async def test_haproxy_passes_tls_through(world):
 def test_haproxy_is_sticky(world):
     broker = world.broker()
     gateways = [world.sluice(yaml(broker.port, extra=TRUSTED)) for _ in range(2)]
-    text = snippet("haproxy").split("backend sluice")[0] + snippet("haproxy", "several")
+    text = snippet("haproxy").split("\nbackend sluice")[0] + "\n" + snippet("haproxy", "several")
     front = haproxy(world, put(text, a=("127.0.0.1:8080", f"127.0.0.1:{gateways[0].port}"), b=("127.0.0.1:8081", f"127.0.0.1:{gateways[1].port}")))
     epochs = {front.get("/channels").headers["Sluice-Cursor"].split(".")[0] for _ in range(20)}
     both = {gateway.get("/channels").headers["Sluice-Cursor"].split(".")[0] for gateway in gateways}
