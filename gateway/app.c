@@ -18,6 +18,7 @@
 #include "core/clock.h"
 #include "core/cursor.h"
 #include "core/log.h"
+#include "core/notify.h"
 #include "gateway/auth.h"
 #include "gateway/history.h"
 #include "mqtt/routes.h"
@@ -40,6 +41,7 @@ struct app {
     struct gw_source *source;
     struct gw_inbox **inboxes;
     int status; /* of the process, if it can't start */
+    struct gw_notify notify; /* the service manager */
 };
 
 static unsigned app_workers(const struct gw_config *config)
@@ -73,6 +75,7 @@ static bool app_storage_changed(const struct gw_cfg_storage *a, const struct gw_
 
 static void app_reload(struct app *app)
 {
+    gw_notify_reloading(&app->notify);
     struct gw_config *config;
     struct gw_buf problems;
     gw_buf_init(&problems);
@@ -82,6 +85,7 @@ static void app_reload(struct app *app)
         for (char *line = problems.data, *end; line && (end = strchr(line, '\n')); line = end + 1)
             gw_log(GW_LOG_ERROR, "config", "%.*s", (int)(end - line), line);
         gw_buf_fini(&problems);
+        gw_notify_ready(&app->notify, "running with the old configuration: the new one has errors, see the log");
         return;
     }
     gw_buf_fini(&problems);
@@ -108,6 +112,7 @@ static void app_reload(struct app *app)
     gw_config_unref(app->owned);
     app->config = app->owned = config;
     gw_log(GW_LOG_INFO, "config", "reloaded %s, %zu route(s)", config->file, config->route_count);
+    gw_notify_ready(&app->notify, "running");
 }
 
 /* Fills app->found; true if there is nothing to open. */
@@ -253,6 +258,7 @@ int gw_app_run(struct gw_config *config)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of the write that meets it */
+    gw_notify_init(&app.notify);
 
     bool good = app_init(&app);
     if (good && (gw_server_start(&app.server) != GW_OK || gw_source_start(app.source) != GW_OK)) {
@@ -261,10 +267,12 @@ int gw_app_run(struct gw_config *config)
     }
     if (good) {
         app_announce(&app);
+        gw_notify_ready(&app.notify, "running");
         int signal_number = 0;
         while (!sigwait(&signals, &signal_number) && signal_number == SIGHUP)
             app_reload(&app);
         gw_log(GW_LOG_INFO, "app", "stopping");
+        gw_notify_stopping(&app.notify);
     }
     gw_server_stop(&app.server);
     if (app.source && !gw_source_stop(app.source)) {
@@ -278,6 +286,7 @@ int gw_app_run(struct gw_config *config)
     free(app.inboxes);
     gw_auth_unref(app.auth);
     gw_config_unref(app.owned);
+    gw_notify_fini(&app.notify);
     if (good)
         gw_log(GW_LOG_INFO, "app", "stopped");
     return good ? 0 : app.status;

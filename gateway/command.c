@@ -1,9 +1,11 @@
 #include "command.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/describe.h"
 #include "gateway/auth.h"
 #include "healthcheck.h"
 #include "mqtt/routes.h"
@@ -22,6 +24,8 @@ static const char command_help[] =
     "                                       anonymous, or - to read it from standard input\n"
     "  sluice healthcheck [-c FILE]         ask a running gateway's /healthz; exit status 0 if it is alive\n"
     "  sluice apikey                        make an API key; prints it and its hash for auth.api_keys\n"
+    "  sluice schema                        print a JSON Schema of the configuration, for editors\n"
+    "  sluice reference [--man]             print every key of the configuration, in Markdown or for man\n"
     "  sluice --version | --help\n"
     "\n"
     "Exit status: 0 fine, 1 an error at run time, 2 wrong usage or configuration.\n"
@@ -95,6 +99,18 @@ static int command_explain(const char *file, const char *topic, const char *chan
     return status;
 }
 
+static int command_describe(void (*describe)(struct gw_buf *out))
+{
+    struct gw_buf text;
+    gw_buf_init(&text);
+    describe(&text);
+    bool written = fputs(text.data, stdout) >= 0 && fflush(stdout) == 0;
+    gw_buf_fini(&text);
+    if (!written)
+        fprintf(stderr, "sluice: can't write: %s\n", strerror(errno));
+    return written ? 0 : 1;
+}
+
 static int command_healthcheck(const char *file)
 {
     struct gw_config *config = command_load(file);
@@ -161,6 +177,17 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
         if (argc != 3)
             return command_usage("one file is expected after check", NULL);
         return command_check(argv[2]);
+    }
+    if (!strcmp(command, "schema")) {
+        if (argc != 2)
+            return command_usage("nothing is expected after schema", NULL);
+        return command_describe(gw_config_schema);
+    }
+    if (!strcmp(command, "reference")) {
+        bool man = argc == 3 && !strcmp(argv[2], "--man");
+        if (argc != 2 && !man)
+            return command_usage("only --man can stand after reference", NULL);
+        return command_describe(man ? gw_config_man : gw_config_reference);
     }
     if (!strcmp(command, "explain")) {
         int status = command_options(argc, argv, 2, true, &arguments);

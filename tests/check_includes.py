@@ -10,7 +10,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BASE = {"alloc", "base64", "bucket", "buf", "clock", "cursor", "error", "histogram", "log", "pattern", "timer", "topic", "topic_tree", "units", "utf8"}
+BASE = {"alloc", "base64", "bucket", "buf", "clock", "cursor", "error", "histogram", "log", "notify", "pattern", "timer", "topic", "topic_tree", "units", "utf8"}
 PUBLIC = {"error": "base", "buf": "base", "histogram": "base", "message": "message", "history": "history", "codec": "codec", "config": "config",
           "upstream": "hub", "identity": "hub", "auth": "hub", "session": "hub", "hub": "hub", "transport": "web", "protocol": "web", "query": "web"}
 

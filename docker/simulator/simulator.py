@@ -5,6 +5,7 @@ Shapes of Zigbee2MQTT, Tasmota, Shelly (second generation) and ESPHome. Stock pa
 """
 import argparse
 import json
+import pathlib
 import random
 import signal
 import sys
@@ -215,11 +216,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=1883)
+    parser.add_argument("--username")
+    parser.add_argument("--password-file", type=pathlib.Path, help="its first line is the password")
     parser.add_argument("--seconds", type=float, default=0, help="stop after so long; 0: never")
     options = parser.parse_args()
 
     newer = {"callback_api_version": mqtt.CallbackAPIVersion.VERSION1} if hasattr(mqtt, "CallbackAPIVersion") else {}
     client = mqtt.Client(client_id=f"simulator-{random.getrandbits(32):08x}", protocol=mqtt.MQTTv5, **newer)
+    if options.username:
+        password = options.password_file.read_text().splitlines()[0] if options.password_file else None
+        client.username_pw_set(options.username, password)
 
     def on_connect(_client, _data, _flags, code, _properties):
         if code != 0:

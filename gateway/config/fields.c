@@ -55,7 +55,7 @@ static void field_bad_value(const struct place *place, const char *expected)
     field_problem(place, what, expected);
 }
 
-static void field_format(enum gw_field_type type, int64_t value, char out[32])
+void gw_field_format(enum gw_field_type type, int64_t value, char out[32])
 {
     if (type == GW_FIELD_DURATION) {
         if (value % 1000)
@@ -64,8 +64,10 @@ static void field_format(enum gw_field_type type, int64_t value, char out[32])
             snprintf(out, 32, "%llds", (long long)value / 1000);
         else if (value % 3600000)
             snprintf(out, 32, "%lldm", (long long)value / 60000);
-        else
+        else if (value % 86400000)
             snprintf(out, 32, "%lldh", (long long)value / 3600000);
+        else
+            snprintf(out, 32, "%lldd", (long long)value / 86400000);
     } else if (type == GW_FIELD_SIZE && value && value % (1 << 20) == 0) {
         snprintf(out, 32, "%lldMiB", (long long)value >> 20);
     } else if (type == GW_FIELD_SIZE && value && value % 1024 == 0) {
@@ -87,8 +89,8 @@ static bool field_number(const struct place *place, const char *text, int64_t *v
     }
     if (*value < field->min || *value > field->max) {
         char low[32], high[32], what[160], expected[80];
-        field_format(field->type, field->min, low);
-        field_format(field->type, field->max, high);
+        gw_field_format(field->type, field->min, low);
+        gw_field_format(field->type, field->max, high);
         snprintf(what, sizeof what, "%.100s is out of range", text);
         snprintf(expected, sizeof expected, "%s to %s", low, high);
         field_problem(place, what, expected);

@@ -48,6 +48,8 @@ extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_lis
  * as "routes[2]", or "". */
 void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,
                     struct gw_problems *problems);
+/* A bound as it would be written: "30s", "64KiB", "12". */
+void gw_field_format(enum gw_field_type type, int64_t value, char out[32]);
 /* Frees the strings. */
 void gw_fields_free(const struct gw_field *table, void *from);
 

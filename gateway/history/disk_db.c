@@ -36,8 +36,8 @@ static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_COMMIT] = "COMMIT",
     [DISK_ROLLBACK] = "ROLLBACK",
     [DISK_STATE] = "UPDATE state SET clean=?1, seq=?2, reserved=?3, lost=?4, forgotten=?5",
-    [DISK_CHANNEL] = "INSERT INTO channel(id,name,last_seq,before_last,last,evicted,kept) VALUES(?1,?2,?3,?4,?5,?6,?7)"
-                     " ON CONFLICT(id) DO UPDATE SET last_seq=?3, before_last=?4, last=?5, evicted=?6, kept=?7",
+    [DISK_CHANNEL] = ("INSERT INTO channel(id,name,last_seq,before_last,last,evicted,kept) VALUES(?1,?2,?3,?4,?5,?6,?7)"
+                     " ON CONFLICT(id) DO UPDATE SET last_seq=?3, before_last=?4, last=?5, evicted=?6, kept=?7"),
     [DISK_MESSAGE] = "INSERT OR REPLACE INTO message(channel,seq,ts,flags,data,payload) VALUES(?1,?2,?3,?4,?5,?6)",
     [DISK_PRUNE] = "DELETE FROM message WHERE channel=?1 AND seq<=?2 AND seq<>?3",
     [DISK_WIPE_MESSAGES] = "DELETE FROM message WHERE channel=?1",

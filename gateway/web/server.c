@@ -33,6 +33,7 @@ static int server_callback(struct lws *wsi, enum lws_callback_reasons reason, vo
     case LWS_CALLBACK_RAW_RX:
         conn = lws_get_opaque_user_data(wsi);
         server_tick(conn->worker);
+        gw_tls_on_input(conn);
         return gw_conn_on_input(conn, in, len) ? 0 : -1;
     case LWS_CALLBACK_RAW_WRITEABLE:
         conn = lws_get_opaque_user_data(wsi);

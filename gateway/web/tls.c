@@ -175,6 +175,12 @@ bool gw_tls_open(struct gw_conn *conn)
     return true;
 }
 
+void gw_tls_on_input(struct gw_conn *conn)
+{
+    if (!conn->dead) /* then the only time-out is that of gw_tls_kill() */
+        lws_set_timeout(conn->under.wsi, NO_PENDING_TIMEOUT, 0);
+}
+
 /* Octets from the parts that go into one record: those of one part as they lie there, or several copied together. */
 static size_t tls_gather(const struct iovec *parts, size_t count, size_t skip, char *room, const char **data)
 {

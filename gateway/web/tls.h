@@ -32,6 +32,9 @@ void gw_tls_on_context(struct lws_vhost *vhost, void *ssl_ctx);
 
 /* sock.h's functions for connections with TLS. */
 bool gw_tls_open(struct gw_conn *conn);
+/* Octets have come. Once the handshake is done libwebsockets would give the peer a few seconds and then close, whatever happens
+ * in them: this ends that. */
+void gw_tls_on_input(struct gw_conn *conn);
 ssize_t gw_tls_send(struct gw_conn *conn, struct iovec *parts, size_t count);
 void gw_tls_want_write(struct gw_conn *conn);
 void gw_tls_pause(struct gw_conn *conn, bool pause);

@@ -1,9 +1,11 @@
 """The soak test's judge must be able to find fault: each kind of fault is shown to it once, and what is allowed too."""
 import asyncio
+import collections
 import json
 import pathlib
 import random
 import sys
+import time
 
 import pytest
 
@@ -14,6 +16,7 @@ from ledger import CHANNELS, Entry  # noqa: E402
 from oracle import Findings, Oracle, judge_ingest, matches  # noqa: E402
 from proxy import Proxy, connect_local  # noqa: E402
 from spy import Spy, Truth  # noqa: E402
+from upward import Observer, Upward  # noqa: E402
 from watch import FDS_GROWTH, MIB, RSS_GROWTH, Watch  # noqa: E402
 
 
@@ -165,8 +168,28 @@ def test_what_the_gateway_did_not_take(judge, skipped, begin, end, wrong):
                 spy.feed("down", octets[at:at + 1])
             spy.feed("up", packet(0x40, n.to_bytes(2, "big")))
     assert truth.acked["soak/a/0"] == {n: 1 for n in (1, 2, 3) if n != skipped}
-    judge_ingest(truth, ledger, findings, False, {})
+    judge_ingest(truth, ledger, findings, False)
     assert findings.counts["not taken"] == wrong
+
+
+@pytest.mark.parametrize("arrived,span,wrong", [
+    (True, (-100, None, -1), 0),   # it came
+    (False, (-100, None, -1), 1),  # something that was sent later came
+    (False, (-40, None, -90), 0),  # subscribed in the meantime
+    (False, (-100, -49, -51), 0),  # the broker ended before anything else came
+    (False, (-100, None, -90), 1), # nothing ended, and nothing comes
+])
+def test_publish_that_was_answered_must_arrive(arrived, span, wrong):
+    class Gateway:
+        name = "gateway"
+    findings, observer, now = Findings(lambda text: None), Observer(0), time.monotonic()
+    upward = Upward(Gateway, observer, findings, collections.Counter())
+    upward.published = [(7, now - 50, now - 49.9)]
+    observer.spans = [[at and now + at for at in span]]
+    if arrived:
+        observer.arrived[("up/gateway", 7)] = 1
+    upward.judge()
+    assert findings.counts["publish lost"] == wrong and not upward.published
 
 
 def test_growth_is_found():

@@ -78,6 +78,11 @@ def test_sessions_are_resumed_by_every_worker(world, workers):
             assert again.session_reused
 
 
+def test_silence_ends_no_connection(secure):
+    """libwebsockets has time-outs of its own; nothing of it may reach a client that waits."""
+    assert secure.get("/poll?channel=rooms/silent/t&wait=8").status_code == 204
+
+
 def test_plain_http_to_the_tls_port_is_closed(secure):
     with socket.create_connection(("127.0.0.1", secure.port), 15) as raw:
         raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -247,13 +252,17 @@ def test_half_open_handshakes_in_turn(world):
         for raw in held:
             raw.close()
 
-    storm(2000)
+    # How many are there at once depends on how far the gateway is behind; what it needed for the most of them stays with malloc. So
+    # the second half must not need more than the first, in which a leak of 200 octets each would be seen.
     before = gateway.rss()
-    storm(total - 2000)
+    storm(total // 2)
+    after_half = gateway.rss()
+    storm(total // 2)
     assert secure.get("/healthz").status_code == 200
     wait_until(lambda: gateway.metric("sluice_connections") == 1, 20, "nothing to be left")
     if not SANITIZED:
-        assert gateway.rss() - before < 16_000_000
+        assert after_half - before < 50_000_000  # limits.connections times what a handshake holds
+        assert gateway.rss() - after_half < 10_000_000, (before, after_half, gateway.rss())
     assert gateway.metric("sluice_connections_refused_total") == 0
 
 

@@ -16,7 +16,7 @@ def certificate(directory, name, key="ec", days=30):
 def common_name(port):
     """Of the certificate that a new handshake gets."""
     shown = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}"], input=b"", capture_output=True, timeout=15)
-    return re.search(r"subject=CN = (\S+)", shown.stdout.decode()).group(1)
+    return re.search(r"subject=CN ?= ?(\S+)", shown.stdout.decode()).group(1)
 
 
 def ports(gateway):

@@ -36,6 +36,7 @@ class Ledger:
         self.counts = collections.Counter()
         self.pace = 0.03
         self.paused = False
+        self.lock = asyncio.Lock()
 
     def broker_life(self, at):
         return bisect.bisect(self.broker_lives, at)
@@ -57,7 +58,7 @@ class Ledger:
         self.connected.clear()
         self.waiting = {}
         if client:
-            client.on_publish = None
+            client.on_publish = client.on_connect = client.on_disconnect = None
             client.reconnect_delay_set(3600, 3600)
             with contextlib.suppress(Exception):
                 client.disconnect()
@@ -76,6 +77,9 @@ class Ledger:
             self.early.add(mid)
 
     def publish(self, channel, pad=0):
+        client = self.client
+        if not client:
+            return None
         n = self.next[channel]
         payload = {"c": channel, "n": n, "t": int(time.time() * 1000)}
         if pad:
@@ -83,25 +87,26 @@ class Ledger:
         self.next[channel] = n + 1
         entry = Entry()
         self.early = set()
-        info = self.client.publish(channel, json.dumps(payload), 0 if channel == "soak/q/0" else 2, channel == "soak/r/0")
+        info = client.publish(channel, json.dumps(payload), 0 if channel == "soak/q/0" else 2, channel == "soak/r/0")
         if info.rc != mqtt.MQTT_ERR_SUCCESS:
             self.counts["not sent"] += 1
             return None
         self.entries[channel][n] = entry
         self.waiting[info.mid] = entry
         if info.mid in self.early:
-            self.on_publish(self.client, None, info.mid)
+            self.on_publish(client, None, info.mid)
         self.counts["published"] += 1
         return n
 
     async def ready(self):
-        while not self.connected.is_set():
-            try:
-                await asyncio.to_thread(self.make_client)
-            except OSError:
-                await asyncio.sleep(0.1)
-                continue
-            await asyncio.to_thread(self.connected.wait, 10)
+        async with self.lock: # the publisher and a checkpoint may both want a new client
+            while not self.connected.is_set():
+                try:
+                    await asyncio.to_thread(self.make_client)
+                except OSError:
+                    await asyncio.sleep(0.1)
+                    continue
+                await asyncio.to_thread(self.connected.wait, 10)
 
     async def run(self):
         while True:

@@ -149,7 +149,7 @@ class Oracle:
                 self.findings.add("silent loss", f"{self.name}: {channel} n={n} missing on a raw socket that read all the time")
 
 
-def judge_ingest(truth, ledger, findings, persistent, counts):
+def judge_ingest(truth, ledger, findings, persistent):
     """The broker's side: what was acknowledged to the publisher while the gateway was subscribed must have been taken by it.
     Goes by order: the broker keeps it for one publisher, so where a later message was taken on a connection, all those that
     were published (from start to acknowledgement) since it was subscribed must have been. With a session that the broker
@@ -162,15 +162,12 @@ def judge_ingest(truth, ledger, findings, persistent, counts):
             life = ledger.broker_life(link.subscribed)
             since = truth.sessions[life] = min(since, truth.sessions.get(life, since))
         for channel, highest in link.last.items():
-            taken, passed = truth.acked.get(channel, {}), truth.passed.get(channel, {})
+            taken = truth.acked.get(channel, {})
             for n in range(highest, link.judged.get(channel, 0), -1):
                 entry = ledger.entries[channel].get(n)
                 if entry is None or entry.begin < since:
                     break
                 if entry.end is None or n in taken:
-                    continue
-                if persistent and passed.get(n, truth.life) < truth.life:
-                    counts["lost with a killed gateway"] += 1 # QoS 2 state in the memory of a process killed by us
                     continue
                 findings.add("not taken", f"{truth.name}: {channel} n={n} was acknowledged by the broker, n={highest} was taken "
                              f"on the same connection, but n={n} was not")

@@ -1,7 +1,13 @@
-"""The report of a run: Markdown, JSON and a picture of memory and descriptors over time."""
+"""The report of a run: Markdown, JSON and a picture of memory and descriptors over time.
+
+As a program, `report.py build/soak`, it puts the report of that directory into docs/soak.md.
+"""
 import json
+import pathlib
 import platform
+import shutil
 import subprocess
+import sys
 
 from watch import FDS_GROWTH, FDS_TOTAL, MIB, RSS_GROWTH, RSS_TOTAL
 
@@ -23,8 +29,9 @@ def panel(out, top, height, title, watches, column, unit, seconds):
         out.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         out.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{highest * i / 4:.0f}</text>')
     for i in range(7):
-        x = left + width * i / 6
-        out.append(f'<text x="{x:.1f}" y="{top + height + 14}" text-anchor="middle">{seconds * i / 360:.1f} min</text>')
+        x, anchor = left + width * i / 6, "end" if i == 6 else "middle"
+        out.append(f'<text x="{x:.1f}" y="{top + height + 14}" text-anchor="{anchor}">'
+                   f'{seconds * i / 360:.1f} min</text>')
     for watch, colour in zip(watches, COLOURS):
         lives = {}
         for s in watch.samples:
@@ -74,11 +81,16 @@ def markdown(result, picture):
     columns = ("messages", "connections", "covered by gaps", "missed by the gateway")
     rows = [[name, *(counts.get(c, 0) for c in columns), sum(v for k, v in counts.items() if k.startswith("gaps ")),
              counts.get("new epochs", 0),
-             ", ".join(f"{k} {v}" for k, v in sorted(counts.items()) if k.startswith(("close", "status", "passed")))]
+             ", ".join(f"{k} {v}" for k, v in sorted(counts.items()) if k.startswith(("close", "status", "passed", "came")))]
             for name, counts in sorted(result["clients"].items())]
     out += ["Clients:", "", table(("client", *columns, "gaps told", "new epochs", "notes"), rows), "",
             "*covered by gaps*: messages that the gateway had and the client did not get, but was told of. *missed by the "
             "gateway*: the gateway was away from the broker, or the broker itself lost them; nobody could have them.", ""]
+    if result.get("upward"):
+        out += ["Publishes through the gateways (over POST and `/ws`), by their answers, and how many of those that were answered "
+                "with `published` arrived at a subscriber of the broker:", "",
+                *(f"- {name}: " + ", ".join(f"{what} {count}" for what, count in sorted(counts.items()))
+                  for name, counts in result["upward"].items()), ""]
     out += ["Gateways:", "", table(("gateway", "processes", "largest memory, MiB", "most descriptors",
                                     "growth of memory, KiB", "growth of descriptors"),
             [(g["name"], g["lives"], f"{g['rss'] / MIB:.1f}", g["fds"], "-" if g["growth"] is None else g["growth"][0] // 1024,
@@ -98,3 +110,17 @@ def write(directory, result, watches):
     (directory / "report.json").write_text(json.dumps(result, indent=1) + "\n")
     (directory / "report.svg").write_text(svg(watches, max(1, result["minutes"] * 60)))
     (directory / "report.md").write_text("# Soak report\n\n" + markdown(result, "report.svg"))
+
+
+def into_docs(directory):
+    """Everything behind the last heading of docs/soak.md is the report."""
+    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
+    page, mark = docs / "soak.md", "## Report of a long run\n"
+    head = page.read_text().split(mark)[0]
+    shutil.copy(directory / "report.svg", docs / "images/soak.svg")
+    result = json.loads((directory / "report.json").read_text())
+    page.write_text(head + mark + markdown(result, "images/soak.svg").rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    into_docs(pathlib.Path(sys.argv[1]))

@@ -28,6 +28,7 @@ from faults import Faults # noqa: E402
 from ledger import Ledger # noqa: E402
 from link import Link # noqa: E402
 from oracle import Findings, Oracle, judge_ingest # noqa: E402
+from upward import Observer, Upward # noqa: E402
 from watch import Watch # noqa: E402
 from world import Broker, Gateway, harness # noqa: E402
 
@@ -46,7 +47,6 @@ class World:
         self.broker_lock = asyncio.Lock()
         self.gateways, self.clients, self.tasks, self.watches = [], [], [], []
         self.rounds = 0
-        self.counts = {}
 
     def log(self, text):
         line = f"{time.monotonic() - self.begin:8.2f} {text}"
@@ -77,13 +77,16 @@ class World:
             self.gateways.append(gateway)
             self.watches.append(Watch(gateway, self.findings, harness.SANITIZED or "san/" in self.options.binary))
             self.make_clients(gateway)
+        self.observer = Observer(self.broker.port)
+        self.upwards = [Upward(gateway, self.observer, self.findings, collections.Counter()) for gateway in self.gateways]
         self.faults = Faults(self, self.random("faults"))
 
     def make_clients(self, gateway):
         everything = ["soak/#"]
         for name, kind, proxy, filters, judged in (
                 ("ws", kinds.WsClient, gateway.clients, everything, "all"),
-                ("ws, three filters", kinds.WsClient, gateway.clients, ["soak/a/#", "soak/b/#", "soak/+/0"], "all"),
+                ("ws, three filters", kinds.WsClient, gateway.clients, ["soak/a/#", "soak/b/#", "soak/s/#"], "all"),
+                ("ws, overlapping", kinds.OverlappingClient, gateway.clients, ["soak/a/#", "soak/+/0"], "all"),
                 ("sse", kinds.SseClient, gateway.clients, everything, "all"),
                 ("poll", kinds.PollClient, gateway.clients, everything, "all"),
                 ("mover", kinds.Mover, gateway.clients, everything, "all"),
@@ -140,8 +143,9 @@ class World:
         for client in self.clients:
             (client.oracle.raw_sweep if client.oracle.kind == "raw" else client.oracle.sweep)(everything=True)
         for gateway in self.gateways:
-            judge_ingest(gateway.truth, self.ledger, self.findings, gateway is self.mortal,
-                         self.counts.setdefault(gateway.name, collections.Counter()))
+            judge_ingest(gateway.truth, self.ledger, self.findings, gateway is self.mortal)
+        for upward in self.upwards:
+            upward.judge()
 
     async def checkpoint(self):
         for _ in range(4):
@@ -183,7 +187,9 @@ class World:
     async def run(self):
         await self.open()
         await self.ledger.ready()
-        self.tasks = [asyncio.ensure_future(self.ledger.run()), asyncio.ensure_future(self.watch())]
+        self.tasks = [asyncio.ensure_future(self.ledger.run()), asyncio.ensure_future(self.watch()),
+                      asyncio.ensure_future(self.observer.run()),
+                      *(asyncio.ensure_future(upward.run()) for upward in self.upwards)]
         for client in self.clients:
             client.start()
         await self.calm()
@@ -204,6 +210,8 @@ class World:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if hasattr(self, "ledger"):
             await asyncio.to_thread(self.ledger.drop_client)
+        if hasattr(self, "observer"):
+            await asyncio.to_thread(self.observer.drop)
         for gateway in self.gateways:
             for proxy in gateway.proxies:
                 await proxy.close()
@@ -227,7 +235,7 @@ class World:
             "faults": dict(self.faults.counts) if hasattr(self, "faults") else {},
             "published": {"published": 0, "acknowledged": 0, **(self.ledger.counts if hasattr(self, "ledger") else {})},
             "clients": {client.name: dict(client.oracle.counts) for client in self.clients},
-            "ingest": {name: dict(counts) for name, counts in self.counts.items()},
+            "upward": {upward.gateway.name: dict(upward.counts) for upward in getattr(self, "upwards", [])},
             "line": {"carried": self.link.carried, "lost": self.link.lost} if self.link else None, "no_line": self.no_line,
             "gateways": [{"name": w.gateway.name, "lives": w.gateway.truth.life, "rss": max((s[2] for s in w.samples), default=0),
                           "fds": max((s[3] for s in w.samples), default=0), "growth": w.growth(), "samples": w.samples}
@@ -246,11 +254,23 @@ def options_of(argv):
     return parser.parse_args(argv)
 
 
+def finish(world):
+    """The report, the logs beside it, and the verdict."""
+    options, result = world.options, world.result()
+    report.write(options.report, result, world.watches)
+    for path in world.directory.glob("*.log"):
+        shutil.copy(path, options.report)
+    shutil.rmtree(world.directory, ignore_errors=True)
+    print(f"soak: {result['minutes']:.1f} minutes, seed {options.seed}, {result['rounds']} rounds, "
+          f"{sum(result['faults'].values())} faults, {sum(result['finding_counts'].values())} findings "
+          f"{result['finding_counts'] or ''}; {options.report}/report.md", flush=True)
+
+
 def last_resort(world, seconds):
     """A part hangs for good: says so and ends. The kernel ends the children with us (world.guarded)."""
     world.findings.add("the program", f"did not end within {seconds:.0f} s")
     with contextlib.suppress(Exception):
-        report.write(world.options.report, world.result(), world.watches)
+        finish(world)
     os._exit(3)
 
 
@@ -288,14 +308,7 @@ def main(argv=None):
         asyncio.run(all_of(world))
     finally:
         world.end_processes()
-    result = world.result()
-    report.write(options.report, result, world.watches)
-    for path in directory.glob("*.log"):
-        shutil.copy(path, options.report)
-    shutil.rmtree(directory, ignore_errors=True)
-    print(f"soak: {result['minutes']:.1f} minutes, seed {options.seed}, {result['rounds']} rounds, "
-          f"{sum(result['faults'].values())} faults, {sum(result['finding_counts'].values())} findings "
-          f"{result['finding_counts'] or ''}; {options.report}/report.md", flush=True)
+    finish(world)
     sys.stdout.flush()
     os._exit(1 if world.findings.counts else 0) # threads that still wait for a socket are not worth waiting for
 

@@ -13,12 +13,11 @@ class Truth:
         self.life = 0
         self.epochs = {}   # epoch: life
         self.acked = {}    # channel: {n: life in which the gateway took it}
-        self.passed = {}   # channel: {n: life in which the broker last sent it}
         self.seqs = {}     # (life, channel): {n: number of the cursor}
         self.links = []    # connections to the broker: those open, and those that the oracle has not seen the end of
         self.opened = 0    # ... and how many there have been
         self.sessions = {} # life of the broker: when the gateway first subscribed in it
-        self.pending = {}  # (life, packet id): (channel, n) of QoS 2, which outlives a connection
+        self.pending = {}  # (life, packet id): (channel, n) sent and not acknowledged
         self.packets = 0
 
     def note_seen(self, life, channel, n, seq):
@@ -102,7 +101,6 @@ class Spy:
                 self.truth.pending.pop((self.life, pid), None)
             return
         n = json.loads(body[end:])["n"]
-        self.truth.passed.setdefault(topic, {})[n] = self.life
         if pid is not None:
             self.truth.pending[(self.life, pid)] = (topic, n)
 

@@ -23,6 +23,7 @@ broker:
   url: mqtt://127.0.0.1:{broker}
   client_id: {name}
   keepalive: {keepalive}s
+  publish_timeout: 5s
   session_expiry: {expiry}
   reconnect: {{ min: 100ms, max: 1s }}
 listen:
@@ -35,6 +36,9 @@ routes:
   - topic: "soak/#"
     qos: {qos}
     history: {{ count: {count}, bytes: 1MiB, age: 10m }}
+  - topic: up/{{x}}
+    history: {{ count: 20 }}
+    publish: {{ qos: 1 }}
   - topic: flood/{{x}}
     history: {{ count: 20, bytes: 64KiB }}
     publish: {{ qos: 1 }}

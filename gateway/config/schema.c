@@ -1,0 +1,161 @@
+/* schema.c: the tables of fields as a JSON Schema.
+ *
+ * The schema is for editors: it knows every key, type, word and bound of a number, but not what check.c and access.c say
+ * about keys that go together, nor the bounds of durations and sizes, which are texts in JSON's eyes; those stand in the
+ * description. A file that the gateway takes must be valid for it; the other way round `sluice check` has the word. */
+#include <string.h>
+
+#include "config/describe.h"
+#include "config/fields.h"
+#include "gateway/codec.h"
+
+/* A value from the environment may stand for any scalar. */
+#define ENVIRONMENT "{\"type\":\"string\",\"pattern\":\"\\\\$\\\\{\"}"
+
+static void schema_table(const struct gw_field *table, bool nullable, int depth, struct gw_buf *out);
+
+static void schema_indent(struct gw_buf *out, int depth)
+{
+    gw_buf_printf(out, "\n%*s", depth * 2, "");
+}
+
+static void schema_text(struct gw_buf *out, const char *text)
+{
+    gw_buf_add_json_string(out, text, strlen(text));
+}
+
+/* A word of a choice as YAML reads it: 5 is a number for an editor, and a text between quotes. */
+static void schema_word(struct gw_buf *out, const char *word, bool first)
+{
+    if (!first)
+        gw_buf_addc(out, ',');
+    schema_text(out, word);
+    if (*word && strspn(word, "0123456789") == strlen(word))
+        gw_buf_printf(out, ",%s", word);
+}
+
+static void schema_choices(const struct gw_field *field, struct gw_buf *out)
+{
+    gw_buf_adds(out, "\"anyOf\":[{\"enum\":[");
+    if (field->type == GW_FIELD_CODEC) {
+        for (size_t i = 0; gw_codecs[i]; i++)
+            schema_word(out, gw_codecs[i]->name, !i);
+    } else if (field->type == GW_FIELD_HISTORY) {
+        for (size_t i = 0; gw_histories[i]; i++)
+            schema_word(out, gw_histories[i]->name, !i);
+    } else {
+        for (size_t i = 0; field->choices[i].name; i++)
+            schema_word(out, field->choices[i].name, !i);
+    }
+    gw_buf_adds(out, "]}," ENVIRONMENT "]");
+}
+
+static void schema_default(const struct gw_field *field, struct gw_buf *out)
+{
+    if (!field->def)
+        return;
+    gw_buf_adds(out, ",\"default\":");
+    bool bare = field->type == GW_FIELD_INT || field->type == GW_FIELD_NUMBER || field->type == GW_FIELD_BOOL;
+    if (bare)
+        gw_buf_adds(out, field->def);
+    else
+        schema_text(out, field->def);
+}
+
+/* What the value may be, without braces. */
+static void schema_value(const struct gw_field *field, int depth, struct gw_buf *out)
+{
+    switch (field->type) {
+    case GW_FIELD_STRING:
+    case GW_FIELD_FILE:
+        gw_buf_adds(out, "\"type\":[\"string\",\"number\",\"boolean\"],\"minLength\":1");
+        break;
+    case GW_FIELD_INT:
+        gw_buf_printf(out, "\"anyOf\":[{\"type\":\"integer\",\"minimum\":%lld,\"maximum\":%lld}," ENVIRONMENT "]",
+                      (long long)field->min, (long long)field->max);
+        break;
+    case GW_FIELD_NUMBER:
+        gw_buf_printf(out, "\"anyOf\":[{\"type\":\"number\",\"minimum\":%lld}," ENVIRONMENT "]", (long long)field->min);
+        break;
+    case GW_FIELD_BOOL:
+        gw_buf_adds(out, "\"anyOf\":[{\"type\":\"boolean\"}," ENVIRONMENT "]");
+        break;
+    case GW_FIELD_DURATION:
+        gw_buf_adds(out, "\"type\":\"string\",\"pattern\":\"^[0-9]+(\\\\.[0-9]+)?(ms|s|m|h|d)$|\\\\$\\\\{\"");
+        break;
+    case GW_FIELD_SIZE:
+        gw_buf_printf(out,
+                      "\"anyOf\":[{\"type\":\"integer\",\"minimum\":%lld,\"maximum\":%lld},"
+                      "{\"type\":\"string\",\"pattern\":\"^[0-9]+(B|KiB|MiB|GiB)?$|\\\\$\\\\{\"}]",
+                      (long long)field->min, (long long)field->max);
+        break;
+    case GW_FIELD_CHOICE:
+    case GW_FIELD_CODEC:
+    case GW_FIELD_HISTORY:
+        schema_choices(field, out);
+        break;
+    case GW_FIELD_STRINGS:
+        gw_buf_adds(out, "\"anyOf\":[{\"type\":\"string\",\"minLength\":1},"
+                         "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"minLength\":1}}]");
+        break;
+    case GW_FIELD_TABLE:
+        schema_table(field->table, true, depth, out);
+        break;
+    case GW_FIELD_LIST:
+        if (!field->table) { /* broker.password_file, which config.c reads itself */
+            gw_buf_adds(out, "\"type\":\"string\",\"minLength\":1");
+            break;
+        }
+        gw_buf_adds(out, "\"type\":\"array\",\"minItems\":1,\"items\":{");
+        schema_table(field->table, false, depth, out);
+        gw_buf_addc(out, '}');
+        break;
+    case GW_FIELD_MAP:
+        gw_buf_adds(out, "\"type\":\"object\",\"additionalProperties\":{");
+        schema_table(field->table, true, depth, out);
+        gw_buf_addc(out, '}');
+        break;
+    }
+}
+
+/* An object of the table's keys, without braces. Null is an empty mapping; what is required in it is then missing. */
+static void schema_table(const struct gw_field *table, bool nullable, int depth, struct gw_buf *out)
+{
+    bool required = false;
+    for (const struct gw_field *field = table; field->key; field++)
+        required = required || field->required;
+    gw_buf_printf(out, "\"type\":%s,\"additionalProperties\":false,",
+                  nullable && !required ? "[\"object\",\"null\"]" : "\"object\"");
+    if (required) {
+        gw_buf_adds(out, "\"required\":[");
+        bool first = true;
+        for (const struct gw_field *field = table; field->key; field++) {
+            if (field->required)
+                schema_word(out, field->key, first);
+            first = first && !field->required;
+        }
+        gw_buf_adds(out, "],");
+    }
+    gw_buf_adds(out, "\"properties\":{");
+    for (const struct gw_field *field = table; field->key; field++) {
+        if (field != table)
+            gw_buf_addc(out, ',');
+        schema_indent(out, depth + 1);
+        schema_text(out, field->key);
+        gw_buf_adds(out, ":{\"description\":");
+        schema_text(out, field->doc);
+        schema_default(field, out);
+        gw_buf_addc(out, ',');
+        schema_value(field, depth + 1, out);
+        gw_buf_addc(out, '}');
+    }
+    schema_indent(out, depth);
+    gw_buf_addc(out, '}');
+}
+
+void gw_config_schema(struct gw_buf *out)
+{
+    gw_buf_adds(out, "{\"$schema\":\"http://json-schema.org/draft-07/schema#\",\"title\":\"sluice.yaml\",");
+    schema_table(gw_fields_root, false, 0, out);
+    gw_buf_adds(out, "}\n");
+}
