@@ -7,6 +7,7 @@
 loopback, one worker. Memory is the difference of VmRSS before and after, divided by how many there are. docs/operations.md quotes it.
 """
 import asyncio
+import json
 import os
 import pathlib
 import resource
@@ -142,14 +143,17 @@ def measure_history(directory):
 
 
 def measure_cpu(directory):
-    print("\nCPU of the gateway for a delivery (tests/bench/fanout.c)\n", flush=True)
-    fanout = pathlib.Path(directory) / "fanout"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", fanout, ROOT / "tests/bench/fanout.c", "-lmosquitto"], check=True)
-    for clients, messages, size, burst in ((1, 20000, 128, 10), (100, 2000, 128, 1), (100, 2000, 128, 10), (1000, 400, 128, 1), (1000, 400, 128, 10)):
+    print("\nCPU of the gateway for a delivery; bursts of messages every ms (cmake --build --preset release --target bench)\n", flush=True)
+    for clients, messages, burst in ((1, 20000, 10), (100, 2000, 1), (100, 2000, 10), (1000, 400, 1), (1000, 400, 10)):
         gateway = Gateway(tempfile.mkdtemp(dir=directory))
-        print(f"$ fanout PID PORT PORT {clients} {messages} {size} {burst}", flush=True)
-        subprocess.run([fanout, str(gateway.sluice.child.pid), str(gateway.plain), str(gateway.broker.port), str(clients), str(messages), str(size),
-                        str(burst)], check=True, timeout=300)
+        options = {"protocol": "sluice-ws", "path": "/ws", "port": gateway.plain, "publish_port": gateway.broker.port, "topic": "rooms",
+                   "server": gateway.sluice.child.pid, "clients": clients, "messages": messages, "seconds": 300, "window": 2000,
+                   "interval_us": 1000, "burst": burst, "qos": 1}
+        done = subprocess.run([ROOT / "build/release/tests/bench/loadgen", *(f"{key}={value}" for key, value in options.items())],
+                              stdout=subprocess.PIPE, text=True, check=True, timeout=400)
+        result = json.loads(done.stdout)
+        print(f"{clients} clients, {messages} messages, bursts of {burst}: {result['rate']:.0f} deliveries/s, {result['cpu_us']:.3f} us each",
+              flush=True)
         gateway.end()
 
 
