@@ -86,6 +86,7 @@ def main():
             sys.exit(f"nothing to render: {kept} is not there")
         facts, results = json.loads(kept.read_text())
         facts["note"] = args.note or facts["note"]
+        kept.write_text(json.dumps([facts, results]))
     else:
         todo, rounds = plan(args)
         facts = report.facts(args.note)
