@@ -7,6 +7,7 @@
 loopback, one worker. Memory is the difference of VmRSS before and after, divided by how many there are. docs/operations.md quotes it.
 """
 import asyncio
+import json
 import os
 import pathlib
 import resource
@@ -142,14 +143,20 @@ def measure_history(directory):
 
 
 def measure_cpu(directory):
-    print("\nCPU of the gateway for a delivery (tests/bench/fanout.c)\n", flush=True)
-    fanout = pathlib.Path(directory) / "fanout"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", fanout, ROOT / "tests/bench/fanout.c", "-lmosquitto"], check=True)
-    for clients, messages, size, burst in ((1, 20000, 128, 10), (100, 2000, 128, 1), (100, 2000, 128, 10), (1000, 400, 128, 1), (1000, 400, 128, 10)):
+    loadgen = ROOT / "build/release/tests/bench/loadgen"
+    if not loadgen.exists():
+        subprocess.run(["cmake", "--build", "--preset", "release", "--target", "loadgen"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    print("\nCPU of the gateway for a delivery over /ws, 128 octets (tests/bench/loadgen)\n", flush=True)
+    for what, options in (("1 client, 500 messages a second", {"clients": 1, "interval_us": 2000}),
+                          ("20 messages a second to 100 clients", {"clients": 100, "interval_us": 50000}),
+                          ("20 messages a second to 1,000 clients", {"clients": 1000, "interval_us": 50000}),
+                          ("1,000 clients, as much as it takes", {"clients": 1000, "interval_us": 150, "window": 64, "saturate": 1})):
         gateway = Gateway(tempfile.mkdtemp(dir=directory))
-        print(f"$ fanout PID PORT PORT {clients} {messages} {size} {burst}", flush=True)
-        subprocess.run([fanout, str(gateway.sluice.child.pid), str(gateway.plain), str(gateway.broker.port), str(clients), str(messages), str(size),
-                        str(burst)], check=True, timeout=300)
+        options = {"protocol": "sluice-ws", "path": "/ws", "topic": "bench", "port": gateway.plain, "publish_port": gateway.broker.port,
+                   "server": gateway.sluice.child.pid, "broker": gateway.broker.child.pid, "window": 1000, "warm": 0.5, "seconds": 3, **options}
+        done = subprocess.run([loadgen, *(f"{key}={value}" for key, value in options.items())], capture_output=True, text=True, timeout=120, check=True)
+        result = json.loads(done.stdout)
+        print(f"{what}: {result['cpu_us']:.2f} us, {result['rate']:.0f} deliveries/s; lost {result['lost']}", flush=True)
         gateway.end()
 
 
