@@ -23,7 +23,22 @@
 /* Accepted in one turn of the loop, so that a storm of connections doesn't starve those that are there. */
 #define ACCEPT_BATCH 64
 
-int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, struct gw_buf *error)
+/* SO_REUSEPORT, which our workers need among themselves, would also share the port in silence with another gateway of the
+ * same user: so it is asked for once without. */
+static bool listener_is_free(const struct sockaddr *address, socklen_t len)
+{
+    const int on = 1;
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true; /* what is wrong then, the caller meets too */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    bool taken = bind(fd, address, len) && errno == EADDRINUSE;
+    close(fd);
+    errno = taken ? EADDRINUSE : 0;
+    return !taken;
+}
+
+int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, bool first, struct gw_buf *error)
 {
     union {
         struct sockaddr any;
@@ -45,8 +60,12 @@ int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, stru
         return -1;
     }
     const int on = 1;
-    const char *step = "socket";
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const char *step = "bind";
+    int fd = -1;
+    if (first && port && !listener_is_free(&address.any, len))
+        goto fail;
+    step = "socket";
+    fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         goto fail;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

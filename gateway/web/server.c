@@ -109,7 +109,7 @@ static bool worker_bind(struct gw_worker *worker, const struct gw_cfg_listen *li
     else if (listener->is_unix)
         listener->watch.fd = gw_listener_bind_unix(listen_cfg, &server->unix_files[i], error);
     else
-        listener->watch.fd = gw_listener_bind(listen_cfg, server->ports[i] ? server->ports[i] : listen_cfg->port, error);
+        listener->watch.fd = gw_listener_bind(listen_cfg, server->ports[i] ? server->ports[i] : listen_cfg->port, !server->ports[i], error);
     if (listener->watch.fd < 0)
         return false;
     if (!listener->is_unix)

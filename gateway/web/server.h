@@ -104,7 +104,8 @@ struct gw_unix_file {
     dev_t device;
     ino_t inode; /* 0: none */
 };
-int gw_listener_bind(const struct gw_cfg_listen *listen, uint16_t port, struct gw_buf *error);
+/* `first`: of this process, so that nobody else may be there. */
+int gw_listener_bind(const struct gw_cfg_listen *listen, uint16_t port, bool first, struct gw_buf *error);
 /* A socket file that nobody listens on is replaced; anything else in its place is an error. */
 int gw_listener_bind_unix(const struct gw_cfg_listen *listen, struct gw_unix_file *file, struct gw_buf *error);
 /* Removes the file if it still is ours. */

@@ -143,17 +143,20 @@ def measure_history(directory):
 
 
 def measure_cpu(directory):
-    print("\nCPU of the gateway for a delivery; bursts of messages every ms (cmake --build --preset release --target bench)\n", flush=True)
-    for clients, messages, burst in ((1, 20000, 10), (100, 2000, 1), (100, 2000, 10), (1000, 400, 1), (1000, 400, 10)):
+    loadgen = ROOT / "build/release/tests/bench/loadgen"
+    if not loadgen.exists():
+        subprocess.run(["cmake", "--build", "--preset", "release", "--target", "loadgen"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    print("\nCPU of the gateway for a delivery over /ws, 128 octets (tests/bench/loadgen)\n", flush=True)
+    for what, options in (("1 client, 500 messages a second", {"clients": 1, "interval_us": 2000}),
+                          ("20 messages a second to 100 clients", {"clients": 100, "interval_us": 50000}),
+                          ("20 messages a second to 1,000 clients", {"clients": 1000, "interval_us": 50000}),
+                          ("1,000 clients, as much as it takes", {"clients": 1000, "interval_us": 150, "window": 64, "saturate": 1})):
         gateway = Gateway(tempfile.mkdtemp(dir=directory))
-        options = {"protocol": "sluice-ws", "path": "/ws", "port": gateway.plain, "publish_port": gateway.broker.port, "topic": "rooms",
-                   "server": gateway.sluice.child.pid, "clients": clients, "messages": messages, "seconds": 300, "window": 2000,
-                   "interval_us": 1000, "burst": burst, "qos": 1}
-        done = subprocess.run([ROOT / "build/release/tests/bench/loadgen", *(f"{key}={value}" for key, value in options.items())],
-                              stdout=subprocess.PIPE, text=True, check=True, timeout=400)
+        options = {"protocol": "sluice-ws", "path": "/ws", "topic": "bench", "port": gateway.plain, "publish_port": gateway.broker.port,
+                   "server": gateway.sluice.child.pid, "broker": gateway.broker.child.pid, "window": 1000, "warm": 0.5, "seconds": 3, **options}
+        done = subprocess.run([loadgen, *(f"{key}={value}" for key, value in options.items())], capture_output=True, text=True, timeout=120, check=True)
         result = json.loads(done.stdout)
-        print(f"{clients} clients, {messages} messages, bursts of {burst}: {result['rate']:.0f} deliveries/s, {result['cpu_us']:.3f} us each",
-              flush=True)
+        print(f"{what}: {result['cpu_us']:.2f} us, {result['rate']:.0f} deliveries/s; lost {result['lost']}", flush=True)
         gateway.end()
 
 

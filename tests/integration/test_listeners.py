@@ -420,3 +420,14 @@ def test_a_storm_of_connections_that_say_nothing(world):
     wait_until(lambda: gateway.metric("sluice_connections") == 1)
     if not SANITIZED:
         assert gateway.rss() - before < 4_000_000
+
+
+def test_a_port_in_use_is_an_error(world):
+    """Also where another gateway of the same user has it, whose workers share it among themselves."""
+    broker = world.broker()
+    gateway = world.sluice(yaml(broker.port, extra="workers: 2\n"))
+    config = world.directory / "second.yaml"
+    config.write_text(yaml(broker.port, listen=f"127.0.0.1:{gateway.port}"))
+    result = subprocess.run([BINARY, "-c", str(config)], capture_output=True, text=True, timeout=30)
+    assert result.returncode == 1 and f"can't listen on 127.0.0.1:{gateway.port}: bind: Address already in use" in result.stderr
+    assert gateway.get("/healthz").status_code == 200
