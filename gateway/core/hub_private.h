@@ -216,6 +216,8 @@ void gw_session_deliver(struct gw_session *session, struct gw_message *msg);
 /* Queues a message whatever waits; one that is late gets the cursor of the newest before it. */
 void gw_session_queue(struct gw_session *session, struct gw_message *msg);
 bool gw_session_has_room(const struct gw_session *session);
+/* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. `reason` of gaps. */
+void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
 void gw_session_mark_dirty(struct gw_session *session);
 void gw_session_kick(struct gw_session *session, enum gw_err why);
@@ -223,6 +225,9 @@ void gw_session_kick(struct gw_session *session, enum gw_err why);
 void gw_session_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
 void gw_pace_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
 struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
+
+/* subscribe.c: gives up the subscription, and its filter with the last one. */
+void gw_sub_free(struct gw_hub *hub, struct gw_sub *sub);
 
 /* pace.c */
 void gw_pauses_init(struct gw_pauses *pauses);

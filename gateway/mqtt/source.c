@@ -9,13 +9,13 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "mqtt/client.h"
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
 #include "mqtt/redelivery.h"
@@ -207,18 +207,6 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
                       message->retain);
 }
 
-static int source_setup_tls(struct gw_source *source)
-{
-    const struct gw_cfg_tls *tls = &source->config->broker.tls;
-    int rc = mosquitto_tls_set(source->mosq, tls->ca_file, tls->ca_file ? NULL : "/etc/ssl/certs", tls->cert_file,
-                               tls->key_file, NULL);
-    if (rc == MOSQ_ERR_SUCCESS)
-        rc = mosquitto_tls_opts_set(source->mosq, 1, NULL, NULL);
-    if (rc == MOSQ_ERR_SUCCESS && !tls->verify_hostname)
-        rc = mosquitto_tls_insecure_set(source->mosq, true);
-    return rc;
-}
-
 static void source_set_response_topic(struct gw_source *source)
 {
     const struct gw_cfg_broker *broker = &source->config->broker;
@@ -238,31 +226,15 @@ static void source_set_response_topic(struct gw_source *source)
 
 static int source_make_client(struct gw_source *source)
 {
-    const struct gw_cfg_broker *broker = &source->config->broker;
     source_set_response_topic(source);
-    source->mosq = mosquitto_new(broker->client_id, broker->session_expiry_ms == 0, source);
+    int rc = gw_client_create(&source->config->broker, source, &source->mosq);
     if (!source->mosq)
-        return errno == ENOMEM ? MOSQ_ERR_NOMEM : MOSQ_ERR_INVAL;
-    mosquitto_threaded_set(source->mosq, true); /* workers publish while this thread reads */
-    int rc = mosquitto_int_option(source->mosq, MOSQ_OPT_PROTOCOL_VERSION, broker->protocol);
-    if (rc == MOSQ_ERR_SUCCESS && broker->username)
-        rc = mosquitto_username_pw_set(source->mosq, broker->username, broker->password);
-    if (rc == MOSQ_ERR_SUCCESS && broker->tls_enabled)
-        rc = source_setup_tls(source);
+        return rc;
     mosquitto_connect_v5_callback_set(source->mosq, source_on_connect);
     mosquitto_disconnect_v5_callback_set(source->mosq, source_on_disconnect);
     mosquitto_subscribe_v5_callback_set(source->mosq, source_on_subscribe);
     mosquitto_message_v5_callback_set(source->mosq, source_on_message);
     mosquitto_publish_v5_callback_set(source->mosq, source_on_publish);
-    if (rc == MOSQ_ERR_SUCCESS && source_is_v5(source) && broker->session_expiry_ms > 0) {
-        /* The only call that takes CONNECT properties also connects, blocking. With an impossible port it stores them
-         * and gives up before it touches the network; the asynchronous call below then uses them. */
-        mosquitto_property *properties = NULL;
-        mosquitto_property_add_int32(&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
-                                     (uint32_t)((broker->session_expiry_ms + 999) / 1000));
-        mosquitto_connect_bind_v5(source->mosq, broker->host, -1, 60, NULL, properties);
-        mosquitto_property_free_all(&properties);
-    }
     return rc;
 }
 
@@ -399,30 +371,6 @@ static void source_turn(struct gw_source *source, int timeout_ms)
                                                          : mosquitto_strerror(rc));
 }
 
-/* Says goodbye. The connection is not closed before the broker has closed its side: what it still sends would be answered by
- * a reset, and that can overtake our last acknowledgements, so that a kept session sends those messages once more. */
-static void source_disconnect(struct gw_source *source, int64_t until_ms)
-{
-    char left[16384];
-    int fd = dup(mosquitto_socket(source->mosq)); /* libmosquitto closes its own with the packet */
-    mosquitto_disconnect(source->mosq);
-    while (mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq) && gw_monotonic_ms() < until_ms) {
-        if (mosquitto_loop_write(source->mosq, 1) != MOSQ_ERR_SUCCESS)
-            break;
-    }
-    if (fd < 0)
-        return;
-    shutdown(fd, SHUT_WR);
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    int64_t now;
-    while ((now = gw_monotonic_ms()) < until_ms && poll(&wait, 1, (int)(until_ms - now)) > 0) {
-        ssize_t got = read(fd, left, sizeof left);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-            break;
-    }
-    close(fd);
-}
-
 static void *source_run(void *context)
 {
     struct gw_source *source = context;
@@ -451,7 +399,7 @@ static void *source_run(void *context)
         while (mosquitto_want_write(source->mosq) && mosquitto_socket(source->mosq) >= 0 && gw_monotonic_ms() < until)
             source_turn(source, 50);
         if (mosquitto_socket(source->mosq) >= 0)
-            source_disconnect(source, until);
+            gw_client_disconnect(source->mosq, until);
     }
     source_drop_client(source);
     return NULL;

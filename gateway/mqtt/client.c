@@ -1,0 +1,67 @@
+#include "mqtt/client.h"
+
+#include <errno.h>
+#include <mqtt_protocol.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+
+static int client_setup_tls(struct mosquitto *mosq, const struct gw_cfg_tls *tls)
+{
+    int rc = mosquitto_tls_set(mosq, tls->ca_file, tls->ca_file ? NULL : "/etc/ssl/certs", tls->cert_file, tls->key_file, NULL);
+    if (rc == MOSQ_ERR_SUCCESS)
+        rc = mosquitto_tls_opts_set(mosq, 1, NULL, NULL);
+    if (rc == MOSQ_ERR_SUCCESS && !tls->verify_hostname)
+        rc = mosquitto_tls_insecure_set(mosq, true);
+    return rc;
+}
+
+/* The only call that takes CONNECT properties also connects, blocking. With an impossible port it stores them and gives up
+ * before it touches the network; mosquitto_connect_bind_async() then uses them. */
+static void client_set_expiry(struct mosquitto *mosq, const struct gw_cfg_broker *broker)
+{
+    mosquitto_property *properties = NULL;
+    mosquitto_property_add_int32(&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL, (uint32_t)((broker->session_expiry_ms + 999) / 1000));
+    mosquitto_connect_bind_v5(mosq, broker->host, -1, 60, NULL, properties);
+    mosquitto_property_free_all(&properties);
+}
+
+int gw_client_create(const struct gw_cfg_broker *broker, void *object, struct mosquitto **out)
+{
+    struct mosquitto *mosq = *out = mosquitto_new(broker->client_id, broker->session_expiry_ms == 0, object);
+    if (!mosq)
+        return errno == ENOMEM ? MOSQ_ERR_NOMEM : MOSQ_ERR_INVAL;
+    mosquitto_threaded_set(mosq, true); /* workers publish while the MQTT thread reads */
+    int rc = mosquitto_int_option(mosq, MOSQ_OPT_PROTOCOL_VERSION, broker->protocol);
+    if (rc == MOSQ_ERR_SUCCESS && broker->username)
+        rc = mosquitto_username_pw_set(mosq, broker->username, broker->password);
+    if (rc == MOSQ_ERR_SUCCESS && broker->tls_enabled)
+        rc = client_setup_tls(mosq, &broker->tls);
+    if (rc == MOSQ_ERR_SUCCESS && broker->protocol == MQTT_PROTOCOL_V5 && broker->session_expiry_ms > 0)
+        client_set_expiry(mosq, broker);
+    return rc;
+}
+
+void gw_client_disconnect(struct mosquitto *mosq, int64_t until_ms)
+{
+    char left[16384];
+    int fd = dup(mosquitto_socket(mosq)); /* libmosquitto closes its own with the packet */
+    mosquitto_disconnect(mosq);
+    while (mosquitto_socket(mosq) >= 0 && mosquitto_want_write(mosq) && gw_monotonic_ms() < until_ms) {
+        if (mosquitto_loop_write(mosq, 1) != MOSQ_ERR_SUCCESS)
+            break;
+    }
+    if (fd < 0)
+        return;
+    shutdown(fd, SHUT_WR);
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int64_t now;
+    while ((now = gw_monotonic_ms()) < until_ms && poll(&wait, 1, (int)(until_ms - now)) > 0) {
+        ssize_t got = read(fd, left, sizeof left);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+            break;
+    }
+    close(fd);
+}

@@ -1,0 +1,18 @@
+/* client.h: libmosquitto's client object: made from the configuration, and ended politely. Thread: the MQTT thread. */
+#ifndef GW_MQTT_CLIENT_H
+#define GW_MQTT_CLIENT_H
+
+#include <mosquitto.h>
+#include <stdint.h>
+
+#include "gateway/config.h"
+
+/* *out is the caller's, to be destroyed also where the answer is not MOSQ_ERR_SUCCESS; NULL if there could be none. Callbacks get
+ * `object`. */
+int gw_client_create(const struct gw_cfg_broker *broker, void *object, struct mosquitto **out);
+
+/* Says goodbye. The connection is not closed before the broker has closed its side: what it still sends would be answered by
+ * a reset, and that can overtake our last acknowledgements, so that a kept session sends those messages once more. */
+void gw_client_disconnect(struct mosquitto *mosq, int64_t until_ms);
+
+#endif
