@@ -332,3 +332,41 @@ test('Retry-After and close codes are honoured', async (t) => {
   assert.deepEqual([errors, connections], [['unauthorized'], 1]);
   await assert.rejects(other.publish('a', 1), { code: 'unauthorized' });
 });
+
+// The second connection breaks after one of two overlapping filters has resumed and before the other has.
+test('a break between two subscriptions loses nothing and doubles nothing', async (t) => {
+  const world = await start(t);
+  const sockets = [];
+  let held = false; // while it is true there is nothing to connect to
+  class Cut extends WebSocket {
+    constructor(url, ...args) {
+      super(held ? 'ws://127.0.0.1:1/' : url, ...args);
+      if (!held) sockets.push(this);
+      this.number = sockets.length;
+    }
+    set onmessage(handler) {
+      super.onmessage = handler && ((event) => {
+        const frame = JSON.parse(event.data);
+        if (this.number === 2 && frame.type === 'subscribed' && frame.channel === 'n/#') this.broken = true;
+        if (this.broken) this.terminate();
+        else handler(event);
+      });
+    }
+  }
+  const client = world.client({ transports: ['websocket'], WebSocket: Cut });
+  const few = [], all = [];
+  client.subscribe('n/+/late', (m) => few.push(m.data)); // resumes first
+  client.subscribe('n/#', (m) => all.push(m.data));
+  await world.publish('n/1/late', [1]);
+  await until(() => few.length === 1 && all.length === 1, 'both to be live');
+  held = true;
+  sockets[0].terminate();
+  await world.publish('n/2/early', [2]);
+  await world.publish('n/1/late', [3]);
+  held = false;
+  await until(() => sockets.length >= 3 && all.length >= 3, 'the third connection');
+  await world.publish('n/3/last', [4]);
+  await until(() => all.includes(4), 'the last one');
+  assert.deepEqual(few, [1, 3]);
+  assert.deepEqual([...all].sort(), [1, 2, 3, 4]);
+});

@@ -39,7 +39,8 @@ export interface Host {
     alive(link: Link): void;
     /** The last one. */
     dead(link: Link, end: End): void;
-    message(message: Message): void;
+    /** `early`: of a link whose subscriptions are answered one by one, those that are not answered yet. */
+    message(message: Message, early?: Map<unknown, Sub>): void;
     gap(gap: Gap): void;
     upstream(upstream: Upstream): void;
     /** These stand at this cursor, or later. */

@@ -97,7 +97,7 @@ export class Sluice {
       subs: () => [...this.own.values()].filter((sub) => !sub.refused),
       alive: (link) => this.alive(link),
       dead: (link, end) => this.dead(link, end),
-      message: (message) => this.receive(message),
+      message: (message, early) => this.receive(message, early),
       gap: (gap) => this.emit('gap', gap),
       upstream: (upstream) => this.setUpstream(upstream),
       caughtUp: (subs, cursor) => {
@@ -415,7 +415,7 @@ export class Sluice {
 
   // --- what comes -----------------------------------------------------------------------------------------------
 
-  private receive(message: Message): void {
+  private receive(message: Message, early?: Map<unknown, Sub>): void {
     const { channel, cursor, ts } = message;
     let subs = this.routes.get(channel);
     if (!subs) {
@@ -425,9 +425,15 @@ export class Sluice {
     const known = this.last.get(channel);
     const order = this.highest === undefined ? undefined : compare(cursor, this.highest);
     // The gateway repeats a last value now and then (a fresh start, a paced channel): everybody has seen it.
-    const again = known?.ts === ts && order !== undefined && order < 1 && JSON.stringify(known.data) === JSON.stringify(message.data);
+    const again =
+      known &&
+      // Filters that overlap and resume apart bring a message once for each.
+      (compare(cursor, known.cursor)! < 1 ||
+        (known.ts === ts && order! < 1 && JSON.stringify(known.data) === JSON.stringify(message.data)));
     if (order !== -1 && order !== 0) this.highest = cursor;
+    const waiting = early?.size ? [...early.values()] : [];
     for (const sub of subs) {
+      if (waiting.includes(sub)) continue; // another's: what this one has missed is still to come
       if (sub.left && compare(cursor, sub.goal!) !== 1) {
         if (!--sub.left) sub.position = sub.goal;
       } else {

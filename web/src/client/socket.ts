@@ -119,7 +119,7 @@ export class SocketLink implements Link {
         host.expiring();
         break;
       case 'message':
-        host.message(frame);
+        host.message(frame, this.subscribing);
         break;
       case 'subscribed':
         this.subscribing.delete(frame.id);
