@@ -27,6 +27,8 @@ class Subscription:
     def __init__(self, on_message, on_gap):
         self.on_message, self.on_gap = on_message, on_gap
         self.cursor = None    # the position to resume from
+        self.answered = False # `subscribed` has come on this connection: from here on messages move the position
+        self.seen = {}        # by channel, the cursor of the last message: filters that overlap may bring one again
         self.snapshot = 0     # last values still to come
         self.pending = None   # subscribed.cursor, the position once they are there
 
@@ -45,6 +47,11 @@ class Subscription:
 
 def number(cursor):
     return int(cursor.rsplit(".", 1)[1])
+
+
+def later(cursor, than):
+    """Of another epoch counts as later: they can't be compared."""
+    return than is None or cursor.rsplit(".", 1)[0] != than.rsplit(".", 1)[0] or number(cursor) > number(than)
 
 
 class Sluice:
@@ -83,6 +90,7 @@ class Sluice:
 
     async def send_subscribe(self, channel):
         frame = {"type": "subscribe", "channel": channel}
+        self.subscriptions[channel].answered = False
         if self.subscriptions[channel].cursor:
             frame["cursor"] = self.subscriptions[channel].cursor
         await self.ask(frame)
@@ -136,6 +144,7 @@ class Sluice:
 
     def on_subscribed(self, frame):
         subscription = self.subscriptions[frame["channel"]]
+        subscription.answered = True
         subscription.snapshot = frame["snapshot"]
         if frame["snapshot"]:
             subscription.pending = frame["cursor"]
@@ -146,7 +155,9 @@ class Sluice:
         for channel, subscription in list(self.subscriptions.items()):
             if not subscription.takes(frame["channel"], channel):
                 continue
-            if subscription.pending:
+            if not subscription.answered:
+                pass  # brought by another subscription; what this one has missed is still to come
+            elif subscription.pending:
                 # The position is known once all last values are there, or something later than them.
                 subscription.snapshot -= 1
                 if number(frame["cursor"]) > number(subscription.pending):
@@ -155,6 +166,9 @@ class Sluice:
                     subscription.cursor, subscription.pending = subscription.pending, None
             else:
                 subscription.cursor = frame["cursor"]
+            if not later(frame["cursor"], subscription.seen.get(frame["channel"])):
+                continue
+            subscription.seen[frame["channel"]] = frame["cursor"]
             result = subscription.on_message(frame)
             if inspect.isawaitable(result):
                 await result
