@@ -28,6 +28,11 @@ static struct gw_slice gate_authority(struct gw_slice text, bool secure)
  * is the origin's own affair. */
 static bool gate_same_origin(const struct gw_request *request, struct gw_slice origin)
 {
+    /* The browser's own word, which no script can give (W3C Fetch Metadata): it knows the page's address also where a proxy
+     * has put another name into Host. */
+    struct gw_slice site = gw_request_header(request, "sec-fetch-site");
+    if (site.len == 11 && !memcmp(site.data, "same-origin", 11))
+        return true;
     bool secure = origin.len > 8 && !strncasecmp(origin.data, "https://", 8);
     size_t skip = secure ? 8 : 7;
     if (!secure && !(origin.len > 7 && !strncasecmp(origin.data, "http://", 7)))

@@ -45,6 +45,10 @@ async def test_own_pages(gateway):
     for host, origin in (("iot.example", "https://iot.example"), ("iot.example:443", "https://iot.example"),
                          ("iot.example", "http://iot.example:80"), ("iot.example:8443", "https://iot.example:8443")):
         assert gateway.get("/channels", headers={"Host": host, "Origin": origin}).status_code == 200
+    # A proxy has put another name into Host; the browser says that it is the page's own address all the same.
+    headers = {"Host": "upstream", "Origin": "https://iot.example"}
+    for site, status in (("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("none", 403)):
+        assert gateway.get("/channels", headers={**headers, "Sec-Fetch-Site": site}).status_code == status
     for host, origin in (("iot.example", "https://iot.example:8443"), ("iot.example", "https://iot.example.evil"), ("iot.example:80", "https://iot.example")):
         assert gateway.get("/channels", headers={"Host": host, "Origin": origin}).status_code == 403
 
