@@ -69,7 +69,12 @@ class Process:
     def wait(self, timeout=10):
         return self.child.wait(timeout)
 
-    def end(self):
+    def end(self, politely=False):
+        """`politely` for what has children of its own, such as nginx: they would outlive a kill."""
+        if politely and self.child.poll() is None:
+            self.child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(5)
         if self.child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.child.send_signal(signal.SIGCONT)
