@@ -11,7 +11,7 @@ import requests
 import websockets
 from conftest import yaml
 from documents import document
-from harness import Process, free_port, wait_until
+from harness import Parent, free_port, wait_until
 from tlsfiles import certificate, ports, with_listeners
 from wsclient import Ws, dial
 
@@ -39,7 +39,7 @@ class Front:
     def __init__(self, world, name, command, port, cert):
         self.port, self.cert = port, str(cert)
         self.https = f"https://localhost:{port}"
-        self.process = world.keep(Process(command, world.directory / f"{name}.log"))
+        self.process = world.keep(Parent(command, world.directory / f"{name}.log"))
         wait_until(self.answers, 20, f"{name} to pass something on")
 
     def answers(self):

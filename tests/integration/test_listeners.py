@@ -14,7 +14,7 @@ import pytest
 import requests
 import websockets
 from conftest import yaml
-from harness import BINARY, SANITIZED, Process, free_port, wait_until
+from harness import BINARY, SANITIZED, Parent, Process, free_port, wait_until
 from tlsfiles import certificate, ports, with_listeners
 from wsclient import Ws
 
@@ -289,11 +289,6 @@ async def test_behind_haproxy(world, send, tls):
     wait_until(lambda: f"request from ::ffff:127.0.0.1{' with TLS' if tls else ''}: /ws" in gateway.text())
 
 
-class Nginx(Process):
-    def end(self):
-        super().end(politely=True)
-
-
 NGINX = """
 daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx-error.log; worker_processes 1;
 events {{ worker_connections 64; }}
@@ -320,7 +315,7 @@ async def test_behind_nginx_by_a_unix_socket(world):
     config = world.directory / "nginx.conf"
     user = "user root;" if os.getuid() == 0 else ""
     config.write_text(user + NGINX.format(dir=world.directory, port=port, socket=path))
-    nginx = world.keep(Nginx([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config), "-p", str(world.directory)],
+    nginx = world.keep(Parent([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config), "-p", str(world.directory)],
                                world.directory / "nginx.log"))
 
     def answers():

@@ -83,6 +83,13 @@ class Process:
         self.file.close()
 
 
+class Parent(Process):
+    """One with children of its own, such as nginx and HAProxy."""
+
+    def end(self):
+        super().end(politely=True)
+
+
 class Broker(Process):
     def __init__(self, directory, port=None, config="allow_anonymous true", name="mosquitto", tls=None):
         self.port = port or free_port()
