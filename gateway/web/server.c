@@ -14,6 +14,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "web/alarm.h"
 #include "web/ring.h"
 #include "web/sock.h"
 #include "web/tls.h"
@@ -293,11 +294,6 @@ static void worker_turn(struct gw_worker *worker)
     gw_sock_reap(worker);
 }
 
-static void worker_alarm(lws_sorted_usec_list_t *sul)
-{
-    (void)sul; /* its only use is that lws_service() returns in time */
-}
-
 /* Sleeps until something happens; but while more comes from the broker, it only looks after the sockets once a millisecond. */
 static bool worker_serve(struct gw_worker *worker)
 {
@@ -312,7 +308,7 @@ static bool worker_serve(struct gw_worker *worker)
 static void *worker_run(void *context)
 {
     struct gw_worker *worker = context;
-    lws_sorted_usec_list_t alarm = {0};
+    struct gw_alarm alarm = {.context = worker->context};
     server_tick(worker);
     worker->ring = gw_ring_create(); /* here, because it belongs to this thread */
     worker_listen(worker);
@@ -325,16 +321,11 @@ static void *worker_run(void *context)
             due = worker->stop_by_ms;
         if (worker->stopping && due > gw_hub_now(worker->hub) + 50)
             due = gw_hub_now(worker->hub) + 50;
-        if (due == INT64_MAX) {
-            lws_sul_cancel(&alarm);
-        } else {
-            int64_t wait_ms = due - gw_monotonic_ms();
-            lws_sul_schedule(worker->context, 0, &alarm, worker_alarm, wait_ms > 0 ? wait_ms * LWS_US_PER_MS : 1);
-        }
+        gw_alarm_set(&alarm, due == INT64_MAX ? INT64_MAX : due - gw_monotonic_ms());
         if (!worker_serve(worker))
             break;
     }
-    lws_sul_cancel(&alarm);
+    gw_alarm_set(&alarm, INT64_MAX);
     if (worker->server->linger && worker->index == 0)
         gw_inbox_linger(worker->inbox);
     else
