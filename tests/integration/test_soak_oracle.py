@@ -251,3 +251,16 @@ async def test_the_proxy_does_what_it_is_told():
     finally:
         await proxy.close()
         server.close()
+
+
+@pytest.mark.parametrize("kept,back,allowed", [(False, 1, False), (True, 4, True), (True, 25, False)])
+def test_what_a_kept_session_sends_again_after_a_kill(judge, kept, back, allowed):
+    oracle, truth, findings = judge
+    truth.kept = kept
+    truth.epochs["F"] = 2
+    oracle.message(message(30, 9))
+    oracle.gap(gap("E.9", "F.3", reason="epoch"))
+    oracle.message(message(30 - back, 1, epoch="F"))
+    assert found(findings) == ({} if allowed else {"double or disorder": 1})
+    oracle.message(message(30 - back - 1, 2, epoch="F")) # within an epoch never
+    assert found(findings)["double or disorder"] == (1 if allowed else 2)

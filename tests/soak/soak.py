@@ -72,6 +72,7 @@ class World:
                                                 self.random(name), self.findings, self.log, **settings)
         self.steady = make("steady", expiry="0s", qos=1, slow="gap")
         self.mortal = make("mortal", expiry="1h", qos=2, slow="close", lossy=True)
+        self.mortal.truth.kept = True
         for gateway in (self.steady, self.mortal):
             await gateway.open()
             self.gateways.append(gateway)

@@ -11,6 +11,7 @@ class Truth:
     def __init__(self, name):
         self.name = name
         self.life = 0
+        self.kept = False # the broker keeps its session
         self.epochs = {}   # epoch: life
         self.acked = {}    # channel: {n: life in which the gateway took it}
         self.seqs = {}     # (life, channel): {n: number of the cursor}
