@@ -99,7 +99,7 @@ static bool field_number(const struct place *place, const char *text, int64_t *v
     return true;
 }
 
-static void field_list_choices(const struct gw_field *field, struct gw_buf *out)
+void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out)
 {
     if (field->type == GW_FIELD_CODEC) {
         for (size_t i = 0; gw_codecs[i]; i++)
@@ -136,7 +136,7 @@ static void field_choice(const struct place *place, const char *text, void *to)
     }
     struct gw_buf choices;
     gw_buf_init(&choices);
-    field_list_choices(field, &choices);
+    gw_field_list_choices(field, &choices);
     field_bad_value(place, choices.data);
     gw_buf_fini(&choices);
 }

@@ -48,6 +48,8 @@ extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_lis
  * as "routes[2]", or "". */
 void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,
                     struct gw_problems *problems);
+/* The words that a GW_FIELD_CHOICE, CODEC or HISTORY takes, with commas between. Appends. */
+void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out);
 /* A bound as it would be written: "30s", "64KiB", "12". */
 void gw_field_format(enum gw_field_type type, int64_t value, char out[32]);
 /* Frees the strings. */

@@ -4,23 +4,8 @@
 
 #include "config/describe.h"
 #include "config/fields.h"
-#include "gateway/codec.h"
 
 typedef void reference_row(const struct gw_field *field, const char *path, struct gw_buf *out);
-
-static void reference_words(const struct gw_field *field, struct gw_buf *out)
-{
-    if (field->type == GW_FIELD_CODEC) {
-        for (size_t i = 0; gw_codecs[i]; i++)
-            gw_buf_printf(out, "%s%s", i ? ", " : "", gw_codecs[i]->name);
-    } else if (field->type == GW_FIELD_HISTORY) {
-        for (size_t i = 0; gw_histories[i]; i++)
-            gw_buf_printf(out, "%s%s", i ? ", " : "", gw_histories[i]->name);
-    } else {
-        for (size_t i = 0; field->choices[i].name; i++)
-            gw_buf_printf(out, "%s%s", i ? ", " : "", field->choices[i].name);
-    }
-}
 
 static void reference_type(const struct gw_field *field, struct gw_buf *out)
 {
@@ -47,7 +32,7 @@ static void reference_type(const struct gw_field *field, struct gw_buf *out)
     case GW_FIELD_CHOICE:
     case GW_FIELD_CODEC:
     case GW_FIELD_HISTORY:
-        reference_words(field, out);
+        gw_field_list_choices(field, out);
         break;
     case GW_FIELD_STRINGS:
         gw_buf_adds(out, "texts");

@@ -1,4 +1,5 @@
-/* hub_private.h: what hub.c, channel.c, session.c, catchup.c, publish.c and stats.c share. Nobody else includes it. */
+/* hub_private.h: what the files of the hub share: hub, access, channel, keep, session, subscribe, catchup, pace, publish and
+ * stats. Nobody else includes it. */
 #ifndef GW_CORE_HUB_PRIVATE_H
 #define GW_CORE_HUB_PRIVATE_H
 
