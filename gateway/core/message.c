@@ -154,6 +154,12 @@ struct gw_message *gw_message_ref(struct gw_message *msg)
     return msg;
 }
 
+void gw_message_ref_many(struct gw_message *msg, unsigned count)
+{
+    if (count)
+        atomic_fetch_add_explicit(&msg->refs, count, memory_order_relaxed);
+}
+
 struct gw_variant {
     void *key;
     void (*release)(void *key);
@@ -161,10 +167,8 @@ struct gw_variant {
     struct gw_variant *next;
 };
 
-void gw_message_unref(struct gw_message *msg)
+static void message_free(struct gw_message *msg)
 {
-    if (!msg || atomic_fetch_sub_explicit(&msg->refs, 1, memory_order_acq_rel) != 1)
-        return;
     for (struct gw_variant *variant = atomic_load_explicit(&msg->variants, memory_order_acquire), *next; variant; variant = next) {
         next = variant->next;
         variant->release(variant->key);
@@ -172,6 +176,18 @@ void gw_message_unref(struct gw_message *msg)
         free(variant);
     }
     free(msg);
+}
+
+void gw_message_unref(struct gw_message *msg)
+{
+    if (msg)
+        gw_message_unref_many(msg, 1);
+}
+
+void gw_message_unref_many(struct gw_message *msg, unsigned count)
+{
+    if (count && atomic_fetch_sub_explicit(&msg->refs, count, memory_order_acq_rel) == count)
+        message_free(msg);
 }
 
 struct gw_message *gw_message_variant(const struct gw_message *msg, const void *key)
