@@ -221,6 +221,8 @@ bool gw_session_has_room(const struct gw_session *session);
 /* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. `reason` of gaps. */
 void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
+/* An idle session is back to its small size, however busy it once was: once a second, as busy ones would grow again at once. */
+void gw_session_shrink(struct gw_session *session);
 void gw_session_mark_dirty(struct gw_session *session);
 void gw_session_kick(struct gw_session *session, enum gw_err why);
 /* Looks at every message that waits: `show` returns what is to be sent in its place, borrowed, or NULL. */

@@ -77,7 +77,7 @@ static void session_grow(struct gw_session *session)
     session->first = 0;
 }
 
-void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes)
+static inline void session_put(struct gw_session *session, const struct gw_item *item, size_t bytes)
 {
     if (session->count == session->allocated)
         session_grow(session);
@@ -85,9 +85,19 @@ void gw_session_put(struct gw_session *session, const struct gw_item *item, size
     session->queued_bytes += bytes;
 }
 
-bool gw_session_has_room(const struct gw_session *session)
+void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes)
+{
+    session_put(session, item, bytes);
+}
+
+static inline bool session_has_room(const struct gw_session *session)
 {
     return session->queued_bytes < session->hub->config->limits.queue_bytes;
+}
+
+bool gw_session_has_room(const struct gw_session *session)
+{
+    return session_has_room(session);
 }
 
 void gw_session_mark_dirty(struct gw_session *session)
@@ -141,15 +151,16 @@ bool gw_session_deliver(struct gw_session *session, struct gw_message *msg)
     session->stamp = msg->seq;
     if (session->lagging || session->kicked)
         return false;
-    if (!gw_session_has_room(session)) {
+    if (!session_has_room(session)) {
         session_overflow(session, msg->seq);
         return false;
     }
     session->newest = msg->seq;
     struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = msg};
-    gw_session_put(session, &item, msg->text.len);
+    session_put(session, &item, msg->text.len);
     GW_STAT_ADD(&session->hub->stats, deliveries, 1);
-    gw_session_mark_dirty(session);
+    if (!session->dirty)
+        gw_session_mark_dirty(session);
     return true;
 }
 
@@ -187,13 +198,16 @@ size_t gw_session_take(struct gw_session *session, struct gw_item *items, size_t
         session->queued_bytes -= len;
         bytes += len;
     }
-    if (!session->count && session->allocated > QUEUE_START) {
-        /* An idle session is back to its small size, however busy it once was. */
-        free(session->items);
-        session->items = NULL;
-        session->allocated = session->first = 0;
-    }
     return taken;
+}
+
+void gw_session_shrink(struct gw_session *session)
+{
+    if (session->count || session->allocated <= QUEUE_START)
+        return;
+    free(session->items);
+    session->items = NULL;
+    session->allocated = session->first = 0;
 }
 
 bool gw_session_next(struct gw_session *session, struct gw_item *item)

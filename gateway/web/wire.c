@@ -62,6 +62,19 @@ static void wire_keep(struct gw_conn *conn, const struct iovec *parts, size_t co
     }
 }
 
+static size_t wire_total(const struct iovec *parts, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    return total;
+}
+
+static bool wire_joins(size_t count, size_t total)
+{
+    return count > 1 && total <= JOIN_BYTES && total <= count * JOIN_PART_BYTES;
+}
+
 static void wire_join(const struct iovec *parts, size_t count, char *to)
 {
     for (size_t i = 0; i < count; i++)
@@ -89,14 +102,11 @@ void gw_wire_settle(struct gw_conn *conn)
         gw_ring_submit(conn->worker->ring);
 }
 
-void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
+static void wire_send(struct gw_conn *conn, struct iovec *parts, size_t count, size_t total)
 {
     gw_wire_settle(conn);
     if (conn->dead)
         return;
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += parts[i].iov_len;
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_out, total);
     if (conn->out.len) {
         wire_keep(conn, parts, count, 0);
@@ -104,13 +114,6 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
     }
     if (conn->worker->joining && !conn->tls && gw_ring_add(conn->worker->ring, conn, parts, count, total))
         return;
-    char joined[JOIN_BYTES];
-    struct iovec one = {joined, total};
-    if (count > 1 && total <= sizeof joined && total <= count * JOIN_PART_BYTES) {
-        wire_join(parts, count, joined);
-        parts = &one;
-        count = 1;
-    }
     ssize_t sent = gw_sock_send(conn, parts, count);
     if (sent < 0) {
         gw_conn_kill(conn);
@@ -125,7 +128,19 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
 void gw_wire_send_one(struct gw_conn *conn, const void *data, size_t len)
 {
     struct iovec part = {(void *)(uintptr_t)data, len};
-    gw_wire_send(conn, &part, 1);
+    wire_send(conn, &part, 1, len);
+}
+
+void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
+{
+    size_t total = wire_total(parts, count);
+    char joined[JOIN_BYTES];
+    if (wire_joins(count, total)) {
+        wire_join(parts, count, joined);
+        gw_wire_send_one(conn, joined, total);
+    } else {
+        wire_send(conn, parts, count, total);
+    }
 }
 
 bool gw_wire_flush(struct gw_conn *conn)
@@ -189,10 +204,8 @@ static bool batch_is(const struct batch *batch, const struct gw_item *items, siz
 static bool batch_fill(struct batch *batch, const struct gw_item *items, size_t count, gw_encode encode, const struct iovec *parts,
                        size_t part_count)
 {
-    size_t total = 0;
-    for (size_t i = 0; i < part_count; i++)
-        total += parts[i].iov_len;
-    if (total > JOIN_BYTES || total > part_count * JOIN_PART_BYTES)
+    size_t total = wire_total(parts, part_count);
+    if (!wire_joins(part_count, total))
         return false;
     for (size_t i = 0; i < count; i++) {
         if (items[i].type != GW_ITEM_MESSAGE)
