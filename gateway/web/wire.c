@@ -13,7 +13,8 @@
  *     that is what SSL_write() asks for after it could not write.
  *  5. Sessions that are drained one after the other mostly have the same messages waiting. So a batch of small ones is joined
  *     once, and kept (struct batch) for the next session that has exactly these messages and the same encode(), whatever the
- *     transport: its octets depend on nothing else. A batch keeps its messages alive until the end of the turn at the latest. */
+ *     transport: its octets depend on nothing else. It keeps its messages alive, so that their addresses say which they are,
+ *     until another batch takes its place or a turn ends: at most BATCH_ITEMS of them in each of PLACES. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +28,10 @@
 #define BATCH_ITEMS 64
 #define BATCH_BYTES (256 * 1024)
 /* Up to here copying is cheaper than an array of parts: send(2) of one piece and the copy against sendmsg(2)
- * (docs/benchmarks/optimisation.md). */
+ * (docs/benchmarks/optimisation.md). Batches, which others may have a use for too, may be longer. */
 #define JOIN_BYTES (16 * 1024)
 #define JOIN_PART_BYTES 3072
+#define BATCH_JOIN_BYTES (64 * 1024)
 
 /* A session's first batches of a drain have a place each, the last of these is for all that follow. */
 #define PLACES 4
@@ -40,7 +42,7 @@ struct batch {
     unsigned takers; /* whose references to the messages are ours now, to be given back all at once */
     size_t len;
     struct gw_message *messages[BATCH_ITEMS];
-    char octets[JOIN_BYTES];
+    char octets[BATCH_JOIN_BYTES];
 };
 
 struct gw_batches {
@@ -70,9 +72,9 @@ static size_t wire_total(const struct iovec *parts, size_t count)
     return total;
 }
 
-static bool wire_joins(size_t count, size_t total)
+static bool wire_joins(size_t count, size_t total, size_t most)
 {
-    return count > 1 && total <= JOIN_BYTES && total <= count * JOIN_PART_BYTES;
+    return count > 1 && total <= most && total <= count * JOIN_PART_BYTES;
 }
 
 static void wire_join(const struct iovec *parts, size_t count, char *to)
@@ -135,7 +137,7 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
 {
     size_t total = wire_total(parts, count);
     char joined[JOIN_BYTES];
-    if (wire_joins(count, total)) {
+    if (wire_joins(count, total, JOIN_BYTES)) {
         wire_join(parts, count, joined);
         gw_wire_send_one(conn, joined, total);
     } else {
@@ -205,7 +207,7 @@ static bool batch_fill(struct batch *batch, const struct gw_item *items, size_t 
                        size_t part_count)
 {
     size_t total = wire_total(parts, part_count);
-    if (!wire_joins(part_count, total))
+    if (!wire_joins(part_count, total, BATCH_JOIN_BYTES))
         return false;
     for (size_t i = 0; i < count; i++) {
         if (items[i].type != GW_ITEM_MESSAGE)
