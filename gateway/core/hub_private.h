@@ -212,9 +212,11 @@ void gw_channel_keep_all(struct gw_hub *hub, struct gw_channel *channel);
 void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, bool whole);
 
 /* session.c */
-/* Queues a live message. True: it is queued, and the caller owes it a reference before the queue is drained, so that
- * fan-out needs one atomic operation for all sessions together. Thread: the loop's. This is the hot path. */
-GW_MUST_CHECK bool gw_session_deliver(struct gw_session *session, struct gw_message *msg);
+/* Queues a live message. Thread: the loop's. This is the hot path of fan-out. True: it was queued, and the caller must take a
+ * reference for it before anything else happens; several together is fine. */
+GW_MUST_CHECK bool gw_session_take(struct gw_session *session, struct gw_message *msg);
+/* ... with the reference. */
+void gw_session_deliver(struct gw_session *session, struct gw_message *msg);
 /* Queues a message whatever waits; one that is late gets the cursor of the newest before it. */
 void gw_session_queue(struct gw_session *session, struct gw_message *msg);
 bool gw_session_has_room(const struct gw_session *session);

@@ -154,10 +154,9 @@ struct gw_message *gw_message_ref(struct gw_message *msg)
     return msg;
 }
 
-void gw_message_ref_many(struct gw_message *msg, unsigned count)
+void gw_message_ref_many(struct gw_message *msg, uint32_t count)
 {
-    if (count)
-        atomic_fetch_add_explicit(&msg->refs, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&msg->refs, count, memory_order_relaxed);
 }
 
 struct gw_variant {
@@ -167,8 +166,16 @@ struct gw_variant {
     struct gw_variant *next;
 };
 
-static void message_free(struct gw_message *msg)
+void gw_message_unref(struct gw_message *msg)
 {
+    if (msg)
+        gw_message_unref_many(msg, 1);
+}
+
+void gw_message_unref_many(struct gw_message *msg, uint32_t count)
+{
+    if (atomic_fetch_sub_explicit(&msg->refs, count, memory_order_acq_rel) != count)
+        return;
     for (struct gw_variant *variant = atomic_load_explicit(&msg->variants, memory_order_acquire), *next; variant; variant = next) {
         next = variant->next;
         variant->release(variant->key);
@@ -176,18 +183,6 @@ static void message_free(struct gw_message *msg)
         free(variant);
     }
     free(msg);
-}
-
-void gw_message_unref(struct gw_message *msg)
-{
-    if (msg)
-        gw_message_unref_many(msg, 1);
-}
-
-void gw_message_unref_many(struct gw_message *msg, unsigned count)
-{
-    if (count && atomic_fetch_sub_explicit(&msg->refs, count, memory_order_acq_rel) == count)
-        message_free(msg);
 }
 
 struct gw_message *gw_message_variant(const struct gw_message *msg, const void *key)

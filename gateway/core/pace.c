@@ -165,7 +165,7 @@ void gw_pace_deliver(struct gw_session *session, const struct gw_channel *channe
     if (!pause && session->pace_from_ms && session->pace_from_ms + interval_ms > hub->now_ms && pause_allowed(session))
         pause = pause_begin(session, channel, interval_ms, session->pace_from_ms + interval_ms);
     if (!pause) {
-        gw_message_ref_many(msg, gw_session_deliver(session, msg));
+        gw_session_deliver(session, msg);
         if (pause_allowed(session) && !session->lagging)
             pause_begin(session, channel, interval_ms, hub->now_ms + interval_ms);
         return;

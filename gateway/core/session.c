@@ -146,7 +146,7 @@ void gw_session_queue(struct gw_session *session, struct gw_message *msg)
     gw_session_mark_dirty(session);
 }
 
-bool gw_session_deliver(struct gw_session *session, struct gw_message *msg)
+bool gw_session_take(struct gw_session *session, struct gw_message *msg)
 {
     session->stamp = msg->seq;
     if (session->lagging || session->kicked)
@@ -162,6 +162,12 @@ bool gw_session_deliver(struct gw_session *session, struct gw_message *msg)
     if (!session->dirty)
         gw_session_mark_dirty(session);
     return true;
+}
+
+void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
+{
+    if (gw_session_take(session, msg))
+        gw_message_ref(msg);
 }
 
 void gw_session_push(struct gw_session *session, struct gw_buf *text)
@@ -181,7 +187,7 @@ void gw_session_push(struct gw_session *session, struct gw_buf *text)
     gw_session_mark_dirty(session);
 }
 
-size_t gw_session_take(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes)
+size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes)
 {
     GW_ASSERT_LOOP(session->hub);
     size_t taken = 0, bytes = 0;
@@ -212,7 +218,7 @@ void gw_session_shrink(struct gw_session *session)
 
 bool gw_session_next(struct gw_session *session, struct gw_item *item)
 {
-    return gw_session_take(session, item, 1, SIZE_MAX) > 0;
+    return gw_session_next_batch(session, item, 1, SIZE_MAX) > 0;
 }
 
 void gw_session_unget(struct gw_session *session, struct gw_item *item)

@@ -245,7 +245,7 @@ void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode e
     struct gw_item items[BATCH_ITEMS];
     struct batch *batch = conn->worker->batches->places, *last = batch + PLACES - 1;
     while (!conn->blocked && !conn->dead && !conn->close_sent) {
-        size_t count = gw_session_take(session, items, BATCH_ITEMS, BATCH_BYTES);
+        size_t count = gw_session_next_batch(session, items, BATCH_ITEMS, BATCH_BYTES);
         if (!count)
             return;
         if (batch_is(batch, items, count, encode)) {
