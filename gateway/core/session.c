@@ -77,7 +77,7 @@ static void session_grow(struct gw_session *session)
     session->first = 0;
 }
 
-void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes)
+static inline void session_put(struct gw_session *session, const struct gw_item *item, size_t bytes)
 {
     if (session->count == session->allocated)
         session_grow(session);
@@ -85,9 +85,19 @@ void gw_session_put(struct gw_session *session, const struct gw_item *item, size
     session->queued_bytes += bytes;
 }
 
-bool gw_session_has_room(const struct gw_session *session)
+void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes)
+{
+    session_put(session, item, bytes);
+}
+
+static inline bool session_has_room(const struct gw_session *session)
 {
     return session->queued_bytes < session->hub->config->limits.queue_bytes;
+}
+
+bool gw_session_has_room(const struct gw_session *session)
+{
+    return session_has_room(session);
 }
 
 void gw_session_mark_dirty(struct gw_session *session)
@@ -136,20 +146,28 @@ void gw_session_queue(struct gw_session *session, struct gw_message *msg)
     gw_session_mark_dirty(session);
 }
 
-void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
+bool gw_session_take(struct gw_session *session, struct gw_message *msg)
 {
     session->stamp = msg->seq;
     if (session->lagging || session->kicked)
-        return;
-    if (!gw_session_has_room(session)) {
+        return false;
+    if (!session_has_room(session)) {
         session_overflow(session, msg->seq);
-        return;
+        return false;
     }
     session->newest = msg->seq;
-    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(msg)};
-    gw_session_put(session, &item, msg->text.len);
+    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = msg};
+    session_put(session, &item, msg->text.len);
     GW_STAT_ADD(&session->hub->stats, deliveries, 1);
-    gw_session_mark_dirty(session);
+    if (!session->dirty)
+        gw_session_mark_dirty(session);
+    return true;
+}
+
+void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
+{
+    if (gw_session_take(session, msg))
+        gw_message_ref(msg);
 }
 
 void gw_session_push(struct gw_session *session, struct gw_buf *text)
@@ -169,24 +187,38 @@ void gw_session_push(struct gw_session *session, struct gw_buf *text)
     gw_session_mark_dirty(session);
 }
 
-bool gw_session_next(struct gw_session *session, struct gw_item *item)
+size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes)
 {
     GW_ASSERT_LOOP(session->hub);
-    if (!session->count && session->lagging && !session->kicked)
-        gw_session_catch_up(session);
-    if (!session->count || session->kicked)
-        return false;
-    *item = session->items[session->first];
-    session->first = (session->first + 1) & (session->allocated - 1);
-    session->count--;
-    session->queued_bytes -= item_bytes(item);
-    if (!session->count && session->allocated > QUEUE_START) {
-        /* An idle session is back to its small size, however busy it once was. */
-        free(session->items);
-        session->items = NULL;
-        session->allocated = session->first = 0;
+    size_t taken = 0, bytes = 0;
+    while (taken < most && bytes < most_bytes) {
+        if (!session->count && session->lagging && !session->kicked)
+            gw_session_catch_up(session);
+        if (!session->count || session->kicked)
+            break;
+        struct gw_item *item = &items[taken++];
+        *item = session->items[session->first];
+        session->first = (session->first + 1) & (session->allocated - 1);
+        session->count--;
+        size_t len = item_bytes(item);
+        session->queued_bytes -= len;
+        bytes += len;
     }
-    return true;
+    return taken;
+}
+
+void gw_session_shrink(struct gw_session *session)
+{
+    if (session->count || session->allocated <= QUEUE_START)
+        return;
+    free(session->items);
+    session->items = NULL;
+    session->allocated = session->first = 0;
+}
+
+bool gw_session_next(struct gw_session *session, struct gw_item *item)
+{
+    return gw_session_next_batch(session, item, 1, SIZE_MAX) > 0;
 }
 
 void gw_session_unget(struct gw_session *session, struct gw_item *item)

@@ -90,14 +90,15 @@ static void stats_observe(struct gw_hub *hub)
 /* --- queues -------------------------------------------------------------------------------------------------------- */
 
 /* What waits after everybody was told to drain. The walk costs about what one message to all sessions costs, and keeping the
- * sums up to date all the time would cost every delivery. */
+ * sums up to date all the time would cost every delivery. What is empty is made small by the way. */
 static void stats_queues(struct gw_hub *hub)
 {
     if (hub->now_ms < hub->queues_due_ms)
         return;
     hub->queues_due_ms = hub->now_ms + QUEUES_EVERY_MS;
     uint64_t sessions = 0, bytes = 0, largest = 0;
-    for (const struct gw_session *session = hub->sessions; session; session = session->next) {
+    for (struct gw_session *session = hub->sessions; session; session = session->next) {
+        gw_session_shrink(session);
         sessions += session->count > 0;
         bytes += session->queued_bytes;
         if (session->queued_bytes > largest)

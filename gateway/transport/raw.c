@@ -17,9 +17,8 @@ struct raw {
     size_t len;
 };
 
-static size_t raw_encode(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+static size_t raw_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    (void)session;
     if (item->type != GW_ITEM_MESSAGE)
         return 0; /* there is no frame for a gap: what the device says next is all that this client knows */
     struct gw_message *msg = item->u.message;

@@ -53,9 +53,8 @@ static struct iovec sse_part(const char *data, size_t len)
     return (struct iovec){(void *)(uintptr_t)data, len};
 }
 
-static size_t sse_encode(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+static size_t sse_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    (void)session;
     struct gw_buf text;
     gw_buf_init(&text);
     if (item->type == GW_ITEM_MESSAGE) {

@@ -54,9 +54,8 @@ static void ws_push_simple(struct ws *ws, const char *type, const char *id)
     ws_push(ws, &json);
 }
 
-static size_t ws_encode(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+static size_t ws_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    (void)session;
     switch (item->type) {
     case GW_ITEM_MESSAGE: {
         struct gw_message *msg = item->u.message;

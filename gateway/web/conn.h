@@ -9,6 +9,7 @@
 #include "web/http1.h"
 
 struct lws;
+struct gw_batches;
 struct gw_listener;
 struct gw_worker;
 
@@ -100,6 +101,12 @@ void gw_wire_sent(struct gw_conn *conn, const char *data, size_t len, ssize_t se
 void gw_wire_settle(struct gw_conn *conn);
 /* Sends what `out` holds; false if the socket is broken. */
 bool gw_wire_flush(struct gw_conn *conn);
+/* What the last sessions were sent, one for each worker. */
+struct gw_batches *gw_batches_create(void);
+/* The turn is over: lets go of the messages. */
+void gw_batches_forget(struct gw_batches *batches);
+/* NULL is fine. */
+void gw_batches_destroy(struct gw_batches *batches);
 
 /* api.c: every request ends up here. */
 void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request);

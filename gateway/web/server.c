@@ -147,6 +147,7 @@ static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *confi
     }
     worker->inbox = gw_inbox_create(config->limits.inbox, server_wake, worker);
     worker->input = gw_malloc(GW_INPUT_BYTES);
+    worker->batches = gw_batches_create();
     gw_timers_init(&worker->timers);
     worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -291,6 +292,7 @@ static void worker_turn(struct gw_worker *worker)
     if (worker->ring)
         gw_ring_submit(worker->ring);
     worker->joining = false;
+    gw_batches_forget(worker->batches);
     gw_sock_reap(worker);
 }
 
@@ -387,6 +389,7 @@ void gw_server_fini(struct gw_server *server)
         gw_hub_destroy(worker->hub);
         gw_inbox_destroy(worker->inbox);
         gw_timers_fini(&worker->timers);
+        gw_batches_destroy(worker->batches);
         if (worker->spare_fd >= 0)
             close(worker->spare_fd);
     }

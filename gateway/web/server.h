@@ -18,6 +18,7 @@ struct lws_context;
 struct lws_vhost;
 struct lws_protocols;
 struct gw_admission;
+struct gw_batches;
 struct gw_exposition;
 struct gw_ring;
 struct gw_server;
@@ -60,6 +61,7 @@ struct gw_worker {
     char *input;             /* GW_INPUT_BYTES, for whoever is being read */
     struct gw_ring *ring;    /* NULL: there is none */
     bool joining;            /* sends are collected in it */
+    struct gw_batches *batches; /* wire.c */
     struct gw_conn *conns;
     struct gw_conn *dead;    /* plain connections that are to be closed */
     struct gw_listener *listeners;

@@ -160,7 +160,9 @@ void gw_session_catch_up(struct gw_session *session);
 /* False if there was no such subscription. */
 bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size_t len);
 
-/* The next thing to send; false if there is nothing now. */
+/* The next things to send, up to `most` and until they have `most_bytes`; 0 if there is nothing now. */
+size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes);
+/* One of them; false if there is nothing now. */
 bool gw_session_next(struct gw_session *session, struct gw_item *item);
 /* Queues the values that are held back by a rate policy, so that everything up to gw_session_cursor() is handed out. */
 void gw_session_flush_held(struct gw_session *session);

@@ -122,8 +122,9 @@ void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
 #define GW_PARTS_MAX 5
 
 /* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
- * a gap may be replaced by a text item of the transport's own (gw_item_set_text()). */
-typedef size_t (*gw_encode)(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
+ * an item may be replaced by a text item of the transport's own (gw_item_set_text()). A message must always give the same
+ * octets, whoever gets it: sessions that get the same messages one after the other share them. */
+typedef size_t (*gw_encode)(struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
 
 /* Sends what waits for the session, many items in one system call, until there is nothing left or the socket takes no
  * more; then writable() comes later. */

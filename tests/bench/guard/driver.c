@@ -109,6 +109,7 @@ static void prepare(void)
     worker = (struct gw_worker){.server = &server, .thread = pthread_self(), .started = true, .spare_fd = -1};
     listener = (struct gw_listener){.watch = {.worker = &worker, .fd = -1}};
     gw_timers_init(&worker.timers);
+    worker.batches = gw_batches_create();
     worker.inbox = inboxes[0] = gw_inbox_create(config->limits.inbox, no_wake, NULL);
     struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .upstream = {NULL, no_publish},
                                  .timers = &worker.timers};
@@ -223,6 +224,7 @@ static __attribute__((noinline)) void turn(unsigned first)
     for (size_t i = 0; i < count; i++)
         gw_hub_handle(worker.hub, &events[i]);
     gw_hub_flush(worker.hub);
+    gw_batches_forget(worker.batches);
 }
 
 void guard_turn(unsigned first);
