@@ -1,7 +1,8 @@
 /* wire.c: the fast path: frames that are ready to go, handed to the kernel many at a time.
  *
  * Invariants:
- *  1. Octets leave in the order of the calls. While `out` holds anything, everything new goes behind it.
+ *  1. Octets leave in the order of the calls. While `out` holds anything, everything new goes behind it; while a connection is
+ *     corked, which it is only within the handling of one request and for one batch at most, everything goes there.
  *  2. blocked is true from the moment the socket takes less than it was given until a writable callback found `out`
  *     empty; while it is true gw_conn_drain() takes nothing from the session, so what waits stays in the session's
  *     bounded queue, and `out` holds at most one batch.
@@ -68,6 +69,20 @@ void gw_wire_settle(struct gw_conn *conn)
         gw_ring_submit(conn->worker->ring);
 }
 
+void gw_wire_cork(struct gw_conn *conn)
+{
+    conn->corked = true;
+}
+
+void gw_wire_uncork(struct gw_conn *conn)
+{
+    if (!conn->corked)
+        return;
+    conn->corked = false;
+    if (!conn->dead && !conn->blocked && conn->out.len && !gw_wire_flush(conn))
+        gw_conn_kill(conn);
+}
+
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
 {
     gw_wire_settle(conn);
@@ -77,7 +92,7 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
     for (size_t i = 0; i < count; i++)
         total += parts[i].iov_len;
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_out, total);
-    if (conn->out.len) {
+    if (conn->out.len || conn->corked) {
         wire_keep(conn, parts, count, 0);
         return;
     }
@@ -144,6 +159,7 @@ void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode e
             gw_wire_send(conn, parts, part_count);
         for (size_t i = 0; i < count; i++)
             gw_item_release(&items[i]);
+        gw_wire_uncork(conn); /* no more than one batch gathers */
         if (!count)
             return;
     }
