@@ -29,6 +29,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     if (!hub)
         return;
     assert(!hub->sessions);
+    gw_giveback_all(&hub->giveback);
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
@@ -59,11 +60,13 @@ static int64_t hub_interval(const struct gw_channel *channel, const struct gw_su
 }
 
 /* The hot path: every subscriber of every filter that matches the channel, each session once. Neighbours mostly have the
- * same grants, so what those see is looked up only where they change. */
+ * same grants, so what those see is looked up only where they change, and the references of all who took it are taken together
+ * (giveback.c). Until then the event's own keeps the message, or the message its projection. */
 static void hub_fan_out(const struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
 {
     const struct gw_grants *grants = NULL;
     struct gw_message *shown = msg;
+    uint32_t taken = 0; /* of `shown`, without a reference yet */
     for (uint32_t i = 0; i < channel->filter_count; i++) {
         const struct gw_filter *filter = channel->filters[i];
         for (uint32_t j = 0; j < filter->count; j++) {
@@ -71,6 +74,9 @@ static void hub_fan_out(const struct gw_hub *hub, struct gw_channel *channel, st
             if (sub->session->stamp == msg->seq || msg->seq <= sub->from)
                 continue;
             if (sub->session->grants != grants) {
+                if (taken)
+                    gw_message_ref_many(shown, taken);
+                taken = 0;
                 grants = sub->session->grants;
                 shown = gw_channel_show(hub, channel, grants, msg);
             }
@@ -79,10 +85,12 @@ static void hub_fan_out(const struct gw_hub *hub, struct gw_channel *channel, st
             int64_t interval = channel->interval_ms | sub->interval_ms ? hub_interval(channel, sub) : 0;
             if (interval)
                 gw_pace_deliver(sub->session, channel, shown, interval);
-            else
-                gw_session_deliver(sub->session, shown);
+            else if (gw_session_take(sub->session, shown))
+                taken++;
         }
     }
+    if (taken)
+        gw_message_ref_many(shown, taken);
 }
 
 /* The broker sends retained messages again whenever we subscribe again; what we have already is no news. */
@@ -217,6 +225,7 @@ void gw_hub_flush(struct gw_hub *hub)
         if (!session->kicked)
             session->ops->ready(session);
     }
+    gw_giveback_all(&hub->giveback);
     gw_stats_flushed(hub);
 }
 

@@ -154,6 +154,11 @@ struct gw_message *gw_message_ref(struct gw_message *msg)
     return msg;
 }
 
+void gw_message_ref_many(struct gw_message *msg, uint32_t count)
+{
+    atomic_fetch_add_explicit(&msg->refs, count, memory_order_relaxed);
+}
+
 struct gw_variant {
     void *key;
     void (*release)(void *key);
@@ -163,7 +168,13 @@ struct gw_variant {
 
 void gw_message_unref(struct gw_message *msg)
 {
-    if (!msg || atomic_fetch_sub_explicit(&msg->refs, 1, memory_order_acq_rel) != 1)
+    if (msg)
+        gw_message_unref_many(msg, 1);
+}
+
+void gw_message_unref_many(struct gw_message *msg, uint32_t count)
+{
+    if (atomic_fetch_sub_explicit(&msg->refs, count, memory_order_acq_rel) != count)
         return;
     for (struct gw_variant *variant = atomic_load_explicit(&msg->variants, memory_order_acquire), *next; variant; variant = next) {
         next = variant->next;

@@ -136,20 +136,27 @@ void gw_session_queue(struct gw_session *session, struct gw_message *msg)
     gw_session_mark_dirty(session);
 }
 
-void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
+bool gw_session_take(struct gw_session *session, struct gw_message *msg)
 {
     session->stamp = msg->seq;
     if (session->lagging || session->kicked)
-        return;
+        return false;
     if (!gw_session_has_room(session)) {
         session_overflow(session, msg->seq);
-        return;
+        return false;
     }
     session->newest = msg->seq;
-    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(msg)};
+    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = msg};
     gw_session_put(session, &item, msg->text.len);
     GW_STAT_ADD(&session->hub->stats, deliveries, 1);
     gw_session_mark_dirty(session);
+    return true;
+}
+
+void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
+{
+    if (gw_session_take(session, msg))
+        gw_message_ref(msg);
 }
 
 void gw_session_push(struct gw_session *session, struct gw_buf *text)

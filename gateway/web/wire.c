@@ -158,7 +158,7 @@ void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode e
         if (part_count)
             gw_wire_send(conn, parts, part_count);
         for (size_t i = 0; i < count; i++)
-            gw_item_release(&items[i]);
+            gw_session_release(session, &items[i]);
         gw_wire_uncork(conn); /* no more than one batch gathers */
         if (!count)
             return;

@@ -76,6 +76,9 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec);
 struct gw_message *gw_message_ref(struct gw_message *msg);
 /* NULL is fine. */
 void gw_message_unref(struct gw_message *msg);
+/* So many references at once. Not NULL. */
+void gw_message_ref_many(struct gw_message *msg, uint32_t count);
+void gw_message_unref_many(struct gw_message *msg, uint32_t count);
 
 /* The same message with the cursor of another position in its text. The caller has the first reference. */
 struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch, uint64_t seq);
