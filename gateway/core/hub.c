@@ -29,6 +29,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     if (!hub)
         return;
     assert(!hub->sessions);
+    gw_giveback_all(&hub->giveback);
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
@@ -59,8 +60,8 @@ static int64_t hub_interval(const struct gw_channel *channel, const struct gw_su
 }
 
 /* The hot path: every subscriber of every filter that matches the channel, each session once. Neighbours mostly have the
- * same grants, so what those see is looked up only where they change, and the references of all who took it are taken together.
- * Until then the event's own keeps the message, or the message its projection. */
+ * same grants, so what those see is looked up only where they change, and the references of all who took it are taken together
+ * (giveback.c). Until then the event's own keeps the message, or the message its projection. */
 static void hub_fan_out(const struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
 {
     const struct gw_grants *grants = NULL;
@@ -224,6 +225,7 @@ void gw_hub_flush(struct gw_hub *hub)
         if (!session->kicked)
             session->ops->ready(session);
     }
+    gw_giveback_all(&hub->giveback);
     gw_stats_flushed(hub);
 }
 

@@ -121,6 +121,18 @@ struct gw_arrivals {
     uint32_t count;
 };
 
+/* References to messages that sessions are done with (giveback.c). */
+#define GW_GIVEBACK_SLOTS 1024
+struct gw_returned {
+    struct gw_message *msg; /* NULL: free */
+    uint32_t count;
+};
+struct gw_giveback {
+    struct gw_returned slots[GW_GIVEBACK_SLOTS];
+    uint16_t used[GW_GIVEBACK_SLOTS]; /* those that are not free */
+    uint32_t used_count;
+};
+
 struct gw_hub {
     struct gw_config *config;
     struct gw_routes *routes;
@@ -143,6 +155,7 @@ struct gw_hub {
     struct gw_pauses pauses;
     struct gw_moments moments;
     struct gw_arrivals arrivals;
+    struct gw_giveback giveback;
     int64_t queues_due_ms; /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
     struct gw_session *sessions;
@@ -231,6 +244,9 @@ void gw_session_kick(struct gw_session *session, enum gw_err why);
 void gw_session_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
 void gw_pace_review(struct gw_session *session, struct gw_message *(*show)(struct gw_session *, struct gw_message *));
 struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
+
+/* giveback.c: all that is noted there. */
+void gw_giveback_all(struct gw_giveback *giveback);
 
 /* subscribe.c: gives up the subscription, and its filter with the last one. */
 void gw_sub_free(struct gw_hub *hub, struct gw_sub *sub);

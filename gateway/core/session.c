@@ -8,6 +8,8 @@
 #include "core/topic.h"
 
 #define QUEUE_START 8
+/* The second size: whoever gets more than a few at once mostly gets a batch. */
+#define QUEUE_BATCH 64
 
 void gw_item_release(struct gw_item *item)
 {
@@ -67,7 +69,9 @@ struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, 
 
 static void session_grow(struct gw_session *session)
 {
-    uint32_t allocated = session->allocated ? session->allocated * 2 : QUEUE_START;
+    uint32_t allocated = !session->allocated              ? QUEUE_START
+                         : session->allocated < QUEUE_BATCH ? QUEUE_BATCH
+                                                            : session->allocated * 2;
     struct gw_item *items = gw_reallocarray(NULL, allocated, sizeof *items);
     for (uint32_t i = 0; i < session->count; i++)
         items[i] = session->items[(session->first + i) & (session->allocated - 1)];

@@ -61,7 +61,7 @@ static bool poll_collect(struct poll *poll, size_t most, struct gw_buf *messages
         if (!gw_session_next(&poll->session, &item))
             return true;
         poll_add(messages, &item, gaps);
-        gw_item_release(&item);
+        gw_session_release(&poll->session, &item);
     }
     return false;
 }

@@ -142,7 +142,7 @@ static void raw_open(struct gw_conn *conn, const struct gw_request *request)
     if (err != GW_OK)
         raw_fail(raw, err, NULL, 0);
     else
-        gw_session_catch_up(&raw->session);
+        raw_ready(&raw->session); /* the last value leaves with the handshake's answer */
 }
 
 const struct gw_transport gw_transport_raw = {.name = "raw", .match = raw_match, .open = raw_open};

@@ -381,8 +381,8 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     ws_push(ws, &json);
     if (!gw_hub_upstream(hub)->up)
         ws_upstream(&ws->session, gw_hub_upstream(hub));
+    ws_ready(&ws->session); /* now: it leaves with the handshake's answer */
     if (gw_conn_refused(conn) != GW_OK) { /* told here, since browsers hide what a refused handshake says */
-        ws_ready(&ws->session);
         gw_ws_close(conn, 4401, "unauthorized: the ticket or cookie is unknown, used or too old");
     } else if (gw_hub_auth(hub) && !ws->session.identity) {
         ws_await_hello(ws);

@@ -94,6 +94,7 @@ static void conn_shutdown(struct gw_conn *conn)
 
 void gw_conn_finish(struct gw_conn *conn)
 {
+    gw_wire_uncork(conn);
     gw_wire_settle(conn);
     if (conn->dead)
         return;
@@ -187,6 +188,7 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests, 1);
     gw_api_dispatch(conn, request);
+    gw_wire_uncork(conn);
     if (conn->state == GW_CONN_DRAIN)
         return;
     gw_buf_consume(&conn->in, conn->head_len);

@@ -59,6 +59,7 @@ struct gw_conn {
     bool tls;          /* libwebsockets has it */
     bool want_write;   /* EPOLLOUT is asked for */
     bool queued;       /* octets of it are in the worker's ring */
+    bool corked;       /* what is sent gathers in `out` */
     bool trusted;      /* the peer is a proxy whose headers count */
     bool proxy_secure; /* the PROXY header says that the client speaks TLS */
     bool secure;       /* see gw_conn_secure() */
@@ -99,6 +100,10 @@ void gw_wire_send_one(struct gw_conn *conn, const void *data, size_t len);
 void gw_wire_sent(struct gw_conn *conn, const char *data, size_t len, ssize_t sent);
 /* Afterwards nothing of it is in the ring. */
 void gw_wire_settle(struct gw_conn *conn);
+/* From here on what is sent gathers, until uncorked (nothing happens if it is not corked): for an answer made in several steps. It
+ * must be uncorked before the loop gets control again. */
+void gw_wire_cork(struct gw_conn *conn);
+void gw_wire_uncork(struct gw_conn *conn);
 /* Sends what `out` holds; false if the socket is broken. */
 bool gw_wire_flush(struct gw_conn *conn);
 /* What the last sessions were sent, one for each worker. */

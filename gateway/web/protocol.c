@@ -172,7 +172,9 @@ static void json_add_id(struct gw_buf *out, const char *id)
 
 static void json_add_string(struct gw_buf *out, const char *key, const char *text, size_t len)
 {
-    gw_buf_printf(out, ",\"%s\":", key);
+    gw_buf_adds(out, ",\"");
+    gw_buf_adds(out, key);
+    gw_buf_adds(out, "\":");
     gw_buf_add_json_string(out, text, len);
 }
 
@@ -188,8 +190,11 @@ void gw_json_subscribed(struct gw_buf *out, const char *id, const char *channel,
     gw_buf_adds(out, "{\"type\":\"subscribed\"");
     json_add_id(out, id);
     json_add_string(out, "channel", channel, len);
-    gw_buf_printf(out, ",\"cursor\":\"%s\",\"recovered\":%s,\"snapshot\":%u}", subscribed->cursor,
-                  subscribed->recovered ? "true" : "false", subscribed->snapshot);
+    gw_buf_adds(out, ",\"cursor\":\"");
+    gw_buf_adds(out, subscribed->cursor);
+    gw_buf_adds(out, subscribed->recovered ? "\",\"recovered\":true,\"snapshot\":" : "\",\"recovered\":false,\"snapshot\":");
+    gw_buf_addu(out, subscribed->snapshot);
+    gw_buf_addc(out, '}');
 }
 
 void gw_json_hello(struct gw_buf *out, const char *id, const char *subject, int64_t expires_ms)

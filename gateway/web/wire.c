@@ -1,7 +1,8 @@
 /* wire.c: the fast path: frames that are ready to go, handed to the kernel many at a time.
  *
  * Invariants:
- *  1. Octets leave in the order of the calls. While `out` holds anything, everything new goes behind it.
+ *  1. Octets leave in the order of the calls. While `out` holds anything, everything new goes behind it; while a connection is
+ *     corked, which it is only within the handling of one request and for one batch at most, everything goes there.
  *  2. blocked is true from the moment the socket takes less than it was given until a writable callback found `out`
  *     empty; while it is true gw_conn_drain() takes nothing from the session, so what waits stays in the session's
  *     bounded queue, and `out` holds at most one batch.
@@ -104,13 +105,27 @@ void gw_wire_settle(struct gw_conn *conn)
         gw_ring_submit(conn->worker->ring);
 }
 
+void gw_wire_cork(struct gw_conn *conn)
+{
+    conn->corked = true;
+}
+
+void gw_wire_uncork(struct gw_conn *conn)
+{
+    if (!conn->corked)
+        return;
+    conn->corked = false;
+    if (!conn->dead && !conn->blocked && conn->out.len && !gw_wire_flush(conn))
+        gw_conn_kill(conn);
+}
+
 static void wire_send(struct gw_conn *conn, struct iovec *parts, size_t count, size_t total)
 {
     gw_wire_settle(conn);
     if (conn->dead)
         return;
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_out, total);
-    if (conn->out.len) {
+    if (conn->out.len || conn->corked) {
         wire_keep(conn, parts, count, 0);
         return;
     }
@@ -224,7 +239,8 @@ static bool batch_fill(struct batch *batch, const struct gw_item *items, size_t 
     return true;
 }
 
-static void wire_send_items(struct gw_conn *conn, struct batch *batch, struct gw_item *items, size_t count, gw_encode encode)
+static void wire_send_items(struct gw_conn *conn, struct gw_session *session, struct batch *batch, struct gw_item *items, size_t count,
+                            gw_encode encode)
 {
     struct iovec parts[BATCH_ITEMS * GW_PARTS_MAX];
     size_t part_count = 0;
@@ -237,7 +253,7 @@ static void wire_send_items(struct gw_conn *conn, struct batch *batch, struct gw
     if (part_count)
         gw_wire_send(conn, parts, part_count);
     for (size_t i = 0; i < count; i++)
-        gw_item_release(&items[i]);
+        gw_session_release(session, &items[i]);
 }
 
 void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode encode)
@@ -247,15 +263,17 @@ void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode e
     while (!conn->blocked && !conn->dead && !conn->close_sent) {
         size_t count = gw_session_next_batch(session, items, BATCH_ITEMS, BATCH_BYTES);
         if (!count)
-            return;
+            break;
         if (batch_is(batch, items, count, encode)) {
             batch->takers++;
             gw_wire_send_one(conn, batch->octets, batch->len);
         } else {
-            wire_send_items(conn, batch, items, count, encode);
+            wire_send_items(conn, session, batch, items, count, encode);
         }
+        gw_wire_uncork(conn); /* no more than one batch gathers */
         if (!gw_session_waiting(session))
             return;
         batch += batch < last;
     }
+    gw_wire_uncork(conn);
 }

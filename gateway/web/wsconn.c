@@ -119,6 +119,7 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                   "Sec-WebSocket-Accept: %s\r\n%s\r\n",
                   accept, ws_offers_protocol(request) ? "Sec-WebSocket-Protocol: sluice.v1\r\n" : "");
+    gw_wire_cork(conn); /* until the request is done: what the transport says first goes along */
     gw_wire_send_one(conn, head.data, head.len);
     gw_buf_fini(&head);
     free(conn->headers);

@@ -55,6 +55,8 @@ struct gw_item {
 };
 
 void gw_item_release(struct gw_item *item);
+/* The same for many: a message's reference is given back at the end of the hub's turn (gw_hub_flush()). */
+void gw_session_release(struct gw_session *session, struct gw_item *item);
 /* Replaces the item's content by a text; takes the content of *text. */
 void gw_item_set_text(struct gw_item *item, struct gw_buf *text);
 

@@ -373,6 +373,17 @@ def test_reconnect_with_thousands_of_descriptors(world):
         one.close()
 
 
+def test_table_of_descriptors_is_made_at_the_start(world):
+    """It never grows while clients come: the kernel lets a process with threads wait some 15 ms for that."""
+    broker = world.broker()
+    gateway = world.sluice(yaml(broker.port, extra="limits: { connections: 3000 }\n"))
+
+    def slots():
+        with open(f"/proc/{gateway.child.pid}/status") as status:
+            return int(next(line.split()[1] for line in status if line.startswith("FDSize:")))
+    assert slots() > 3000
+
+
 def test_out_of_descriptors_is_survived(world):
     import resource
     broker = world.broker()

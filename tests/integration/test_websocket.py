@@ -19,6 +19,16 @@ async def test_welcome_and_subprotocol(sluice):
         assert ws.socket.subprotocol is None
 
 
+async def test_welcome_comes_with_the_handshakes_answer(sluice):
+    """In one segment: a client is greeted without another round trip, and connecting costs one send less."""
+    with socket.create_connection(("127.0.0.1", sluice.port), 15) as raw:
+        raw.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        head, frames = raw.recv(4096).split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b'{"type":"welcome"' in frames
+
+
 async def test_live_message(sluice, client):
     async with connect(sluice) as ws:
         answer = await ws.subscribe("rooms/live/t")

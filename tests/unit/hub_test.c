@@ -153,7 +153,7 @@ static void client_drain(struct client *client, unsigned most)
             client->last = seq;
             client->received++;
         }
-        gw_item_release(&item);
+        gw_session_release(&client->session, &item);
     }
 }
 
@@ -394,6 +394,54 @@ static void test_control_flood_is_bounded(void **state)
     teardown_hub();
 }
 
+static unsigned refs_of(const struct gw_message *msg)
+{
+    return atomic_load(&msg->refs);
+}
+
+/* Every session's reference is a real one until the end of the turn in which it was given back, and no longer. */
+static void test_references(void **state)
+{
+    (void)state;
+    enum { READERS = 5 };
+    setup_hub(4, 100000, 1000);
+    struct gw_subscribed out;
+    for (unsigned i = 0; i < READERS; i++) {
+        gw_session_open(&clients[i].session, hub, &ops);
+        assert_int_equal(subscribe(&clients[i], "#", GW_START_LAST, NULL, &out), GW_OK);
+        gw_session_catch_up(&clients[i].session);
+    }
+    send_message(0, "1", false);
+    struct gw_message *first = gw_message_ref(gw_channel_find(hub, "a", 1, gw_hash("a", 1))->last);
+    head += GW_GIVEBACK_SLOTS - 1; /* so that the next one has the same slot */
+    send_message(1, "2", false);
+    struct gw_message *second = gw_message_ref(gw_channel_find(hub, "a/b", 3, gw_hash("a/b", 3))->last);
+    assert_int_equal(second->seq - first->seq, GW_GIVEBACK_SLOTS);
+    const unsigned kept = 3; /* ours, the last value, the history */
+    assert_int_equal(refs_of(first), READERS + kept);
+    assert_int_equal(refs_of(second), READERS + kept);
+
+    struct gw_item item;
+    for (unsigned i = 0; i + 1 < READERS; i++) {
+        for (unsigned j = 0; j < 2; j++) {
+            assert_true(gw_session_next(&clients[i].session, &item));
+            assert_ptr_equal(item.u.message, j ? second : first);
+            gw_session_release(&clients[i].session, &item);
+        }
+    }
+    assert_int_equal(refs_of(second), 2 + kept); /* the last one waits for the turn's end */
+    gw_hub_flush(hub);
+    assert_int_equal(refs_of(first), 1 + kept); /* of the reader that has not taken it yet */
+    assert_int_equal(refs_of(second), 1 + kept);
+    gw_session_close(&clients[READERS - 1].session);
+    assert_int_equal(refs_of(first), kept);
+    assert_int_equal(refs_of(second), kept);
+    teardown_hub();
+    assert_int_equal(refs_of(first), 1);
+    gw_message_unref(first);
+    gw_message_unref(second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -404,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_repeats_and_clears),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_control_flood_is_bounded),
+        cmocka_unit_test(test_references),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

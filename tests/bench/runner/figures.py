@@ -101,10 +101,12 @@ TARGETS = [
       for peer, name in (("sluice-ws", "/ws"), ("sluice-raw", "raw"), ("sluice-sse", "SSE"), ("sluice-poll", "polls"))),
     Target("9,000 idle: CPU of one core", lambda results: (lambda us: None if us is None else us / 1e6)(median(results, "idle", "sluice-ws", "idle_us_per_s")),
            0.002, unit=""),
-    Target("9,000 idle: time to connect of nchan's", of("idle", "sluice-ws", "connect_s", "nchan-ws"), 1),
+    *(Target(f"9,000 idle, {name}: time to connect of nchan's", of("idle", peer, "connect_s", other), 1)
+      for peer, name, other in (("sluice-ws", "/ws", "nchan-ws"), ("sluice-raw", "raw", "nchan-ws"), ("sluice-sse", "SSE", "nchan-sse"))),
     Target("1 message to 9,000: CPU of the floor's", of("idle", "sluice-ws", "cpu_us", "floor"), 1.15),
     Target("1 message to 9,000: p99 of the floor's", of("idle", "sluice-ws", "p99_us", "floor"), 1.15),
     Target("long-poll, saturated: CPU of nchan's", of("spaced", "sluice-poll", "cpu_us", "nchan-poll"), 0.7),
     Target("10,000 channels x 1: CPU of 1 message to 9,000 on one", of("channels-10000", "sluice-ws", "cpu_us", "sluice-ws", "idle"), 1.5),
+    Target("workers: 2, cores to spare: CPU of one worker's", of("two-workers", "sluice-2w", "cpu_us", "sluice-ws"), 1.1),
     Target("workers: 2, saturated: CPU of one worker's", of("spaced", "sluice-2w", "cpu_us", "sluice-ws"), 1.1),
 ]

@@ -62,5 +62,9 @@ ALL = [
     Scenario("idle", "9,000 idle connections", "Connected, left alone for 3 s, then one message to all of them every 0.6 s.",
              EVERY, {"clients": 9000, "idle": 3, "interval_us": 600000, "window": 1000, "warm": 0, "seconds": 2.4},
              ["memory", "connect", "connect_cpu", "idle", "cpu", "p99"], quick=True, rounds=2),
+    Scenario("two-workers", "One worker and two, with cores to spare",
+             "1,000 clients on one channel; a burst of 50 messages every 40 ms, whatever happens: as many are joined with one worker as with two.",
+             ["joined", "sluice-ws", "sluice-2w"],
+             {"clients": 1000, "interval_us": 40000, "burst": 50, "window": 2000, "warm": 0.3, "seconds": 3}, ["cpu", "p50", "p99", "frames"]),
     *growth(),
 ]
