@@ -256,6 +256,12 @@ void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
         return;
     }
     enum gw_err err = gw_auth_ticket(gw_hub_auth(hub), conn->identity, gw_hub_wall(hub), ticket);
+    if (err == GW_ERR_RATE_LIMITED) {
+        GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "a ticket was refused: its owner has too many that are unused");
+        gw_http_error(conn, err, "too many tickets of yours are unused; use them or wait until they expire");
+        return;
+    }
     if (err != GW_OK) {
         gw_http_error(conn, err, NULL);
         return;
