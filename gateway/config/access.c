@@ -114,6 +114,12 @@ static void access_check_jwt(struct gw_config *config, const struct gw_node *jwt
     const struct gw_cfg_jwt *cfg = &config->auth.jwt;
     if (!cfg->key_file && !cfg->secret_file && !cfg->jwks_file && !cfg->jwks_url)
         gw_problem_add(problems, jwt->line, jwt->column, "auth.jwt: there is no key (key_file, secret_file, jwks_file or jwks_url expected)");
+    const struct gw_node *audience = gw_node_get(jwt, "audience");
+    if (!gw_node_get(jwt, "issuer"))
+        gw_warning_add(problems, jwt->line, jwt->column, "auth.jwt.issuer: it is missing, so a token of any issuer is taken whose signature fits a key");
+    if (!audience || (audience->kind == GW_NODE_LIST && !audience->count))
+        gw_warning_add(problems, audience ? audience->line : jwt->line, audience ? audience->column : jwt->column,
+                       "auth.jwt.audience: it is %s, so a token that was made for another service is taken as well", audience ? "empty" : "missing");
     const struct gw_node *url = gw_node_get(jwt, "jwks_url"), *algorithms = gw_node_get(jwt, "algorithms");
     static const char *const good[] = {"https://", "http://127.0.0.1:", "http://127.0.0.1/", "http://[::1]", "http://localhost:", "http://localhost/"};
     bool allowed = false;

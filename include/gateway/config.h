@@ -184,9 +184,9 @@ struct gw_config {
     int log_format; /* enum gw_log_format */
 };
 
-/* Reads FILE and everything it names. On success *out has one reference and *problems may hold warnings; otherwise
- * *problems holds one line `file:line:column: path: what is wrong (what was expected)` per problem, in the order of
- * the file, and *out is NULL. */
+/* Reads FILE and everything it names. On success *out has one reference; otherwise *out is NULL and *problems holds one
+ * line `file:line:column: path: what is wrong (what was expected)` per problem, in the order of the file. Either way it may
+ * hold warnings, `file:line:column: warning: path: …`. */
 GW_MUST_CHECK enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_buf *problems);
 
 struct gw_config *gw_config_ref(struct gw_config *config);
