@@ -180,6 +180,12 @@ static bool access_origin_valid(const char *origin)
     return host && *host && !strpbrk(host, "/?#@* ");
 }
 
+/* Without a port, since what counts is who resolves the name. */
+static bool access_host_valid(const char *name)
+{
+    return *name && !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")];
+}
+
 static bool access_network_valid(const char *text)
 {
     unsigned char binary[16];
@@ -232,6 +238,8 @@ void gw_access_read(struct gw_config *config, const struct gw_node *root, struct
     }
     access_check_list(&config->web.origins, gw_node_get(web, "origins"), access_origin_valid, "web.origins",
                       "an origin such as https://dash.example or http://localhost:3000, without a path, or *", problems);
+    access_check_list(&config->web.hosts, gw_node_get(web, "hosts"), access_host_valid, "web.hosts",
+                      "a name such as dash.example, without scheme and port", problems);
     access_check_list(&config->web.trusted_proxies, gw_node_get(web, "trusted_proxies"), access_network_valid, "web.trusted_proxies",
                       "an address, a network such as 10.0.0.0/8, or unix", problems);
 }

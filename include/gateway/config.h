@@ -154,6 +154,7 @@ struct gw_cfg_web {
     int64_t keepalive_ms;       /* idle HTTP connection between requests */
     int64_t shutdown_ms;        /* how long SIGTERM waits for acknowledgements */
     struct gw_strings origins;  /* of web pages that may use the gateway, besides its own; "*": any */
+    struct gw_strings hosts;    /* names by which it may be asked, besides addresses and localhost; empty: any */
     struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
 };
 
