@@ -37,13 +37,14 @@ static int command_usage(const char *what, const char *argument)
     return 2;
 }
 
-static struct gw_config *command_load(const char *file)
+/* Whoever asks to check is told of warnings too; with the other commands they would be noise, or broken lines in a log. */
+static struct gw_config *command_load(const char *file, bool warn)
 {
     struct gw_config *config;
     struct gw_buf problems;
     gw_buf_init(&problems);
     enum gw_err err = gw_config_load(file, &config, &problems);
-    if (problems.len)
+    if (problems.len && (warn || err != GW_OK))
         fputs(problems.data, stderr);
     gw_buf_fini(&problems);
     return err == GW_OK ? config : NULL;
@@ -51,7 +52,7 @@ static struct gw_config *command_load(const char *file)
 
 static int command_check(const char *file)
 {
-    struct gw_config *config = command_load(file);
+    struct gw_config *config = command_load(file, true);
     if (!config)
         return 2;
     /* Keys are read as well, so that a start can't fail where this did not. */
@@ -74,7 +75,7 @@ static int command_check(const char *file)
 
 static int command_explain(const char *file, const char *topic, const char *channel, const char *token)
 {
-    struct gw_config *config = command_load(file);
+    struct gw_config *config = command_load(file, false);
     if (!config)
         return 2;
     struct gw_routes *routes = gw_routes_build(config);
@@ -113,7 +114,7 @@ static int command_describe(void (*describe)(struct gw_buf *out))
 
 static int command_healthcheck(const char *file)
 {
-    struct gw_config *config = command_load(file);
+    struct gw_config *config = command_load(file, false);
     if (!config)
         return 2;
     int status = gw_healthcheck(config);
@@ -203,7 +204,7 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
         return status;
     if (health)
         return command_healthcheck(arguments.file);
-    struct gw_config *config = command_load(arguments.file);
+    struct gw_config *config = command_load(arguments.file, false);
     if (!config)
         return 2;
     status = run(config);

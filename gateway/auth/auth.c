@@ -20,6 +20,7 @@
 
 #define KEY_PREFIX "slk_"
 #define NAME_MAX_OCTETS 128
+#define NO_SUBJECT "token without subject"
 
 struct api_key {
     uint8_t digest[GW_SHA256_SIZE];
@@ -207,7 +208,7 @@ static char *auth_name(const char *sub)
 {
     size_t len = sub ? strlen(sub) : 0;
     if (!len)
-        return gw_strdup("token without subject");
+        return gw_strdup(NO_SUBJECT);
     if (len > NAME_MAX_OCTETS) {
         for (len = NAME_MAX_OCTETS; (sub[len] & 0xc0) == 0x80; len--)
             ;
@@ -297,13 +298,25 @@ struct gw_identity *gw_auth_again(struct gw_auth *auth, const struct gw_identity
 
 /* --- tickets ----------------------------------------------------------------------------------------------------------------- */
 
+/* A user's tokens count together, however many he gets; where they don't say whose they are, each counts alone. */
+static void auth_owner(const struct gw_identity *identity, struct gw_buf *owner)
+{
+    bool by_name = !identity->proof || (identity->kind == GW_TOKEN && strcmp(identity->name, NO_SUBJECT) != 0);
+    gw_buf_printf(owner, "%d%c%s", (int)identity->kind, by_name ? 'n' : 'p', by_name ? identity->name : identity->proof);
+}
+
 enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identity *identity, int64_t wall_ms, char out[GW_TICKET_SIZE])
 {
     if (!auth)
         return GW_ERR_UNSUPPORTED; /* nobody needs one */
     if (!identity)
         return GW_ERR_UNAUTHORIZED;
-    return gw_tickets_issue(auth->tickets, identity, auth->age, wall_ms, auth->config->auth.ticket_ttl_ms, out);
+    struct gw_buf owner;
+    gw_buf_init(&owner);
+    auth_owner(identity, &owner);
+    enum gw_err err = gw_tickets_issue(auth->tickets, identity, &owner, auth->age, wall_ms, auth->config->auth.ticket_ttl_ms, out);
+    gw_buf_fini(&owner);
+    return err;
 }
 
 enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len, int64_t wall_ms, struct gw_identity **out)

@@ -9,9 +9,17 @@
 
 #define BUCKETS 16384
 
+/* Who has tickets that are unused; gone with the last of them. */
+struct owner {
+    uint8_t digest[GW_SHA256_SIZE];
+    uint32_t count;
+    struct owner *next; /* in the bucket */
+};
+
 struct ticket {
     uint8_t digest[GW_SHA256_SIZE];
     struct gw_identity *identity;
+    struct owner *owner;
     int64_t expires_ms;
     uint64_t age;
     struct ticket *next;            /* in the bucket */
@@ -24,6 +32,7 @@ struct gw_tickets {
     size_t count;
     struct ticket *first, *last;
     struct ticket *buckets[BUCKETS];
+    struct owner *owners[BUCKETS];
 };
 
 struct gw_tickets *gw_tickets_create(void)
@@ -40,21 +49,51 @@ struct gw_tickets *gw_tickets_ref(struct gw_tickets *tickets)
     return tickets;
 }
 
-static struct ticket **tickets_bucket(struct gw_tickets *tickets, const uint8_t *digest)
+static size_t tickets_slot(const uint8_t *digest)
 {
-    return &tickets->buckets[(digest[0] | (unsigned)digest[1] << 8) % BUCKETS];
+    return (digest[0] | (unsigned)digest[1] << 8) % BUCKETS;
+}
+
+/* One ticket more for it; NULL: it has enough. */
+static struct owner *tickets_count(struct gw_tickets *tickets, const uint8_t *digest)
+{
+    struct owner **bucket = &tickets->owners[tickets_slot(digest)], *owner = *bucket;
+    while (owner && memcmp(owner->digest, digest, sizeof owner->digest) != 0)
+        owner = owner->next;
+    if (owner && owner->count >= GW_TICKETS_EACH)
+        return NULL;
+    if (!owner) {
+        owner = gw_calloc(1, sizeof *owner);
+        memcpy(owner->digest, digest, sizeof owner->digest);
+        owner->next = *bucket;
+        *bucket = owner;
+    }
+    owner->count++;
+    return owner;
+}
+
+static void tickets_discount(struct gw_tickets *tickets, struct owner *owner)
+{
+    if (--owner->count)
+        return;
+    struct owner **at = &tickets->owners[tickets_slot(owner->digest)];
+    while (*at != owner)
+        at = &(*at)->next;
+    *at = owner->next;
+    free(owner);
 }
 
 /* Out of the table; the caller frees it. */
 static void tickets_remove(struct gw_tickets *tickets, struct ticket *ticket)
 {
-    struct ticket **at = tickets_bucket(tickets, ticket->digest);
+    struct ticket **at = &tickets->buckets[tickets_slot(ticket->digest)];
     while (*at != ticket)
         at = &(*at)->next;
     *at = ticket->next;
     *(ticket->earlier ? &ticket->earlier->later : &tickets->first) = ticket->later;
     *(ticket->later ? &ticket->later->earlier : &tickets->last) = ticket->earlier;
     tickets->count--;
+    tickets_discount(tickets, ticket->owner);
 }
 
 static void tickets_drop_first(struct gw_tickets *tickets)
@@ -75,11 +114,32 @@ void gw_tickets_unref(struct gw_tickets *tickets)
     free(tickets);
 }
 
-enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *identity, uint64_t age, int64_t wall_ms, int64_t ttl_ms,
-                             char out[GW_TICKET_SIZE])
+/* The lock is held. */
+static enum gw_err tickets_add(struct gw_tickets *tickets, struct ticket *ticket, const uint8_t *owner, int64_t wall_ms)
 {
-    uint8_t octets[32];
+    while (tickets->first && tickets->first->expires_ms <= wall_ms)
+        tickets_drop_first(tickets);
+    if (tickets->count >= GW_TICKETS_MAX)
+        return GW_ERR_OVERLOADED;
+    ticket->owner = tickets_count(tickets, owner);
+    if (!ticket->owner)
+        return GW_ERR_RATE_LIMITED;
+    struct ticket **bucket = &tickets->buckets[tickets_slot(ticket->digest)];
+    ticket->next = *bucket;
+    *bucket = ticket;
+    ticket->earlier = tickets->last;
+    *(tickets->last ? &tickets->last->later : &tickets->first) = ticket;
+    tickets->last = ticket;
+    tickets->count++;
+    return GW_OK;
+}
+
+enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *identity, const struct gw_buf *owner, uint64_t age,
+                             int64_t wall_ms, int64_t ttl_ms, char out[GW_TICKET_SIZE])
+{
+    uint8_t octets[32], digest[GW_SHA256_SIZE];
     struct ticket *ticket = gw_calloc(1, sizeof *ticket);
+    gw_sha256(owner->data, owner->len, digest);
     gw_random_32(octets);
     gw_base64url_32(octets, out);
     gw_sha256(out, GW_TICKET_SIZE - 1, ticket->digest);
@@ -88,25 +148,14 @@ enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *ide
     ticket->age = age;
 
     pthread_mutex_lock(&tickets->lock);
-    while (tickets->first && tickets->first->expires_ms <= wall_ms)
-        tickets_drop_first(tickets);
-    bool room = tickets->count < GW_TICKETS_MAX;
-    if (room) {
-        struct ticket **bucket = tickets_bucket(tickets, ticket->digest);
-        ticket->next = *bucket;
-        *bucket = ticket;
-        ticket->earlier = tickets->last;
-        *(tickets->last ? &tickets->last->later : &tickets->first) = ticket;
-        tickets->last = ticket;
-        tickets->count++;
-    }
+    enum gw_err err = tickets_add(tickets, ticket, digest, wall_ms);
     pthread_mutex_unlock(&tickets->lock);
-    if (room)
+    if (err == GW_OK)
         return GW_OK;
     gw_identity_unref(ticket->identity);
     free(ticket);
     memset(out, 0, GW_TICKET_SIZE);
-    return GW_ERR_OVERLOADED;
+    return err;
 }
 
 enum gw_err gw_tickets_redeem(struct gw_tickets *tickets, const char *text, size_t len, int64_t wall_ms, struct gw_identity **out,
@@ -118,7 +167,7 @@ enum gw_err gw_tickets_redeem(struct gw_tickets *tickets, const char *text, size
         return GW_ERR_UNAUTHORIZED;
     gw_sha256(text, len, digest);
     pthread_mutex_lock(&tickets->lock);
-    struct ticket *ticket = *tickets_bucket(tickets, digest);
+    struct ticket *ticket = tickets->buckets[tickets_slot(digest)];
     /* How long comparing takes tells about digests only, and from those nobody gets to a ticket. */
     while (ticket && memcmp(ticket->digest, digest, sizeof digest) != 0)
         ticket = ticket->next;

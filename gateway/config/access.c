@@ -114,6 +114,12 @@ static void access_check_jwt(struct gw_config *config, const struct gw_node *jwt
     const struct gw_cfg_jwt *cfg = &config->auth.jwt;
     if (!cfg->key_file && !cfg->secret_file && !cfg->jwks_file && !cfg->jwks_url)
         gw_problem_add(problems, jwt->line, jwt->column, "auth.jwt: there is no key (key_file, secret_file, jwks_file or jwks_url expected)");
+    const struct gw_node *audience = gw_node_get(jwt, "audience");
+    if (!gw_node_get(jwt, "issuer"))
+        gw_warning_add(problems, jwt->line, jwt->column, "auth.jwt.issuer: it is missing, so a token of any issuer is taken whose signature fits a key");
+    if (!audience || (audience->kind == GW_NODE_LIST && !audience->count))
+        gw_warning_add(problems, audience ? audience->line : jwt->line, audience ? audience->column : jwt->column,
+                       "auth.jwt.audience: it is %s, so a token that was made for another service is taken as well", audience ? "empty" : "missing");
     const struct gw_node *url = gw_node_get(jwt, "jwks_url"), *algorithms = gw_node_get(jwt, "algorithms");
     static const char *const good[] = {"https://", "http://127.0.0.1:", "http://127.0.0.1/", "http://[::1]", "http://localhost:", "http://localhost/"};
     bool allowed = false;
@@ -174,6 +180,12 @@ static bool access_origin_valid(const char *origin)
     return host && *host && !strpbrk(host, "/?#@* ");
 }
 
+/* Without a port, since what counts is who resolves the name. */
+static bool access_host_valid(const char *name)
+{
+    return *name && !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")];
+}
+
 static bool access_network_valid(const char *text)
 {
     unsigned char binary[16];
@@ -226,6 +238,8 @@ void gw_access_read(struct gw_config *config, const struct gw_node *root, struct
     }
     access_check_list(&config->web.origins, gw_node_get(web, "origins"), access_origin_valid, "web.origins",
                       "an origin such as https://dash.example or http://localhost:3000, without a path, or *", problems);
+    access_check_list(&config->web.hosts, gw_node_get(web, "hosts"), access_host_valid, "web.hosts",
+                      "a name such as dash.example, without scheme and port", problems);
     access_check_list(&config->web.trusted_proxies, gw_node_get(web, "trusted_proxies"), access_network_valid, "web.trusted_proxies",
                       "an address, a network such as 10.0.0.0/8, or unix", problems);
 }

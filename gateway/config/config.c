@@ -223,7 +223,7 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
             config->web.poll_wait_ms = config->web.poll_wait_max_ms;
     }
     gw_tree_free(&tree);
-    bool good = problems.count == 0;
+    bool good = problems.errors == 0;
     gw_problems_print(&problems, text);
     gw_problems_fini(&problems);
     if (!good) {

@@ -266,6 +266,9 @@ static const struct gw_field fields_web[] = {
      .def = "3s", .doc = "How long stopping waits for the broker's acknowledgements."},
     {.key = "origins", .type = GW_FIELD_STRINGS, .offset = CFG(web.origins),
      .doc = "Origins of other web pages that may use the gateway, such as https://dash.example; exact. \"*\": any."},
+    {.key = "hosts", .type = GW_FIELD_STRINGS, .offset = CFG(web.hosts),
+     .doc = "Names of the gateway, such as `dash.example`: requests with another name in `Host` get 403, so that no page can"
+            " reach it by a name of its own that resolves to it. Addresses and `localhost` need not be listed. Default: any."},
     {.key = "trusted_proxies", .type = GW_FIELD_STRINGS, .offset = CFG(web.trusted_proxies),
      .doc = "Addresses and networks (`10.0.0.0/8`) whose `X-Forwarded-For` (the rightmost address that is not trusted),"
             " `X-Forwarded-Proto` and PROXY headers count; `unix`: whoever comes by a Unix socket."},

@@ -18,7 +18,7 @@
 
 /* --- problems ------------------------------------------------------------------------------------------------------- */
 
-void gw_problem_add(struct gw_problems *problems, int line, int column, const char *format, ...)
+static void problem_add(struct gw_problems *problems, int line, int column, bool warning, const char *format, va_list args)
 {
     if (problems->count == problems->allocated) {
         problems->allocated = problems->allocated ? problems->allocated * 2 : 16;
@@ -26,11 +26,25 @@ void gw_problem_add(struct gw_problems *problems, int line, int column, const ch
     }
     struct gw_buf text;
     gw_buf_init(&text);
+    gw_buf_vprintf(&text, format, args);
+    problems->items[problems->count++] = (struct gw_problem){line, column, gw_buf_take(&text), warning};
+    problems->errors += !warning;
+}
+
+void gw_problem_add(struct gw_problems *problems, int line, int column, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    gw_buf_vprintf(&text, format, args);
+    problem_add(problems, line, column, false, format, args);
     va_end(args);
-    problems->items[problems->count++] = (struct gw_problem){line, column, gw_buf_take(&text)};
+}
+
+void gw_warning_add(struct gw_problems *problems, int line, int column, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    problem_add(problems, line, column, true, format, args);
+    va_end(args);
 }
 
 void gw_problems_print(const struct gw_problems *problems, struct gw_buf *out)
@@ -47,8 +61,8 @@ void gw_problems_print(const struct gw_problems *problems, struct gw_buf *out)
         problems->items[at] = moved;
     }
     for (size_t i = 0; i < problems->count; i++)
-        gw_buf_printf(out, "%s:%d:%d: %s\n", problems->file, problems->items[i].line, problems->items[i].column,
-                      problems->items[i].text);
+        gw_buf_printf(out, "%s:%d:%d: %s%s\n", problems->file, problems->items[i].line, problems->items[i].column,
+                      problems->items[i].warning ? "warning: " : "", problems->items[i].text);
 }
 
 void gw_problems_fini(struct gw_problems *problems)
@@ -57,7 +71,7 @@ void gw_problems_fini(struct gw_problems *problems)
         free(problems->items[i].text);
     free(problems->items);
     problems->items = NULL;
-    problems->count = problems->allocated = 0;
+    problems->count = problems->allocated = problems->errors = 0;
 }
 
 /* --- nodes ---------------------------------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@ struct gw_node {
 struct gw_problem {
     int line, column;
     char *text; /* "path: what (expected)" */
+    bool warning; /* the file is taken all the same */
 };
 
 /* What is wrong with one file, collected so that all of it is told in one run. */
@@ -30,11 +31,15 @@ struct gw_problems {
     const char *file;
     struct gw_problem *items;
     size_t count, allocated;
+    size_t errors; /* those that are no warnings */
 };
 
 void gw_problem_add(struct gw_problems *problems, int line, int column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* One line each, `file:line:column: …`, in the order of the file. */
+/* What may well be meant, but has let many in who should not have been. */
+void gw_warning_add(struct gw_problems *problems, int line, int column, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* One line each, `file:line:column: …` or `file:line:column: warning: …`, in the order of the file. */
 void gw_problems_print(const struct gw_problems *problems, struct gw_buf *out);
 void gw_problems_fini(struct gw_problems *problems);
 

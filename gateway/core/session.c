@@ -225,16 +225,6 @@ bool gw_session_next(struct gw_session *session, struct gw_item *item)
     return gw_session_next_batch(session, item, 1, SIZE_MAX) > 0;
 }
 
-void gw_session_unget(struct gw_session *session, struct gw_item *item)
-{
-    if (session->count == session->allocated)
-        session_grow(session);
-    session->first = (session->first - 1) & (session->allocated - 1);
-    session->items[session->first] = *item;
-    session->count++;
-    session->queued_bytes += item_bytes(item);
-}
-
 static void session_clear_queue(struct gw_session *session)
 {
     for (uint32_t i = 0; i < session->count; i++)

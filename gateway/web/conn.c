@@ -106,11 +106,6 @@ void gw_conn_finish(struct gw_conn *conn)
         conn_shutdown(conn);
 }
 
-bool gw_conn_secure(const struct gw_conn *conn)
-{
-    return conn->secure;
-}
-
 void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *context)
 {
     conn->ops = ops;

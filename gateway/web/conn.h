@@ -62,7 +62,7 @@ struct gw_conn {
     bool corked;       /* what is sent gathers in `out` */
     bool trusted;      /* the peer is a proxy whose headers count */
     bool proxy_secure; /* the PROXY header says that the client speaks TLS */
-    bool secure;       /* see gw_conn_secure() */
+    bool secure;       /* the client of the current request speaks TLS, here or with a trusted proxy; for the log */
     bool dead;         /* it will be closed; nothing happens any more */
 };
 
@@ -77,8 +77,6 @@ void gw_conn_read_proxy(struct gw_conn *conn);
 /* Last call; frees it. */
 void gw_conn_on_closed(struct gw_conn *conn);
 void gw_conn_process(struct gw_conn *conn);
-/* Does the client of the current request speak TLS, here or with a trusted proxy? */
-bool gw_conn_secure(const struct gw_conn *conn);
 /* Closes the socket soon, without ceremony. */
 void gw_conn_kill(struct gw_conn *conn);
 /* Sends what is left, then closes: no new request is read. */

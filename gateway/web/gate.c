@@ -12,6 +12,40 @@
 #include "web/conn.h"
 #include "web/server.h"
 
+/* --- names -------------------------------------------------------------------------------------------------------------- */
+
+/* DNS rebinding: a page's name may resolve to the gateway, and then page and gateway are of one origin. Its name is not one of
+ * ours, though. An address in Host is none that somebody could resolve, and localhost is the browser's own affair. */
+static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_request *request)
+{
+    const struct gw_strings *hosts = &gw_hub_config(conn->worker->hub)->web.hosts;
+    if (!hosts->count)
+        return true;
+    struct gw_slice host = gw_request_header(request, "host");
+    char name[256];
+    bool literal = host.len && *host.data == '[';
+    const char *end = host.len ? memchr(host.data, literal ? ']' : ':', host.len) : NULL;
+    size_t skip = literal, len = (end ? (size_t)(end - host.data) : host.len) - skip;
+    if (literal && (!end || (end + 1 < host.data + host.len && end[1] != ':')))
+        return false;
+    if (len && !literal && host.data[len - 1] == '.')
+        len--; /* `dash.example.` is the same */
+    if (!len || len >= sizeof name)
+        return false;
+    memcpy(name, host.data + skip, len);
+    name[len] = '\0';
+    unsigned char address[16];
+    if (literal)
+        return inet_pton(AF_INET6, name, address) == 1;
+    if (inet_pton(AF_INET, name, address) == 1 || !strcasecmp(name, "localhost"))
+        return true;
+    for (size_t i = 0; i < hosts->count; i++) {
+        if (!strcasecmp(hosts->items[i], name))
+            return true;
+    }
+    return false;
+}
+
 /* --- origins ---------------------------------------------------------------------------------------------------------- */
 
 /* The host and port of an origin as a Host header has them: without the port where it is the scheme's own. */
@@ -192,6 +226,11 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
 {
     struct gw_slice origin;
     enum gate_origin kind = gate_origin(conn, request, &origin);
+    if (!gate_host_is_ours(conn, request)) {
+        GW_STAT_ADD(gw_hub_stats(conn->worker->hub), forbidden, 1);
+        gw_http_error(conn, GW_ERR_FORBIDDEN, "the gateway is not to be asked by this name (web.hosts lists those that it has)");
+        return false;
+    }
     if (open)
         return true;
     bool preflight = request->method == GW_OPTIONS && origin.data && gw_request_header(request, "access-control-request-method").data;
@@ -256,6 +295,12 @@ void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
         return;
     }
     enum gw_err err = gw_auth_ticket(gw_hub_auth(hub), conn->identity, gw_hub_wall(hub), ticket);
+    if (err == GW_ERR_RATE_LIMITED) {
+        GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "a ticket was refused: its owner has too many that are unused");
+        gw_http_error(conn, err, "too many tickets of yours are unused; use them or wait until they expire");
+        return;
+    }
     if (err != GW_OK) {
         gw_http_error(conn, err, NULL);
         return;

@@ -50,7 +50,7 @@ static const struct metric metric_counters[] = {
     {"sluice_received_bytes_total", "Octets received from web clients.", M(bytes_in)},
     {"sluice_auth_failures_total", "Credentials of clients that were refused.", M(auth_failures)},
     {"sluice_forbidden_total", "Subscriptions, publishes and reads beyond what a client may do.", M(forbidden)},
-    {"sluice_rate_limited_total", "Frames and publishes refused at limits.message_rate and publish_rate.", M(rate_limited)},
+    {"sluice_rate_limited_total", "Frames and publishes refused at limits.message_rate and publish_rate, and tickets.", M(rate_limited)},
 };
 
 /* gaps_total by why. */

@@ -127,11 +127,14 @@ static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *confi
 {
     /* Neither heartbeats nor hang-ups by libwebsockets: raw connections have their own deadlines. */
     static const lws_retry_bo_t no_keepalive = {0};
+    /* TLS handshakes, and the silence after them, would be cut after a few seconds: beyond any web.request_timeout. */
+    static const unsigned timeout_s = 7200;
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = server_protocols,
         .pt_serv_buf_size = 64 * 1024,
         .retry_and_idle_policy = &no_keepalive,
+        .timeout_secs = timeout_s,
         .vhost_name = "sluice",
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,

@@ -38,7 +38,8 @@ GW_MUST_CHECK enum gw_err gw_auth_token(struct gw_auth *auth, const char *token,
 struct gw_identity *gw_auth_anonymous(struct gw_auth *auth);
 
 /* A ticket stands for an identity in one URL: it can be used once, within auth.ticket_ttl, on any worker and from any
- * address. 43 characters of base64url. GW_ERR_OVERLOADED if too many are unused. */
+ * address. 43 characters of base64url. GW_ERR_RATE_LIMITED if too many of this identity's are unused,
+ * GW_ERR_OVERLOADED if too many of all. */
 #define GW_TICKET_SIZE 44
 GW_MUST_CHECK enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identity *identity, int64_t wall_ms,
                                          char out[GW_TICKET_SIZE]);

@@ -154,6 +154,7 @@ struct gw_cfg_web {
     int64_t keepalive_ms;       /* idle HTTP connection between requests */
     int64_t shutdown_ms;        /* how long SIGTERM waits for acknowledgements */
     struct gw_strings origins;  /* of web pages that may use the gateway, besides its own; "*": any */
+    struct gw_strings hosts;    /* names by which it may be asked, besides addresses and localhost; empty: any */
     struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
 };
 
@@ -184,9 +185,9 @@ struct gw_config {
     int log_format; /* enum gw_log_format */
 };
 
-/* Reads FILE and everything it names. On success *out has one reference and *problems may hold warnings; otherwise
- * *problems holds one line `file:line:column: path: what is wrong (what was expected)` per problem, in the order of
- * the file, and *out is NULL. */
+/* Reads FILE and everything it names. On success *out has one reference; otherwise *out is NULL and *problems holds one
+ * line `file:line:column: path: what is wrong (what was expected)` per problem, in the order of the file. Either way it may
+ * hold warnings, `file:line:column: warning: path: …`. */
 GW_MUST_CHECK enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_buf *problems);
 
 struct gw_config *gw_config_ref(struct gw_config *config);

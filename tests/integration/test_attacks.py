@@ -136,6 +136,20 @@ def test_ticket_is_used_once_however_many_try(doors):
     assert sorted(answers) == [204] + [401] * 39
 
 
+def test_one_identity_does_not_take_all_tickets(doors):
+    """Tokens are many, who they are for is one; and whoever else needs a ticket gets it."""
+    gateway = doors.gateway
+    tokens = [doors.bearer("viewer", sub="greedy", number=number) for number in range(2)]
+    with requests.Session() as session:
+        for number in range(1024):
+            assert session.post(gateway.http + "/ticket", headers=tokens[number % 2], timeout=15).status_code == 200
+        answer = session.post(gateway.http + "/ticket", headers=tokens[0], timeout=15)
+        assert code(answer, 429) == "rate_limited" and answer.headers["Retry-After"] == "1"
+        assert session.post(gateway.http + "/ticket", headers=doors.bearer("viewer", sub="modest"), timeout=15).status_code == 200
+    assert gateway.metric("sluice_rate_limited_total") == 1
+    assert "a ticket was refused" in gateway.text() and "greedy" not in gateway.text()
+
+
 def test_no_credential_in_log_or_metrics(doors):
     gateway = doors.gateway
     token, bad = doors.token("viewer"), "slk_" + "B" * 43

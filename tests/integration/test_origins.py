@@ -1,9 +1,11 @@
 """Which web pages may use the gateway: Origin, CORS, headers of the dashboard (issue: Locked doors, 3)."""
 import json
+import subprocess
 
 import pytest
 import requests
 from conftest import yaml
+from harness import BINARY, free_port, wait_until
 from wsclient import dial, refused
 
 pytestmark = pytest.mark.sanitize
@@ -32,6 +34,40 @@ async def test_foreign_pages_are_refused(gateway, origin):
     assert answer[0] == 403
     for path in ("/ws", "/channels/rooms/a/b"):
         assert await refused(gateway.ws + path, {"Origin": origin}) == 403
+
+
+STRANGE = ["evil.example", "evil.example:8080", "dash.example.evil.example", "notdash.example", "127.0.0.1.evil.example", "[evil.example]",
+           "[::1", "[::1]evil.example", "localhost.evil.example", "dash.example..", "", ".", ":80", "x" * 300]
+OURS = ["dash.example", "DASH.example:8443", "dash.example.", "dash.example.:443", "nas", "localhost:3000", "LocalHost", "127.0.0.1", "10.1.2.3:8080",
+        "[::1]:8080", "[fe80::1]"]
+
+
+async def test_hosts(world):
+    """A page whose own name resolves to the gateway is of one origin with it: what tells them apart is the name."""
+    anybody = world.sluice(yaml(world.broker().port, extra="web: { origins: [] }\n"))
+    gateway = world.sluice(yaml(world.broker().port, listen=f"127.0.0.1:{free_port()}", extra="web: { hosts: [dash.example, nas] }\n"))
+    for host in STRANGE:
+        page = {"Host": host, "Origin": "http://" + host, "Sec-Fetch-Site": "same-origin"}
+        for path in DATA + ["/", "/client.js", "/metrics", "/healthz"]:
+            answer = gateway.get(path, headers=page)
+            assert answer.status_code == 403 and "web.hosts" in answer.json()["message"], (host, path, answer.text)
+        assert gateway.post("/channels/lamps/1", b"ON", headers=page).status_code == 403
+        assert anybody.get("/channels", headers=page).status_code == 200  # as it ever was
+    evil, there = f"//evil.example:{gateway.port}", {"host": "127.0.0.1", "port": gateway.port}
+    assert await refused(f"ws:{evil}/ws", {"Origin": f"http:{evil}"}, **there) == 403
+    async with dial(f"ws://nas:{gateway.port}/ws", **there) as ws:
+        assert json.loads(await ws.recv())["type"] == "welcome"
+    for host in OURS:
+        assert gateway.get("/channels", headers={"Host": host}).status_code == 200, host
+    async with dial(gateway.ws + "/ws") as ws:
+        assert json.loads(await ws.recv())["type"] == "welcome"
+    assert subprocess.run([BINARY, "healthcheck", "-c", str(gateway.config)], timeout=30).returncode == 0
+    # Names change with the file.
+    gateway.config.write_text(gateway.config.read_text().replace("dash.example, nas", "other.example"))
+    gateway.signal(1)
+    wait_until(lambda: gateway.get("/channels", headers={"Host": "other.example"}).status_code == 200, what="the new name")
+    assert gateway.get("/channels", headers={"Host": "dash.example"}).status_code == 403
+    assert gateway.metric("sluice_forbidden_total") > 100
 
 
 async def test_own_pages(gateway):

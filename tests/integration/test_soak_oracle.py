@@ -12,7 +12,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "soak"))
 
 import report  # noqa: E402
-from ledger import CHANNELS, Entry  # noqa: E402
+from ledger import CHANNELS, SAME, Entry  # noqa: E402
+from ledger import Ledger as Publisher  # noqa: E402
 from oracle import Findings, Oracle, judge_ingest, matches  # noqa: E402
 from proxy import Proxy, connect_local  # noqa: E402
 from spy import Spy, Truth  # noqa: E402
@@ -190,6 +191,60 @@ def test_publish_that_was_answered_must_arrive(arrived, span, wrong):
         observer.arrived[("up/gateway", 7)] = 1
     upward.judge()
     assert findings.counts["publish lost"] == wrong and not upward.published
+
+
+def test_unchanged_values_on_a_route_with_on_change(judge):
+    oracle, truth, findings = judge
+
+    def got(n, seq, epoch="E"):
+        frame = message(n, seq, "soak/o/0", epoch)
+        frame["data"]["v"] = n // SAME
+        oracle.message(frame)
+    truth.epochs["F"] = 2
+    got(4, 1)
+    got(8, 2)
+    got(13, 3)
+    oracle.gap(gap("E.3", "F.0", "soak/o/0", "epoch"))
+    got(14, 1, "F") # a new process does not know what was before
+    assert found(findings) == {}
+    got(15, 2, "F")
+    assert found(findings) == {"unchanged": 1}
+    paced = Oracle("paced", truth, findings, "latest")
+    for n in (4, 5):
+        paced.message(message(n, n, "soak/o/0"))
+    oracle.sweep(everything=True)
+    assert found(findings) == {"unchanged": 1}
+
+
+def test_a_mark_says_something_new():
+    """The calm moment waits for it: on a route with on_change it must not be what was there before."""
+    sent = []
+
+    class Client:
+        def publish(self, channel, text, qos, retain):
+            sent.append(json.loads(text))
+            return collections.namedtuple("Info", "rc mid")(0, len(sent))
+    ledger = Publisher(0, random.Random(1))
+    ledger.client = Client()
+    for number in range(40):
+        n = ledger.publish("soak/o/0", new=number % 3 == 0)
+        assert sent[-1]["n"] == n and sent[-1]["v"] == n // SAME
+        assert number % 3 or number == 0 or sent[-1]["v"] > sent[-2]["v"]
+        assert number == 0 or n > sent[-2]["n"]
+    assert len({one["v"] for one in sent}) < 30 # and others do not
+
+
+@pytest.mark.parametrize("frame, kind", [
+    ({"type": "response", "id": 3, "data": {"n": 3}}, None), ({"type": "error", "id": 3, "code": "timeout"}, None),
+    ({"type": "response", "id": 3, "data": {"n": 2}}, "wrong answer"), ({"type": "response", "id": 2, "data": {"n": 2}}, "answered twice")])
+def test_answers_to_requests(frame, kind):
+    findings = Findings(lambda text: None)
+    upward = Upward(collections.namedtuple("Gateway", "name")("gateway"), None, findings, collections.Counter())
+    upward.n = 3
+    upward.response(frame)
+    assert found(findings) == ({kind: 1} if kind else {})
+    upward.judge_requests()
+    assert findings.counts["no answer"] == (0 if frame["type"] == "response" and not kind else 1)
 
 
 def test_growth_is_found():

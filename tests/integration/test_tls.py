@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -231,6 +232,28 @@ def test_a_handshake_that_never_ends_is_cut(world):
             raw.close()
         assert done.recv(1) == b""
     wait_until(lambda: secure.gateway.metric("sluice_connections") == 1, what="nothing to be left")
+
+
+def test_silence_before_a_request_has_the_time_that_is_configured(world):
+    """libwebsockets' own idea of it is some seconds: during the handshake, and between that and the first request."""
+    secure = Secure(world, extra="web: { request_timeout: 9s }\n")
+    begun = time.monotonic()
+    with secure.connect() as used, secure.connect() as idle, socket.create_connection(("127.0.0.1", secure.port), 15) as half:
+        half.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the beginning of a ClientHello
+        for one in (used, idle, half):
+            one.settimeout(max(0.1, begun + 7.5 - time.monotonic()))
+            with pytest.raises(TimeoutError):
+                one.recv(1)
+        used.settimeout(15)
+        used.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert used.recv(64).startswith(b"HTTP/1.1 200")
+        for one in (idle, half):
+            one.settimeout(15)
+            try:
+                assert one.recv(1) == b""
+            except ConnectionResetError:
+                pass
+            assert 8.5 < time.monotonic() - begun < 14
 
 
 def test_half_open_handshakes_in_turn(world):

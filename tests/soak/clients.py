@@ -31,14 +31,18 @@ def later(a, b):
 class Client:
     """`filters` with a position each: None before the first message."""
 
-    def __init__(self, name, proxy, oracle, random, filters):
+    def __init__(self, name, proxy, oracle, random, filters, door=None):
         self.name, self.proxy, self.oracle, self.random = name, proxy, oracle, random
+        self.door = door # with TLS and a token; None: plain, and nobody in particular
         self.position = dict.fromkeys(filters)
         self.frozen = threading.Event()
         self.closing = False
         self.errors = oracle.counts
         self.slow = False
         self.task = self.receiving = self.http = None
+
+    def url(self, scheme, path):
+        return f"{scheme}{'s' if self.door else ''}://127.0.0.1:{self.proxy.port}{path}"
 
     def start(self):
         self.task = asyncio.ensure_future(self.run())
@@ -79,7 +83,8 @@ class Client:
 
     async def ws(self, seconds=None, interval=None):
         end = time.monotonic() + seconds if seconds else None
-        async with websockets.connect(f"ws://127.0.0.1:{self.proxy.port}/ws", ping_interval=None, **WEBSOCKET) as socket:
+        door = self.door.websocket if self.door else {}
+        async with websockets.connect(self.url("ws", "/ws"), ping_interval=None, **WEBSOCKET, **door) as socket:
             welcome = json.loads(await asyncio.wait_for(socket.recv(), SILENCE))
             assert welcome["type"] == "welcome", welcome
             waiting = {} # filter: [last values to come, cursor of subscribed]
@@ -165,9 +170,12 @@ class Client:
     def sse_blocking(self, seconds):
         end = time.monotonic() + seconds if seconds else None
         (filter,) = self.position
-        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.port, timeout=SILENCE)
+        if self.door:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.proxy.port, timeout=SILENCE, context=self.door.context)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.proxy.port, timeout=SILENCE)
         try:
-            headers = {"Accept": "text/event-stream"}
+            headers = {"Accept": "text/event-stream", **(self.door.headers if self.door else {})}
             if self.position[filter]:
                 headers["Last-Event-ID"] = self.position[filter]
             else:
@@ -214,7 +222,10 @@ class Client:
             if not self.http:
                 self.http = requests.Session()
                 self.http.trust_env = False
-            url = f"http://127.0.0.1:{self.proxy.port}/poll?{self.query()}&wait=3&cursor={quote(self.position[filter] or 'last')}"
+                if self.door:
+                    self.http.verify = str(self.door.cert)
+                    self.http.headers.update(self.door.headers)
+            url = self.url("http", f"/poll?{self.query()}&wait=3&cursor={quote(self.position[filter] or 'last')}")
             if not self.position[filter]:
                 self.oracle.anew(filter)
             self.oracle.resumed()

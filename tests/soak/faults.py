@@ -36,7 +36,7 @@ class Faults:
 
     def proxy(self, random):
         gateway = self.gateway(random)
-        return random.choice((gateway.clients, gateway.line))
+        return random.choice((gateway.clients, gateway.line, gateway.secure))
 
     # --- the broker ---
 

@@ -10,7 +10,8 @@ import time
 import paho.mqtt.client as mqtt
 
 CHANNELS = [f"soak/a/{i}" for i in range(4)] + [f"soak/b/{i}" for i in range(4)] + \
-           ["soak/s/0", "soak/s/1", "soak/r/0", "soak/q/0"]
+           ["soak/s/0", "soak/s/1", "soak/r/0", "soak/q/0", "soak/o/0"]
+SAME = 4 # so many messages on soak/o/ have the same value, which is their number divided by this
 UNANSWERED = 300
 
 
@@ -76,12 +77,17 @@ class Ledger:
         else:
             self.early.add(mid)
 
-    def publish(self, channel, pad=0):
+    def publish(self, channel, pad=0, new=False):
+        """`new`: one that says something new, whatever came before."""
         client = self.client
         if not client:
             return None
         n = self.next[channel]
+        if new and channel.startswith("soak/o/"):
+            n += -n % SAME
         payload = {"c": channel, "n": n, "t": int(time.time() * 1000)}
+        if channel.startswith("soak/o/"):
+            payload["v"] = n // SAME
         if pad:
             payload["pad"] = "x" * pad
         self.next[channel] = n + 1
@@ -127,7 +133,7 @@ class Ledger:
         """A message on each channel, acknowledged by the broker: {channel: n}."""
         while True:
             await self.ready()
-            marks = {channel: self.publish(channel) for channel in CHANNELS}
+            marks = {channel: self.publish(channel, new=True) for channel in CHANNELS}
             if None in marks.values():
                 await asyncio.sleep(0.05)
                 continue

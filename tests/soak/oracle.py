@@ -35,7 +35,7 @@ class Findings:
 
 
 IN_FLIGHT = 20 # what mosquitto sends before the first is acknowledged
-Last = collections.namedtuple("Last", "epoch seq n")
+Last = collections.namedtuple("Last", "epoch seq n v", defaults=[None]) # v: what counts on a route with on_change
 Hole = collections.namedtuple("Hole", "at channel epoch n before after gaps")
 
 
@@ -76,7 +76,7 @@ class Oracle:
         self.counts["messages"] += 1
         if self.kind == "all":
             self.truth.note_seen(life, channel, n, seq)
-        before, self.last[channel] = self.last.get(channel), Last(epoch, seq, n)
+        before, self.last[channel] = self.last.get(channel), Last(epoch, seq, n, frame["data"].get("v"))
         again = channel in self.fresh
         self.fresh.discard(channel)
         if not before:
@@ -87,6 +87,8 @@ class Oracle:
             return
         if epoch != before.epoch:
             self.other_epoch(channel, before, self.last[channel])
+        elif before.v is not None and before.v == self.last[channel].v and n != before.n:
+            self.findings.add("unchanged", f"{self.name}: {channel} {before} then {self.last[channel]} on a route with on_change")
         elif n <= before.n or seq <= before.seq:
             self.findings.add("double or disorder", f"{self.name}: {channel} {before} then {self.last[channel]}")
         else:

@@ -87,7 +87,7 @@ def markdown(result, picture):
             "*covered by gaps*: messages that the gateway had and the client did not get, but was told of. *missed by the "
             "gateway*: the gateway was away from the broker, or the broker itself lost them; nobody could have them.", ""]
     if result.get("upward"):
-        out += ["Publishes through the gateways (over POST and `/ws`), by their answers, and how many of those that were answered "
+        out += ["Publishes and requests through the gateways (over POST and `/ws`), by their answers, and how many publishes that were answered "
                 "with `published` arrived at a subscriber of the broker:", "",
                 *(f"- {name}: " + ", ".join(f"{what} {count}" for what, count in sorted(counts.items()))
                   for name, counts in result["upward"].items()), ""]

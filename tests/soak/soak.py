@@ -24,10 +24,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import clients as kinds # noqa: E402
 import report # noqa: E402
+from doors import Doors # noqa: E402
 from faults import Faults # noqa: E402
 from ledger import Ledger # noqa: E402
 from link import Link # noqa: E402
 from oracle import Findings, Oracle, judge_ingest # noqa: E402
+from responder import Responder # noqa: E402
 from upward import Observer, Upward # noqa: E402
 from watch import Watch # noqa: E402
 from world import Broker, Gateway, harness # noqa: E402
@@ -65,12 +67,13 @@ class World:
         except Exception as error: # no root, no /dev/net/tun, no ip(8): the rest is worth doing all the same
             self.no_line = f"{type(error).__name__}: {error}"
             self.log(f"no lossy line: {self.no_line}")
+        self.doors = Doors(self.directory)
         self.broker = Broker(self.directory, [self.link.here] if self.link else [])
         await self.broker.start()
         self.ledger = Ledger(self.broker.port, self.random("ledger"))
         make = lambda name, **settings: Gateway(name, self.directory, self.options.binary, self.broker, self.link, # noqa: E731
-                                                self.random(name), self.findings, self.log, **settings)
-        self.steady = make("steady", expiry="0s", qos=1, slow="gap")
+                                                self.random(name), self.findings, self.log, doors=self.doors, **settings)
+        self.steady = make("steady", expiry="0s", qos=1, slow="gap", disk=True)
         self.mortal = make("mortal", expiry="1h", qos=2, slow="close", lossy=True)
         self.mortal.truth.kept = True
         for gateway in (self.steady, self.mortal):
@@ -78,7 +81,7 @@ class World:
             self.gateways.append(gateway)
             self.watches.append(Watch(gateway, self.findings, harness.SANITIZED or "san/" in self.options.binary))
             self.make_clients(gateway)
-        self.observer = Observer(self.broker.port)
+        self.observer, self.responder = Observer(self.broker.port), Responder(self.broker.port)
         self.upwards = [Upward(gateway, self.observer, self.findings, collections.Counter()) for gateway in self.gateways]
         self.faults = Faults(self, self.random("faults"))
 
@@ -96,9 +99,12 @@ class World:
                 ("ws, lossy line", kinds.WsClient, gateway.line, everything, "all"),
                 ("sse, lossy line", kinds.SseClient, gateway.line, ["soak/b/#"], "all"),
                 ("poll, lossy line", kinds.PollClient, gateway.line, ["soak/s/#"], "all"),
-                ("mover, lossy line", kinds.Mover, gateway.line, ["soak/a/#"], "all")):
+                ("mover, lossy line", kinds.Mover, gateway.line, ["soak/a/#"], "all"),
+                ("sse, TLS and token", kinds.SseClient, gateway.secure, everything, "all"),
+                ("mover, TLS and token", kinds.Mover, gateway.secure, everything, "all")):
             name = f"{gateway.name}: {name}"
-            self.clients.append(kind(name, proxy, Oracle(name, gateway.truth, self.findings, judged), self.random(name), filters))
+            self.clients.append(kind(name, proxy, Oracle(name, gateway.truth, self.findings, judged), self.random(name), filters,
+                                     self.doors if proxy is gateway.secure else None))
 
     async def start_broker(self):
         self.ledger.broker_lives.append(time.monotonic())
@@ -189,7 +195,7 @@ class World:
         await self.open()
         await self.ledger.ready()
         self.tasks = [asyncio.ensure_future(self.ledger.run()), asyncio.ensure_future(self.watch()),
-                      asyncio.ensure_future(self.observer.run()),
+                      asyncio.ensure_future(self.observer.run()), asyncio.ensure_future(self.responder.run()),
                       *(asyncio.ensure_future(upward.run()) for upward in self.upwards)]
         for client in self.clients:
             client.start()
@@ -213,6 +219,7 @@ class World:
             await asyncio.to_thread(self.ledger.drop_client)
         if hasattr(self, "observer"):
             await asyncio.to_thread(self.observer.drop)
+            await asyncio.to_thread(self.responder.drop)
         for gateway in self.gateways:
             for proxy in gateway.proxies:
                 await proxy.close()
@@ -229,6 +236,8 @@ class World:
     def result(self):
         for watch in self.watches:
             watch.judge()
+        for upward in getattr(self, "upwards", []):
+            upward.judge_requests()
         return {
             "seed": self.options.seed, "minutes": (time.monotonic() - self.begin) / 60, "rounds": self.rounds,
             "begun": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() - time.monotonic() + self.begin)),

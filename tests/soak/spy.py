@@ -106,7 +106,8 @@ class Spy:
             self.truth.pending[(self.life, pid)] = (topic, n)
 
     def acknowledged(self, message):
-        if message and not message[0].startswith("soak/s/"): # those come twice, by two filters, and one copy is not enough
+        # Those come twice, by two filters, and one copy is not enough.
+        if message and not message[0].startswith(("soak/s/", "soak/o/")):
             channel, n = message
             self.truth.acked.setdefault(channel, {})[n] = self.life
             self.last[channel] = max(self.last.get(channel, 0), n)

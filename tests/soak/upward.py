@@ -1,5 +1,5 @@
-"""The other direction: a client that publishes through a gateway, over POST and /ws, and an observer at the broker. What was
-answered with `published` must have got there, and every publish must be answered.
+"""The other direction: a client that publishes through a gateway, over POST and /ws, and sends requests, and an observer at the
+broker. What was answered with `published` must have got there, and every publish and request must be answered.
 """
 import asyncio
 import contextlib
@@ -87,7 +87,7 @@ class Upward:
 
     async def run(self):
         while True:
-            for way in (self.post, self.ws):
+            for way in (self.post, self.ws, self.ask):
                 life = self.gateway.truth.life
                 try:
                     await way()
@@ -129,6 +129,37 @@ class Upward:
                     waiting.discard(frame["id"])
                     self.answered(frame["id"], begin, frame.get("code") or "published")
                 await asyncio.sleep(0.1)
+
+    async def ask(self):
+        """Requests, which responder.py answers with what was asked. Any answer will do but somebody else's."""
+        async with websockets.connect(f"ws://127.0.0.1:{self.gateway.port}/ws", open_timeout=ANSWER, ping_interval=None,
+                                      close_timeout=1) as socket:
+            for _ in range(5):
+                self.n += 1
+                begin = time.monotonic()
+                await socket.send(json.dumps({"type": "request", "id": self.n, "channel": f"ask/{self.gateway.name}",
+                                              "data": {"n": self.n}, "timeout": 2000}))
+                while True:
+                    frame = json.loads(await asyncio.wait_for(socket.recv(), begin + ANSWER - time.monotonic()))
+                    if frame["type"] in ("response", "error"):
+                        break
+                self.response(frame)
+                await asyncio.sleep(0.1)
+
+    def response(self, frame):
+        if frame.get("id") != self.n:
+            self.findings.add("answered twice", f"{self.gateway.name}: {frame} instead of n={self.n}")
+        elif frame["type"] == "error":
+            self.counts["request: " + frame["code"]] += 1
+        elif frame["data"] != {"n": self.n}:
+            self.findings.add("wrong answer", f"{self.gateway.name}: {frame} for n={self.n}")
+        else:
+            self.counts["request: response"] += 1
+
+    def judge_requests(self):
+        """At the end: in calm moments at least they are answered."""
+        if not self.counts["request: response"]:
+            self.findings.add("no answer", f"{self.gateway.name}: not one request got a response")
 
     def judge(self):
         """In a calm moment. The broker keeps the order, so it counts that something later has arrived at the observer on the

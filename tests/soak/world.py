@@ -28,21 +28,36 @@ broker:
   reconnect: {{ min: 100ms, max: 1s }}
 listen:
   - address: 127.0.0.1:{port}
+  - address: 127.0.0.1:{tls_port}
+    tls: {{ cert_file: {cert}, key_file: {key} }}
 {extra_listen}workers: 2
 routes:
   - topic: soak/s/{{x}}
     qos: {qos}
-    history: {{ count: 8, age: 10m }}
+    history: {{ count: 8, age: 10m{store} }}
+  - topic: soak/o/{{x}}
+    qos: {qos}
+    history: {{ count: 100, age: 10m{store} }}
+    rate: {{ policy: on_change, pointer: /v }}
   - topic: "soak/#"
     qos: {qos}
-    history: {{ count: {count}, bytes: 1MiB, age: 10m }}
+    history: {{ count: {count}, bytes: 1MiB, age: 10m{store} }}
   - topic: up/{{x}}
     history: {{ count: 20 }}
     publish: {{ qos: 1 }}
   - topic: flood/{{x}}
     history: {{ count: 20, bytes: 64KiB }}
     publish: {{ qos: 1 }}
-{extra_route}limits:
+  - topic: ask/{{x}}
+    history: {{ count: 20 }}
+    publish: {{ qos: 1 }}
+{extra_route}auth:
+  jwt: {{ secret_file: {secret}, issuer: https://soak.example, audience: sluice }}
+  anonymous: [anyone]
+roles:
+  anyone: {{ subscribe: "#", publish: "#" }}
+  reader: {{ subscribe: "soak/#" }}
+{storage}limits:
   connections: 250
   frame: 256KiB
   queue: 64KiB
@@ -92,13 +107,13 @@ class Broker:
 
 
 class Gateway:
-    """Behind two proxies: `upstream` to the broker, and `clients` to it. `life` counts its processes."""
+    """Behind proxies: `upstream` to the broker, and `clients`, `line` and `secure` (TLS) to it. `life` counts its processes."""
 
     def __init__(self, name, directory, binary, broker, link, random, findings, log, **settings):
         self.name, self.directory, self.binary, self.broker, self.link = name, directory, binary, broker, link
         self.findings, self.log, self.settings, self.random = findings, log, settings, random
         self.truth = Truth(name)
-        self.port = harness.free_port()
+        self.port, self.tls_port = harness.free_port(), harness.free_port()
         self.config = directory / f"{name}.yaml"
         self.process = None
         self.running = False
@@ -113,19 +128,25 @@ class Gateway:
         async def to_gateway():
             return await connect_local(self.port)
 
+        async def to_tls():
+            return await connect_local(self.tls_port)
+
         async def over_the_line():
             return await (self.link.connect(self.port) if self.link else connect_local(self.port))
         self.upstream = await Proxy(f"{self.name} upstream", to_broker, self.random, lambda: Spy(self.truth), linger=2).start()
         self.clients = await Proxy(f"{self.name} clients", to_gateway, self.random).start()
         self.line = await Proxy(f"{self.name} line", over_the_line, self.random).start()
-        self.proxies = [self.upstream, self.clients, self.line]
+        self.secure = await Proxy(f"{self.name} TLS", to_tls, self.random).start()
+        self.proxies = [self.upstream, self.clients, self.line, self.secure]
         self.write()
         await self.start()
 
     def write(self, broken=False):
         self.variant += 1
-        extra = self.variant % 3
+        extra, doors, disk = self.variant % 3, self.settings["doors"], self.settings.get("disk")
         text = CONFIG.format(
+            tls_port=self.tls_port, cert=doors.cert, key=doors.key, secret=doors.secret,
+            store=", store: disk" if disk else "", storage=f"storage: {{ path: {self.directory}/{self.name}.db, flush: 200ms }}\n" if disk else "",
             broker=self.upstream.port, name=self.name, port=self.port, expiry=self.settings["expiry"], qos=self.settings["qos"],
             slow=self.settings["slow"], keepalive=5 if extra != 2 else 6, count=1000 + 100 * extra,
             level="info" if extra else "warn", extra_listen=f"  - address: {self.link.here}:{self.port}\n" if self.link else "",

@@ -54,8 +54,13 @@ static void test_bound(void **state)
     struct gw_identity *guest = gw_auth_anonymous(auth), *out;
     char ticket[GW_TICKET_SIZE], first[GW_TICKET_SIZE];
     assert_int_equal(gw_auth_ticket(auth, guest, NOW_MS, first), GW_OK);
-    for (int i = 1; i < 65536; i++)
-        assert_int_equal(gw_auth_ticket(auth, guest, NOW_MS + 10, ticket), GW_OK);
+    for (int i = 1; i < 65536; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "user%d", i % 64);
+        struct gw_identity *user = gw_identity_create(GW_TOKEN, name, "{}", INT64_MAX, guest->grants);
+        assert_int_equal(gw_auth_ticket(auth, user, NOW_MS + 10, ticket), GW_OK);
+        gw_identity_unref(user);
+    }
     assert_int_equal(gw_auth_ticket(auth, guest, NOW_MS + 10, ticket), GW_ERR_OVERLOADED);
     assert_string_equal(ticket, "");
     assert_int_equal(gw_auth_redeem(auth, first, 43, NOW_MS + 10, &out), GW_OK); /* nobody's was taken away */
@@ -65,6 +70,44 @@ static void test_bound(void **state)
     assert_int_equal(gw_auth_ticket(auth, guest, NOW_MS + 30010, ticket), GW_OK); /* those are over */
     gw_identity_unref(guest);
     gw_auth_unref(auth);
+}
+
+/* One identity takes no more than its part, however many tokens or configurations it has seen; the others have theirs. */
+static void test_bound_of_one(void **state)
+{
+    (void)state;
+    struct gw_auth *auth = fixture_auth(blocks, NULL), *next = fixture_auth(blocks, auth);
+    struct gw_identity *guest = gw_auth_anonymous(auth), *out;
+    struct gw_identity *ann = gw_identity_create(GW_TOKEN, "ann", "{\"sub\":\"ann\",\"iat\":1}", INT64_MAX, guest->grants);
+    struct gw_identity *again = gw_identity_create(GW_TOKEN, "ann", "{\"sub\":\"ann\",\"iat\":2}", INT64_MAX, guest->grants);
+    struct gw_identity *nobody = gw_identity_create(GW_TOKEN, "token without subject", "{\"iat\":1}", INT64_MAX, guest->grants);
+    struct gw_identity *neither = gw_identity_create(GW_TOKEN, "token without subject", "{\"iat\":2}", INT64_MAX, guest->grants);
+    struct gw_identity *kiosk = gw_identity_create(GW_API_KEY, "ann", "sha256:00", INT64_MAX, guest->grants);
+    char ticket[GW_TICKET_SIZE], first[GW_TICKET_SIZE];
+    assert_int_equal(gw_auth_ticket(auth, ann, NOW_MS, first), GW_OK);
+    for (int i = 1; i < 1024; i++)
+        assert_int_equal(gw_auth_ticket(i % 2 ? auth : next, i % 3 ? ann : again, NOW_MS + 10, ticket), GW_OK);
+    assert_int_equal(gw_auth_ticket(auth, ann, NOW_MS + 10, ticket), GW_ERR_RATE_LIMITED);
+    assert_string_equal(ticket, "");
+    assert_int_equal(gw_auth_ticket(next, again, NOW_MS + 10, ticket), GW_ERR_RATE_LIMITED);
+    assert_int_equal(gw_auth_ticket(auth, kiosk, NOW_MS + 10, ticket), GW_OK);
+    for (int i = 0; i < 1024; i++)
+        assert_int_equal(gw_auth_ticket(auth, nobody, NOW_MS + 10, ticket), GW_OK);
+    assert_int_equal(gw_auth_ticket(auth, nobody, NOW_MS + 10, ticket), GW_ERR_RATE_LIMITED);
+    assert_int_equal(gw_auth_ticket(auth, neither, NOW_MS + 10, ticket), GW_OK);
+    /* Using one makes room for one, and when their time is over there is room for all. */
+    assert_int_equal(gw_auth_redeem(auth, first, 43, NOW_MS + 10, &out), GW_OK);
+    gw_identity_unref(out);
+    assert_int_equal(gw_auth_ticket(auth, ann, NOW_MS + 10, ticket), GW_OK);
+    assert_int_equal(gw_auth_ticket(auth, ann, NOW_MS + 10, ticket), GW_ERR_RATE_LIMITED);
+    for (int i = 0; i < 1024; i++)
+        assert_int_equal(gw_auth_ticket(auth, ann, NOW_MS + 30010, ticket), GW_OK);
+    assert_int_equal(gw_auth_ticket(auth, ann, NOW_MS + 30010, ticket), GW_ERR_RATE_LIMITED);
+    struct gw_identity *all[] = {guest, ann, again, nobody, neither, kiosk};
+    for (size_t i = 0; i < COUNT(all); i++)
+        gw_identity_unref(all[i]);
+    gw_auth_unref(auth);
+    gw_auth_unref(next);
 }
 
 static void test_reload(void **state)
@@ -95,7 +138,7 @@ static void test_reload(void **state)
 }
 
 #define THREADS 8
-#define TICKETS 2000
+#define TICKETS 1000
 
 static struct gw_auth *shared;
 static char shared_tickets[TICKETS][GW_TICKET_SIZE];
@@ -136,7 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_once), cmocka_unit_test(test_expired_identity), cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_reload), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_bound_of_one), cmocka_unit_test(test_reload), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, fixture_up, fixture_down);
 }
