@@ -1,5 +1,5 @@
-/* hub_private.h: what the files of the hub share: hub, access, channel, keep, session, subscribe, catchup, pace, publish and
- * stats. Nobody else includes it. */
+/* hub_private.h: what the files of the hub share: hub, access, channel, keep, session, giveback, subscribe, catchup, pace,
+ * publish and stats. Nobody else includes it. */
 #ifndef GW_CORE_HUB_PRIVATE_H
 #define GW_CORE_HUB_PRIVATE_H
 
