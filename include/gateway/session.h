@@ -168,6 +168,11 @@ size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, 
 bool gw_session_next(struct gw_session *session, struct gw_item *item);
 /* Queues the values that are held back by a rate policy, so that everything up to gw_session_cursor() is handed out. */
 void gw_session_flush_held(struct gw_session *session);
+/* Is there anything? May be true with nothing left where a lagging session turns out to have missed nothing. */
+static inline bool gw_session_waiting(const struct gw_session *session)
+{
+    return session->count || session->lagging;
+}
 
 /* Queues the transport's own octets (takes the content of *text) and marks the session ready. They are not dropped at
  * the bound of the queue; at twice the bound the session is kicked with GW_ERR_SLOW. */
