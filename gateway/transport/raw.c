@@ -19,10 +19,11 @@ struct raw {
 
 static size_t raw_encode(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    (void)session;
     if (item->type != GW_ITEM_MESSAGE)
         return 0; /* there is no frame for a gap: what the device says next is all that this client knows */
     struct gw_message *msg = item->u.message;
+    if (gw_ws_compressed(((struct raw *)session)->conn, msg, GW_WS_FORM_RAW, parts))
+        return 1;
     parts[0] = (struct iovec){msg->raw, msg->raw_len};
     parts[1] = (struct iovec){(void *)(uintptr_t)msg->payload.data, msg->payload.len};
     return msg->payload.len ? 2 : 1;

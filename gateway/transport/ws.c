@@ -56,10 +56,11 @@ static void ws_push_simple(struct ws *ws, const char *type, const char *id)
 
 static size_t ws_encode(struct gw_session *session, struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    (void)session;
     switch (item->type) {
     case GW_ITEM_MESSAGE: {
         struct gw_message *msg = item->u.message;
+        if (gw_ws_compressed(((struct ws *)session)->conn, msg, GW_WS_FORM_TEXT, parts))
+            return 1;
         parts[0] = (struct iovec){msg->frame, msg->frame_len};
         parts[1] = (struct iovec){(void *)(uintptr_t)msg->text.data, msg->text.len};
         return 2;

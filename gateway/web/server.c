@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "web/alarm.h"
+#include "web/deflate.h"
 #include "web/ring.h"
 #include "web/sock.h"
 #include "web/tls.h"
@@ -383,6 +384,7 @@ void gw_server_fini(struct gw_server *server)
             free(listener->address);
         }
         free(worker->input);
+        gw_deflate_destroy(worker->deflate);
         free(worker->listeners);
         gw_hub_destroy(worker->hub);
         gw_inbox_destroy(worker->inbox);
