@@ -311,6 +311,7 @@ static int inflate_piece(z_stream *z, const void *data, size_t len, size_t max, 
         int result = inflate(z, Z_SYNC_FLUSH);
         if (full) {
             bool more = !z->avail_out;
+            z->next_out = (Bytef *)out->data + max;
             z->avail_out = 0;
             if (more)
                 return 1009;
