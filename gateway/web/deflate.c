@@ -10,8 +10,8 @@
 
 #include "core/alloc.h"
 
-/* 4 KiB hold nearly every message, many clients ask for a window no larger (Python's websockets for just this one), and what zlib
- * has to clear for each message grows with the other figure (docs/benchmarks/optimisation.md). */
+/* 4 KiB hold nearly every message, 32 KiB made none of ours smaller, and clients may ask for a smaller window; what zlib has to clear
+ * for each message grows with the other figure (docs/benchmarks/optimisation.md). */
 #define WINDOW_BITS 12
 #define MEMORY_LEVEL 5
 #define LEVEL 6
@@ -19,9 +19,8 @@
 
 #define RSV1 0x40
 
-struct gw_deflate {
-    z_stream down, up;
-};
+/* Compressed frames may take as much as limits.history, and this for last values and what is in flight. */
+#define SPARE_BYTES ((size_t)16 << 20)
 
 /* --- negotiation (RFC 6455 section 9.1, RFC 7692 section 7.1) --------------------------------------------------- */
 
@@ -150,40 +149,16 @@ bool gw_deflate_negotiate(struct gw_slice offers, char answer[GW_DEFLATE_ANSWER_
     return false;
 }
 
-/* --- zlib's states ------------------------------------------------------------------------------------------------ */
-
-static void *deflate_alloc(void *context, uInt count, uInt size)
+static void *zlib_alloc(void *context, uInt count, uInt size)
 {
     (void)context;
     return gw_reallocarray(NULL, count, size);
 }
 
-static void deflate_free(void *context, void *block)
+static void zlib_free(void *context, void *block)
 {
     (void)context;
     free(block);
-}
-
-struct gw_deflate *gw_deflate_create(void)
-{
-    struct gw_deflate *deflate = gw_calloc(1, sizeof *deflate);
-    deflate->down.zalloc = deflate->up.zalloc = deflate_alloc;
-    deflate->down.zfree = deflate->up.zfree = deflate_free;
-    /* They can fail for want of memory, which ends the process, and for a zlib that is not what we were built with. */
-    if (deflateInit2(&deflate->down, LEVEL, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) == Z_OK &&
-        inflateInit2(&deflate->up, -INFLATE_WINDOW_BITS) == Z_OK)
-        return deflate;
-    gw_deflate_destroy(deflate);
-    return NULL;
-}
-
-void gw_deflate_destroy(struct gw_deflate *deflate)
-{
-    if (!deflate)
-        return;
-    deflateEnd(&deflate->down);
-    inflateEnd(&deflate->up);
-    free(deflate);
 }
 
 /* --- down --------------------------------------------------------------------------------------------------------- */
@@ -197,17 +172,35 @@ struct packed {
 
 static const char packed_keys[2]; /* by enum gw_ws_form; their addresses are meant */
 
-static atomic_size_t packed_bytes;
+static atomic_size_t packed_bytes, packed_least, packed_most;
 static _Atomic uint64_t packed_count;
 
-/* Workers get a message at the same time: one compresses, the others wait for it. Which lock it is depends on the message, so
- * that different ones seldom get into each other's way. */
-static pthread_mutex_t packed_locks[16] = {
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-};
+/* Workers get a message at the same time: one compresses, the others wait for it. Which of these it is depends on the message, so
+ * that different ones seldom get into each other's way. The state is made when it is first needed. */
+static struct packer {
+    pthread_mutex_t lock;
+    bool made;
+    z_stream zlib;
+} packers[] = {{.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER},
+               {.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER},
+               {.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}};
+
+#define PACKERS (sizeof packers / sizeof *packers)
+
+void gw_deflate_configure(const struct gw_config *config)
+{
+    atomic_store_explicit(&packed_least, config->web.compression_min, memory_order_relaxed);
+    atomic_store_explicit(&packed_most, config->limits.history_bytes + SPARE_BYTES, memory_order_relaxed);
+}
+
+void gw_deflate_end(void)
+{
+    for (size_t i = 0; i < PACKERS; i++) {
+        if (packers[i].made)
+            deflateEnd(&packers[i].zlib);
+        packers[i].made = false;
+    }
+}
 
 size_t gw_deflate_bytes(void)
 {
@@ -226,14 +219,24 @@ static void packed_destroy(struct gw_variant *variant)
     free(packed);
 }
 
-static struct packed *packed_make(struct gw_deflate *own, struct gw_slice plain, unsigned opcode)
+/* Ready for a new message. */
+static bool packer_reset(struct packer *packer)
+{
+    if (packer->made)
+        return deflateReset(&packer->zlib) == Z_OK;
+    packer->zlib = (z_stream){.zalloc = zlib_alloc, .zfree = zlib_free};
+    packer->made = deflateInit2(&packer->zlib, LEVEL, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) == Z_OK;
+    return packer->made;
+}
+
+static struct packed *packed_make(struct packer *packer, struct gw_slice plain, unsigned opcode)
 {
     static const char tail[4] = {0, 0, '\xff', '\xff'}; /* of a sync flush; it is left out (RFC 7692 section 7.2.1) */
     struct packed *packed = gw_malloc(sizeof *packed + GW_WS_HEADER_MAX + plain.len + sizeof tail);
     uint8_t *body = packed->frame + GW_WS_HEADER_MAX;
-    z_stream *z = &own->down;
+    z_stream *z = &packer->zlib;
     size_t len = 0;
-    if (plain.len < INT_MAX && deflateReset(z) == Z_OK) {
+    if (plain.len < INT_MAX && packer_reset(packer)) {
         z->next_in = (Bytef *)(uintptr_t)plain.data;
         z->avail_in = (uInt)plain.len;
         z->next_out = body;
@@ -255,28 +258,53 @@ static struct packed *packed_make(struct gw_deflate *own, struct gw_slice plain,
     return packed;
 }
 
-struct gw_slice gw_deflate_message(struct gw_deflate *deflate, struct gw_message *msg, enum gw_ws_form form, size_t most)
+struct gw_slice gw_deflate_message(struct gw_message *msg, enum gw_ws_form form)
 {
-    const struct gw_slice none = {NULL, 0};
+    const struct gw_slice none = {NULL, 0}, plain = form == GW_WS_FORM_TEXT ? msg->text : msg->payload;
     const void *key = &packed_keys[form];
+    if (plain.len < atomic_load_explicit(&packed_least, memory_order_relaxed))
+        return none;
     struct packed *packed = (struct packed *)gw_message_variant(msg, key);
     if (!packed) {
-        struct gw_slice plain = form == GW_WS_FORM_TEXT ? msg->text : msg->payload;
-        unsigned opcode = (form == GW_WS_FORM_TEXT ? msg->frame[0] : msg->raw[0]) & 15;
-        pthread_mutex_t *lock = &packed_locks[msg->seq % (sizeof packed_locks / sizeof *packed_locks)];
-        pthread_mutex_lock(lock);
+        if (gw_deflate_bytes() + plain.len > atomic_load_explicit(&packed_most, memory_order_relaxed))
+            return none;
+        struct packer *packer = &packers[msg->seq % PACKERS];
+        pthread_mutex_lock(&packer->lock);
         packed = (struct packed *)gw_message_variant(msg, key); /* by another worker, meanwhile */
-        if (!packed && gw_deflate_bytes() + plain.len <= most) {
-            packed = packed_make(deflate, plain, opcode);
+        if (!packed) {
+            packed = packed_make(packer, plain, (form == GW_WS_FORM_TEXT ? msg->frame[0] : msg->raw[0]) & 15);
             packed->variant.key = key;
             gw_message_keep_variant(msg, &packed->variant);
         }
-        pthread_mutex_unlock(lock);
+        pthread_mutex_unlock(&packer->lock);
     }
-    return packed && packed->len ? (struct gw_slice){(const char *)packed->frame, packed->len} : none;
+    return packed->len ? (struct gw_slice){(const char *)packed->frame, packed->len} : none;
 }
 
 /* --- up ----------------------------------------------------------------------------------------------------------- */
+
+struct gw_inflater {
+    z_stream zlib;
+};
+
+struct gw_inflater *gw_inflater_create(void)
+{
+    struct gw_inflater *inflater = gw_calloc(1, sizeof *inflater);
+    inflater->zlib.zalloc = zlib_alloc;
+    inflater->zlib.zfree = zlib_free;
+    if (inflateInit2(&inflater->zlib, -INFLATE_WINDOW_BITS) == Z_OK)
+        return inflater;
+    free(inflater);
+    return NULL;
+}
+
+void gw_inflater_destroy(struct gw_inflater *inflater)
+{
+    if (!inflater)
+        return;
+    inflateEnd(&inflater->zlib);
+    free(inflater);
+}
 
 /* Room for more output, twice as much each time, up to max. False: there is none. */
 static bool inflate_room(z_stream *z, size_t max, struct gw_buf *out)
@@ -325,10 +353,10 @@ static int inflate_piece(z_stream *z, const void *data, size_t len, size_t max, 
     }
 }
 
-int gw_deflate_inflate(struct gw_deflate *deflate, const char *data, size_t len, size_t max, struct gw_buf *out)
+int gw_inflate(struct gw_inflater *inflater, const char *data, size_t len, size_t max, struct gw_buf *out)
 {
     static const uint8_t tail[4] = {0, 0, 0xff, 0xff}; /* section 7.2.2 */
-    z_stream *z = &deflate->up;
+    z_stream *z = &inflater->zlib;
     if (len > INT_MAX || max > INT_MAX)
         return 1009;
     if (inflateReset(z) != Z_OK)

@@ -11,15 +11,9 @@
 #include <stdint.h>
 
 #include "gateway/buf.h"
+#include "gateway/config.h"
 #include "gateway/message.h"
 #include "gateway/transport.h"
-
-/* zlib's states of one worker, 80 KiB. Thread: the worker's. */
-struct gw_deflate;
-
-struct gw_deflate *gw_deflate_create(void);
-/* NULL is fine. */
-void gw_deflate_destroy(struct gw_deflate *deflate);
 
 #define GW_DEFLATE_ANSWER_MAX 192
 
@@ -27,16 +21,32 @@ void gw_deflate_destroy(struct gw_deflate *deflate);
  * the header line for the 101, with CRLF. An offer with anything that RFC 7692 section 7.1 does not know is passed over. Thread: any. */
 bool gw_deflate_negotiate(struct gw_slice offers, char answer[GW_DEFLATE_ANSWER_MAX]);
 
-/* A whole WebSocket frame in place of that form of the message, borrowed from it. Data NULL: send the message as it is, because
- * compressing does not make it smaller, or `most` octets of compressed frames are there already. */
-struct gw_slice gw_deflate_message(struct gw_deflate *deflate, struct gw_message *msg, enum gw_ws_form form, size_t most);
+/* --- down. Of the process, since messages belong to all workers. Thread: any. ----------------------------------------- */
+
+/* Takes over web.compression_min and limits.history, for what is compressed from now on. */
+void gw_deflate_configure(const struct gw_config *config);
+/* Frees what is kept for compressing. Nobody may be compressing. */
+void gw_deflate_end(void);
+
+/* A whole WebSocket frame in place of that form of the message, borrowed from it. Data NULL: send the message as it is, because it is
+ * small, or compressing does not make it smaller, or the bound on compressed frames is reached. */
+struct gw_slice gw_deflate_message(struct gw_message *msg, enum gw_ws_form form);
+
+size_t gw_deflate_bytes(void);   /* of compressed frames now, with what it takes to keep them */
+uint64_t gw_deflate_count(void); /* times that a message was compressed, or tried to */
+
+/* --- up ------------------------------------------------------------------------------------------------------------- */
+
+/* zlib's state, 40 KiB. It remembers nothing between messages, so that one is enough for a worker. Thread: whoever owns it. */
+struct gw_inflater;
+
+/* NULL: this zlib is not what we were built for. */
+struct gw_inflater *gw_inflater_create(void);
+/* NULL is fine. */
+void gw_inflater_destroy(struct gw_inflater *inflater);
 
 /* Inflates the payload of a whole message (all fragments). `out` must be empty, is never allocated for more than max octets, and is
  * to be freed in any case. Returns 0, or the close code: 1007, it is no compressed data; 1009, it is more than max octets. */
-int gw_deflate_inflate(struct gw_deflate *deflate, const char *data, size_t len, size_t max, struct gw_buf *out);
-
-/* Of the process, since messages belong to all workers. Thread: any. */
-size_t gw_deflate_bytes(void);   /* of compressed frames now, with what it takes to keep them */
-uint64_t gw_deflate_count(void); /* times that a message was compressed, or tried to */
+int gw_inflate(struct gw_inflater *inflater, const char *data, size_t len, size_t max, struct gw_buf *out);
 
 #endif

@@ -15,8 +15,6 @@
 #define CLOSE_WAIT_MS 2000
 /* A peer from which nothing came, no pong either, for this many heartbeats is gone. */
 #define HEARTBEATS_MISSED 3
-/* Compressed frames may take as much as limits.history, and this for last values and what is in flight. */
-#define DEFLATED_SPARE ((size_t)16 << 20)
 
 static int64_t ws_heartbeat_ms(const struct gw_conn *conn)
 {
@@ -112,9 +110,9 @@ static bool ws_negotiate_deflate(struct gw_conn *conn, const struct gw_request *
         if (name.len != 24 || strncasecmp(name.data, "sec-websocket-extensions", 24) != 0 ||
             !gw_deflate_negotiate(request->headers[i].value, answer))
             continue;
-        if (!worker->deflate)
-            worker->deflate = gw_deflate_create();
-        return worker->deflate != NULL;
+        if (!worker->inflater)
+            worker->inflater = gw_inflater_create();
+        return worker->inflater != NULL;
     }
     return false;
 }
@@ -155,14 +153,14 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     return true;
 }
 
-bool gw_ws_compressed(struct gw_conn *conn, struct gw_message *msg, enum gw_ws_form form, struct iovec *part)
+bool gw_ws_deflates(const struct gw_conn *conn)
 {
-    if (!conn->deflate)
-        return false;
-    const struct gw_config *config = gw_hub_config(conn->worker->hub);
-    if ((form == GW_WS_FORM_TEXT ? msg->text.len : msg->payload.len) < config->web.compression_min)
-        return false;
-    struct gw_slice frame = gw_deflate_message(conn->worker->deflate, msg, form, config->limits.history_bytes + DEFLATED_SPARE);
+    return conn->deflate;
+}
+
+bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec *part)
+{
+    struct gw_slice frame = gw_deflate_message(msg, form);
     *part = (struct iovec){(void *)(uintptr_t)frame.data, frame.len};
     return frame.data != NULL;
 }
@@ -228,7 +226,7 @@ static void ws_on_deflated(struct gw_conn *conn, enum gw_ws_opcode opcode, const
 {
     struct gw_buf plain;
     gw_buf_init(&plain);
-    int code = gw_deflate_inflate(conn->worker->deflate, data, len, gw_hub_config(conn->worker->hub)->limits.frame_bytes, &plain);
+    int code = gw_inflate(conn->worker->inflater, data, len, gw_hub_config(conn->worker->hub)->limits.frame_bytes, &plain);
     if (code)
         ws_fail(conn, code, code == 1009 ? "the message is too large" : "a compressed message is damaged");
     else

@@ -2,6 +2,7 @@
 import asyncio
 import json
 import random
+import socket
 import ssl
 import zlib
 
@@ -337,14 +338,20 @@ async def test_slow_reader(world):
     gateway = world.sluice(yaml(broker.port, extra=ON + "workers: 1\n"))
     client, count = world.mqtt(broker.port), 400
     noise = random.Random(2).randbytes(3000).hex()  # halves
-    async with connect(gateway, max_queue=1, read_limit=4096) as slow, connect(gateway) as quick:
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.connect(("127.0.0.1", gateway.port))
+    small.setblocking(False)
+    async with connect(gateway, sock=small, max_queue=1) as slow, connect(gateway) as quick:
         for ws in (slow, quick):
             await ws.subscribe("rooms/slow/t")
         for number in range(count):
             client.client.publish("rooms/slow/t", json.dumps({"n": number, "noise": noise}), 1)
-        for ws in (quick, slow):
-            for number in range(count):
-                assert (await ws.until("message", 30))["data"]["n"] == number
+        for number in range(count):
+            assert (await quick.until("message", 30))["data"]["n"] == number
+        wait_until(lambda: gateway.metric("sluice_queued_bytes") > 0, what="the slow one to be behind")
+        for number in range(count):
+            assert (await slow.until("message", 30))["data"]["n"] == number
 
 
 async def test_shutdown(world):
