@@ -336,8 +336,8 @@ async def test_slow_reader(world):
     """What waits behind a full socket keeps its order."""
     broker = world.broker(config="allow_anonymous true\nmax_queued_messages 100000\nmax_inflight_messages 0\n")
     gateway = world.sluice(yaml(broker.port, extra=ON + "workers: 1\n"))
-    client, count = world.mqtt(broker.port), 400
-    noise = random.Random(2).randbytes(3000).hex()  # halves
+    client, count = world.mqtt(broker.port), 800
+    noise = random.Random(2).randbytes(8000).hex()  # halves; more than a socket takes
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     small.connect(("127.0.0.1", gateway.port))
