@@ -1,5 +1,6 @@
 #include "codec/json_scan.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -30,9 +31,29 @@ static bool is_hex(char c)
 /* Each scan_ function takes the offset of the first octet and returns the offset behind the last, 0 if it is malformed
  * (nothing valid ends at offset 0). */
 
+/* The high bit of each octet of `word` that is 0 (and perhaps of later ones). */
+#define ONES 0x0101010101010101u
+#define ZEROS(word) (((word) - ONES) & ~(word) & ONES << 7)
+
+/* Past octets that mean nothing in a string, eight at a time: no quote, backslash, control character or beginning of a sequence. */
+static size_t skip_plain(const char *text, size_t len, size_t at)
+{
+    for (uint64_t word; len - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        word = htole64(word); /* so that the first octet's bit is the lowest, and later ones don't matter */
+        uint64_t special = ZEROS(word ^ ONES * '"') | ZEROS(word ^ ONES * '\\') | ((word - ONES * 0x20) & ~word & ONES << 7) | (word & ONES << 7);
+        if (special)
+            return at + (unsigned)__builtin_ctzll(special) / 8;
+    }
+    return at;
+}
+
 static size_t scan_string(const char *text, size_t len, size_t at)
 {
     for (at++; at < len;) {
+        at = skip_plain(text, len, at);
+        if (at == len)
+            return 0;
         unsigned char c = (unsigned char)text[at];
         if (c == '"')
             return at + 1;

@@ -53,31 +53,31 @@ static uint64_t ingest_number(struct gw_ingest *ingest)
 struct arrival {
     struct gw_ingest *ingest;
     const struct gw_routes *routes;
-    const char *topic, *payload;
-    size_t payload_len;
-    bool retained, routed;
+    const struct gw_packet *packet;
+    bool routed;
 };
 
 static void ingest_channel(void *context, uint32_t route, const char *channel, size_t channel_len)
 {
     struct arrival *arrival = context;
     struct gw_ingest *ingest = arrival->ingest;
+    const struct gw_packet *packet = arrival->packet;
     arrival->routed = true;
     const struct gw_cfg_route *config = gw_routes_get(arrival->routes, route);
     struct gw_decoded decoded = {.json = "null", .len = 4};
     gw_buf_clear(&ingest->scratch);
-    if (arrival->payload_len) {
-        enum gw_err err = config->codec->decode(arrival->payload, arrival->payload_len, &ingest->scratch, &decoded);
+    if (packet->payload_len) {
+        enum gw_err err = config->codec->decode(packet->payload, packet->payload_len, &ingest->scratch, &decoded);
         if (err != GW_OK) {
             atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
             gw_route_stats_dropped(&ingest->routes, route);
-            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': codec %s says %s",
-                                 arrival->payload_len, arrival->topic, config->codec->name, gw_err_code(err));
+            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%.*s': codec %s says %s",
+                                 packet->payload_len, (int)packet->topic_len, packet->topic, config->codec->name, gw_err_code(err));
             return;
         }
     }
     struct gw_slice watched = {0};
-    if (config->rate == GW_RATE_ON_CHANGE && arrival->payload_len &&
+    if (config->rate == GW_RATE_ON_CHANGE && packet->payload_len &&
         !gw_json_pointer(decoded.json, decoded.len, config->rate_pointer ? config->rate_pointer : "", &watched))
         watched = (struct gw_slice){0}; /* a message of another kind: it passes */
     struct gw_message_spec spec = {
@@ -86,37 +86,29 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         .channel_len = channel_len,
         .json = decoded.json,
         .json_len = decoded.len,
-        .payload = arrival->payload,
-        .payload_len = arrival->payload_len,
+        .payload = packet->payload,
+        .payload_len = packet->payload_len,
         .epoch = ingest->epoch,
         .seq = ingest_number(ingest),
         .ts = gw_wall_ms(),
         .born_ns = gw_monotonic_ns(),
         .route = route,
-        .retained = arrival->retained,
-        .clear = arrival->payload_len == 0,
+        .retained = packet->retain,
+        .clear = packet->payload_len == 0,
         .binary = decoded.binary,
     };
     struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
     gw_ingest_post(ingest, &event);
     gw_message_unref(event.u.message);
     atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
-    gw_route_stats_message(&ingest->routes, route, arrival->payload_len);
+    gw_route_stats_message(&ingest->routes, route, packet->payload_len);
 }
 
-void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const char *topic, size_t topic_len,
-                       const char *payload, size_t payload_len, bool retained)
+void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
-    struct arrival arrival = {
-        .ingest = ingest,
-        .routes = routes,
-        .topic = topic,
-        .payload = payload,
-        .payload_len = payload_len,
-        .retained = retained,
-    };
-    if (gw_topic_name_valid(topic, topic_len))
-        gw_routes_match(routes, topic, topic_len, ingest_channel, &arrival);
+    struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
+    if (gw_topic_name_valid(packet->topic, packet->topic_len))
+        gw_routes_match(routes, packet->topic, packet->topic_len, ingest_channel, &arrival);
     if (!arrival.routed)
         atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
     if (ingest->scratch.cap > SCRATCH_KEEP)

@@ -6,6 +6,7 @@
 
 #include "core/inbox.h"
 #include "gateway/buf.h"
+#include "mqtt/packet.h"
 #include "mqtt/route_stats.h"
 #include "mqtt/routes.h"
 
@@ -26,8 +27,7 @@ void gw_ingest_init(struct gw_ingest *ingest, const char *epoch, struct gw_inbox
 void gw_ingest_fini(struct gw_ingest *ingest);
 
 /* Waits where an inbox is full. */
-void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const char *topic, size_t topic_len,
-                       const char *payload, size_t payload_len, bool retained);
+void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
 
 /* The same event to every worker. For GW_EVENT_MESSAGE and GW_EVENT_RELOAD the caller keeps its references. */
 void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event);

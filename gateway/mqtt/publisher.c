@@ -121,16 +121,13 @@ static void publisher_listen(struct gw_publisher *publisher)
 }
 
 /* Where a route's filter (`#`, say) matches the response topic as well, the broker sends a copy for each. */
-static bool publisher_is_copy(const mosquitto_property *properties)
+static bool publisher_is_copy(const struct gw_packet *packet)
 {
-    uint32_t id;
-    bool others = false, again = false;
-    while ((properties = mosquitto_property_read_varint(properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, again))) {
-        if (id == RESPONSE_SUBSCRIPTION)
+    for (size_t i = 0; i < packet->id_count; i++) {
+        if (packet->ids[i] == RESPONSE_SUBSCRIPTION)
             return false;
-        others = again = true;
     }
-    return others;
+    return packet->id_count > 0;
 }
 
 static mosquitto_property *publisher_request_properties(struct gw_publisher *publisher, const struct gw_publish *publish)
@@ -342,15 +339,13 @@ bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int grante
     return ours;
 }
 
-bool gw_publisher_respond(struct gw_publisher *publisher, const char *topic, const char *payload, size_t len,
-                          const mosquitto_property *properties)
+bool gw_publisher_respond(struct gw_publisher *publisher, const struct gw_packet *packet, const mosquitto_property *properties)
 {
-    pthread_mutex_lock(&publisher->lock);
-    bool ours = publisher->response_topic && !strcmp(topic, publisher->response_topic);
-    pthread_mutex_unlock(&publisher->lock);
-    if (!ours)
+    /* Without the lock: only this thread changes it. */
+    const char *topic = publisher->response_topic;
+    if (!topic || strlen(topic) != packet->topic_len || memcmp(packet->topic, topic, packet->topic_len) != 0)
         return false;
-    if (publisher_is_copy(properties))
+    if (publisher_is_copy(packet))
         return true;
     void *data = NULL;
     uint16_t data_len = 0;
@@ -366,10 +361,10 @@ bool gw_publisher_respond(struct gw_publisher *publisher, const char *topic, con
         atomic_fetch_add_explicit(&publisher->responses_unknown, 1, memory_order_relaxed);
         return true;
     }
-    struct gw_event event = {.type = GW_EVENT_RESPONSE, .u.response = {.token = token, .len = len}};
-    if (len) {
-        event.u.response.payload = gw_malloc(len);
-        memcpy(event.u.response.payload, payload, len);
+    struct gw_event event = {.type = GW_EVENT_RESPONSE, .u.response = {.token = token, .len = packet->payload_len}};
+    if (packet->payload_len) {
+        event.u.response.payload = gw_malloc(packet->payload_len);
+        memcpy(event.u.response.payload, packet->payload, packet->payload_len);
     }
     gw_inbox_put(publisher->inboxes[worker], &event);
     return true;

@@ -12,6 +12,7 @@
 
 #include "core/inbox.h"
 #include "gateway/config.h"
+#include "mqtt/packet.h"
 
 struct gw_flight;
 
@@ -55,8 +56,7 @@ void gw_publisher_set_response_topic(struct gw_publisher *publisher, const char 
 /* A SUBACK. True: it was for the response topic. */
 bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int granted);
 /* A message from the broker. True: it came on the response topic, and is dealt with. */
-bool gw_publisher_respond(struct gw_publisher *publisher, const char *topic, const char *payload, size_t len,
-                          const mosquitto_property *properties);
+bool gw_publisher_respond(struct gw_publisher *publisher, const struct gw_packet *packet, const mosquitto_property *properties);
 /* PUBACK, PUBCOMP or a refusing PUBREC. */
 void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reason);
 /* Answers what waited too long and forgets flights nobody waits for any more. */

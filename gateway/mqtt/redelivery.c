@@ -1,7 +1,5 @@
 #include "mqtt/redelivery.h"
 
-#include <string.h>
-
 void gw_redelivery_connected(struct gw_redelivery *redelivery, bool session_present)
 {
     if (!session_present)
@@ -18,18 +16,19 @@ static uint64_t redelivery_hash(uint64_t hash, const void *data, size_t len) /* 
     return hash;
 }
 
-bool gw_redelivery_is_double(struct gw_redelivery *redelivery, int mid, const char *topic, const void *payload, size_t len)
+bool gw_redelivery_is_double(struct gw_redelivery *redelivery, const struct gw_packet *packet)
 {
-    uint64_t hash = redelivery_hash(0xcbf29ce484222325u, topic, strlen(topic) + 1);
-    hash = redelivery_hash(hash, payload, len);
+    uint64_t hash = redelivery_hash(0xcbf29ce484222325u, packet->topic, packet->topic_len);
+    hash = redelivery_hash(hash, "", 1); /* no topic has this octet, so it ends there */
+    hash = redelivery_hash(hash, packet->payload, packet->payload_len);
     for (uint64_t i = redelivery->from; i < redelivery->to; i++) {
         const struct gw_redelivery_entry *entry = &redelivery->ring[i % GW_REDELIVERY_MAX];
-        if (entry->mid == mid && entry->hash == hash) {
+        if (entry->mid == packet->mid && entry->hash == hash) {
             redelivery->from = i + 1; /* they keep their order */
             return true;
         }
     }
     redelivery->from = redelivery->to; /* something new: no more come again */
-    redelivery->ring[redelivery->count++ % GW_REDELIVERY_MAX] = (struct gw_redelivery_entry){hash, mid};
+    redelivery->ring[redelivery->count++ % GW_REDELIVERY_MAX] = (struct gw_redelivery_entry){hash, packet->mid};
     return false;
 }

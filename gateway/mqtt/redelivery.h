@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mqtt/packet.h"
+
 /* Messages remembered: more than brokers have in flight to one client. */
 #define GW_REDELIVERY_MAX 1024
 
@@ -28,6 +30,6 @@ struct gw_redelivery {
 void gw_redelivery_connected(struct gw_redelivery *redelivery, bool session_present);
 
 /* Notes a message of QoS 1 or 2 that is no stored value, and tells whether it had come before. */
-bool gw_redelivery_is_double(struct gw_redelivery *redelivery, int mid, const char *topic, const void *payload, size_t len);
+bool gw_redelivery_is_double(struct gw_redelivery *redelivery, const struct gw_packet *packet);
 
 #endif

@@ -18,6 +18,7 @@
 #include "mqtt/client.h"
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
+#include "mqtt/receiver.h"
 #include "mqtt/redelivery.h"
 #include "mqtt/routes.h"
 #include "mqtt/subscriptions.h"
@@ -27,8 +28,6 @@
 
 /* A broker that takes the connection but doesn't answer CONNECT or SUBSCRIBE for so long is given up. */
 #define HANDSHAKE_MS 10000
-/* Packets read in one turn before the loop looks at anything else. */
-#define READ_BATCH 256
 /* How long stopping may take to get the last packets out. */
 #define STOP_MS 1000
 /* ... and how much longer main waits for the thread: getaddrinfo(3) can't be interrupted. */
@@ -57,7 +56,7 @@ struct gw_source {
     int64_t deadline_ms; /* of the handshake */
     int64_t attempt_ms;  /* when to try again */
     unsigned attempts;
-    uint64_t reads;      /* messages arrived, to see whether a read brought one */
+    struct gw_receiver receiver;
 
     _Atomic uint64_t received, received_bytes, doubles, too_large, connects, connect_failures, disconnects;
 };
@@ -133,6 +132,7 @@ static void source_lost(struct gw_source *source, const char *why)
     gw_publisher_connected(&source->publisher, NULL, false);
     source->connected = source->connecting = false;
     gw_subscriptions_lost(&source->subs);
+    gw_receiver_lost(&source->receiver);
     if (was) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", source->config->broker.url, why);
         atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
@@ -154,6 +154,7 @@ static void source_on_connect(struct mosquitto *mosq, void *object, int reason, 
     }
     source->connected = true;
     gw_redelivery_connected(&source->redelivery, flags & 1);
+    gw_receiver_connected(&source->receiver, source_is_v5(source), !source->config->broker.tls_enabled);
     atomic_fetch_add(&source->connects, 1);
     gw_subscriptions_send(&source->subs, mosq, source_is_v5(source));
     gw_publisher_connected(&source->publisher, mosq, source_is_v5(source));
@@ -180,31 +181,52 @@ static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int
     gw_publisher_acknowledged(&source->publisher, mid, reason);
 }
 
+/* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher. */
+static void source_take(struct gw_source *source, const struct gw_packet *packet, const mosquitto_property *properties)
+{
+    atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&source->received_bytes, packet->payload_len, memory_order_relaxed);
+    if (packet->payload_len > source->config->broker.max_packet) {
+        atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%.*s': above broker.max_packet",
+                             packet->payload_len, (int)packet->topic_len, packet->topic);
+        return;
+    }
+    if (gw_publisher_respond(&source->publisher, packet, properties))
+        return;
+    bool again = packet->qos > 0 && !packet->retain && source->config->broker.session_expiry_ms > 0 &&
+                 gw_redelivery_is_double(&source->redelivery, packet);
+    if (again || gw_subscriptions_is_double(&source->subs, source->routes, packet)) {
+        atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
+        return;
+    }
+    gw_ingest_message(&source->ingest, source->routes, packet);
+}
+
+static void source_on_packet(void *context, const struct gw_packet *packet)
+{
+    source_take(context, packet, NULL);
+}
+
 static void source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
                               const mosquitto_property *properties)
 {
     (void)mosq;
-    struct gw_source *source = object;
-    source->reads++;
-    atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
-    size_t len = message->payloadlen > 0 ? (size_t)message->payloadlen : 0;
-    atomic_fetch_add_explicit(&source->received_bytes, len, memory_order_relaxed);
-    if (len > source->config->broker.max_packet) {
-        atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%s': above broker.max_packet", len,
-                             message->topic);
-        return;
-    }
-    if (gw_publisher_respond(&source->publisher, message->topic, message->payload, len, properties))
-        return;
-    bool again = message->qos > 0 && !message->retain && source->config->broker.session_expiry_ms > 0 &&
-                 gw_redelivery_is_double(&source->redelivery, message->mid, message->topic, message->payload, len);
-    if (again || gw_subscriptions_is_double(&source->subs, source->routes, message->topic, properties)) {
-        atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
-        return;
-    }
-    gw_ingest_message(&source->ingest, source->routes, message->topic, strlen(message->topic), message->payload, len,
-                      message->retain);
+    struct gw_packet packet = {
+        .topic = message->topic,
+        .topic_len = strlen(message->topic),
+        .payload = message->payload,
+        .payload_len = message->payloadlen > 0 ? (size_t)message->payloadlen : 0,
+        .mid = (uint16_t)message->mid,
+        .qos = (uint8_t)message->qos,
+        .retain = message->retain,
+    };
+    const mosquitto_property *at = properties;
+    while (packet.id_count < GW_PACKET_IDS_MAX &&
+           (at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &packet.ids[packet.id_count], packet.id_count > 0)))
+        packet.id_count++;
+    source_take(object, &packet, properties);
+    errno = 0; /* receiver.h */
 }
 
 static void source_set_response_topic(struct gw_source *source)
@@ -325,27 +347,13 @@ static void source_check_reload(struct gw_source *source)
         source_apply_reload(source, config, routes, auth);
 }
 
-/* Reads as long as messages come, so that not every one of them costs a poll(2). */
-static int source_read(struct gw_source *source)
-{
-    for (int i = 0; i < READ_BATCH; i++) {
-        uint64_t before = source->reads;
-        int rc = mosquitto_loop_read(source->mosq, 1);
-        if (rc != MOSQ_ERR_SUCCESS)
-            return rc;
-        if (source->reads == before || mosquitto_socket(source->mosq) < 0)
-            break;
-    }
-    return MOSQ_ERR_SUCCESS;
-}
-
 static void source_turn(struct gw_source *source, int timeout_ms)
 {
     struct pollfd fds[2] = {{.fd = source->wake_fd, .events = POLLIN}, {.fd = -1}};
     bool active = source->mosq && (source->connecting || source->connected);
     if (active) {
         fds[1].fd = mosquitto_socket(source->mosq);
-        fds[1].events = (short)(POLLIN | (mosquitto_want_write(source->mosq) ? POLLOUT : 0));
+        fds[1].events = gw_receiver_events(&source->receiver, source->mosq);
     }
     if (poll(fds, 2, timeout_ms) < 0)
         return;
@@ -359,9 +367,9 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     errno = 0;
     int rc = MOSQ_ERR_SUCCESS;
     if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
-        rc = source_read(source);
-    if (rc == MOSQ_ERR_SUCCESS && mosquitto_socket(source->mosq) >= 0 && mosquitto_want_write(source->mosq))
-        rc = mosquitto_loop_write(source->mosq, 1);
+        rc = gw_receiver_read(&source->receiver, source->mosq);
+    if (rc == MOSQ_ERR_SUCCESS && mosquitto_socket(source->mosq) >= 0)
+        rc = gw_receiver_write(&source->receiver, source->mosq);
     int saved = errno;
     if (rc == MOSQ_ERR_SUCCESS)
         rc = mosquitto_loop_misc(source->mosq);
@@ -396,7 +404,8 @@ static void *source_run(void *context)
     if (source->mosq && source->connected) {
         /* MQTT 5: without properties the session's expiry stays as it was given, so the broker keeps it. */
         int64_t until = gw_monotonic_ms() + STOP_MS;
-        while (mosquitto_want_write(source->mosq) && mosquitto_socket(source->mosq) >= 0 && gw_monotonic_ms() < until)
+        while (mosquitto_socket(source->mosq) >= 0 && gw_receiver_events(&source->receiver, source->mosq) & POLLOUT &&
+               gw_monotonic_ms() < until)
             source_turn(source, 50);
         if (mosquitto_socket(source->mosq) >= 0)
             gw_client_disconnect(source->mosq, until);
@@ -416,6 +425,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     source->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
+    gw_receiver_init(&source->receiver, source_on_packet, source);
     gw_ingest_init(&source->ingest, epoch, inboxes, workers);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
@@ -479,6 +489,7 @@ void gw_source_destroy(struct gw_source *source)
         return;
     if (source->mosq)
         mosquitto_destroy(source->mosq);
+    gw_receiver_lost(&source->receiver);
     gw_publisher_fini(&source->publisher);
     gw_ingest_fini(&source->ingest);
     gw_subscriptions_fini(&source->subs);

@@ -142,25 +142,21 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count
         subs->unanswered--;
 }
 
-bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes, const char *topic,
-                                const mosquitto_property *properties)
+bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes,
+                                const struct gw_packet *packet)
 {
-    if (subs->count < 2)
+    if (subs->count < 2 || !packet->id_count)
         return false;
-    uint32_t id;
-    const mosquitto_property *at =
-        mosquitto_property_read_varint(properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, false);
-    if (!at)
-        return false;
-    size_t canonical = gw_routes_canonical_subscription(routes, topic, strlen(topic));
+    size_t canonical = gw_routes_canonical_subscription(routes, packet->topic, packet->topic_len);
     if (canonical >= subs->count)
         return false;
     bool known = false;
-    for (; at; at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, true)) {
-        if ((int)id == subs->items[canonical].id)
+    for (size_t at = 0; at < packet->id_count; at++) {
+        int id = (int)packet->ids[at];
+        if (id == subs->items[canonical].id)
             return false;
         for (size_t i = 0; i < subs->count && !known; i++)
-            known = subs->items[i].id == (int)id;
+            known = subs->items[i].id == id;
     }
     return known;
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "mqtt/packet.h"
 #include "mqtt/routes.h"
 
 struct gw_sub_entry {
@@ -38,7 +39,7 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count
 
 /* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies say
  * which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */
-bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes, const char *topic,
-                                const mosquitto_property *properties);
+bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes,
+                                const struct gw_packet *packet);
 
 #endif

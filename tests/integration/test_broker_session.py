@@ -1,9 +1,13 @@
 """Connections to the broker that break in the middle of acknowledgements: nothing comes twice, late or not at all."""
 import contextlib
+import random
 import socket
 import threading
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from conftest import yaml
 from harness import wait_until
 
@@ -11,10 +15,12 @@ ROUTE = '  - topic: "kept/{id}"\n    qos: %d\n    history: { count: 1000 }\n'
 
 
 class Line:
-    """Between the gateway and the broker. While `mute`, what the gateway says is thrown away."""
+    """Between the gateway and the broker. While `mute`, what the gateway says is thrown away. `pieces`: sends on what the broker
+    says in pieces of no more than so many octets."""
 
-    def __init__(self, port):
+    def __init__(self, port, pieces=None):
         self.port_behind = port
+        self.pieces = pieces
         self.mute = False
         self.seen = b""
         self.sockets = []
@@ -41,7 +47,13 @@ class Line:
             while data := source.recv(65536):
                 if not up:
                     self.seen += data
-                if not (up and self.mute):
+                if not up and self.pieces:
+                    target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    while data:
+                        size = random.randint(1, self.pieces)
+                        target.sendall(data[:size])
+                        data = data[size:]
+                elif not (up and self.mute):
                     target.sendall(data)
         self.shut(source, target)
 
@@ -136,3 +148,49 @@ def test_same_value_again_is_no_redelivery(world):
     client.publish("kept/1", '{"n":8}')
     wait_until(lambda: last(gateway) == 8)
     assert history(gateway) == [7] * 12 + [8]
+
+
+def described(n):
+    """A message's properties, of many kinds: what the gateway reads itself and what it leaves to libmosquitto."""
+    properties = Properties(PacketTypes.PUBLISH)
+    if n % 3 == 1:
+        properties.UserProperty = [("unit", "kWh"), ("n", str(n))]
+        properties.ContentType = "application/json"
+        properties.MessageExpiryInterval = 600
+        properties.PayloadFormatIndicator = 1
+    elif n % 3 == 2:
+        properties.CorrelationData = b"not one of the gateway's"
+        properties.ResponseTopic = "answers/here"
+    return properties
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("pieces", [7, 1500])
+def test_stream_in_pieces(world, protocol, pieces):
+    """However the broker's stream is cut: every message once and in order, while publishes of our own are acknowledged."""
+    broker = world.broker(config="allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0")
+    line = world.keep(Line(broker.port, pieces))
+    gateway = world.sluice(yaml(line.port, broker=f"  protocol: {protocol}\n", routes='  - topic: "kept/{id}"\n    qos: 1\n'
+                                "    history: { count: 5000, bytes: 64MiB }\n  - topic: out/{id}\n    publish: { qos: 1 }\n"))
+    client = paho.Client(protocol=paho.MQTTv5)
+    client.max_inflight_messages_set(2000)
+    client.max_queued_messages_set(0)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        for n in range(1, 1001):
+            # QoS 0 beside QoS 1; now and then one that is larger than what the gateway looks at in one go.
+            payload = '{"n":%d,"text":"%s"}' % (n, "x" * (70000 if n in (300, 301) else n % 200))
+            client.publish("kept/1", payload, qos=n % 5 > 1, properties=described(n))
+            if n % 50 == 0:
+                answer = gateway.post("/channels/out/1", '{"on":%d}' % n)
+                assert answer.status_code == 200, answer.text
+        wait_until(lambda: len(history(gateway)) >= 1000, 60)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    numbers = history(gateway)
+    for again in (True, False): # at a broker QoS 0 may overtake QoS 1, which waits for PUBACKs
+        assert [n for n in numbers if (n % 5 > 1) == again] == [n for n in range(1, 1001) if (n % 5 > 1) == again]
+    assert gateway.metric("sluice_mqtt_connects_total") == 1

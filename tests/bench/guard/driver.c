@@ -214,7 +214,8 @@ static __attribute__((noinline)) void turn(unsigned first)
     char topic[32];
     for (unsigned i = 0; i < batch; i++) {
         int len = snprintf(topic, sizeof topic, "guard/%u", (first + i) % channel_count);
-        gw_ingest_message(&ingest, routes, topic, (size_t)len, payload, sizeof payload - 1, false);
+        struct gw_packet packet = {.topic = topic, .topic_len = (size_t)len, .payload = payload, .payload_len = sizeof payload - 1};
+        gw_ingest_message(&ingest, routes, &packet);
     }
     struct gw_event *events;
     size_t count;

@@ -1,0 +1,147 @@
+#include "mqtt/receiver.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/alloc.h"
+
+#define PEEK_SIZE 65536
+/* Looks at the socket in one turn, before the loop sees to anything else. */
+#define PEEKS 4
+/* Packets that libmosquitto reads in one turn where it reads them all. */
+#define READ_BATCH 256
+
+void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet), void *context)
+{
+    *receiver = (struct gw_receiver){.take = take, .context = context};
+}
+
+void gw_receiver_lost(struct gw_receiver *receiver)
+{
+    free(receiver->buffer);
+    receiver->buffer = NULL;
+    receiver->between = false;
+    receiver->ack_len = receiver->ack_sent = 0;
+}
+
+/* That it reads no further than the end of a packet, and leaves errno at 0 there, is how 2.0 works, and not a promise. */
+static bool receiver_knows_library(void)
+{
+    int major, minor, revision;
+    mosquitto_lib_version(&major, &minor, &revision);
+    return major == 2 && minor == 0;
+}
+
+void gw_receiver_connected(struct gw_receiver *receiver, bool v5, bool plain)
+{
+    gw_receiver_lost(receiver);
+    receiver->v5 = v5;
+    if (plain && receiver_knows_library())
+        receiver->buffer = gw_malloc(PEEK_SIZE);
+}
+
+static bool receiver_has_acks(const struct gw_receiver *receiver)
+{
+    return receiver->ack_sent < receiver->ack_len;
+}
+
+/* Errors show when libmosquitto next uses the socket. */
+static void receiver_send_acks(struct gw_receiver *receiver, struct mosquitto *mosq)
+{
+    ssize_t sent = send(mosquitto_socket(mosq), receiver->acks + receiver->ack_sent, receiver->ack_len - receiver->ack_sent,
+                        MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0)
+        receiver->ack_sent += (size_t)sent;
+    if (!receiver_has_acks(receiver))
+        receiver->ack_len = receiver->ack_sent = 0;
+}
+
+int gw_receiver_write(struct gw_receiver *receiver, struct mosquitto *mosq)
+{
+    int rc = MOSQ_ERR_SUCCESS;
+    if (receiver->ack_sent % 4) /* the rest of a PUBACK, before anything else */
+        receiver_send_acks(receiver, mosq);
+    if (receiver->ack_sent % 4 == 0 && mosquitto_want_write(mosq))
+        rc = mosquitto_loop_write(mosq, 1);
+    if (rc == MOSQ_ERR_SUCCESS && receiver_has_acks(receiver) && mosquitto_socket(mosq) >= 0 && !mosquitto_want_write(mosq))
+        receiver_send_acks(receiver, mosq);
+    return rc;
+}
+
+short gw_receiver_events(const struct gw_receiver *receiver, struct mosquitto *mosq)
+{
+    bool acks = receiver_has_acks(receiver);
+    return (short)((acks ? 0 : POLLIN) | (acks || mosquitto_want_write(mosq) ? POLLOUT : 0));
+}
+
+static void receiver_acknowledge(struct gw_receiver *receiver, uint16_t mid)
+{
+    const uint8_t puback[4] = {0x40, 2, (uint8_t)(mid >> 8), (uint8_t)mid}; /* MQTT 5.0 section 3.4 */
+    memcpy(receiver->acks + receiver->ack_len, puback, sizeof puback);
+    receiver->ack_len += sizeof puback;
+}
+
+/* How many octets at the head of the buffer were messages, now taken. */
+static size_t receiver_take(struct gw_receiver *receiver, size_t len)
+{
+    struct gw_packet packet;
+    size_t at = 0;
+    while (at < len && receiver->ack_len < sizeof receiver->acks) {
+        size_t packet_len = gw_packet_parse(receiver->buffer + at, len - at, receiver->v5, &packet);
+        if (!packet_len)
+            break;
+        receiver->take(receiver->context, &packet);
+        if (packet.qos)
+            receiver_acknowledge(receiver, packet.mid);
+        at += packet_len;
+    }
+    return at;
+}
+
+/* False: what was looked at is gone, which no other reader can have done. */
+static bool receiver_drop(int fd, uint8_t *buffer, size_t len)
+{
+    while (len) {
+        ssize_t got = recv(fd, buffer, len, MSG_TRUNC | MSG_DONTWAIT); /* tcp(7): drops without copying */
+        if (got == 0 || (got < 0 && errno != EINTR))
+            return false;
+        len -= got > 0 ? (size_t)got : 0;
+    }
+    return true;
+}
+
+/* Takes what libmosquitto need not see. *more: look again. False: what comes next is libmosquitto's. */
+static bool receiver_take_messages(struct gw_receiver *receiver, struct mosquitto *mosq, bool *more, int *rc)
+{
+    *more = false;
+    ssize_t got = recv(mosquitto_socket(mosq), receiver->buffer, PEEK_SIZE, MSG_PEEK | MSG_DONTWAIT);
+    if (got <= 0) /* the end and errors are libmosquitto's: it sees the same and has words for it */
+        return got < 0 && (errno == EAGAIN || errno == EINTR);
+    size_t taken = receiver_take(receiver, (size_t)got);
+    if (!receiver_drop(mosquitto_socket(mosq), receiver->buffer, taken))
+        *rc = MOSQ_ERR_CONN_LOST;
+    else if (receiver_has_acks(receiver))
+        *rc = gw_receiver_write(receiver, mosq);
+    if (*rc != MOSQ_ERR_SUCCESS || receiver_has_acks(receiver))
+        return true;
+    *more = got == PEEK_SIZE && taken > 0;
+    return *more || taken == (size_t)got;
+}
+
+int gw_receiver_read(struct gw_receiver *receiver, struct mosquitto *mosq)
+{
+    int rc = MOSQ_ERR_SUCCESS;
+    bool more = true;
+    for (int i = 0; i < (receiver->buffer ? PEEKS : READ_BATCH) && more && mosquitto_socket(mosq) >= 0; i++) {
+        if (receiver->buffer && receiver->between && receiver_take_messages(receiver, mosq, &more, &rc))
+            continue;
+        errno = 0;
+        rc = mosquitto_loop_read(mosq, 1);
+        more = rc == MOSQ_ERR_SUCCESS && errno != EAGAIN && errno != EWOULDBLOCK;
+        receiver->between = rc == MOSQ_ERR_SUCCESS && errno == 0;
+    }
+    return rc;
+}
