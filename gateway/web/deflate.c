@@ -274,7 +274,7 @@ struct gw_slice gw_deflate_message(struct gw_message *msg, enum gw_ws_form form)
         if (!packed) {
             packed = packed_make(packer, plain, (form == GW_WS_FORM_TEXT ? msg->frame[0] : msg->raw[0]) & 15);
             packed->variant.key = key;
-            gw_message_keep_variant(msg, &packed->variant);
+            packed = (struct packed *)gw_message_keep_variant(msg, &packed->variant);
         }
         pthread_mutex_unlock(&packer->lock);
     }
