@@ -35,6 +35,7 @@ LIBRARIES = {
     "libwebsockets.h": ("gateway/web/", "gateway/transport/"),
     "sqlite3.h": ("gateway/history/",),
     "liburing.h": ("gateway/web/ring.c",),
+    "zlib.h": ("gateway/web/deflate.c",),
     "openssl/ssl.h": ("gateway/web/tls.c", "gateway/healthcheck.c"),
     "openssl/pem.h": ("gateway/web/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/web/protocol.c", "gateway/auth/"),

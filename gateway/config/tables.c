@@ -264,6 +264,11 @@ static const struct gw_field fields_web[] = {
      .def = "75s", .doc = "How long an idle HTTP connection is kept."},
     {.key = "shutdown", .type = GW_FIELD_DURATION, .offset = CFG(web.shutdown_ms), .min = 0, .max = MS(300),
      .def = "3s", .doc = "How long stopping waits for the broker's acknowledgements."},
+    {.key = "compression", .type = GW_FIELD_BOOL, .offset = CFG(web.compression), .def = "false",
+     .doc = "permessage-deflate for WebSockets that connect from then on and offer it. Each message is compressed once, for all of them;"
+            " the compressed forms take at most as much memory as `limits.history`, and 16MiB."},
+    {.key = "compression_min", .type = GW_FIELD_SIZE, .offset = CFG(web.compression_min), .min = 0, .max = MIB(64),
+     .def = "256", .doc = "Smaller messages are sent as they are. Those of less than 200 octets hardly shrink."},
     {.key = "origins", .type = GW_FIELD_STRINGS, .offset = CFG(web.origins),
      .doc = "Origins of other web pages that may use the gateway, such as https://dash.example; exact. \"*\": any."},
     {.key = "hosts", .type = GW_FIELD_STRINGS, .offset = CFG(web.hosts),

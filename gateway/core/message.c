@@ -159,13 +159,6 @@ void gw_message_ref_many(struct gw_message *msg, uint32_t count)
     atomic_fetch_add_explicit(&msg->refs, count, memory_order_relaxed);
 }
 
-struct gw_variant {
-    void *key;
-    void (*release)(void *key);
-    struct gw_message *msg;
-    struct gw_variant *next;
-};
-
 void gw_message_unref(struct gw_message *msg)
 {
     if (msg)
@@ -178,40 +171,33 @@ void gw_message_unref_many(struct gw_message *msg, uint32_t count)
         return;
     for (struct gw_variant *variant = atomic_load_explicit(&msg->variants, memory_order_acquire), *next; variant; variant = next) {
         next = variant->next;
-        variant->release(variant->key);
-        gw_message_unref(variant->msg);
-        free(variant);
+        variant->destroy(variant);
     }
     free(msg);
 }
 
-struct gw_message *gw_message_variant(const struct gw_message *msg, const void *key)
+struct gw_variant *gw_message_variant(const struct gw_message *msg, const void *key)
 {
-    const struct gw_variant *variant = atomic_load_explicit(&msg->variants, memory_order_acquire);
+    struct gw_variant *variant = atomic_load_explicit(&msg->variants, memory_order_acquire);
     while (variant && variant->key != key)
         variant = variant->next;
-    return variant ? variant->msg : NULL;
+    return variant;
 }
 
-struct gw_message *gw_message_keep_variant(struct gw_message *msg, void *key, void (*release)(void *key),
-                                           struct gw_message *form)
+struct gw_variant *gw_message_keep_variant(struct gw_message *msg, struct gw_variant *variant)
 {
-    struct gw_variant *variant = gw_malloc(sizeof *variant);
-    *variant = (struct gw_variant){.key = key, .release = release, .msg = form};
     variant->next = atomic_load_explicit(&msg->variants, memory_order_acquire);
     do {
         /* Variants are only ever added in front, so a loser looks at what is new. */
-        for (const struct gw_variant *other = variant->next; other; other = other->next) {
-            if (other->key != key)
+        for (struct gw_variant *other = variant->next; other; other = other->next) {
+            if (other->key != variant->key)
                 continue;
-            release(key);
-            gw_message_unref(form);
-            free(variant);
-            return other->msg;
+            variant->destroy(variant);
+            return other;
         }
     } while (!atomic_compare_exchange_weak_explicit(&msg->variants, &variant->next, variant, memory_order_acq_rel,
                                                     memory_order_acquire));
-    return form;
+    return variant;
 }
 
 struct gw_slice gw_message_cursor(const struct gw_message *msg)

@@ -96,16 +96,26 @@ void gw_projection_json(const struct gw_projection *projection, const char *json
     }
 }
 
-static void projection_release(void *key)
+/* A form of a message. */
+struct projected {
+    struct gw_variant variant; /* first member */
+    struct gw_projection *projection;
+    struct gw_message *msg;
+};
+
+static void projected_destroy(struct gw_variant *variant)
 {
-    gw_projection_unref(key);
+    struct projected *projected = (struct projected *)variant;
+    gw_projection_unref(projected->projection);
+    gw_message_unref(projected->msg);
+    free(projected);
 }
 
 struct gw_message *gw_projection_of(struct gw_projection *projection, struct gw_message *msg, const char *epoch)
 {
-    struct gw_message *known = gw_message_variant(msg, projection);
+    const struct projected *known = (struct projected *)gw_message_variant(msg, projection);
     if (known || msg->clear)
-        return known ? known : msg;
+        return known ? known->msg : msg;
     struct gw_buf json;
     gw_buf_init(&json);
     gw_projection_json(projection, msg->data.data, msg->data.len, &json);
@@ -123,7 +133,10 @@ struct gw_message *gw_projection_of(struct gw_projection *projection, struct gw_
         .route = msg->route,
         .retained = msg->retained,
     };
-    struct gw_message *form = gw_message_create(&spec);
+    struct projected *projected = gw_malloc(sizeof *projected);
+    *projected = (struct projected){.variant = {.key = projection, .destroy = projected_destroy},
+                                    .projection = gw_projection_ref(projection),
+                                    .msg = gw_message_create(&spec)};
     gw_buf_fini(&json);
-    return gw_message_keep_variant(msg, gw_projection_ref(projection), projection_release, form);
+    return ((struct projected *)gw_message_keep_variant(msg, &projected->variant))->msg;
 }

@@ -27,10 +27,21 @@ static size_t raw_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
     return msg->payload.len ? 2 : 1;
 }
 
+static size_t raw_encode_deflate(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    if (item->type == GW_ITEM_MESSAGE && gw_ws_compressed(item->u.message, GW_WS_FORM_RAW, parts))
+        return 1;
+    return raw_encode(item, parts);
+}
+
+static void raw_drain(struct raw *raw)
+{
+    gw_conn_drain(raw->conn, &raw->session, gw_ws_deflates(raw->conn) ? raw_encode_deflate : raw_encode);
+}
+
 static void raw_ready(struct gw_session *session)
 {
-    struct raw *raw = (struct raw *)session;
-    gw_conn_drain(raw->conn, session, raw_encode);
+    raw_drain((struct raw *)session);
 }
 
 static void raw_fail(struct raw *raw, enum gw_err err, const char *why, int reason)
@@ -77,8 +88,7 @@ static void raw_on_message(struct gw_conn *conn, bool text, char *data, size_t l
 
 static void raw_on_writable(struct gw_conn *conn)
 {
-    struct raw *raw = gw_conn_context(conn);
-    gw_conn_drain(conn, &raw->session, raw_encode);
+    raw_drain(gw_conn_context(conn));
 }
 
 static void raw_on_closed(struct gw_conn *conn)

@@ -80,12 +80,23 @@ static size_t ws_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
     return 1;
 }
 
+static size_t ws_encode_deflate(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    if (item->type == GW_ITEM_MESSAGE && gw_ws_compressed(item->u.message, GW_WS_FORM_TEXT, parts))
+        return 1;
+    return ws_encode(item, parts);
+}
+
+static void ws_drain(struct ws *ws)
+{
+    gw_conn_drain(ws->conn, &ws->session, gw_ws_deflates(ws->conn) ? ws_encode_deflate : ws_encode);
+}
+
 /* --- from the hub ----------------------------------------------------------------------------------------------- */
 
 static void ws_ready(struct gw_session *session)
 {
-    struct ws *ws = (struct ws *)session;
-    gw_conn_drain(ws->conn, session, ws_encode);
+    ws_drain((struct ws *)session);
 }
 
 static void ws_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
@@ -333,8 +344,7 @@ static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t le
 
 static void ws_on_writable(struct gw_conn *conn)
 {
-    struct ws *ws = gw_conn_context(conn);
-    gw_conn_drain(conn, &ws->session, ws_encode);
+    ws_drain(gw_conn_context(conn));
 }
 
 static void ws_on_closed(struct gw_conn *conn)

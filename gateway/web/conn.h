@@ -50,6 +50,8 @@ struct gw_conn {
     int fd;
     enum gw_conn_state state;
     uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */
+    bool deflate;     /* permessage-deflate was negotiated */
+    bool deflated;    /* ... and the fragmented message is compressed */
     bool blocked;      /* the socket takes no more: a writable callback is on its way */
     bool processing;   /* gw_conn_process() is on the stack */
     bool keep_alive, is_head, chunked_body;

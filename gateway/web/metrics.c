@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "web/api.h"
+#include "web/deflate.h"
 #include "web/exposition.h"
 #include "web/process.h"
 #include "web/server.h"
@@ -232,6 +233,8 @@ static void metrics_present(const struct gw_worker *worker, struct gw_exposition
                     metric_max(server, offsetof(struct gw_stats, queued_largest)));
     gw_metric_gauge(to, "sluice_queue_limit_bytes", "limits.queue: octets that may wait for one session.", limits->queue_bytes);
     gw_metric_gauge(to, "sluice_connections_limit", "limits.connections: sockets that may be open.", limits->connections);
+    gw_metric_gauge(to, "sluice_compressed_bytes", "Memory of compressed messages (web.compression).", gw_deflate_bytes());
+    gw_metric_counter(to, "sluice_compressed_total", "Times that a message was compressed (web.compression).", gw_deflate_count());
     gw_metric_gauge(to, "sluice_workers", "Threads that serve web clients.", server->worker_count);
     gw_metric_gauge(to, "sluice_mqtt_up", "1: connected to the broker and subscribed.", gw_hub_upstream(worker->hub)->up);
 }

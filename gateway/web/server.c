@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "web/alarm.h"
+#include "web/deflate.h"
 #include "web/ring.h"
 #include "web/sock.h"
 #include "web/tls.h"
@@ -304,8 +305,10 @@ static void worker_turn(struct gw_worker *worker)
             worker_begin_stop(worker);
         else
             gw_hub_handle(worker->hub, &events[i]);
-        if (reload)
+        if (reload) {
             worker_renew_certificates(worker);
+            gw_deflate_configure(gw_hub_config(worker->hub));
+        }
     }
     gw_timers_run(&worker->timers, gw_hub_now(worker->hub));
     gw_hub_flush(worker->hub);
@@ -332,6 +335,7 @@ static void *worker_run(void *context)
     struct gw_worker *worker = context;
     struct gw_alarm alarm = {.context = worker->context};
     server_tick(worker);
+    gw_deflate_configure(gw_hub_config(worker->hub));
     worker->ring = gw_ring_create(); /* here, because it belongs to this thread */
     worker_listen(worker);
     for (;;) {
@@ -405,6 +409,7 @@ void gw_server_fini(struct gw_server *server)
             free(listener->address);
         }
         free(worker->input);
+        gw_inflater_destroy(worker->inflater);
         free(worker->listeners);
         gw_hub_destroy(worker->hub);
         gw_inbox_destroy(worker->inbox);
@@ -416,6 +421,7 @@ void gw_server_fini(struct gw_server *server)
     free(server->workers);
     free(server->ports);
     free(server->unix_files);
+    gw_deflate_end();
     gw_tls_fini(server);
     OPENSSL_cleanse(server->ticket_keys, sizeof server->ticket_keys);
     gw_admission_destroy(server->admission);

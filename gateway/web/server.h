@@ -20,6 +20,7 @@ struct lws_protocols;
 struct gw_admission;
 struct gw_batches;
 struct gw_exposition;
+struct gw_inflater;
 struct gw_ring;
 struct gw_server;
 struct gw_tls;
@@ -59,6 +60,7 @@ struct gw_worker {
     struct gw_timers timers;
     struct gw_watch sockets; /* the epoll set of plain connections (sock.c) */
     char *input;             /* GW_INPUT_BYTES, for whoever is being read */
+    struct gw_inflater *inflater; /* NULL: no connection has negotiated compression yet */
     struct gw_ring *ring;    /* NULL: there is none */
     bool joining;            /* sends are collected in it */
     struct gw_batches *batches; /* wire.c */

@@ -7,6 +7,7 @@
 #include "core/alloc.h"
 #include "core/utf8.h"
 #include "web/conn.h"
+#include "web/deflate.h"
 #include "web/server.h"
 #include "web/wsframe.h"
 
@@ -98,6 +99,24 @@ static bool ws_offers_protocol(const struct gw_request *request)
     return false;
 }
 
+/* web.compression, which holds for those that connect while it is on. */
+static bool ws_negotiate_deflate(struct gw_conn *conn, const struct gw_request *request, char answer[GW_DEFLATE_ANSWER_MAX])
+{
+    struct gw_worker *worker = conn->worker;
+    if (!gw_hub_config(worker->hub)->web.compression)
+        return false;
+    for (unsigned i = 0; i < request->header_count; i++) {
+        struct gw_slice name = request->headers[i].name;
+        if (name.len != 24 || strncasecmp(name.data, "sec-websocket-extensions", 24) != 0 ||
+            !gw_deflate_negotiate(request->headers[i].value, answer))
+            continue;
+        if (!worker->inflater)
+            worker->inflater = gw_inflater_create();
+        return worker->inflater != NULL;
+    }
+    return false;
+}
+
 bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const struct gw_conn_ops *ops, void *context)
 {
     struct gw_slice version = gw_request_header(request, "sec-websocket-version");
@@ -111,14 +130,15 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
         gw_http_error(conn, GW_ERR_BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed (16 octets in base64 expected)");
         return false;
     }
-    char accept[32];
+    char accept[32], extension[GW_DEFLATE_ANSWER_MAX];
     ws_accept_key(key, accept);
+    conn->deflate = ws_negotiate_deflate(conn, request, extension);
     struct gw_buf head;
     gw_buf_init(&head);
     gw_buf_printf(&head,
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                  "Sec-WebSocket-Accept: %s\r\n%s\r\n",
-                  accept, ws_offers_protocol(request) ? "Sec-WebSocket-Protocol: sluice.v1\r\n" : "");
+                  "Sec-WebSocket-Accept: %s\r\n%s%s\r\n",
+                  accept, ws_offers_protocol(request) ? "Sec-WebSocket-Protocol: sluice.v1\r\n" : "", conn->deflate ? extension : "");
     gw_wire_cork(conn); /* until the request is done: what the transport says first goes along */
     gw_wire_send_one(conn, head.data, head.len);
     gw_buf_fini(&head);
@@ -132,6 +152,18 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     if (conn->worker->stopping)
         gw_ws_close(conn, 1001, "going_away: the gateway is shutting down");
     return true;
+}
+
+bool gw_ws_deflates(const struct gw_conn *conn)
+{
+    return conn->deflate;
+}
+
+bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec *part)
+{
+    struct gw_slice frame = gw_deflate_message(msg, form);
+    *part = (struct iovec){(void *)(uintptr_t)frame.data, frame.len};
+    return frame.data != NULL;
 }
 
 void gw_ws_heartbeat(struct gw_conn *conn)
@@ -191,6 +223,26 @@ static void ws_on_message(struct gw_conn *conn, enum gw_ws_opcode opcode, char *
         conn->ops->message(conn, opcode == GW_WS_TEXT, data, len);
 }
 
+static void ws_on_deflated(struct gw_conn *conn, enum gw_ws_opcode opcode, const char *data, size_t len)
+{
+    struct gw_buf plain;
+    gw_buf_init(&plain);
+    int code = gw_inflate(conn->worker->inflater, data, len, gw_hub_config(conn->worker->hub)->limits.frame_bytes, &plain);
+    if (code)
+        ws_fail(conn, code, code == 1009 ? "the message is too large" : "a compressed message is damaged");
+    else
+        ws_on_message(conn, opcode, plain.data, plain.len);
+    gw_buf_fini(&plain);
+}
+
+static void ws_on_whole(struct gw_conn *conn, enum gw_ws_opcode opcode, bool deflated, char *data, size_t len)
+{
+    if (deflated)
+        ws_on_deflated(conn, opcode, data, len);
+    else
+        ws_on_message(conn, opcode, data, len);
+}
+
 static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, char *data)
 {
     if (frame->opcode == GW_WS_CONTINUATION ? !conn->fragment : conn->fragment) {
@@ -199,11 +251,13 @@ static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, ch
         return;
     }
     if (frame->fin && !conn->fragment) {
-        ws_on_message(conn, frame->opcode, data, frame->payload_len);
+        ws_on_whole(conn, frame->opcode, frame->deflated, data, frame->payload_len);
         return;
     }
-    if (!conn->fragment)
+    if (!conn->fragment) {
         conn->fragment = (uint8_t)frame->opcode;
+        conn->deflated = frame->deflated;
+    }
     gw_buf_add(&conn->body, data, frame->payload_len);
     if (!frame->fin)
         return;
@@ -212,7 +266,7 @@ static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, ch
     struct gw_buf body = conn->body;
     gw_buf_init(&conn->body);
     gw_buf_reserve(&body, 0);
-    ws_on_message(conn, opcode, body.data, body.len);
+    ws_on_whole(conn, opcode, conn->deflated, body.data, body.len);
     gw_buf_fini(&body);
 }
 
@@ -247,7 +301,7 @@ void gw_ws_process(struct gw_conn *conn)
         const char *why;
         size_t max = gw_hub_config(conn->worker->hub)->limits.frame_bytes;
         size_t room = max > conn->body.len ? max - conn->body.len : 0;
-        int read = gw_ws_read_header((const uint8_t *)conn->in.data + at, conn->in.len - at, room, &frame, &why);
+        int read = gw_ws_read_header((const uint8_t *)conn->in.data + at, conn->in.len - at, room, conn->deflate, &frame, &why);
         if (read == 0)
             break;
         if (read < 0) {

@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-int gw_ws_read_header(const uint8_t *data, size_t len, size_t max, struct gw_ws_frame *out, const char **why)
+int gw_ws_read_header(const uint8_t *data, size_t len, size_t max, bool deflate, struct gw_ws_frame *out, const char **why)
 {
     if (len < 2)
         return 0;
     *why = "reserved bits are set without an extension";
-    if (data[0] & 0x70)
+    if (data[0] & (deflate ? 0x30 : 0x70))
         return -1002;
     unsigned opcode = data[0] & 0x0f;
     *why = "unknown opcode";
@@ -18,6 +18,10 @@ int gw_ws_read_header(const uint8_t *data, size_t len, size_t max, struct gw_ws_
         return -1002;
     out->fin = data[0] & 0x80;
     out->opcode = (enum gw_ws_opcode)opcode;
+    out->deflated = data[0] & 0x40;
+    *why = "only the first frame of a message can say that it is compressed";
+    if (out->deflated && opcode != GW_WS_TEXT && opcode != GW_WS_BINARY)
+        return -1002;
     uint64_t payload = data[1] & 0x7f;
     *why = "control frames are at most 125 octets and not fragmented";
     if (opcode >= GW_WS_CLOSE && (payload > 125 || !out->fin))

@@ -26,7 +26,13 @@ struct gw_slice {
     size_t len;
 };
 
-struct gw_variant;
+/* Another form of a message for some of its readers (what a role sees of it, a compressed frame): made once, kept as long as the
+ * message. First member of what it is a form of. */
+struct gw_variant {
+    const void *key; /* for whom it is */
+    void (*destroy)(struct gw_variant *variant);
+    struct gw_variant *next;
+};
 
 struct gw_message {
     atomic_uint refs;
@@ -83,13 +89,11 @@ void gw_message_unref_many(struct gw_message *msg, uint32_t count);
 /* The same message with the cursor of another position in its text. The caller has the first reference. */
 struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch, uint64_t seq);
 
-/* Another form of the message for those readers who go by `key` (a projection): made once, kept as long as the message.
- * Borrowed; NULL if there is none yet. */
-struct gw_message *gw_message_variant(const struct gw_message *msg, const void *key);
-/* Keeps `variant` (takes the caller's reference) and the reference to key, which `release` gives back. Returns the one that
- * is kept, borrowed: another thread may have been first. */
-struct gw_message *gw_message_keep_variant(struct gw_message *msg, void *key, void (*release)(void *key),
-                                           struct gw_message *variant);
+/* The form for those readers who go by `key`. Borrowed; NULL if there is none yet. */
+struct gw_variant *gw_message_variant(const struct gw_message *msg, const void *key);
+/* Takes `variant`, whose key and destroy() are set. Returns the one that is kept, borrowed: another thread may have been first, and
+ * then this one was destroyed. */
+struct gw_variant *gw_message_keep_variant(struct gw_message *msg, struct gw_variant *variant);
 
 /* `"channel":…}`: what follows "{" in the message object. */
 static inline struct gw_slice gw_message_tail(const struct gw_message *msg)

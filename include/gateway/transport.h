@@ -114,6 +114,13 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
                   void *context);
 /* Starts the close handshake; closed() is called when it is through. Nothing sent afterwards leaves. */
 void gw_ws_close(struct gw_conn *conn, int code, const char *reason);
+/* What of a message a frame holds. */
+enum gw_ws_form { GW_WS_FORM_TEXT, GW_WS_FORM_RAW }; /* text, payload */
+/* Has the connection negotiated permessage-deflate (web.compression)? */
+bool gw_ws_deflates(const struct gw_conn *conn);
+/* For such connections: the message as one compressed frame, the same for all of them, valid as long as the message. False: send it as
+ * it is, compressing does not pay. */
+bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec *part);
 /* Appends a whole text frame. */
 void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
 

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t at = 0;
     struct gw_ws_frame frame;
     while (at < size) {
-        int read = gw_ws_read_header(data + at, size - at, 4096, &frame, &why);
+        int read = gw_ws_read_header(data + at, size - at, 4096, size & 1, &frame, &why);
         if (read <= 0)
             break;
         if (frame.payload_len > 4096 || frame.header_len < 6)

@@ -117,12 +117,12 @@ static void test_frames(void **state)
     const char *why;
     const uint8_t small[] = {0x81, 0x85, 1, 2, 3, 4};
     for (size_t len = 0; len < sizeof small; len++)
-        assert_int_equal(gw_ws_read_header(small, len, 100, &frame, &why), 0);
-    assert_int_equal(gw_ws_read_header(small, sizeof small, 100, &frame, &why), 1);
+        assert_int_equal(gw_ws_read_header(small, len, 100, false, &frame, &why), 0);
+    assert_int_equal(gw_ws_read_header(small, sizeof small, 100, false, &frame, &why), 1);
     assert_true(frame.fin && frame.opcode == GW_WS_TEXT && frame.payload_len == 5 && frame.header_len == 6);
-    assert_int_equal(gw_ws_read_header(small, sizeof small, 4, &frame, &why), -1009);
+    assert_int_equal(gw_ws_read_header(small, sizeof small, 4, false, &frame, &why), -1009);
     const uint8_t large[] = {0x02, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 9, 9, 9, 9};
-    assert_int_equal(gw_ws_read_header(large, sizeof large, 65536, &frame, &why), 1);
+    assert_int_equal(gw_ws_read_header(large, sizeof large, 65536, false, &frame, &why), 1);
     assert_true(!frame.fin && frame.payload_len == 65536 && frame.header_len == 14);
     char data[] = "hello, masked world";
     char copy[sizeof data];
