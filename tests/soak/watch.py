@@ -6,7 +6,7 @@ MIB = 1 << 20
 # The configuration bounds what a gateway holds: 32 MiB of history, 64 KiB of queue for each of 250 sessions, buffers.
 RSS_TOTAL = 128 * MIB
 # Descriptors: 250 connections (limits.connections), and what the process itself has.
-FDS_TOTAL = 250 + 40
+FDS_TOTAL = 250 + 60
 # After the first third the calm moments may not differ by more than this.
 RSS_GROWTH = 16 * MIB
 FDS_GROWTH = 24
