@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <mqtt_protocol.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,6 +27,26 @@ static void client_set_expiry(struct mosquitto *mosq, const struct gw_cfg_broker
     mosquitto_property_add_int32(&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL, (uint32_t)((broker->session_expiry_ms + 999) / 1000));
     mosquitto_connect_bind_v5(mosq, broker->host, -1, 60, NULL, properties);
     mosquitto_property_free_all(&properties);
+}
+
+bool gw_client_differs(const struct gw_cfg_broker *a, const struct gw_cfg_broker *b)
+{
+    const char *pairs[][2] = {
+        {a->url, b->url},
+        {a->username, b->username},
+        {a->password, b->password},
+        {a->tls.ca_file, b->tls.ca_file},
+        {a->tls.cert_file, b->tls.cert_file},
+        {a->tls.key_file, b->tls.key_file},
+        {a->response_topic, b->response_topic},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (strcmp(pairs[i][0] ? pairs[i][0] : "", pairs[i][1] ? pairs[i][1] : "") != 0)
+            return true;
+    }
+    bool other_id = a->client_id_made != b->client_id_made || (!a->client_id_made && strcmp(a->client_id, b->client_id) != 0);
+    return other_id || a->protocol != b->protocol || a->keepalive_ms != b->keepalive_ms ||
+           a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
 }
 
 int gw_client_create(const struct gw_cfg_broker *broker, void *object, struct mosquitto **out)

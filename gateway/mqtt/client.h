@@ -3,6 +3,7 @@
 #define GW_MQTT_CLIENT_H
 
 #include <mosquitto.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "gateway/config.h"
@@ -10,6 +11,9 @@
 /* *out is the caller's, to be destroyed also where the answer is not MOSQ_ERR_SUCCESS; NULL if there could be none. Callbacks get
  * `object`. */
 int gw_client_create(const struct gw_cfg_broker *broker, void *object, struct mosquitto **out);
+
+/* Does `b` ask for another connection than `a`, or for another session? */
+bool gw_client_differs(const struct gw_cfg_broker *a, const struct gw_cfg_broker *b);
 
 /* Says goodbye. The connection is not closed before the broker has closed its side: what it still sends would be answered by
  * a reset, and that can overtake our last acknowledgements, so that a kept session sends those messages once more. */

@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "gateway/buf.h"
 
 /* A flight whose worker gave up long ago is kept this many time-outs, in case libmosquitto still delivers it. */
 #define FORGET_AFTER 10
@@ -316,11 +317,21 @@ void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reas
     flight_free(flight);
 }
 
-void gw_publisher_set_response_topic(struct gw_publisher *publisher, const char *topic)
+void gw_publisher_set_response_topic(struct gw_publisher *publisher, const struct gw_cfg_broker *broker)
 {
+    char *topic = broker->response_topic ? gw_strdup(broker->response_topic) : NULL;
+    if (!topic) {
+        struct gw_buf made;
+        gw_buf_init(&made);
+        gw_buf_printf(&made, "sluice/response/%s", broker->client_id);
+        topic = gw_strdup(made.data);
+        gw_buf_fini(&made);
+        for (char *at = topic + strlen("sluice/response/"); (at = strpbrk(at, "+#/"));)
+            *at = '_';
+    }
     pthread_mutex_lock(&publisher->lock);
     free(publisher->response_topic);
-    publisher->response_topic = gw_strdup(topic);
+    publisher->response_topic = topic;
     pthread_mutex_unlock(&publisher->lock);
 }
 

@@ -51,8 +51,8 @@ void gw_publisher_connected(struct gw_publisher *publisher, struct mosquitto *mo
 /* Another client object takes over: what the old one had in flight is answered with timeout, since it is unknown whether
  * it arrived. */
 void gw_publisher_forget(struct gw_publisher *publisher);
-/* Where answers come from the next connection on. */
-void gw_publisher_set_response_topic(struct gw_publisher *publisher, const char *topic);
+/* Where answers come from the next connection on: broker.response_topic, or one made of the client's identifier. */
+void gw_publisher_set_response_topic(struct gw_publisher *publisher, const struct gw_cfg_broker *broker);
 /* A SUBACK. True: it was for the response topic. */
 bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int granted);
 /* A message from the broker. True: it came on the response topic, and is dealt with. */

@@ -229,26 +229,9 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
     errno = 0; /* receiver.h */
 }
 
-static void source_set_response_topic(struct gw_source *source)
-{
-    const struct gw_cfg_broker *broker = &source->config->broker;
-    struct gw_buf topic;
-    gw_buf_init(&topic);
-    gw_buf_adds(&topic, broker->response_topic ? broker->response_topic : "sluice/response/");
-    size_t prefix = topic.len;
-    if (!broker->response_topic)
-        gw_buf_adds(&topic, broker->client_id);
-    for (size_t i = prefix; i < topic.len; i++) {
-        if (strchr("+#/", topic.data[i]))
-            topic.data[i] = '_';
-    }
-    gw_publisher_set_response_topic(&source->publisher, topic.data);
-    gw_buf_fini(&topic);
-}
-
 static int source_make_client(struct gw_source *source)
 {
-    source_set_response_topic(source);
+    gw_publisher_set_response_topic(&source->publisher, &source->config->broker);
     int rc = gw_client_create(&source->config->broker, source, &source->mosq);
     if (!source->mosq)
         return rc;
@@ -285,26 +268,6 @@ static void source_attempt(struct gw_source *source)
 
 /* --- the loop ------------------------------------------------------------------------------------------------------- */
 
-static bool source_broker_changed(const struct gw_cfg_broker *a, const struct gw_cfg_broker *b)
-{
-    const char *pairs[][2] = {
-        {a->url, b->url},
-        {a->username, b->username},
-        {a->password, b->password},
-        {a->tls.ca_file, b->tls.ca_file},
-        {a->tls.cert_file, b->tls.cert_file},
-        {a->tls.key_file, b->tls.key_file},
-        {a->response_topic, b->response_topic},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        if (strcmp(pairs[i][0] ? pairs[i][0] : "", pairs[i][1] ? pairs[i][1] : "") != 0)
-            return true;
-    }
-    bool other_id = a->client_id_made != b->client_id_made || (!a->client_id_made && strcmp(a->client_id, b->client_id) != 0);
-    return other_id || a->protocol != b->protocol || a->keepalive_ms != b->keepalive_ms ||
-           a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
-}
-
 static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
 {
     struct gw_config *old_config = source->config;
@@ -313,7 +276,7 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
-    if (source_broker_changed(&old_config->broker, &config->broker)) {
+    if (gw_client_differs(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
         if (source->mosq && source->connected) {
             mosquitto_disconnect(source->mosq);
