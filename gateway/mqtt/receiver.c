@@ -48,14 +48,15 @@ static bool receiver_has_acks(const struct gw_receiver *receiver)
     return receiver->ack_sent < receiver->ack_len;
 }
 
-/* Errors show when libmosquitto next uses the socket. */
+/* On a broken connection they are let go, so that what has come before it broke is still read, and libmosquitto then sees its end. */
 static void receiver_send_acks(struct gw_receiver *receiver, struct mosquitto *mosq)
 {
     ssize_t sent = send(mosquitto_socket(mosq), receiver->acks + receiver->ack_sent, receiver->ack_len - receiver->ack_sent,
                         MSG_DONTWAIT | MSG_NOSIGNAL);
+    bool broken = sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
     if (sent > 0)
         receiver->ack_sent += (size_t)sent;
-    if (!receiver_has_acks(receiver))
+    if (broken || !receiver_has_acks(receiver))
         receiver->ack_len = receiver->ack_sent = 0;
 }
 

@@ -239,6 +239,21 @@ static void test_cut_anywhere(void **state)
     assert_true(by_library > MESSAGES / 10);
 }
 
+/* Sends until neither side gets on, because the broker does not read and PUBACKs can't leave. */
+static void get_stuck(void)
+{
+    int small = 4096;
+    setsockopt(mosquitto_socket(mosq), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    unsigned still = 0;
+    while (still < 3) {
+        unsigned before = next;
+        bool sent = broker_send(1000000);
+        turn(10);
+        still = sent || next != before ? 0 : still + 1;
+    }
+    assert_false(gw_receiver_events(&receiver, mosq) & POLLIN);
+}
+
 /* A broker that sends and doesn't read: PUBACKs wait, whole and in order, and meanwhile no more is read. */
 static void test_acks_that_can_not_leave(void **state)
 {
@@ -247,21 +262,12 @@ static void test_acks_that_can_not_leave(void **state)
     static unsigned acks[MESSAGES];
     static struct upstream up;
     up = (struct upstream){0};
-    int small = 4096;
-    setsockopt(mosquitto_socket(mosq), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     for (unsigned i = 0; i < MESSAGES; i++) {
         add_publish(i, 1, 0);
         acks[i] = i;
     }
-    unsigned still = 0;
-    while (still < 3) { /* until neither side gets on */
-        unsigned before = next;
-        bool sent = broker_send(1000000);
-        turn(10);
-        still = sent || next != before ? 0 : still + 1;
-    }
+    get_stuck();
     assert_true(next < MESSAGES);
-    assert_false(gw_receiver_events(&receiver, mosq) & POLLIN);
     for (int i = 0; i < 100; i++) /* ours get in line behind them, not into them */
         assert_int_equal(mosquitto_publish(mosq, NULL, "out", 5, "hello", 1, false), MOSQ_ERR_SUCCESS);
     while (up.acked < MESSAGES || up.publishes < 20) { /* 20: the client sends no more until they are acknowledged */
@@ -290,9 +296,29 @@ static void test_end(void **state)
     assert_int_equal(next, 2);
 }
 
+/* ... and then it is gone: no turn without an end. */
+static void test_reset_while_acks_wait(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 60000; i++)
+        add_publish(i, 1, 0);
+    get_stuck();
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(broker, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(broker);
+    int rc = MOSQ_ERR_SUCCESS;
+    for (int i = 0; i < 1000 && rc == MOSQ_ERR_SUCCESS; i++) {
+        rc = gw_receiver_read(&receiver, mosq);
+        if (rc == MOSQ_ERR_SUCCESS)
+            rc = gw_receiver_write(&receiver, mosq);
+    }
+    assert_int_not_equal(rc, MOSQ_ERR_SUCCESS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_reset_while_acks_wait, begin, end),
         cmocka_unit_test_setup_teardown(test_cut_anywhere, begin, end),
         cmocka_unit_test_setup_teardown(test_acks_that_can_not_leave, begin, end),
         cmocka_unit_test_setup_teardown(test_end, begin, end),
