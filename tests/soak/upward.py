@@ -2,23 +2,24 @@
 broker. What was answered with `published` must have got there, and every publish and request must be answered.
 """
 import asyncio
-import contextlib
 import json
 import threading
 import time
 
-import paho.mqtt.client as mqtt
 import requests
 import websockets
+from atbroker import AtBroker
 
 ANSWER = 12 # seconds; broker.publish_timeout is 5 s
 
 
-class Observer:
-    """At the broker, without proxies. `spans` are its subscriptions: [begin, end, last arrival]."""
+class Observer(AtBroker):
+    """`spans` are its subscriptions: [begin, end, last arrival]."""
+
+    filter = "up/#"
 
     def __init__(self, port):
-        self.port, self.client = port, None
+        super().__init__(port)
         self.arrived = {} # (channel, n): how often
         self.spans = []
         self.lock = threading.Lock()
@@ -39,34 +40,6 @@ class Observer:
             self.arrived[key] = self.arrived.get(key, 0) + 1
             if self.spans:
                 self.spans[-1][2] = time.monotonic()
-
-    async def run(self):
-        """A new client whenever the broker is new. (A kept one would do the same, but paho waits longer and longer.)"""
-        while True:
-            if not self.client or not self.client.is_connected():
-                await asyncio.to_thread(self.connect)
-            await asyncio.sleep(0.2)
-
-    def connect(self):
-        self.drop()
-        client = self.client = mqtt.Client(client_id="", protocol=mqtt.MQTTv311)
-        client.on_connect = lambda client, *_: client.subscribe("up/#", 1)
-        client.on_subscribe, client.on_disconnect, client.on_message = self.on_subscribe, self.on_disconnect, self.on_message
-        try:
-            client.connect("127.0.0.1", self.port, 60)
-        except OSError:
-            return
-        client.loop_start()
-        end = time.monotonic() + 20
-        while not client.is_connected() and time.monotonic() < end:
-            time.sleep(0.02)
-
-    def drop(self):
-        client, self.client = self.client, None
-        if client:
-            with contextlib.suppress(Exception):
-                client.disconnect()
-            client.loop_stop()
 
 
 class Upward:
