@@ -19,8 +19,9 @@ struct gw_ws_frame {
     size_t payload_len;
 };
 
-/* Reads a frame header. `deflate`: permessage-deflate was negotiated. Returns 1 with *out filled (the payload may not be there yet), 0 if more octets are needed, or
- * minus the close code: -1002 for a protocol error, -1009 if the payload is longer than max. *why is a static phrase. */
+/* Reads a frame header. `deflate`: permessage-deflate was negotiated. Returns 1 with *out filled (the payload may not be there
+ * yet), 0 if more octets are needed, or minus the close code: -1002 for a protocol error, -1009 if the payload is longer than max.
+ * *why is a static phrase. */
 int gw_ws_read_header(const uint8_t *data, size_t len, size_t max, bool deflate, struct gw_ws_frame *out, const char **why);
 
 /* Section 5.3; the same operation masks and unmasks. */
