@@ -1,6 +1,6 @@
 /* main.c: see command.c for what the words mean, app.c for how the gateway is put together. */
-#include "app.h"
-#include "command.h"
+#include "app/app.h"
+#include "app/command.h"
 
 int main(int argc, char **argv)
 {

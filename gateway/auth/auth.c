@@ -15,12 +15,12 @@
 #include "auth/keys.h"
 #include "auth/tickets.h"
 #include "auth/token.h"
-#include "core/alloc.h"
-#include "core/log.h"
+#include "base/alloc.h"
+#include "base/log.h"
 
-#define KEY_PREFIX "slk_"
+#define KEY_PREFIX      "slk_"
 #define NAME_MAX_OCTETS 128
-#define NO_SUBJECT "token without subject"
+#define NO_SUBJECT      "token without subject"
 
 struct api_key {
     uint8_t digest[GW_SHA256_SIZE];
@@ -40,7 +40,8 @@ struct gw_auth {
     struct api_key *api_keys;
 };
 
-/* --- starting ------------------------------------------------------------------------------------------------------------ */
+/* --- starting
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void auth_libraries(void)
 {
@@ -50,7 +51,8 @@ static void auth_libraries(void)
     }
 }
 
-static bool auth_read_key(struct gw_auth *auth, const char *path, const char *key, bool (*add)(struct gw_keys *, const char *, size_t, struct gw_buf *),
+static bool auth_read_key(struct gw_auth *auth, const char *path, const char *key,
+                          bool (*add)(struct gw_keys *, const char *, size_t, struct gw_buf *),
                           struct gw_buf *problem)
 {
     struct gw_buf text, why;
@@ -61,7 +63,9 @@ static bool auth_read_key(struct gw_auth *auth, const char *path, const char *ke
     if (!good)
         gw_buf_printf(problem, "auth.jwt.%s: %s", key, why.data);
     else if (!(gw_keys_algs(alone) & auth->allowed))
-        gw_buf_printf(problem, "auth.jwt.algorithms: none of them goes with %s (for RSA RS256 and the like, for P-256 ES256, for Ed25519 EdDSA, for secrets of 32, 48, 64 octets HS256, HS384, HS512 expected)",
+        gw_buf_printf(problem,
+                      "auth.jwt.algorithms: none of them goes with %s (for RSA RS256 and the like, for P-256 ES256, "
+                      "for Ed25519 EdDSA, for secrets of 32, 48, 64 bytes HS256, HS384, HS512 expected)",
                       key);
     else
         good = add(auth->fixed, text.data, text.len, &why);
@@ -91,8 +95,8 @@ static bool auth_read_jwt(struct gw_auth *auth, struct gw_auth *previous, struct
     return auth->jwks || !(cfg->jwks_file || cfg->jwks_url);
 }
 
-static struct gw_identity *auth_identity(struct gw_auth *auth, enum gw_identity_kind kind, const char *name, const char *proof,
-                                         const struct gw_strings *roles)
+static struct gw_identity *auth_identity(struct gw_auth *auth, enum gw_identity_kind kind, const char *name,
+                                         const char *proof, const struct gw_strings *roles)
 {
     struct gw_grants *grants = gw_entitle_roles(auth->entitle, roles);
     struct gw_identity *identity = gw_identity_create(kind, name, proof, INT64_MAX, grants);
@@ -109,11 +113,13 @@ static void auth_make_identities(struct gw_auth *auth)
     auth->api_keys = gw_calloc(cfg->api_key_count, sizeof *auth->api_keys);
     for (size_t i = 0; i < cfg->api_key_count; i++) {
         gw_unhex_32(cfg->api_keys[i].hash + 7, auth->api_keys[i].digest);
-        auth->api_keys[i].identity = auth_identity(auth, GW_API_KEY, cfg->api_keys[i].name, cfg->api_keys[i].hash, &cfg->api_keys[i].roles);
+        auth->api_keys[i].identity =
+            auth_identity(auth, GW_API_KEY, cfg->api_keys[i].name, cfg->api_keys[i].hash, &cfg->api_keys[i].roles);
     }
 }
 
-enum gw_err gw_auth_create(struct gw_config *config, struct gw_auth *previous, struct gw_auth **out, struct gw_buf *problem)
+enum gw_err gw_auth_create(struct gw_config *config, struct gw_auth *previous, struct gw_auth **out,
+                           struct gw_buf *problem)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     static _Atomic uint64_t ages;
@@ -164,9 +170,11 @@ void gw_auth_unref(struct gw_auth *auth)
     free(auth);
 }
 
-/* --- tokens and keys ------------------------------------------------------------------------------------------------------- */
+/* --- tokens and keys
+ * ------------------------------------------------------------------------------------------------------- */
 
-static enum gw_err auth_key(struct gw_auth *auth, const char *key, size_t len, struct gw_identity **out, const char **why)
+static enum gw_err auth_key(struct gw_auth *auth, const char *key, size_t len, struct gw_identity **out,
+                            const char **why)
 {
     uint8_t digest[GW_SHA256_SIZE];
     gw_sha256(key, len, digest);
@@ -199,7 +207,8 @@ static enum gw_err auth_signature(struct gw_auth *auth, const struct gw_jws *jws
         return GW_OK;
     if (auth->jwks && !named)
         gw_jwks_want(auth->jwks); /* this token is refused; the next may find its key */
-    *why = verdict == GW_SIGNATURE_BAD ? "the token's signature does not fit" : "the token is signed with a key that is not known";
+    *why = verdict == GW_SIGNATURE_BAD ? "the token's signature does not fit"
+                                       : "the token is signed with a key that is not known";
     return GW_ERR_UNAUTHORIZED;
 }
 
@@ -216,7 +225,8 @@ static char *auth_name(const char *sub)
     return gw_strndup(sub, len);
 }
 
-static struct gw_identity *auth_token_identity(struct gw_auth *auth, const json_t *claims, const char *name, const char *proof, int64_t expires_ms)
+static struct gw_identity *auth_token_identity(struct gw_auth *auth, const json_t *claims, const char *name,
+                                               const char *proof, int64_t expires_ms)
 {
     struct gw_grants *grants = gw_entitle_claims(auth->entitle, claims);
     struct gw_identity *identity = gw_identity_create(GW_TOKEN, name, proof, expires_ms, grants);
@@ -224,7 +234,8 @@ static struct gw_identity *auth_token_identity(struct gw_auth *auth, const json_
     return identity;
 }
 
-static enum gw_err auth_jwt(struct gw_auth *auth, struct gw_token *token, int64_t wall_ms, struct gw_identity **out, const char **why)
+static enum gw_err auth_jwt(struct gw_auth *auth, struct gw_token *token, int64_t wall_ms, struct gw_identity **out,
+                            const char **why)
 {
     struct gw_claims claims;
     enum gw_err err = auth_signature(auth, &token->jws, why);
@@ -239,13 +250,15 @@ static enum gw_err auth_jwt(struct gw_auth *auth, struct gw_token *token, int64_
     return GW_OK;
 }
 
-enum gw_err gw_auth_token(struct gw_auth *auth, const char *text, size_t len, int64_t wall_ms, struct gw_identity **out, const char **why)
+enum gw_err gw_auth_token(struct gw_auth *auth, const char *text, size_t len, int64_t wall_ms,
+                          struct gw_identity **out, const char **why)
 {
     *out = NULL;
     *why = NULL;
     if (!auth)
         return GW_OK; /* everybody may do everything */
-    bool is_key = !memchr(text, '.', len) || (len >= strlen(KEY_PREFIX) && !memcmp(text, KEY_PREFIX, strlen(KEY_PREFIX)));
+    bool is_key =
+        !memchr(text, '.', len) || (len >= strlen(KEY_PREFIX) && !memcmp(text, KEY_PREFIX, strlen(KEY_PREFIX)));
     if (len > GW_TOKEN_MAX || !len) {
         *why = len ? "the token is too long" : "the token is empty";
         return GW_ERR_UNAUTHORIZED;
@@ -265,7 +278,8 @@ enum gw_err gw_auth_token(struct gw_auth *auth, const char *text, size_t len, in
     if (err == GW_OK)
         gw_log(GW_LOG_DEBUG, "auth", "let in: %s", (*out)->name);
     else
-        GW_LOG_ONCE_A_SECOND(GW_LOG_DEBUG, "auth", "refused: %s (kid %.64s)", *why, token.jws.kid ? token.jws.kid : "none");
+        GW_LOG_ONCE_A_SECOND(GW_LOG_DEBUG, "auth", "refused: %s (kid %.64s)", *why,
+                             token.jws.kid ? token.jws.kid : "none");
     if (!is_key && auth->fixed)
         gw_token_fini(&token);
     return err;
@@ -291,21 +305,26 @@ struct gw_identity *gw_auth_again(struct gw_auth *auth, const struct gw_identity
     }
     json_error_t error;
     json_t *claims = auth->fixed ? json_loads(identity->proof, JSON_REJECT_DUPLICATES, &error) : NULL;
-    struct gw_identity *again = claims ? auth_token_identity(auth, claims, identity->name, identity->proof, identity->expires_ms) : NULL;
+    struct gw_identity *again =
+        claims ? auth_token_identity(auth, claims, identity->name, identity->proof, identity->expires_ms) : NULL;
     json_decref(claims);
     return again;
 }
 
-/* --- tickets ----------------------------------------------------------------------------------------------------------------- */
+/* --- tickets
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 /* A user's tokens count together, however many he gets; where they don't say whose they are, each counts alone. */
 static void auth_owner(const struct gw_identity *identity, struct gw_buf *owner)
 {
     bool by_name = !identity->proof || (identity->kind == GW_TOKEN && strcmp(identity->name, NO_SUBJECT) != 0);
-    gw_buf_printf(owner, "%d%c%s", (int)identity->kind, by_name ? 'n' : 'p', by_name ? identity->name : identity->proof);
+    gw_buf_printf(owner, "%d%c%s", (int)identity->kind, by_name ? 'n' : 'p',
+                  by_name ? identity->name : identity->proof);
 }
 
-enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identity *identity, int64_t wall_ms, char out[GW_TICKET_SIZE])
+enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identity *identity, int64_t wall_ms,
+                           char out[GW_TICKET_SIZE])
 {
     if (!auth)
         return GW_ERR_UNSUPPORTED; /* nobody needs one */
@@ -314,12 +333,14 @@ enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identity *identity, i
     struct gw_buf owner;
     gw_buf_init(&owner);
     auth_owner(identity, &owner);
-    enum gw_err err = gw_tickets_issue(auth->tickets, identity, &owner, auth->age, wall_ms, auth->config->auth.ticket_ttl_ms, out);
+    enum gw_err err =
+        gw_tickets_issue(auth->tickets, identity, &owner, auth->age, wall_ms, auth->config->auth.ticket_ttl_ms, out);
     gw_buf_fini(&owner);
     return err;
 }
 
-enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len, int64_t wall_ms, struct gw_identity **out)
+enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len, int64_t wall_ms,
+                           struct gw_identity **out)
 {
     uint64_t age;
     *out = NULL;
@@ -342,12 +363,12 @@ enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len,
 
 void gw_auth_make_key(char key[48], char hash[72])
 {
-    uint8_t octets[32], digest[GW_SHA256_SIZE];
-    gw_random_32(octets);
+    uint8_t bytes[32], digest[GW_SHA256_SIZE];
+    gw_random_32(bytes);
     memcpy(key, KEY_PREFIX, strlen(KEY_PREFIX));
-    gw_base64url_32(octets, key + strlen(KEY_PREFIX));
+    gw_base64url_32(bytes, key + strlen(KEY_PREFIX));
     gw_sha256(key, strlen(key), digest);
     memcpy(hash, "sha256:", 7);
     gw_hex_32(digest, hash + 7);
-    explicit_bzero(octets, sizeof octets);
+    explicit_bzero(bytes, sizeof bytes);
 }

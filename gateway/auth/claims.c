@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/topic.h"
 #include "gateway/buf.h"
+#include "topic/topic.h"
 
 /* Values tried for one filter: two claims with lists multiply. */
 #define TRIED_MAX 1024
@@ -30,8 +30,8 @@ const json_t *gw_claims_find(const json_t *claims, const char *path, size_t len)
     return found;
 }
 
-/* The text of a value, in `number` if it is one; NULL if it must not be filled in. jansson has checked that it is UTF-8
- * without NUL. */
+/* The text of a value, in `number` if it is one; NULL if it must not be filled in. jansson has checked that it is
+ * UTF-8 without NUL. */
 static const char *claims_text(const json_t *value, bool first, char number[24])
 {
     if (json_is_integer(value)) {
@@ -85,8 +85,7 @@ static void claims_fill(struct filling *filling, struct gw_buf *done, const char
     size_t i;
     gw_buf_add(done, rest, (size_t)(open - rest));
     if (json_is_array(value)) {
-        json_array_foreach(value, i, item)
-            claims_fill_value(filling, done, close + 1, item);
+        json_array_foreach(value, i, item) claims_fill_value(filling, done, close + 1, item);
     } else {
         claims_fill_value(filling, done, close + 1, value);
     }

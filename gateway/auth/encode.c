@@ -10,11 +10,11 @@
 
 static const char encode_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-void gw_base64url_32(const uint8_t octets[32], char out[GW_BASE64URL_32])
+void gw_base64url_32(const uint8_t bytes[32], char out[GW_BASE64URL_32])
 {
     size_t at = 0;
     for (size_t i = 0; i < 32; i += 3) {
-        uint32_t bits = (uint32_t)octets[i] << 16 | (uint32_t)octets[i + 1] << 8 | (i + 2 < 32 ? octets[i + 2] : 0);
+        uint32_t bits = (uint32_t)bytes[i] << 16 | (uint32_t)bytes[i + 1] << 8 | (i + 2 < 32 ? bytes[i + 2] : 0);
         out[at++] = encode_alphabet[bits >> 18];
         out[at++] = encode_alphabet[bits >> 12 & 63];
         out[at++] = encode_alphabet[bits >> 6 & 63];
@@ -51,8 +51,8 @@ bool gw_base64url_decode(struct gw_buf *out, const char *text, size_t len)
         }
         if ((have == 2 && bits & 0xffff) || (have == 3 && bits & 0xff))
             goto bad;
-        char octets[3] = {(char)(bits >> 16), (char)(bits >> 8), (char)bits};
-        gw_buf_add(out, octets, have - 1);
+        char bytes[3] = {(char)(bits >> 16), (char)(bits >> 8), (char)bits};
+        gw_buf_add(out, bytes, have - 1);
     }
     return true;
 bad:
@@ -66,10 +66,10 @@ void gw_sha256(const void *data, size_t len, uint8_t out[GW_SHA256_SIZE])
         abort(); /* only a GnuTLS that is broken has no SHA-256 */
 }
 
-void gw_hex_32(const uint8_t octets[32], char out[65])
+void gw_hex_32(const uint8_t bytes[32], char out[65])
 {
     for (size_t i = 0; i < 32; i++)
-        snprintf(out + 2 * i, 3, "%02x", octets[i]);
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
 void gw_unhex_32(const char *text, uint8_t out[32])
@@ -83,7 +83,7 @@ void gw_unhex_32(const char *text, uint8_t out[32])
 void gw_random_32(uint8_t out[32])
 {
     ssize_t got;
-    do /* up to 256 octets come whole or not at all (getrandom(2)) */
+    do /* up to 256 bytes come whole or not at all (getrandom(2)) */
         got = getrandom(out, 32, 0);
     while (got < 0 && errno == EINTR);
     if (got != 32) {

@@ -9,18 +9,18 @@
 #include "gateway/buf.h"
 
 #define GW_SHA256_SIZE 32
-/* 32 octets as base64url, with the NUL. */
+/* 32 bytes as base64url, with the NUL. */
 #define GW_BASE64URL_32 44
 
 /* Without padding; `out` has room for 44. */
-void gw_base64url_32(const uint8_t octets[32], char out[GW_BASE64URL_32]);
-/* Adds the octets to `out`. False, and nothing added, unless the text is exactly what an encoder makes: no padding, no
+void gw_base64url_32(const uint8_t bytes[32], char out[GW_BASE64URL_32]);
+/* Adds the bytes to `out`. False, and nothing added, unless the text is exactly what an encoder makes: no padding, no
  * blanks, no spare bits, so that one signature has one spelling. */
 bool gw_base64url_decode(struct gw_buf *out, const char *text, size_t len);
 
 void gw_sha256(const void *data, size_t len, uint8_t out[GW_SHA256_SIZE]);
 /* 64 digits and a NUL. */
-void gw_hex_32(const uint8_t octets[32], char out[65]);
+void gw_hex_32(const uint8_t bytes[32], char out[65]);
 /* 64 lower-case digits, checked before. */
 void gw_unhex_32(const char *text, uint8_t out[32]);
 

@@ -5,11 +5,11 @@
 
 #include "auth/claims.h"
 #include "auth/intern.h"
-#include "core/alloc.h"
-#include "core/log.h"
-#include "core/topic.h"
+#include "base/alloc.h"
+#include "base/log.h"
+#include "topic/topic.h"
 
-#define INTERN_MAX 4096
+#define INTERN_MAX       4096
 #define INTERN_BYTES_MAX (16 * 1024 * 1024)
 /* Filters of one identity: each is asked about at delivery. */
 #define GRANTS_MAX 1024
@@ -41,7 +41,8 @@ static void entitle_unref_projection(void *object)
     gw_projection_unref(object);
 }
 
-/* --- projections -------------------------------------------------------------------------------------------------------- */
+/* --- projections
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void *entitle_make_projection(void *context)
 {
@@ -57,7 +58,8 @@ static struct gw_projection *entitle_projection(struct gw_entitle *entitle, cons
     for (size_t i = 0; i < fields->count; i++)
         gw_buf_add(&key, fields->items[i], strlen(fields->items[i]) + 1);
     struct gw_strings copy = *fields;
-    struct gw_projection *projection = gw_intern_get(entitle->projections, key.data, key.len, entitle_make_projection, &copy);
+    struct gw_projection *projection =
+        gw_intern_get(entitle->projections, key.data, key.len, entitle_make_projection, &copy);
     gw_buf_fini(&key);
     return projection;
 }
@@ -67,7 +69,8 @@ struct gw_entitle *gw_entitle_create(struct gw_config *config)
     struct gw_entitle *entitle = gw_calloc(1, sizeof *entitle);
     entitle->config = gw_config_ref(config);
     entitle->grants = gw_intern_create(INTERN_MAX, INTERN_BYTES_MAX, entitle_ref_grants, entitle_unref_grants);
-    entitle->projections = gw_intern_create(INTERN_MAX, INTERN_BYTES_MAX, entitle_ref_projection, entitle_unref_projection);
+    entitle->projections =
+        gw_intern_create(INTERN_MAX, INTERN_BYTES_MAX, entitle_ref_projection, entitle_unref_projection);
     entitle->role_projections = gw_calloc(config->role_count, sizeof(struct gw_projection *));
     for (size_t i = 0; i < config->role_count; i++)
         entitle->role_projections[i] = entitle_projection(entitle, &config->roles[i].fields);
@@ -87,7 +90,8 @@ void gw_entitle_free(struct gw_entitle *entitle)
     free(entitle);
 }
 
-/* --- a list of grants ------------------------------------------------------------------------------------------------------ */
+/* --- a list of grants
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct listed {
     enum gw_right right;
@@ -108,25 +112,30 @@ static void entitle_add(void *context, const char *filter, size_t len)
     struct list *list = context;
     for (size_t i = 0; i < list->count; i++) {
         const struct listed *item = &list->items[i];
-        if (item->right == list->right && item->projection == list->projection && item->len == len && !memcmp(item->filter, filter, len))
+        if (item->right == list->right && item->projection == list->projection && item->len == len &&
+            !memcmp(item->filter, filter, len))
             return;
     }
     if (list->count == GRANTS_MAX) {
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "an identity has over %d grants; those beyond are left out", GRANTS_MAX);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "an identity has over %d grants; those beyond are left out",
+                             GRANTS_MAX);
         return;
     }
-    list->items[list->count++] = (struct listed){list->right, gw_strndup(filter, len), len, gw_projection_ref(list->projection)};
+    list->items[list->count++] =
+        (struct listed){list->right, gw_strndup(filter, len), len, gw_projection_ref(list->projection)};
 }
 
 static void entitle_add_role(struct gw_entitle *entitle, struct list *list, size_t index, const json_t *claims)
 {
     const struct gw_cfg_role *role = &entitle->config->roles[index];
-    const struct gw_strings *rights[GW_RIGHTS] = {
-        [GW_RIGHT_SUBSCRIBE] = &role->subscribe, [GW_RIGHT_PUBLISH] = &role->publish,
-        [GW_RIGHT_HISTORY] = role->has_history ? &role->history : &role->subscribe};
+    const struct gw_strings *rights[GW_RIGHTS] = {[GW_RIGHT_SUBSCRIBE] = &role->subscribe,
+                                                  [GW_RIGHT_PUBLISH] = &role->publish,
+                                                  [GW_RIGHT_HISTORY] =
+                                                      role->has_history ? &role->history : &role->subscribe};
     for (enum gw_right right = 0; right < GW_RIGHTS; right++) {
         list->right = right;
-        list->projection = right == GW_RIGHT_PUBLISH ? NULL : entitle->role_projections[index]; /* nothing is seen by publishing */
+        list->projection =
+            right == GW_RIGHT_PUBLISH ? NULL : entitle->role_projections[index]; /* nothing is seen by publishing */
         for (size_t i = 0; i < rights[right]->count; i++)
             gw_claims_fill(claims, rights[right]->items[i], entitle_add, list);
     }
@@ -137,12 +146,13 @@ static void *entitle_make_grants(void *context)
     const struct list *list = context;
     struct gw_grants *grants = gw_grants_create();
     for (size_t i = 0; i < list->count; i++)
-        gw_grants_add(grants, list->items[i].right, list->items[i].filter, list->items[i].len, list->items[i].projection);
+        gw_grants_add(grants, list->items[i].right, list->items[i].filter, list->items[i].len,
+                      list->items[i].projection);
     return grants;
 }
 
-/* The grants object for the list, which is emptied. A projection's address stands for it in the key: what the table holds
- * keeps it alive, so that no other gets the same one. */
+/* The grants object for the list, which is emptied. A projection's address stands for it in the key: what the table
+ * holds keeps it alive, so that no other gets the same one. */
 static struct gw_grants *entitle_finish(struct gw_entitle *entitle, struct list *list)
 {
     struct gw_buf key;
@@ -178,7 +188,8 @@ struct gw_grants *gw_entitle_roles(struct gw_entitle *entitle, const struct gw_s
     return entitle_finish(entitle, list);
 }
 
-/* --- claims ---------------------------------------------------------------------------------------------------------------- */
+/* --- claims
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* Is the role in a text with blanks between names (as in OAuth's scope), or in a list of texts? */
 static bool entitle_names(const json_t *claim, const char *name)
@@ -194,7 +205,8 @@ static bool entitle_names(const json_t *claim, const char *name)
             return true;
         text += word + (text[word] == ' ');
     }
-    json_array_foreach(claim, i, item) {
+    json_array_foreach(claim, i, item)
+    {
         if (json_is_string(item) && !strcmp(json_string_value(item), name))
             return true;
     }
@@ -221,9 +233,10 @@ static void entitle_add_permissions(struct gw_entitle *entitle, struct list *lis
     if (!json_is_object(permissions))
         return;
     const json_t *fields = json_object_get(permissions, "fields"), *history = json_object_get(permissions, "history");
-    const json_t *claims[GW_RIGHTS] = {
-        [GW_RIGHT_SUBSCRIBE] = json_object_get(permissions, "subscribe"), [GW_RIGHT_PUBLISH] = json_object_get(permissions, "publish"),
-        [GW_RIGHT_HISTORY] = history ? history : json_object_get(permissions, "subscribe")};
+    const json_t *claims[GW_RIGHTS] = {[GW_RIGHT_SUBSCRIBE] = json_object_get(permissions, "subscribe"),
+                                       [GW_RIGHT_PUBLISH] = json_object_get(permissions, "publish"),
+                                       [GW_RIGHT_HISTORY] =
+                                           history ? history : json_object_get(permissions, "subscribe")};
     struct gw_strings names = entitle_strings(fields, FIELDS_MAX);
     /* A list that is there but names nothing that could be read shows nothing, rather than all. */
     static char nothing[] = "";
@@ -250,12 +263,14 @@ static void entitle_log_unknown(const struct gw_config *config, const json_t *cl
     size_t i;
     if (!gw_log_enabled(GW_LOG_DEBUG))
         return;
-    json_array_foreach(claim, i, item) {
+    json_array_foreach(claim, i, item)
+    {
         bool known = false;
         for (size_t j = 0; j < config->role_count; j++)
             known |= json_is_string(item) && !strcmp(json_string_value(item), config->roles[j].name);
         if (!known && json_is_string(item))
-            GW_LOG_ONCE_A_SECOND(GW_LOG_DEBUG, "auth", "a token has the role '%.64s', which is not under roles:", json_string_value(item));
+            GW_LOG_ONCE_A_SECOND(GW_LOG_DEBUG, "auth",
+                                 "a token has the role '%.64s', which is not under roles:", json_string_value(item));
     }
 }
 
@@ -263,7 +278,8 @@ struct gw_grants *gw_entitle_claims(struct gw_entitle *entitle, const json_t *cl
 {
     const struct gw_config *config = entitle->config;
     const struct gw_cfg_jwt *jwt = &config->auth.jwt;
-    const json_t *roles = jwt->roles_claim ? gw_claims_find(claims, jwt->roles_claim, strlen(jwt->roles_claim)) : NULL;
+    const json_t *roles =
+        jwt->roles_claim ? gw_claims_find(claims, jwt->roles_claim, strlen(jwt->roles_claim)) : NULL;
     struct list *list = gw_calloc(1, sizeof *list);
     for (size_t i = 0; i < config->role_count; i++) {
         if (entitle_names(roles, config->roles[i].name))
@@ -271,6 +287,7 @@ struct gw_grants *gw_entitle_claims(struct gw_entitle *entitle, const json_t *cl
     }
     entitle_log_unknown(config, roles);
     if (jwt->permissions_claim)
-        entitle_add_permissions(entitle, list, gw_claims_find(claims, jwt->permissions_claim, strlen(jwt->permissions_claim)));
+        entitle_add_permissions(entitle, list,
+                                gw_claims_find(claims, jwt->permissions_claim, strlen(jwt->permissions_claim)));
     return entitle_finish(entitle, list);
 }

@@ -1,7 +1,7 @@
 /* entitle.h: from roles and claims to grants.
  *
- * Equal grants are the same object (include/gateway/identity.h), and equal field lists the same projection, as long as
- * a bounded table remembers them. Thread: any. */
+ * Equal grants are the same object (include/gateway/identity.h), and equal field lists the same projection, as long
+ * as a bounded table remembers them. Thread: any. */
 #ifndef GW_AUTH_ENTITLE_H
 #define GW_AUTH_ENTITLE_H
 

@@ -6,10 +6,10 @@
 
 #include <curl/curl.h>
 
-#include "core/alloc.h"
+#include "base/alloc.h"
 
-#define FETCH_MS 5000L
-#define FETCH_BYTES (1024 * 1024)
+#define FETCH_MS        5000L
+#define FETCH_BYTES     (1024 * 1024)
 #define FETCH_REDIRECTS 3L
 
 struct gw_fetch {
@@ -117,7 +117,7 @@ bool gw_fetch_run(struct gw_fetch *fetch, struct gw_buf *out, struct gw_buf *pro
     if (!whole)
         return false;
     if (body.too_large)
-        gw_buf_printf(problem, "the answer is longer than %d octets", FETCH_BYTES);
+        gw_buf_printf(problem, "the answer is longer than %d bytes", FETCH_BYTES);
     else if (result != CURLE_OK)
         gw_buf_adds(problem, *error ? error : curl_easy_strerror(result));
     else if (status != 200)

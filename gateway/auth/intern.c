@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "auth/encode.h"
-#include "core/alloc.h"
+#include "base/alloc.h"
 
 /* Whoever writes tokens writes what goes into the key, so it is found by its SHA-256 and not by a hash that invites
  * collisions; the key itself need not be kept. */
@@ -14,7 +14,7 @@ struct intern_entry {
     uint8_t digest[GW_SHA256_SIZE];
     void *object;
     size_t bytes;
-    struct intern_entry *next;         /* in the bucket */
+    struct intern_entry *next;          /* in the bucket */
     struct intern_entry *newer, *older; /* by last use */
 };
 
@@ -94,7 +94,8 @@ static struct intern_entry *intern_find(struct gw_intern *intern, const uint8_t 
     return entry;
 }
 
-void *gw_intern_get(struct gw_intern *intern, const void *key, size_t len, void *(*make)(void *context), void *context)
+void *gw_intern_get(struct gw_intern *intern, const void *key, size_t len, void *(*make)(void *context),
+                    void *context)
 {
     uint8_t digest[GW_SHA256_SIZE];
     gw_sha256(key, len, digest);

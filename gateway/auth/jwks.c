@@ -7,9 +7,9 @@
 #include <time.h>
 
 #include "auth/fetch.h"
-#include "core/alloc.h"
-#include "core/clock.h"
-#include "core/log.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 /* Between two readings that unknown keys ask for: whoever makes tokens up can't make us hammer the issuer. */
 #define WANTED_MS 10000
@@ -44,7 +44,8 @@ static struct gw_keys *jwks_read_file(const struct gw_jwks *jwks, struct gw_buf 
 {
     struct gw_buf text;
     gw_buf_init(&text);
-    struct gw_keys *keys = gw_keys_read_file(jwks->cfg->jwks_file, &text, problem) ? jwks_parse(&text, false, problem) : NULL;
+    struct gw_keys *keys =
+        gw_keys_read_file(jwks->cfg->jwks_file, &text, problem) ? jwks_parse(&text, false, problem) : NULL;
     gw_buf_fini(&text);
     return keys;
 }
@@ -59,7 +60,8 @@ static struct gw_keys *jwks_read_url(const struct gw_jwks *jwks, struct gw_buf *
 }
 
 /* The new keys instead of the old ones; without new ones those stay. */
-static bool jwks_replace(struct gw_jwks *jwks, struct gw_keys **slot, struct gw_keys *keys, const char *key, struct gw_buf *problem)
+static bool jwks_replace(struct gw_jwks *jwks, struct gw_keys **slot, struct gw_keys *keys, const char *key,
+                         struct gw_buf *problem)
 {
     if (keys) {
         pthread_mutex_lock(&jwks->lock);
@@ -68,7 +70,8 @@ static bool jwks_replace(struct gw_jwks *jwks, struct gw_keys **slot, struct gw_
         pthread_mutex_unlock(&jwks->lock);
         gw_keys_unref(old);
     } else if (problem->len) { /* else it was called off */
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "auth.jwt.%s: %s; the keys that were there stay", key, problem->data);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "auth.jwt.%s: %s; the keys that were there stay", key,
+                             problem->data);
     }
     gw_buf_clear(problem);
     return keys != NULL;
@@ -208,7 +211,8 @@ void gw_jwks_want(struct gw_jwks *jwks)
 {
     int64_t now = gw_monotonic_ms();
     pthread_mutex_lock(&jwks->lock);
-    int64_t at = jwks->wanted_ms == INT64_MIN || now - jwks->wanted_ms >= WANTED_MS ? now : jwks->wanted_ms + WANTED_MS;
+    int64_t at =
+        jwks->wanted_ms == INT64_MIN || now - jwks->wanted_ms >= WANTED_MS ? now : jwks->wanted_ms + WANTED_MS;
     if (at < jwks->next_ms) {
         jwks->next_ms = at;
         jwks->wanted_ms = at;

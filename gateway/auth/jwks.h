@@ -9,8 +9,8 @@
 
 struct gw_jwks;
 
-/* Reads jwks_file now; jwks_url is asked by the thread, and until it answers the keys that `previous` (NULL: none) had
- * from the same URL are used. NULL: *problem has a line. Keeps the configuration. */
+/* Reads jwks_file now; jwks_url is asked by the thread, and until it answers the keys that `previous` (NULL: none)
+ * had from the same URL are used. NULL: *problem has a line. Keeps the configuration. */
 struct gw_jwks *gw_jwks_create(struct gw_config *config, struct gw_jwks *previous, struct gw_buf *problem);
 /* Joins the thread, promptly. NULL is fine. */
 void gw_jwks_free(struct gw_jwks *jwks);

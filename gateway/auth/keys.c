@@ -11,8 +11,8 @@
 #include <rhonabwy.h>
 
 #include "auth/verify.h"
-#include "core/alloc.h"
-#include "core/log.h"
+#include "base/alloc.h"
+#include "base/log.h"
 
 /* Keys tried for one token: verifying costs, and the token picked the number. */
 #define KEYS_TRIED 16
@@ -69,8 +69,8 @@ bool gw_keys_add_pem(struct gw_keys *keys, const char *text, size_t len, struct 
     struct gw_key key = {.kid = NULL};
     const char *why = "it can't be read";
     bool good = r_jwk_init(&jwk) == RHN_OK &&
-                r_jwk_import_from_pem_der(jwk, certificate ? R_X509_TYPE_CERTIFICATE : R_X509_TYPE_PUBKEY, R_FORMAT_PEM,
-                                          (const unsigned char *)text, len) == RHN_OK &&
+                r_jwk_import_from_pem_der(jwk, certificate ? R_X509_TYPE_CERTIFICATE : R_X509_TYPE_PUBKEY,
+                                          R_FORMAT_PEM, (const unsigned char *)text, len) == RHN_OK &&
                 gw_key_from_jwk(jwk, &key, &why);
     r_jwk_free(jwk);
     if (!good) {
@@ -82,19 +82,21 @@ bool gw_keys_add_pem(struct gw_keys *keys, const char *text, size_t len, struct 
     return keys_append(keys, &key);
 }
 
-bool gw_keys_add_secret(struct gw_keys *keys, const char *octets, size_t len, struct gw_buf *problem)
+bool gw_keys_add_secret(struct gw_keys *keys, const char *bytes, size_t len, struct gw_buf *problem)
 {
-    if (memmem(octets, len, "-----BEGIN ", 11)) { /* RFC 8725 section 2.1 */
-        gw_buf_adds(problem, "it is PEM, and everybody knows a public key (a random secret expected; key_file is for public keys)");
+    if (memmem(bytes, len, "-----BEGIN ", 11)) { /* RFC 8725 section 2.1 */
+        gw_buf_adds(
+            problem,
+            "it is PEM, and everybody knows a public key (a random secret expected; key_file is for public keys)");
         return false;
     }
-    while (len && (octets[len - 1] == '\n' || octets[len - 1] == '\r'))
+    while (len && (bytes[len - 1] == '\n' || bytes[len - 1] == '\r'))
         len--;
     if (len < GW_SECRET_MIN) {
-        gw_buf_printf(problem, "it has %zu octets (%d or more, random, expected)", len, GW_SECRET_MIN);
+        gw_buf_printf(problem, "it has %zu bytes (%d or more, random, expected)", len, GW_SECRET_MIN);
         return false;
     }
-    struct gw_key key = gw_key_from_secret(octets, len);
+    struct gw_key key = gw_key_from_secret(bytes, len);
     return keys_append(keys, &key);
 }
 
@@ -110,7 +112,8 @@ bool gw_keys_add_jwks(struct gw_keys *keys, const char *text, size_t len, bool r
     }
     size_t i, added = 0, skipped = 0;
     const char *why = "the list is empty";
-    json_array_foreach(list, i, jwk) {
+    json_array_foreach(list, i, jwk)
+    {
         struct gw_key key = {.kid = NULL};
         bool good = gw_key_from_jwk(jwk, &key, &why);
         if (good && remote && key.secret) { /* whoever can fetch it could sign */
@@ -124,9 +127,12 @@ bool gw_keys_add_jwks(struct gw_keys *keys, const char *text, size_t len, bool r
             skipped++;
     }
     if (skipped && added)
-        gw_log(GW_LOG_DEBUG, "auth", "%zu of %zu keys of a set can't be used; the last: %s", skipped, added + skipped, why);
+        gw_log(GW_LOG_DEBUG, "auth", "%zu of %zu keys of a set can't be used; the last: %s", skipped, added + skipped,
+               why);
     if (!added)
-        gw_buf_printf(problem, "none of its keys can be used: %s (RSA of %d bits or more, EC, Ed25519 or oct keys for signatures expected)",
+        gw_buf_printf(problem,
+                      "none of its keys can be used: %s (RSA of %d bits or more, EC, Ed25519 or oct keys for "
+                      "signatures expected)",
                       why, GW_RSA_BITS_MIN);
     json_decref(root);
     return added > 0;
@@ -151,7 +157,7 @@ bool gw_keys_read_file(const char *path, struct gw_buf *out, struct gw_buf *prob
     if (got < 0)
         gw_buf_printf(problem, "%s can't be read: %s (a readable file expected)", path, strerror(saved));
     else if (out->len > GW_KEYS_FILE_MAX)
-        gw_buf_printf(problem, "%s is too large (%d octets at most expected)", path, GW_KEYS_FILE_MAX);
+        gw_buf_printf(problem, "%s is too large (%d bytes at most expected)", path, GW_KEYS_FILE_MAX);
     return got == 0;
 }
 

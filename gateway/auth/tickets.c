@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "auth/encode.h"
-#include "core/alloc.h"
+#include "base/alloc.h"
 
 #define BUCKETS 16384
 
@@ -115,7 +115,8 @@ void gw_tickets_unref(struct gw_tickets *tickets)
 }
 
 /* The lock is held. */
-static enum gw_err tickets_add(struct gw_tickets *tickets, struct ticket *ticket, const uint8_t *owner, int64_t wall_ms)
+static enum gw_err tickets_add(struct gw_tickets *tickets, struct ticket *ticket, const uint8_t *owner,
+                               int64_t wall_ms)
 {
     while (tickets->first && tickets->first->expires_ms <= wall_ms)
         tickets_drop_first(tickets);
@@ -134,14 +135,14 @@ static enum gw_err tickets_add(struct gw_tickets *tickets, struct ticket *ticket
     return GW_OK;
 }
 
-enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *identity, const struct gw_buf *owner, uint64_t age,
-                             int64_t wall_ms, int64_t ttl_ms, char out[GW_TICKET_SIZE])
+enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *identity, const struct gw_buf *owner,
+                             uint64_t age, int64_t wall_ms, int64_t ttl_ms, char out[GW_TICKET_SIZE])
 {
-    uint8_t octets[32], digest[GW_SHA256_SIZE];
+    uint8_t bytes[32], digest[GW_SHA256_SIZE];
     struct ticket *ticket = gw_calloc(1, sizeof *ticket);
     gw_sha256(owner->data, owner->len, digest);
-    gw_random_32(octets);
-    gw_base64url_32(octets, out);
+    gw_random_32(bytes);
+    gw_base64url_32(bytes, out);
     gw_sha256(out, GW_TICKET_SIZE - 1, ticket->digest);
     ticket->identity = gw_identity_ref(identity);
     ticket->expires_ms = wall_ms + ttl_ms;
@@ -158,8 +159,8 @@ enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *ide
     return err;
 }
 
-enum gw_err gw_tickets_redeem(struct gw_tickets *tickets, const char *text, size_t len, int64_t wall_ms, struct gw_identity **out,
-                              uint64_t *age)
+enum gw_err gw_tickets_redeem(struct gw_tickets *tickets, const char *text, size_t len, int64_t wall_ms,
+                              struct gw_identity **out, uint64_t *age)
 {
     uint8_t digest[GW_SHA256_SIZE];
     *out = NULL;

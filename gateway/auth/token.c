@@ -17,13 +17,17 @@ static enum gw_err token_refuse(const char **why, const char *text)
     return GW_ERR_UNAUTHORIZED;
 }
 
-/* --- header ------------------------------------------------------------------------------------------------------------- */
+/* --- header
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static enum gw_err token_read_header(struct gw_token *token, const json_t *header, gw_algs allowed, const char **why)
 {
-    const json_t *alg = json_object_get(header, "alg"), *kid = json_object_get(header, "kid"), *typ = json_object_get(header, "typ");
-    /* RFC 8725 sections 2.1 and 3.1: decided before anything is verified, and `none` in no spelling is on the list. */
-    token->jws.alg = json_is_string(alg) ? gw_alg_parse(json_string_value(alg), json_string_length(alg)) & allowed : 0;
+    const json_t *alg = json_object_get(header, "alg"), *kid = json_object_get(header, "kid"),
+                 *typ = json_object_get(header, "typ");
+    /* RFC 8725 sections 2.1 and 3.1: decided before anything is verified, and `none` in no spelling is on the list.
+     */
+    token->jws.alg =
+        json_is_string(alg) ? gw_alg_parse(json_string_value(alg), json_string_length(alg)) & allowed : 0;
     if (!token->jws.alg)
         return token_refuse(why, "the token is signed with an algorithm that is not taken here");
     if (json_object_get(header, "crit")) /* RFC 7515 section 4.1.11: we understand no extension */
@@ -46,7 +50,8 @@ enum gw_err gw_token_read(struct gw_token *token, const char *text, size_t len, 
     gw_buf_init(&token->signature);
     if (len > GW_TOKEN_MAX)
         return token_refuse(why, "the token is too long");
-    const char *first = memchr(text, '.', len), *second = first ? memchr(first + 1, '.', len - (size_t)(first + 1 - text)) : NULL;
+    const char *first = memchr(text, '.', len),
+               *second = first ? memchr(first + 1, '.', len - (size_t)(first + 1 - text)) : NULL;
     size_t rest = second ? len - (size_t)(second + 1 - text) : 0;
     if (!rest || memchr(second + 1, '.', rest)) /* five parts are a JWE: nothing here has a key to read it */
         return token_refuse(why, "it is no signed JSON Web Token");
@@ -57,13 +62,15 @@ enum gw_err gw_token_read(struct gw_token *token, const char *text, size_t len, 
                 gw_base64url_decode(&token->signature, second + 1, rest) && header.len && token->claims.len &&
                 !memchr(token->claims.data, '\0', token->claims.len); /* the claims are kept as a C string */
     json_error_t error;
-    json_t *root = good ? json_loadb(header.data, header.len, JSON_REJECT_DUPLICATES, &error) : NULL; /* RFC 8725 section 2.4, RFC 7515 section 4 */
+    json_t *root = good ? json_loadb(header.data, header.len, JSON_REJECT_DUPLICATES, &error)
+                        : NULL; /* RFC 8725 section 2.4, RFC 7515 section 4 */
     token->jws.token = text;
     token->jws.len = len;
     token->jws.input_len = (size_t)(second - text);
     token->jws.signature = token->signature.data;
     token->jws.signature_len = token->signature.len;
-    enum gw_err err = json_is_object(root) ? token_read_header(token, root, allowed, why) : token_refuse(why, "it is no signed JSON Web Token");
+    enum gw_err err = json_is_object(root) ? token_read_header(token, root, allowed, why)
+                                           : token_refuse(why, "it is no signed JSON Web Token");
     json_decref(root);
     gw_buf_fini(&header);
     return err;
@@ -75,7 +82,8 @@ void gw_token_fini(struct gw_token *token)
     gw_buf_fini(&token->signature);
 }
 
-/* --- claims ------------------------------------------------------------------------------------------------------------- */
+/* --- claims
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* A NumericDate (RFC 7519 section 2) in ms; it may have a fraction. False: it is none. */
 static bool token_date(const json_t *value, int64_t *ms)
@@ -89,9 +97,11 @@ static bool token_date(const json_t *value, int64_t *ms)
     return true;
 }
 
-static enum gw_err token_check_times(const struct gw_cfg_jwt *cfg, const json_t *root, int64_t wall_ms, int64_t *expires_ms, const char **why)
+static enum gw_err token_check_times(const struct gw_cfg_jwt *cfg, const json_t *root, int64_t wall_ms,
+                                     int64_t *expires_ms, const char **why)
 {
-    const json_t *exp = json_object_get(root, "exp"), *nbf = json_object_get(root, "nbf"), *iat = json_object_get(root, "iat");
+    const json_t *exp = json_object_get(root, "exp"), *nbf = json_object_get(root, "nbf"),
+                 *iat = json_object_get(root, "iat");
     int64_t at;
     if (!exp) /* a token for ever could never be taken back */
         return token_refuse(why, "the token has no time of expiry (exp)");
@@ -132,7 +142,8 @@ static enum gw_err token_check_audience(const struct gw_strings *wanted, const j
         return token_refuse(why, "the token's audience (aud) is malformed");
     if (json_is_string(aud))
         named = token_names(wanted, aud);
-    json_array_foreach(aud, i, item) {
+    json_array_foreach(aud, i, item)
+    {
         if (!json_is_string(item))
             return token_refuse(why, "the token's audience (aud) is malformed");
         named |= token_names(wanted, item);
@@ -140,7 +151,8 @@ static enum gw_err token_check_audience(const struct gw_strings *wanted, const j
     return named || !wanted->count ? GW_OK : token_refuse(why, "the token is for another audience");
 }
 
-static enum gw_err token_check_parties(const struct gw_cfg_jwt *cfg, const json_t *root, struct gw_claims *claims, const char **why)
+static enum gw_err token_check_parties(const struct gw_cfg_jwt *cfg, const json_t *root, struct gw_claims *claims,
+                                       const char **why)
 {
     const json_t *iss = json_object_get(root, "iss"), *sub = json_object_get(root, "sub");
     if (iss && !json_is_string(iss))
@@ -153,12 +165,13 @@ static enum gw_err token_check_parties(const struct gw_cfg_jwt *cfg, const json_
     return token_check_audience(&cfg->audience, json_object_get(root, "aud"), why);
 }
 
-enum gw_err gw_token_check(const struct gw_cfg_jwt *cfg, const struct gw_token *token, int64_t wall_ms, struct gw_claims *claims,
-                           const char **why)
+enum gw_err gw_token_check(const struct gw_cfg_jwt *cfg, const struct gw_token *token, int64_t wall_ms,
+                           struct gw_claims *claims, const char **why)
 {
     json_error_t error;
     memset(claims, 0, sizeof *claims);
-    /* RFC 7519 section 4: one claim twice is two answers to one question. RFC 8725 section 3.7: jansson takes UTF-8 only. */
+    /* RFC 7519 section 4: one claim twice is two answers to one question. RFC 8725 section 3.7: jansson takes UTF-8
+     * only. */
     claims->root = json_loadb(token->claims.data, token->claims.len, JSON_REJECT_DUPLICATES, &error);
     enum gw_err err = json_is_object(claims->root) ? token_check_parties(cfg, claims->root, claims, why)
                                                    : token_refuse(why, "the token's claims are malformed");

@@ -17,13 +17,14 @@
 /* A token taken apart; nothing in it is to be believed yet. Points into the token that it was read from. */
 struct gw_token {
     struct gw_jws jws;
-    char kid[257];            /* jws.kid points here, or is NULL */
-    struct gw_buf claims;     /* JSON text, as it came */
+    char kid[257];        /* jws.kid points here, or is NULL */
+    struct gw_buf claims; /* JSON text, as it came */
     struct gw_buf signature;
 };
 
 /* Even after an error gw_token_fini is due. *why as in gateway/auth.h. */
-GW_MUST_CHECK enum gw_err gw_token_read(struct gw_token *token, const char *text, size_t len, gw_algs allowed, const char **why);
+GW_MUST_CHECK enum gw_err gw_token_read(struct gw_token *token, const char *text, size_t len, gw_algs allowed,
+                                        const char **why);
 void gw_token_fini(struct gw_token *token);
 
 struct gw_claims {

@@ -8,10 +8,10 @@
 #include <rhonabwy.h>
 
 #include "auth/encode.h"
-#include "core/alloc.h"
+#include "base/alloc.h"
 
 #define RSA_BITS_MAX 8192 /* a signature must not take seconds to verify */
-#define SECRET_MAX 4096
+#define SECRET_MAX   4096
 
 enum { HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EDDSA, ALGS };
 #define BIT(alg) (1u << (alg))
@@ -21,12 +21,18 @@ static const struct {
     jwa_alg jwa;
     gnutls_mac_algorithm_t mac;
 } verify_algs[ALGS] = {
-    [HS256] = {"HS256", R_JWA_ALG_HS256, GNUTLS_MAC_SHA256}, [HS384] = {"HS384", R_JWA_ALG_HS384, GNUTLS_MAC_SHA384},
-    [HS512] = {"HS512", R_JWA_ALG_HS512, GNUTLS_MAC_SHA512}, [RS256] = {"RS256", R_JWA_ALG_RS256, GNUTLS_MAC_UNKNOWN},
-    [RS384] = {"RS384", R_JWA_ALG_RS384, GNUTLS_MAC_UNKNOWN}, [RS512] = {"RS512", R_JWA_ALG_RS512, GNUTLS_MAC_UNKNOWN},
-    [PS256] = {"PS256", R_JWA_ALG_PS256, GNUTLS_MAC_UNKNOWN}, [PS384] = {"PS384", R_JWA_ALG_PS384, GNUTLS_MAC_UNKNOWN},
-    [PS512] = {"PS512", R_JWA_ALG_PS512, GNUTLS_MAC_UNKNOWN}, [ES256] = {"ES256", R_JWA_ALG_ES256, GNUTLS_MAC_UNKNOWN},
-    [ES384] = {"ES384", R_JWA_ALG_ES384, GNUTLS_MAC_UNKNOWN}, [ES512] = {"ES512", R_JWA_ALG_ES512, GNUTLS_MAC_UNKNOWN},
+    [HS256] = {"HS256", R_JWA_ALG_HS256, GNUTLS_MAC_SHA256},
+    [HS384] = {"HS384", R_JWA_ALG_HS384, GNUTLS_MAC_SHA384},
+    [HS512] = {"HS512", R_JWA_ALG_HS512, GNUTLS_MAC_SHA512},
+    [RS256] = {"RS256", R_JWA_ALG_RS256, GNUTLS_MAC_UNKNOWN},
+    [RS384] = {"RS384", R_JWA_ALG_RS384, GNUTLS_MAC_UNKNOWN},
+    [RS512] = {"RS512", R_JWA_ALG_RS512, GNUTLS_MAC_UNKNOWN},
+    [PS256] = {"PS256", R_JWA_ALG_PS256, GNUTLS_MAC_UNKNOWN},
+    [PS384] = {"PS384", R_JWA_ALG_PS384, GNUTLS_MAC_UNKNOWN},
+    [PS512] = {"PS512", R_JWA_ALG_PS512, GNUTLS_MAC_UNKNOWN},
+    [ES256] = {"ES256", R_JWA_ALG_ES256, GNUTLS_MAC_UNKNOWN},
+    [ES384] = {"ES384", R_JWA_ALG_ES384, GNUTLS_MAC_UNKNOWN},
+    [ES512] = {"ES512", R_JWA_ALG_ES512, GNUTLS_MAC_UNKNOWN},
     [EDDSA] = {"EdDSA", R_JWA_ALG_EDDSA, GNUTLS_MAC_UNKNOWN},
 };
 
@@ -45,11 +51,11 @@ static gw_algs verify_secret_algs(size_t len)
     return (len >= 32 ? BIT(HS256) : 0u) | (len >= 48 ? BIT(HS384) : 0u) | (len >= 64 ? BIT(HS512) : 0u);
 }
 
-struct gw_key gw_key_from_secret(const char *octets, size_t len)
+struct gw_key gw_key_from_secret(const char *bytes, size_t len)
 {
     struct gw_key key = {.algs = verify_secret_algs(len), .secret_len = len};
     key.secret = gw_malloc(len);
-    memcpy(key.secret, octets, len);
+    memcpy(key.secret, bytes, len);
     return key;
 }
 
@@ -62,29 +68,31 @@ void gw_key_fini(struct gw_key *key)
     free(key->secret);
 }
 
-/* --- from JWK (RFC 7517, RFC 7518 section 6) --------------------------------------------------------------------------- */
+/* --- from JWK (RFC 7517, RFC 7518 section 6)
+ * --------------------------------------------------------------------------- */
 
-/* The octets of a base64url member; false if it is missing or too long. */
+/* The bytes of a base64url member; false if it is missing or too long. */
 static bool verify_octets(const json_t *jwk, const char *name, size_t max, struct gw_buf *out)
 {
     const char *text = json_string_value(json_object_get(jwk, name));
     gw_buf_clear(out);
-    return text && strlen(text) <= max * 2 && gw_base64url_decode(out, text, strlen(text)) && out->len && out->len <= max;
+    return text && strlen(text) <= max * 2 && gw_base64url_decode(out, text, strlen(text)) && out->len &&
+           out->len <= max;
 }
 
-static bool verify_rsa(const json_t *jwk, struct gw_key *key, struct gw_buf *octets, const char **why)
+static bool verify_rsa(const json_t *jwk, struct gw_key *key, struct gw_buf *bytes, const char **why)
 {
     *why = "an RSA key has no usable e";
-    if (!verify_octets(jwk, "e", 8, octets))
+    if (!verify_octets(jwk, "e", 8, bytes))
         return false;
-    const uint8_t *at = (const uint8_t *)octets->data;
-    if (!(at[octets->len - 1] & 1) || (octets->len == 1 && at[0] < 3)) /* 1 would make every text its own signature */
+    const uint8_t *at = (const uint8_t *)bytes->data;
+    if (!(at[bytes->len - 1] & 1) || (bytes->len == 1 && at[0] < 3)) /* 1 would make every text its own signature */
         return false;
     *why = "an RSA key has no usable n";
-    if (!verify_octets(jwk, "n", RSA_BITS_MAX / 8 + 1, octets))
+    if (!verify_octets(jwk, "n", RSA_BITS_MAX / 8 + 1, bytes))
         return false;
-    at = (const uint8_t *)octets->data;
-    size_t len = octets->len;
+    at = (const uint8_t *)bytes->data;
+    size_t len = bytes->len;
     while (len && !*at) {
         at++;
         len--;
@@ -97,17 +105,22 @@ static bool verify_rsa(const json_t *jwk, struct gw_key *key, struct gw_buf *oct
         return false;
     *why = "an RSA key has over 8192 bits";
     key->algs = BIT(RS256) | BIT(RS384) | BIT(RS512) | BIT(PS256) | BIT(PS384) | BIT(PS512);
-    key->jwk = json_pack("{s:s, s:O, s:O}", "kty", "RSA", "n", json_object_get(jwk, "n"), "e", json_object_get(jwk, "e"));
+    key->jwk =
+        json_pack("{s:s, s:O, s:O}", "kty", "RSA", "n", json_object_get(jwk, "n"), "e", json_object_get(jwk, "e"));
     return bits <= RSA_BITS_MAX;
 }
 
-static bool verify_curve(const json_t *jwk, const char *kty, struct gw_key *key, struct gw_buf *octets, const char **why)
+static bool verify_curve(const json_t *jwk, const char *kty, struct gw_key *key, struct gw_buf *bytes,
+                         const char **why)
 {
     static const struct {
         const char *kty, *name;
         size_t size;
         unsigned alg;
-    } curves[] = {{"EC", "P-256", 32, ES256}, {"EC", "P-384", 48, ES384}, {"EC", "P-521", 66, ES512}, {"OKP", "Ed25519", 32, EDDSA}};
+    } curves[] = {{"EC", "P-256", 32, ES256},
+                  {"EC", "P-384", 48, ES384},
+                  {"EC", "P-521", 66, ES512},
+                  {"OKP", "Ed25519", 32, EDDSA}};
     const char *crv = json_string_value(json_object_get(jwk, "crv"));
     *why = "a key has a curve that isn't P-256, P-384, P-521 or Ed25519";
     for (size_t i = 0; crv && i < sizeof curves / sizeof *curves; i++) {
@@ -116,7 +129,8 @@ static bool verify_curve(const json_t *jwk, const char *kty, struct gw_key *key,
         *why = "a key's coordinates don't fit its curve";
         bool two = !strcmp(kty, "EC");
         /* The library's own export of a PEM may lack leading zeros. */
-        if (!verify_octets(jwk, "x", curves[i].size, octets) || (two && !verify_octets(jwk, "y", curves[i].size, octets)))
+        if (!verify_octets(jwk, "x", curves[i].size, bytes) ||
+            (two && !verify_octets(jwk, "y", curves[i].size, bytes)))
             return false;
         key->algs = BIT(curves[i].alg);
         key->jwk = json_pack("{s:s, s:s, s:O}", "kty", kty, "crv", crv, "x", json_object_get(jwk, "x"));
@@ -127,29 +141,29 @@ static bool verify_curve(const json_t *jwk, const char *kty, struct gw_key *key,
     return false;
 }
 
-static bool verify_oct(const json_t *jwk, struct gw_key *key, struct gw_buf *octets, const char **why)
+static bool verify_oct(const json_t *jwk, struct gw_key *key, struct gw_buf *bytes, const char **why)
 {
-    *why = "a secret has no usable k of 32 octets or more";
-    bool good = verify_octets(jwk, "k", SECRET_MAX, octets) && octets->len >= GW_SECRET_MIN;
+    *why = "a secret has no usable k of 32 bytes or more";
+    bool good = verify_octets(jwk, "k", SECRET_MAX, bytes) && bytes->len >= GW_SECRET_MIN;
     if (good)
-        *key = gw_key_from_secret(octets->data, octets->len);
-    if (octets->data)
-        explicit_bzero(octets->data, octets->cap);
+        *key = gw_key_from_secret(bytes->data, bytes->len);
+    if (bytes->data)
+        explicit_bzero(bytes->data, bytes->cap);
     return good;
 }
 
 /* use, key_ops and alg narrow what a key is for (RFC 7517 sections 4.2 to 4.4, RFC 8725 section 3.1). */
 static bool verify_purpose(const json_t *jwk, struct gw_key *key, const char **why)
 {
-    const json_t *use = json_object_get(jwk, "use"), *ops = json_object_get(jwk, "key_ops"), *alg = json_object_get(jwk, "alg"), *op;
+    const json_t *use = json_object_get(jwk, "use"), *ops = json_object_get(jwk, "key_ops"),
+                 *alg = json_object_get(jwk, "alg"), *op;
     *why = "a key isn't for signatures";
     if (use && (!json_is_string(use) || strcmp(json_string_value(use), "sig") != 0))
         return false;
     if (ops) {
         bool verifies = false;
         size_t i;
-        json_array_foreach(ops, i, op)
-            verifies |= json_is_string(op) && !strcmp(json_string_value(op), "verify");
+        json_array_foreach(ops, i, op) verifies |= json_is_string(op) && !strcmp(json_string_value(op), "verify");
         if (!verifies)
             return false;
     }
@@ -163,24 +177,26 @@ bool gw_key_from_jwk(const json_t *jwk, struct gw_key *key, const char **why)
 {
     const char *kty = json_string_value(json_object_get(jwk, "kty"));
     const json_t *kid = json_object_get(jwk, "kid");
-    struct gw_buf octets;
-    gw_buf_init(&octets);
+    struct gw_buf bytes;
+    gw_buf_init(&bytes);
     memset(key, 0, sizeof *key);
     *why = "a key has a type (kty) that isn't RSA, EC, OKP or oct";
     bool good = false;
     if (kty && !strcmp(kty, "RSA"))
-        good = verify_rsa(jwk, key, &octets, why);
+        good = verify_rsa(jwk, key, &bytes, why);
     else if (kty && (!strcmp(kty, "EC") || !strcmp(kty, "OKP")))
-        good = verify_curve(jwk, kty, key, &octets, why);
+        good = verify_curve(jwk, kty, key, &bytes, why);
     else if (kty && !strcmp(kty, "oct"))
-        good = verify_oct(jwk, key, &octets, why);
+        good = verify_oct(jwk, key, &bytes, why);
     good = good && verify_purpose(jwk, key, why);
     /* RFC 7518 sections 3.4 and 6: the library must be able to make a key of it, too. */
-    if (good && key->jwk && !(r_jwk_is_valid(key->jwk) == RHN_OK && r_jwk_key_type(key->jwk, NULL, R_FLAG_IGNORE_REMOTE) & R_KEY_TYPE_PUBLIC)) {
+    if (good && key->jwk &&
+        !(r_jwk_is_valid(key->jwk) == RHN_OK &&
+          r_jwk_key_type(key->jwk, NULL, R_FLAG_IGNORE_REMOTE) & R_KEY_TYPE_PUBLIC)) {
         *why = "a key isn't valid";
         good = false;
     }
-    gw_buf_fini(&octets);
+    gw_buf_fini(&bytes);
     if (!good) {
         gw_key_fini(key);
         memset(key, 0, sizeof *key);
@@ -190,16 +206,18 @@ bool gw_key_from_jwk(const json_t *jwk, struct gw_key *key, const char **why)
     return true;
 }
 
-/* --- signatures --------------------------------------------------------------------------------------------------------- */
+/* --- signatures
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* Ourselves: the library compares MACs with strcmp(3) up to 1.1.13 (CVE-2024-25714). */
 static bool verify_mac(const struct gw_key *key, const struct gw_jws *jws, unsigned alg)
 {
     uint8_t mac[64];
     size_t len = gnutls_hmac_get_len(verify_algs[alg].mac);
-    bool good = len == jws->signature_len && len <= sizeof mac &&
-                gnutls_hmac_fast(verify_algs[alg].mac, key->secret, key->secret_len, jws->token, jws->input_len, mac) == 0 &&
-                gnutls_memcmp(mac, jws->signature, len) == 0;
+    bool good =
+        len == jws->signature_len && len <= sizeof mac &&
+        gnutls_hmac_fast(verify_algs[alg].mac, key->secret, key->secret_len, jws->token, jws->input_len, mac) == 0 &&
+        gnutls_memcmp(mac, jws->signature, len) == 0;
     explicit_bzero(mac, sizeof mac);
     return good;
 }
@@ -214,7 +232,8 @@ bool gw_key_verify(const struct gw_key *key, const struct gw_jws *wanted)
     /* Nothing that the header offers as a key is looked at, let alone fetched (RFC 8725 section 3.10). */
     jws_t *jws = NULL;
     bool good = r_jws_init(&jws) == RHN_OK &&
-                r_jws_advanced_compact_parsen(jws, wanted->token, wanted->len, R_PARSE_NONE, R_FLAG_IGNORE_REMOTE) == RHN_OK &&
+                r_jws_advanced_compact_parsen(jws, wanted->token, wanted->len, R_PARSE_NONE, R_FLAG_IGNORE_REMOTE) ==
+                    RHN_OK &&
                 r_jws_get_alg(jws) == verify_algs[alg].jwa &&
                 r_jws_verify_signature(jws, key->jwk, R_FLAG_IGNORE_REMOTE) == RHN_OK;
     r_jws_free(jws);

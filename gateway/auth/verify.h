@@ -13,15 +13,15 @@
 struct gw_key {
     char *kid; /* NULL: none */
     gw_algs algs;
-    json_t *jwk;   /* public key, bare members only; NULL: a secret */
-    char *secret;  /* NULL: a public key */
+    json_t *jwk;  /* public key, bare members only; NULL: a secret */
+    char *secret; /* NULL: a public key */
     size_t secret_len;
 };
 
-/* False: *why says in a static sentence what is wrong. The members that matter are checked and copied; certificates and
- * URLs in a JWK are not looked at. */
+/* False: *why says in a static sentence what is wrong. The members that matter are checked and copied; certificates
+ * and URLs in a JWK are not looked at. */
 bool gw_key_from_jwk(const json_t *jwk, struct gw_key *key, const char **why);
-struct gw_key gw_key_from_secret(const char *octets, size_t len);
+struct gw_key gw_key_from_secret(const char *bytes, size_t len);
 void gw_key_fini(struct gw_key *key);
 
 bool gw_key_verify(const struct gw_key *key, const struct gw_jws *jws);

@@ -1,9 +1,9 @@
-/* auto.c: codec `auto`: JSON as that JSON, other text as a string, other octets as {"base64":"…"}. */
+/* auto.c: codec `auto`: JSON as that JSON, other text as a string, other bytes as {"base64":"…"}. */
 #include <string.h>
 
-#include "codec/json_scan.h"
-#include "core/base64.h"
-#include "core/utf8.h"
+#include "base/base64.h"
+#include "base/json_scan.h"
+#include "base/utf8.h"
 #include "gateway/codec.h"
 
 static enum gw_err auto_decode(const char *payload, size_t len, struct gw_buf *scratch, struct gw_decoded *out)
@@ -24,7 +24,7 @@ static enum gw_err auto_decode(const char *payload, size_t len, struct gw_buf *s
     return GW_OK;
 }
 
-/* A string is sent as its text, so that "ON" reaches a device as ON; {"base64":…} alone as its octets. */
+/* A string is sent as its text, so that "ON" reaches a device as ON; {"base64":…} alone as its bytes. */
 static enum gw_err auto_encode(const char *json, size_t len, struct gw_buf *out, const char **why)
 {
     struct gw_slice value;

@@ -1,8 +1,8 @@
 /* base64.c: codec `base64`: every payload as a base64 string (RFC 4648 section 4), for binary formats. */
-#include "core/base64.h"
+#include "base/base64.h"
 
-#include "codec/json_scan.h"
-#include "core/utf8.h"
+#include "base/json_scan.h"
+#include "base/utf8.h"
 #include "gateway/codec.h"
 
 static enum gw_err base64_decode(const char *payload, size_t len, struct gw_buf *scratch, struct gw_decoded *out)

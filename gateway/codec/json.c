@@ -1,5 +1,5 @@
 /* json.c: codec `json`: valid JSON passes as it is; anything else is refused. */
-#include "codec/json_scan.h"
+#include "base/json_scan.h"
 #include "gateway/codec.h"
 
 static enum gw_err json_decode(const char *payload, size_t len, struct gw_buf *scratch, struct gw_decoded *out)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/json_scan.h"
+#include "base/json_scan.h"
 
 /* One reference token with ~1 and ~0 undone (RFC 6901 section 4). */
 static void pointer_token(const char *at, size_t len, struct gw_buf *out)

@@ -1,6 +1,6 @@
 /* number.c: codec `number`: payloads that are one number, also as devices write them (+21.5, .5, 5.), never through a
  * double, so that no digit changes. */
-#include "codec/json_scan.h"
+#include "base/json_scan.h"
 #include "gateway/codec.h"
 
 static bool number_is_blank(char c)

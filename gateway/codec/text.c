@@ -1,9 +1,9 @@
 /* text.c: codec `text`: every payload is a string. */
-#include "codec/json_scan.h"
-#include "core/utf8.h"
+#include "base/json_scan.h"
+#include "base/utf8.h"
 #include "gateway/codec.h"
 
-/* What isn't UTF-8 becomes U+FFFD, one for each octet that begins no sequence. */
+/* What isn't UTF-8 becomes U+FFFD, one for each byte that begins no sequence. */
 static void text_repair(const char *payload, size_t len, struct gw_buf *out)
 {
     struct gw_buf clean;

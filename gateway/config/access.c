@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "config/fields.h"
-#include "core/alloc.h"
-#include "core/topic.h"
+#include "topic/topic.h"
 
 void gw_access_free(struct gw_config *config)
 {
@@ -27,7 +27,8 @@ static const struct gw_node *access_item(const struct gw_node *node, size_t i)
     return node->kind == GW_NODE_LIST && i < node->count ? node->items[i] : node;
 }
 
-/* --- roles -------------------------------------------------------------------------------------------------------- */
+/* --- roles --------------------------------------------------------------------------------------------------------
+ */
 
 /* A filter with `x` for each {claims.NAME} must be a filter. */
 static bool access_grant_valid(const char *text)
@@ -51,14 +52,15 @@ static bool access_grant_valid(const char *text)
     return good;
 }
 
-static void access_check_grants(const struct gw_strings *grants, const struct gw_node *map, const char *path, const char *key,
-                                struct gw_problems *problems)
+static void access_check_grants(const struct gw_strings *grants, const struct gw_node *map, const char *path,
+                                const char *key, struct gw_problems *problems)
 {
     const struct gw_node *list = gw_node_get(map, key);
     for (size_t i = 0; list && i < grants->count; i++) {
         const struct gw_node *node = access_item(list, i);
         if (!access_grant_valid(grants->items[i]))
-            gw_problem_add(problems, node->line, node->column, "%s.%s: '%s' is no channel filter (such as rooms/+/t or plants/{claims.site}/# expected)",
+            gw_problem_add(problems, node->line, node->column,
+                           "%s.%s: '%s' is no channel filter (such as rooms/+/t or plants/{claims.site}/# expected)",
                            path, key, grants->items[i]);
     }
 }
@@ -79,7 +81,8 @@ static void access_read_roles(struct gw_config *config, const struct gw_node *ma
         snprintf(path, sizeof path, "roles.%.100s", map->keys[i]->text);
         role->name = gw_strdup(map->keys[i]->text);
         if (item->kind != GW_NODE_MAP) {
-            gw_problem_add(problems, item->line, item->column, "%s: not a mapping (subscribe, publish, history or fields expected)", path);
+            gw_problem_add(problems, item->line, item->column,
+                           "%s: not a mapping (subscribe, publish, history or fields expected)", path);
             continue;
         }
         gw_fields_read(gw_fields_role, item, path, role, problems);
@@ -90,8 +93,8 @@ static void access_read_roles(struct gw_config *config, const struct gw_node *ma
     }
 }
 
-static void access_check_roles(const struct gw_config *config, const struct gw_strings *names, const struct gw_node *list,
-                               const char *path, struct gw_problems *problems)
+static void access_check_roles(const struct gw_config *config, const struct gw_strings *names,
+                               const struct gw_node *list, const char *path, struct gw_problems *problems)
 {
     for (size_t i = 0; list && i < names->count; i++) {
         bool known = false;
@@ -99,12 +102,13 @@ static void access_check_roles(const struct gw_config *config, const struct gw_s
             known |= !strcmp(config->roles[j].name, names->items[i]);
         const struct gw_node *node = access_item(list, i);
         if (!known)
-            gw_problem_add(problems, node->line, node->column, "%s: there is no role '%s' (a name under roles: expected)", path,
-                           names->items[i]);
+            gw_problem_add(problems, node->line, node->column,
+                           "%s: there is no role '%s' (a name under roles: expected)", path, names->items[i]);
     }
 }
 
-/* --- auth --------------------------------------------------------------------------------------------------------- */
+/* --- auth ---------------------------------------------------------------------------------------------------------
+ */
 
 static const char *const access_algorithms[] = {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256",
                                                 "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"};
@@ -113,27 +117,36 @@ static void access_check_jwt(struct gw_config *config, const struct gw_node *jwt
 {
     const struct gw_cfg_jwt *cfg = &config->auth.jwt;
     if (!cfg->key_file && !cfg->secret_file && !cfg->jwks_file && !cfg->jwks_url)
-        gw_problem_add(problems, jwt->line, jwt->column, "auth.jwt: there is no key (key_file, secret_file, jwks_file or jwks_url expected)");
+        gw_problem_add(problems, jwt->line, jwt->column,
+                       "auth.jwt: there is no key (key_file, secret_file, jwks_file or jwks_url expected)");
     const struct gw_node *audience = gw_node_get(jwt, "audience");
     if (!gw_node_get(jwt, "issuer"))
-        gw_warning_add(problems, jwt->line, jwt->column, "auth.jwt.issuer: it is missing, so a token of any issuer is taken whose signature fits a key");
+        gw_warning_add(
+            problems, jwt->line, jwt->column,
+            "auth.jwt.issuer: it is missing, so a token of any issuer is taken whose signature fits a key");
     if (!audience || (audience->kind == GW_NODE_LIST && !audience->count))
         gw_warning_add(problems, audience ? audience->line : jwt->line, audience ? audience->column : jwt->column,
-                       "auth.jwt.audience: it is %s, so a token that was made for another service is taken as well", audience ? "empty" : "missing");
+                       "auth.jwt.audience: it is %s, so a token that was made for another service is taken as well",
+                       audience ? "empty" : "missing");
     const struct gw_node *url = gw_node_get(jwt, "jwks_url"), *algorithms = gw_node_get(jwt, "algorithms");
-    static const char *const good[] = {"https://", "http://127.0.0.1:", "http://127.0.0.1/", "http://[::1]", "http://localhost:", "http://localhost/"};
+    static const char *const good[] = {"https://",     "http://127.0.0.1:", "http://127.0.0.1/",
+                                       "http://[::1]", "http://localhost:", "http://localhost/"};
     bool allowed = false;
     for (size_t i = 0; url && cfg->jwks_url && i < sizeof good / sizeof *good; i++)
         allowed |= !strncmp(cfg->jwks_url, good[i], strlen(good[i]));
     if (url && cfg->jwks_url && !allowed)
-        gw_problem_add(problems, url->line, url->column, "auth.jwt.jwks_url: keys must come over a trusted way (https://…, or http:// to loopback, expected)");
+        gw_problem_add(
+            problems, url->line, url->column,
+            "auth.jwt.jwks_url: keys must come over a trusted way (https://…, or http:// to loopback, expected)");
     for (size_t i = 0; algorithms && i < cfg->algorithms.count; i++) {
         bool known = false;
         for (size_t j = 0; j < sizeof access_algorithms / sizeof *access_algorithms; j++)
             known |= !strcmp(access_algorithms[j], cfg->algorithms.items[i]);
         const struct gw_node *node = access_item(algorithms, i);
         if (!known)
-            gw_problem_add(problems, node->line, node->column, "auth.jwt.algorithms: '%s' is no signature that can be taken (HS256, RS256, PS256, ES256, their 384 and 512, or EdDSA expected)",
+            gw_problem_add(problems, node->line, node->column,
+                           "auth.jwt.algorithms: '%s' is no signature that can be taken (HS256, RS256, PS256, ES256, "
+                           "their 384 and 512, or EdDSA expected)",
                            cfg->algorithms.items[i]);
     }
 }
@@ -159,24 +172,31 @@ static void access_read_keys(struct gw_config *config, const struct gw_node *lis
         snprintf(path, sizeof path, "auth.api_keys[%zu]", i);
         snprintf(roles, sizeof roles, "%s.roles", path);
         if (map->kind != GW_NODE_MAP) {
-            gw_problem_add(problems, map->line, map->column, "%s: not a mapping (name, hash and roles expected)", path);
+            gw_problem_add(problems, map->line, map->column, "%s: not a mapping (name, hash and roles expected)",
+                           path);
             continue;
         }
         gw_fields_read(gw_fields_api_key, map, path, key, problems);
         const struct gw_node *hash = gw_node_get(map, "hash");
         if (hash && key->hash && !access_hash_valid(key->hash))
-            gw_problem_add(problems, hash->line, hash->column, "%s.hash: it is no hash of a key (sha256: and 64 hexadecimal digits, as sluice apikey prints it, expected)", path);
+            gw_problem_add(problems, hash->line, hash->column,
+                           "%s.hash: it is no hash of a key (sha256: and 64 hexadecimal digits, as sluice apikey "
+                           "prints it, expected)",
+                           path);
         access_check_roles(config, &key->roles, gw_node_get(map, "roles"), roles, problems);
     }
 }
 
-/* --- lists of the web side ------------------------------------------------------------------------------------------ */
+/* --- lists of the web side
+ * ------------------------------------------------------------------------------------------ */
 
 static bool access_origin_valid(const char *origin)
 {
     if (!strcmp(origin, "*"))
         return true;
-    const char *host = !strncmp(origin, "https://", 8) ? origin + 8 : !strncmp(origin, "http://", 7) ? origin + 7 : NULL;
+    const char *host = !strncmp(origin, "https://", 8)  ? origin + 8
+                       : !strncmp(origin, "http://", 7) ? origin + 7
+                                                        : NULL;
     return host && *host && !strpbrk(host, "/?#@* ");
 }
 
@@ -206,13 +226,14 @@ static bool access_network_valid(const char *text)
     return *bits && strspn(bits, "0123456789") == strlen(bits) && strlen(bits) <= 3 && atoi(bits) <= (v4 ? 32 : 128);
 }
 
-static void access_check_list(const struct gw_strings *list, const struct gw_node *node, bool (*valid)(const char *), const char *path,
-                              const char *expected, struct gw_problems *problems)
+static void access_check_list(const struct gw_strings *list, const struct gw_node *node, bool (*valid)(const char *),
+                              const char *path, const char *expected, struct gw_problems *problems)
 {
     for (size_t i = 0; node && i < list->count; i++) {
         const struct gw_node *item = access_item(node, i);
         if (!valid(list->items[i]))
-            gw_problem_add(problems, item->line, item->column, "%s: '%s' is none (%s expected)", path, list->items[i], expected);
+            gw_problem_add(problems, item->line, item->column, "%s: '%s' is none (%s expected)", path, list->items[i],
+                           expected);
     }
 }
 
@@ -227,19 +248,23 @@ void gw_access_read(struct gw_config *config, const struct gw_node *root, struct
         if (config->auth.has_jwt)
             access_check_jwt(config, jwt, problems);
         access_read_keys(config, gw_node_get(auth, "api_keys"), problems);
-        access_check_roles(config, &config->auth.anonymous, gw_node_get(auth, "anonymous"), "auth.anonymous", problems);
+        access_check_roles(config, &config->auth.anonymous, gw_node_get(auth, "anonymous"), "auth.anonymous",
+                           problems);
         if (!config->auth.has_jwt && !config->auth.api_key_count && !config->auth.anonymous.count)
-            gw_problem_add(problems, auth->line, auth->column, "auth: nobody could come in (jwt, api_keys or anonymous expected)");
+            gw_problem_add(problems, auth->line, auth->column,
+                           "auth: nobody could come in (jwt, api_keys or anonymous expected)");
     } else if (auth) { /* never open by a slip: an empty block is no permission for everybody */
         gw_problem_add(problems, auth->line, auth->column, "auth: it is empty (jwt, api_keys or anonymous expected)");
     } else if (gw_node_get(root, "roles")) {
         const struct gw_node *roles = gw_node_get(root, "roles");
-        gw_problem_add(problems, roles->line, roles->column, "roles: they have no effect without auth: (auth: expected)");
+        gw_problem_add(problems, roles->line, roles->column,
+                       "roles: they have no effect without auth: (auth: expected)");
     }
     access_check_list(&config->web.origins, gw_node_get(web, "origins"), access_origin_valid, "web.origins",
-                      "an origin such as https://dash.example or http://localhost:3000, without a path, or *", problems);
+                      "an origin such as https://dash.example or http://localhost:3000, without a path, or *",
+                      problems);
     access_check_list(&config->web.hosts, gw_node_get(web, "hosts"), access_host_valid, "web.hosts",
                       "a name such as dash.example, without scheme and port", problems);
-    access_check_list(&config->web.trusted_proxies, gw_node_get(web, "trusted_proxies"), access_network_valid, "web.trusted_proxies",
-                      "an address, a network such as 10.0.0.0/8, or unix", problems);
+    access_check_list(&config->web.trusted_proxies, gw_node_get(web, "trusted_proxies"), access_network_valid,
+                      "web.trusted_proxies", "an address, a network such as 10.0.0.0/8, or unix", problems);
 }

@@ -6,18 +6,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/alloc.h"
-#include "core/pattern.h"
-#include "core/topic.h"
+#include "base/alloc.h"
 #include "gateway/codec.h"
+#include "topic/pattern.h"
+#include "topic/topic.h"
 
 struct checked {
     struct gw_pattern *topic, *channel, *publish; /* NULL where absent or wrong */
     bool usable;                                  /* all that is there compiled */
 };
 
-static struct gw_pattern *check_compile(const char *text, enum gw_pattern_kind kind, const struct gw_node *node, size_t route,
-                                        const char *key, struct checked *checked, struct gw_problems *problems)
+static struct gw_pattern *check_compile(const char *text, enum gw_pattern_kind kind, const struct gw_node *node,
+                                        size_t route, const char *key, struct checked *checked,
+                                        struct gw_problems *problems)
 {
     if (!text || !node)
         return NULL;
@@ -27,7 +28,8 @@ static struct gw_pattern *check_compile(const char *text, enum gw_pattern_kind k
     struct gw_pattern *pattern = gw_pattern_compile(text, kind, &error, &offset);
     if (!pattern) {
         checked->usable = false;
-        /* Inside a quoted or expanded text the offset is only the offset; the column is then that of its beginning. */
+        /* Inside a quoted or expanded text the offset is only the offset; the column is then that of its beginning.
+         */
         int column = node->column + (node->quoted ? 0 : (int)offset);
         gw_problem_add(problems, node->line, column, "routes[%zu].%s: %s", route, key, error.data);
     }
@@ -44,8 +46,9 @@ static void check_captures(const struct gw_pattern *user, const struct gw_patter
     for (size_t i = 0; i < gw_pattern_capture_count(user); i++) {
         const char *name = gw_pattern_capture_name(user, i);
         if (!gw_pattern_has_capture(giver, name))
-            gw_problem_add(problems, node->line, node->column, "routes[%zu].%s: uses {%s}, which %s '%s' lacks (one of its captures expected)",
-                           route, key, name, giver_name, gw_pattern_text(giver));
+            gw_problem_add(problems, node->line, node->column,
+                           "routes[%zu].%s: uses {%s}, which %s '%s' lacks (one of its captures expected)", route,
+                           key, name, giver_name, gw_pattern_text(giver));
     }
 }
 
@@ -64,7 +67,8 @@ static void check_publish(const struct gw_cfg_route *route, const struct checked
         return; /* the channel is the topic */
     if (gw_pattern_has_anonymous(checked->topic))
         gw_problem_add(problems, block->line, block->column,
-                       "routes[%zu].publish: the topic '%s' has wildcards that a channel's name can't fill (publish.topic expected)",
+                       "routes[%zu].publish: the topic '%s' has wildcards that a channel's name can't fill "
+                       "(publish.topic expected)",
                        index, route->topic);
     else
         check_captures(checked->topic, checked->channel, "the channel", block, index, "publish", problems);
@@ -110,11 +114,13 @@ static void check_conflict(const struct gw_config *config, const struct checked 
             differ = "codec";
         if (differ && !strcmp(differ, "topic"))
             gw_problem_add(problems, node->line, node->column,
-                           "routes[%zu].publish: a publish to channel '%s' goes to '%s' here and to '%s' by routes[%zu] in line %d (one way for each channel expected)",
+                           "routes[%zu].publish: a publish to channel '%s' goes to '%s' here and to '%s' by "
+                           "routes[%zu] in line %d (one way for each channel expected)",
                            j, sample.data, right.data, left.data, i, one->line);
         else if (differ)
             gw_problem_add(problems, node->line, node->column,
-                           "routes[%zu].publish: a publish to channel '%s' has another %s here than by routes[%zu] in line %d (one way for each channel expected)",
+                           "routes[%zu].publish: a publish to channel '%s' has another %s here than by routes[%zu] "
+                           "in line %d (one way for each channel expected)",
                            j, sample.data, differ, i, one->line);
     }
     gw_buf_fini(&sample);
@@ -134,17 +140,20 @@ static void check_rate(const struct gw_cfg_route *route, const struct gw_node *r
         return;
     if (route->rate == GW_RATE_LATEST && !gw_node_get(rate, "interval"))
         gw_problem_add(problems, rate->line, rate->column,
-                       "routes[%zu].rate.interval: it is missing (policy latest needs a duration such as 250ms)", index);
+                       "routes[%zu].rate.interval: it is missing (policy latest needs a duration such as 250ms)",
+                       index);
     for (size_t i = 0; i < sizeof keys / sizeof *keys && route->rate != GW_RATE_ON_CHANGE; i++) {
         const struct gw_node *node = gw_node_get(rate, keys[i].key);
         if (node && !(keys[i].with_latest && route->rate == GW_RATE_LATEST))
-            gw_problem_add(problems, node->line, node->column, "routes[%zu].rate.%s: it has no effect here (policy %son_change expected)",
-                           index, keys[i].key, keys[i].with_latest ? "latest or " : "");
+            gw_problem_add(problems, node->line, node->column,
+                           "routes[%zu].rate.%s: it has no effect here (policy %son_change expected)", index,
+                           keys[i].key, keys[i].with_latest ? "latest or " : "");
     }
     if (route->rate_pointer && route->rate_pointer[0] != '/') {
         const struct gw_node *node = gw_node_get(rate, "pointer");
         gw_problem_add(problems, node->line, node->column,
-                       "routes[%zu].rate.pointer: '%s' is no JSON pointer (/key or /key/0 expected)", index, route->rate_pointer);
+                       "routes[%zu].rate.pointer: '%s' is no JSON pointer (/key or /key/0 expected)", index,
+                       route->rate_pointer);
     }
 }
 
@@ -157,10 +166,12 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         const struct gw_node *rate = gw_node_get(map, "rate");
         struct checked *own = &all[i];
         own->usable = route->topic != NULL;
-        own->topic = check_compile(route->topic, GW_PATTERN_TOPIC, gw_node_get(map, "topic"), i, "topic", own, problems);
+        own->topic =
+            check_compile(route->topic, GW_PATTERN_TOPIC, gw_node_get(map, "topic"), i, "topic", own, problems);
         own->channel = check_compile(route->channel, GW_PATTERN_CHANNEL, channel, i, "channel", own, problems);
-        own->publish = check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"), i,
-                                     "publish.topic", own, problems);
+        own->publish =
+            check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"),
+                          i, "publish.topic", own, problems);
         if (own->usable && own->channel)
             check_captures(own->channel, own->topic, "the topic", channel, i, "channel", problems);
         check_publish(route, own, map, i, problems);
@@ -186,16 +197,21 @@ static void check_storage_path(const char *path, const struct gw_node *node, str
 {
     struct stat info;
     const char *slash = strrchr(path, '/');
-    char *folder = !slash ? gw_strdup(".") : slash == path ? gw_strdup("/") : gw_strndup(path, (size_t)(slash - path));
+    char *folder = !slash          ? gw_strdup(".")
+                   : slash == path ? gw_strdup("/")
+                                   : gw_strndup(path, (size_t)(slash - path));
     if (slash && !slash[1])
-        gw_problem_add(problems, node->line, node->column, "storage.path: '%s' is a folder (a file's name in it expected)", path);
+        gw_problem_add(problems, node->line, node->column,
+                       "storage.path: '%s' is a folder (a file's name in it expected)", path);
     else if (stat(folder, &info) || access(folder, W_OK | X_OK))
-        gw_problem_add(problems, node->line, node->column, "storage.path: can't write in '%s': %s (a writable folder expected)",
-                       folder, strerror(errno));
+        gw_problem_add(problems, node->line, node->column,
+                       "storage.path: can't write in '%s': %s (a writable folder expected)", folder, strerror(errno));
     else if (!S_ISDIR(info.st_mode))
-        gw_problem_add(problems, node->line, node->column, "storage.path: '%s' is no folder (a writable folder expected)", folder);
+        gw_problem_add(problems, node->line, node->column,
+                       "storage.path: '%s' is no folder (a writable folder expected)", folder);
     else if (!stat(path, &info) && (!S_ISREG(info.st_mode) || access(path, R_OK | W_OK)))
-        gw_problem_add(problems, node->line, node->column, "storage.path: can't use '%s': %s (a writable file expected)", path,
+        gw_problem_add(problems, node->line, node->column,
+                       "storage.path: can't use '%s': %s (a writable file expected)", path,
                        S_ISREG(info.st_mode) ? strerror(errno) : "it is no plain file");
     free(folder);
 }
@@ -207,7 +223,8 @@ void gw_check_storage(const struct gw_config *config, const struct gw_node *root
     if (config->storage.path && path)
         check_storage_path(config->storage.path, path, problems);
     else if (storage && storage->kind == GW_NODE_MAP && !path)
-        gw_problem_add(problems, storage->line, storage->column, "storage.path: it is missing (a file's name expected)");
+        gw_problem_add(problems, storage->line, storage->column,
+                       "storage.path: it is missing (a file's name expected)");
     for (size_t i = 0; i < config->route_count && !storage; i++) {
         const struct gw_history_engine *engine = config->routes[i].history_engine;
         const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");

@@ -6,13 +6,13 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "config/access.h"
 #include "config/check.h"
 #include "config/fields.h"
 #include "config/pem.h"
 #include "config/values.h"
-#include "core/alloc.h"
-#include "core/topic.h"
+#include "topic/topic.h"
 
 struct gw_config *gw_config_ref(struct gw_config *config)
 {
@@ -48,7 +48,8 @@ static char *config_password(const struct gw_node *node, struct gw_problems *pro
     char line[1024];
     FILE *file = node->kind == GW_NODE_SCALAR ? fopen(node->text, "re") : NULL;
     if (!file || !fgets(line, sizeof line, file)) {
-        gw_problem_add(problems, node->line, node->column, "broker.password_file: can't read '%s': %s (a readable file expected)",
+        gw_problem_add(problems, node->line, node->column,
+                       "broker.password_file: can't read '%s': %s (a readable file expected)",
                        node->kind == GW_NODE_SCALAR ? node->text : "", file ? "it is empty" : strerror(errno));
         if (file)
             fclose(file);
@@ -84,29 +85,34 @@ static void config_read_broker(struct gw_config *config, const struct gw_node *m
             gw_problem_add(problems, url->line, url->column, "broker.url: %s", wrong); /* it may hold a password */
     }
     if (file && password)
-        gw_problem_add(problems, file->line, file->column, "broker.password_file: there is a password as well (one of the two expected)");
+        gw_problem_add(problems, file->line, file->column,
+                       "broker.password_file: there is a password as well (one of the two expected)");
     else if (file)
         broker->password = config_password(file, problems);
     if (broker->password && !broker->username) {
         const struct gw_node *at = file ? file : password;
-        gw_problem_add(problems, at->line, at->column, "broker.%s: a password without a user name (username expected)",
+        gw_problem_add(problems, at->line, at->column,
+                       "broker.%s: a password without a user name (username expected)",
                        file ? "password_file" : "password");
     }
     if (tls && broker->host && !broker->tls_enabled)
         gw_problem_add(problems, tls->line, tls->column, "broker.tls: the URL is mqtt:// (mqtts:// expected)");
     if (tls && !broker->tls.cert_file != !broker->tls.key_file)
-        gw_problem_add(problems, tls->line, tls->column, "broker.tls: cert_file and key_file belong together (both or none expected)");
+        gw_problem_add(problems, tls->line, tls->column,
+                       "broker.tls: cert_file and key_file belong together (both or none expected)");
     if (broker->session_expiry_ms > 0 && !broker->client_id)
         gw_problem_add(problems, expiry->line, expiry->column,
                        "broker.session_expiry: the broker finds the session by its client_id (a client_id expected)");
     if (broker->reconnect_max_ms < broker->reconnect_min_ms) {
         const struct gw_node *at = gw_node_get(map, "reconnect");
-        gw_problem_add(problems, at->line, at->column, "broker.reconnect.max: it is below min (%lldms or more expected)",
+        gw_problem_add(problems, at->line, at->column,
+                       "broker.reconnect.max: it is below min (%lldms or more expected)",
                        (long long)broker->reconnect_min_ms);
     }
     if (broker->response_topic && !gw_topic_name_valid(broker->response_topic, strlen(broker->response_topic))) {
         const struct gw_node *at = gw_node_get(map, "response_topic");
-        gw_problem_add(problems, at->line, at->column, "broker.response_topic: '%s' is no topic name (without + and # expected)",
+        gw_problem_add(problems, at->line, at->column,
+                       "broker.response_topic: '%s' is no topic name (without + and # expected)",
                        broker->response_topic);
     }
     if (!broker->client_id) {
@@ -115,27 +121,29 @@ static void config_read_broker(struct gw_config *config, const struct gw_node *m
     }
 }
 
-/* `unix:/path`: sun_path holds 107 octets and the NUL. */
+/* `unix:/path`: sun_path holds 107 bytes and the NUL. */
 static void config_read_unix(struct gw_cfg_listen *listen_cfg, const struct gw_node *map, const char *path,
                              struct gw_problems *problems)
 {
     const struct gw_node *at = gw_node_get(map, "address"), *mode = gw_node_get(map, "mode");
     const char *file = listen_cfg->address + 5;
     if (file[0] != '/' || strlen(file) > 107)
-        gw_problem_add(problems, at->line, at->column, "%s.address: '%s' is no path of a Unix socket (unix:/path of at most 107 octets expected)",
+        gw_problem_add(problems, at->line, at->column,
+                       "%s.address: '%s' is no path of a Unix socket (unix:/path of at most 107 bytes expected)",
                        path, listen_cfg->address);
     else
         listen_cfg->path = gw_strdup(file);
     size_t digits = listen_cfg->mode ? strspn(listen_cfg->mode, "01234567") : 0;
     if (mode && (digits < 3 || digits > 4 || listen_cfg->mode[digits]))
-        gw_problem_add(problems, mode->line, mode->column, "%s.mode: '%s' is no file mode (octal digits such as 0660 expected)", path,
-                       listen_cfg->mode);
+        gw_problem_add(problems, mode->line, mode->column,
+                       "%s.mode: '%s' is no file mode (octal digits such as 0660 expected)", path, listen_cfg->mode);
 }
 
 static void config_read_listen(struct gw_config *config, const struct gw_node *list, struct gw_problems *problems)
 {
     if (list && (list->kind != GW_NODE_LIST || !list->count)) {
-        gw_problem_add(problems, list->line, list->column, "listen: it has no entries (a list of - address: expected)");
+        gw_problem_add(problems, list->line, list->column,
+                       "listen: it has no entries (a list of - address: expected)");
         return;
     }
     config->listen_count = list ? list->count : 1;
@@ -146,7 +154,8 @@ static void config_read_listen(struct gw_config *config, const struct gw_node *l
         snprintf(path, sizeof path, "listen[%zu]", i);
         const struct gw_node *map = list ? list->items[i] : NULL;
         if (map && map->kind != GW_NODE_MAP) {
-            gw_problem_add(problems, map->line, map->column, "%s: not a mapping (address: 0.0.0.0:8080 expected)", path);
+            gw_problem_add(problems, map->line, map->column, "%s: not a mapping (address: 0.0.0.0:8080 expected)",
+                           path);
             continue;
         }
         gw_fields_read(gw_fields_listen, map, path, listen_cfg, problems);
@@ -155,8 +164,11 @@ static void config_read_listen(struct gw_config *config, const struct gw_node *l
         const struct gw_node *at = gw_node_get(map, "address");
         if (listen_cfg->address && !strncmp(listen_cfg->address, "unix:", 5))
             config_read_unix(listen_cfg, map, path, problems);
-        else if (listen_cfg->address && !gw_parse_address(listen_cfg->address, &listen_cfg->host, &listen_cfg->port) && at)
-            gw_problem_add(problems, at->line, at->column, "%s.address: '%s' is no address (a numeric address and a port such as 0.0.0.0:8080 or [::]:8080 expected)",
+        else if (listen_cfg->address &&
+                 !gw_parse_address(listen_cfg->address, &listen_cfg->host, &listen_cfg->port) && at)
+            gw_problem_add(problems, at->line, at->column,
+                           "%s.address: '%s' is no address (a numeric address and a port such as 0.0.0.0:8080 or "
+                           "[::]:8080 expected)",
                            path, listen_cfg->address);
         else if (gw_node_get(map, "mode"))
             gw_problem_add(problems, gw_node_get(map, "mode")->line, gw_node_get(map, "mode")->column,
@@ -168,8 +180,8 @@ static void config_read_listen(struct gw_config *config, const struct gw_node *l
             bool same_tcp = listen_cfg->host && listen_cfg->port && other->host && other->port == listen_cfg->port &&
                             !strcmp(other->host, listen_cfg->host);
             if (same_tcp || (listen_cfg->path && other->path && !strcmp(listen_cfg->path, other->path)))
-                gw_problem_add(problems, at->line, at->column, "%s.address: listen[%zu] has it already (each address once)",
-                               path, j);
+                gw_problem_add(problems, at->line, at->column,
+                               "%s.address: listen[%zu] has it already (each address once)", path, j);
         }
     }
 }

@@ -10,11 +10,13 @@ static bool env_name_char(char c, bool first)
 }
 
 /* `at` is behind "${". Returns how much of it was used, 0 after a problem. */
-static size_t env_variable(const struct gw_node *node, const char *at, struct gw_buf *out, struct gw_problems *problems)
+static size_t env_variable(const struct gw_node *node, const char *at, struct gw_buf *out,
+                           struct gw_problems *problems)
 {
     const char *close = strchr(at, '}');
     if (!close) {
-        gw_problem_add(problems, node->line, node->column, "'${' without '}' (${VAR} or ${VAR:-default}; $${ for a plain ${)");
+        gw_problem_add(problems, node->line, node->column,
+                       "'${' without '}' (${VAR} or ${VAR:-default}; $${ for a plain ${)");
         return 0;
     }
     size_t name_len = 0;
@@ -23,8 +25,8 @@ static size_t env_variable(const struct gw_node *node, const char *at, struct gw
     const char *rest = at + name_len;
     bool has_default = rest + 1 < close && rest[0] == ':' && rest[1] == '-';
     if (!name_len || (rest != close && !has_default)) {
-        gw_problem_add(problems, node->line, node->column, "'${%.*s}' is no variable (${VAR} or ${VAR:-default} expected)",
-                       (int)(close - at), at);
+        gw_problem_add(problems, node->line, node->column,
+                       "'${%.*s}' is no variable (${VAR} or ${VAR:-default} expected)", (int)(close - at), at);
         return 0;
     }
     struct gw_buf name;

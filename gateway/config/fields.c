@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "config/values.h"
-#include "core/alloc.h"
 #include "gateway/codec.h"
 
 #define PATH_MAX_LEN 256
@@ -182,7 +182,8 @@ static void field_scalar(const struct place *place, const char *text, bool quote
         char *end;
         double value = strtod(text, &end);
         /* Only digits: strtod would also take hexadecimal, inf and nan. */
-        if (!*text || *end || strspn(text, "0123456789.eE+-") != strlen(text) || !(value <= DBL_MAX && value >= -DBL_MAX))
+        if (!*text || *end || strspn(text, "0123456789.eE+-") != strlen(text) ||
+            !(value <= DBL_MAX && value >= -DBL_MAX))
             field_bad_value(place, field_expected[field->type]);
         else if (value < (double)field->min)
             field_problem(place, "it is out of range", "0 or more");
@@ -256,7 +257,8 @@ static void field_read(const struct place *place, void *into)
             field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a single value", "a mapping");
             node = NULL;
         }
-        gw_fields_read(field->table, node && node->kind == GW_NODE_MAP ? node : NULL, place->path, into, place->problems);
+        gw_fields_read(field->table, node && node->kind == GW_NODE_MAP ? node : NULL, place->path, into,
+                       place->problems);
         return;
     }
     if (!node) {
@@ -316,8 +318,8 @@ static void fields_unknown_key(const struct gw_field *table, const struct gw_nod
         gw_buf_printf(&known, "%s%s", known.len ? ", " : "", field->key);
     }
     if (nearest)
-        gw_problem_add(problems, key->line, key->column, "%s%s%s: unknown key (did you mean %s?)", path, *path ? "." : "",
-                       key->text, nearest);
+        gw_problem_add(problems, key->line, key->column, "%s%s%s: unknown key (did you mean %s?)", path,
+                       *path ? "." : "", key->text, nearest);
     else
         gw_problem_add(problems, key->line, key->column, "%s%s%s: unknown key (%s expected)", path, *path ? "." : "",
                        key->text, known.data);

@@ -1,5 +1,5 @@
-/* fields.h: the configuration as tables: one row a key with its type, bounds, default and its sentence for the manual.
- * Reading, documentation and the check of the reference file all come from these rows. Thread: any. */
+/* fields.h: the configuration as tables: one row a key with its type, bounds, default and its sentence for the
+ * manual. Reading, documentation and the check of the reference file all come from these rows. Thread: any. */
 #ifndef GW_CONFIG_FIELDS_H
 #define GW_CONFIG_FIELDS_H
 
@@ -13,7 +13,7 @@ enum gw_field_type {
     GW_FIELD_NUMBER,   /* double, finite, not below .min */
     GW_FIELD_BOOL,     /* bool */
     GW_FIELD_DURATION, /* int64_t, ms */
-    GW_FIELD_SIZE,     /* size_t, octets */
+    GW_FIELD_SIZE,     /* size_t, bytes */
     GW_FIELD_CHOICE,   /* int or enum */
     GW_FIELD_CODEC,    /* const struct gw_codec * */
     GW_FIELD_HISTORY,  /* const struct gw_history_engine * */
@@ -32,8 +32,8 @@ struct gw_field {
     const char *key; /* NULL ends the table */
     enum gw_field_type type;
     size_t offset;
-    int64_t min, max;   /* of numbers, in the unit they are stored in */
-    const char *def;    /* as it would be written; NULL: none */
+    int64_t min, max; /* of numbers, in the unit they are stored in */
+    const char *def;  /* as it would be written; NULL: none */
     bool required;
     const struct gw_choice *choices;
     const struct gw_field *table; /* of GW_FIELD_TABLE, GW_FIELD_LIST and GW_FIELD_MAP */
@@ -41,11 +41,11 @@ struct gw_field {
 };
 
 /* tables.c */
-extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_listen[], gw_fields_route[], gw_fields_role[],
-    gw_fields_api_key[];
+extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_listen[], gw_fields_route[],
+    gw_fields_role[], gw_fields_api_key[];
 
-/* Fills `into` (zeroed) from the mapping, defaults included; map NULL: defaults only. `path` is the mapping's own, such
- * as "routes[2]", or "". */
+/* Fills `into` (zeroed) from the mapping, defaults included; map NULL: defaults only. `path` is the mapping's own,
+ * such as "routes[2]", or "". */
 void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,
                     struct gw_problems *problems);
 /* The words that a GW_FIELD_CHOICE, CODEC or HISTORY takes, with commas between. Appends. */

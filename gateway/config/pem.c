@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "config/fields.h"
-#include "core/alloc.h"
 
 /* A chain of certificates is a few kilobytes. */
 #define PEM_BYTES_MAX (1 << 20)
@@ -32,7 +32,7 @@ static char *pem_file(const char *name)
 static EVP_PKEY *pem_key(const char *text)
 {
     BIO *bio = BIO_new_mem_buf(text, -1);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)(uintptr_t)"") : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)(uintptr_t) "") : NULL;
     BIO_free(bio);
     return key;
 }
@@ -45,7 +45,8 @@ static X509 *pem_certificate(const char *text)
     return cert;
 }
 
-void gw_pem_read(struct gw_cfg_listen *listen, const struct gw_node *tls, const char *path, struct gw_problems *problems)
+void gw_pem_read(struct gw_cfg_listen *listen, const struct gw_node *tls, const char *path,
+                 struct gw_problems *problems)
 {
     const struct gw_node *cert_at = gw_node_get(tls, "cert_file"), *key_at = gw_node_get(tls, "key_file");
     listen->cert_pem = pem_file(listen->cert_file);
@@ -55,14 +56,17 @@ void gw_pem_read(struct gw_cfg_listen *listen, const struct gw_node *tls, const 
     X509 *cert = pem_certificate(listen->cert_pem);
     EVP_PKEY *key = pem_key(listen->key_pem);
     if (!cert)
-        gw_problem_add(problems, cert_at->line, cert_at->column, "%s.tls.cert_file: '%s' holds no certificate (PEM, the server's own first, expected)",
-                       path, listen->cert_file);
+        gw_problem_add(problems, cert_at->line, cert_at->column,
+                       "%s.tls.cert_file: '%s' holds no certificate (PEM, the server's own first, expected)", path,
+                       listen->cert_file);
     if (!key)
-        gw_problem_add(problems, key_at->line, key_at->column, "%s.tls.key_file: '%s' holds no private key (PEM without a password expected)",
-                       path, listen->key_file);
+        gw_problem_add(problems, key_at->line, key_at->column,
+                       "%s.tls.key_file: '%s' holds no private key (PEM without a password expected)", path,
+                       listen->key_file);
     if (cert && key && X509_check_private_key(cert, key) != 1)
-        gw_problem_add(problems, key_at->line, key_at->column, "%s.tls.key_file: '%s' is not the key of the certificate in '%s' (a pair expected)",
-                       path, listen->key_file, listen->cert_file);
+        gw_problem_add(problems, key_at->line, key_at->column,
+                       "%s.tls.key_file: '%s' is not the key of the certificate in '%s' (a pair expected)", path,
+                       listen->key_file, listen->cert_file);
     X509_free(cert);
     EVP_PKEY_free(key);
     ERR_clear_error();

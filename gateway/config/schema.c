@@ -1,8 +1,9 @@
 /* schema.c: the tables of fields as a JSON Schema.
  *
- * The schema is for editors: it knows every key, type, word and bound of a number, but not what check.c and access.c say
- * about keys that go together, nor the bounds of durations and sizes, which are texts in JSON's eyes; those stand in the
- * description. A file that the gateway takes must be valid for it; the other way round `sluice check` has the word. */
+ * The schema is for editors: it knows every key, type, word and bound of a number, but not what check.c and access.c
+ * say about keys that go together, nor the bounds of durations and sizes, which are texts in JSON's eyes; those stand
+ * in the description. A file that the gateway takes must be valid for it; the other way round `sluice check` has the
+ * word. */
 #include <string.h>
 
 #include "config/describe.h"
@@ -75,7 +76,8 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
                       (long long)field->min, (long long)field->max);
         break;
     case GW_FIELD_NUMBER:
-        gw_buf_printf(out, "\"anyOf\":[{\"type\":\"number\",\"minimum\":%lld}," ENVIRONMENT "]", (long long)field->min);
+        gw_buf_printf(out, "\"anyOf\":[{\"type\":\"number\",\"minimum\":%lld}," ENVIRONMENT "]",
+                      (long long)field->min);
         break;
     case GW_FIELD_BOOL:
         gw_buf_adds(out, "\"anyOf\":[{\"type\":\"boolean\"}," ENVIRONMENT "]");

@@ -8,17 +8,19 @@
 #include <unistd.h>
 #include <yaml.h>
 
-#include "core/alloc.h"
+#include "base/alloc.h"
 
 /* A configuration is small. What is not was made to hurt. */
-#define FILE_MAX (1024 * 1024)
+#define FILE_MAX   (1024 * 1024)
 #define SCALAR_MAX (64 * 1024)
-#define DEPTH_MAX 16
-#define NODES_MAX 200000
+#define DEPTH_MAX  16
+#define NODES_MAX  200000
 
-/* --- problems ------------------------------------------------------------------------------------------------------- */
+/* --- problems
+ * ------------------------------------------------------------------------------------------------------- */
 
-static void problem_add(struct gw_problems *problems, int line, int column, bool warning, const char *format, va_list args)
+static void problem_add(struct gw_problems *problems, int line, int column, bool warning, const char *format,
+                        va_list args)
 {
     if (problems->count == problems->allocated) {
         problems->allocated = problems->allocated ? problems->allocated * 2 : 16;
@@ -74,7 +76,8 @@ void gw_problems_fini(struct gw_problems *problems)
     problems->count = problems->allocated = problems->errors = 0;
 }
 
-/* --- nodes ---------------------------------------------------------------------------------------------------------- */
+/* --- nodes
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static struct gw_node *tree_node(struct gw_tree *tree, enum gw_node_kind kind, const yaml_event_t *event)
 {
@@ -122,7 +125,8 @@ static void node_append(struct gw_node *parent, struct gw_node *key, struct gw_n
     parent->items[parent->count++] = item;
 }
 
-/* --- events --------------------------------------------------------------------------------------------------------- */
+/* --- events
+ * --------------------------------------------------------------------------------------------------------- */
 
 struct build {
     struct gw_tree *tree;
@@ -164,8 +168,8 @@ static void build_add(struct build *build, struct gw_node *node, const yaml_even
                 first = parent->keys[i];
         }
         if (first)
-            gw_problem_add(build->problems, (*key)->line, (*key)->column, "%s: duplicate key (it is in line %d already)",
-                           (*key)->text, first->line);
+            gw_problem_add(build->problems, (*key)->line, (*key)->column,
+                           "%s: duplicate key (it is in line %d already)", (*key)->text, first->line);
         else
             node_append(parent, *key, node);
         *key = NULL;

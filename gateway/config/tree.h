@@ -14,7 +14,7 @@ struct gw_node {
     int line, column; /* 1-based */
     char *text;       /* scalar */
     size_t len;
-    bool quoted; /* a quoted 5 is a string, a plain one a number */
+    bool quoted;                    /* a quoted 5 is a string, a plain one a number */
     struct gw_node **keys, **items; /* a map has both, a list items only */
     size_t count, allocated;
     struct gw_node *all_next; /* every node of the tree, for freeing */
@@ -22,7 +22,7 @@ struct gw_node {
 
 struct gw_problem {
     int line, column;
-    char *text; /* "path: what (expected)" */
+    char *text;   /* "path: what (expected)" */
     bool warning; /* the file is taken all the same */
 };
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/units.h"
+#include "base/units.h"
 
 bool gw_parse_int(const char *text, int64_t *number);
 

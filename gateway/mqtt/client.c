@@ -7,11 +7,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "base/clock.h"
 
 static int client_setup_tls(struct mosquitto *mosq, const struct gw_cfg_tls *tls)
 {
-    int rc = mosquitto_tls_set(mosq, tls->ca_file, tls->ca_file ? NULL : "/etc/ssl/certs", tls->cert_file, tls->key_file, NULL);
+    int rc = mosquitto_tls_set(mosq, tls->ca_file, tls->ca_file ? NULL : "/etc/ssl/certs", tls->cert_file,
+                               tls->key_file, NULL);
     if (rc == MOSQ_ERR_SUCCESS)
         rc = mosquitto_tls_opts_set(mosq, 1, NULL, NULL);
     if (rc == MOSQ_ERR_SUCCESS && !tls->verify_hostname)
@@ -19,12 +20,13 @@ static int client_setup_tls(struct mosquitto *mosq, const struct gw_cfg_tls *tls
     return rc;
 }
 
-/* The only call that takes CONNECT properties also connects, blocking. With an impossible port it stores them and gives up
- * before it touches the network; mosquitto_connect_bind_async() then uses them. */
+/* The only call that takes CONNECT properties also connects, blocking. With an impossible port it stores them and
+ * gives up before it touches the network; mosquitto_connect_bind_async() then uses them. */
 static void client_set_expiry(struct mosquitto *mosq, const struct gw_cfg_broker *broker)
 {
     mosquitto_property *properties = NULL;
-    mosquitto_property_add_int32(&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL, (uint32_t)((broker->session_expiry_ms + 999) / 1000));
+    mosquitto_property_add_int32(&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
+                                 (uint32_t)((broker->session_expiry_ms + 999) / 1000));
     mosquitto_connect_bind_v5(mosq, broker->host, -1, 60, NULL, properties);
     mosquitto_property_free_all(&properties);
 }
@@ -44,7 +46,8 @@ bool gw_client_differs(const struct gw_cfg_broker *a, const struct gw_cfg_broker
         if (strcmp(pairs[i][0] ? pairs[i][0] : "", pairs[i][1] ? pairs[i][1] : "") != 0)
             return true;
     }
-    bool other_id = a->client_id_made != b->client_id_made || (!a->client_id_made && strcmp(a->client_id, b->client_id) != 0);
+    bool other_id =
+        a->client_id_made != b->client_id_made || (!a->client_id_made && strcmp(a->client_id, b->client_id) != 0);
     return other_id || a->protocol != b->protocol || a->keepalive_ms != b->keepalive_ms ||
            a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
 }

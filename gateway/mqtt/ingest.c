@@ -2,12 +2,12 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "codec/json_pointer.h"
-#include "core/clock.h"
-#include "core/log.h"
-#include "core/topic.h"
 #include "gateway/codec.h"
 #include "gateway/message.h"
+#include "topic/topic.h"
 
 /* Scratch space above this is given back after the message that needed it. */
 #define SCRATCH_KEEP (64 * 1024)
@@ -71,8 +71,9 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         if (err != GW_OK) {
             atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
             gw_route_stats_dropped(&ingest->routes, route);
-            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%.*s': codec %s says %s",
-                                 packet->payload_len, (int)packet->topic_len, packet->topic, config->codec->name, gw_err_code(err));
+            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s",
+                                 packet->payload_len, (int)packet->topic_len, packet->topic, config->codec->name,
+                                 gw_err_code(err));
             return;
         }
     }

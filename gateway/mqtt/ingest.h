@@ -4,16 +4,16 @@
 
 #include <stdatomic.h>
 
-#include "core/inbox.h"
 #include "gateway/buf.h"
+#include "hub/inbox.h"
 #include "mqtt/packet.h"
-#include "mqtt/route_stats.h"
-#include "mqtt/routes.h"
+#include "route/route_stats.h"
+#include "route/routes.h"
 
 struct gw_ingest {
     const char *epoch;
-    uint64_t seq;       /* the last number given */
-    uint64_t ask_at;    /* numbers from here on must be asked for; UINT64_MAX: numbers need not outlive the process */
+    uint64_t seq;    /* the last number given */
+    uint64_t ask_at; /* numbers from here on must be asked for; UINT64_MAX: numbers need not outlive the process */
     const struct gw_history_keeper *keeper;
     struct gw_history_store *store;
     struct gw_inbox **inboxes;

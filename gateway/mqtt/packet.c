@@ -38,9 +38,9 @@ static uint32_t reader_varint(struct reader *reader)
 {
     uint32_t value = 0;
     for (unsigned shift = 0; shift < 28; shift += 7) {
-        uint8_t octet = reader_u8(reader);
-        value |= (uint32_t)(octet & 0x7f) << shift;
-        if (!(octet & 0x80))
+        uint8_t byte = reader_u8(reader);
+        value |= (uint32_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80))
             return value;
     }
     reader->bad = true;

@@ -1,4 +1,5 @@
-/* packet.h: PUBLISH packets as they lie in a buffer (MQTT 3.1.1 section 3.3, MQTT 5.0 section 3.3). Pure functions. */
+/* packet.h: PUBLISH packets as they lie in a buffer (MQTT 3.1.1 section 3.3, MQTT 5.0 section 3.3). Pure functions.
+ */
 #ifndef GW_MQTT_PACKET_H
 #define GW_MQTT_PACKET_H
 
@@ -20,8 +21,9 @@ struct gw_packet {
     bool retain;
 };
 
-/* The packet's length in octets, if `data` begins with a whole PUBLISH of QoS 0 or 1 whose properties mean nothing to us beyond the
- * subscription identifiers. 0: it does not, and libmosquitto has to see to it; *packet is undefined then. */
+/* The packet's length in bytes, if `data` begins with a whole PUBLISH of QoS 0 or 1 whose properties mean nothing to
+ * us beyond the subscription identifiers. 0: it does not, and libmosquitto has to see to it; *packet is undefined
+ * then. */
 size_t gw_packet_parse(const uint8_t *data, size_t len, bool v5, struct gw_packet *packet);
 
 #endif

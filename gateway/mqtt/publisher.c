@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "core/alloc.h"
-#include "core/clock.h"
-#include "core/log.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "gateway/buf.h"
 
 /* A flight whose worker gave up long ago is kept this many time-outs, in case libmosquitto still delivers it. */
@@ -24,8 +24,8 @@ struct gw_flight {
     int64_t since_ms;
 };
 
-void gw_publisher_init(struct gw_publisher *publisher, struct gw_inbox **inboxes, unsigned workers, void (*wake)(void *),
-                       void *context)
+void gw_publisher_init(struct gw_publisher *publisher, struct gw_inbox **inboxes, unsigned workers,
+                       void (*wake)(void *), void *context)
 {
     memset(publisher, 0, sizeof *publisher);
     pthread_mutex_init(&publisher->lock, NULL);
@@ -101,9 +101,9 @@ static enum gw_err publisher_error(int rc)
     }
 }
 
-/* Correlation data: nonce of the process, worker and token, so that an answer finds whoever asked, and one to an earlier
- * process finds nobody. */
-#define CORRELATION "%08x-%08x-%016llx"
+/* Correlation data: nonce of the process, worker and token, so that an answer finds whoever asked, and one to an
+ * earlier process finds nobody. */
+#define CORRELATION     "%08x-%08x-%016llx"
 #define CORRELATION_LEN 34
 /* The highest subscription identifier (MQTT 5.0 section 3.8.2.1.2); those of routes count from 1. */
 #define RESPONSE_SUBSCRIPTION 268435455
@@ -115,8 +115,8 @@ static void publisher_listen(struct gw_publisher *publisher)
         return;
     mosquitto_property *properties = NULL;
     mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, RESPONSE_SUBSCRIPTION);
-    if (mosquitto_subscribe_v5(publisher->mosq, &publisher->response_mid, publisher->response_topic, 1, 0, properties) ==
-        MOSQ_ERR_SUCCESS)
+    if (mosquitto_subscribe_v5(publisher->mosq, &publisher->response_mid, publisher->response_topic, 1, 0,
+                               properties) == MOSQ_ERR_SUCCESS)
         publisher->response_subscribed = true;
     mosquitto_property_free_all(&properties);
 }
@@ -131,7 +131,8 @@ static bool publisher_is_copy(const struct gw_packet *packet)
     return packet->id_count > 0;
 }
 
-static mosquitto_property *publisher_request_properties(struct gw_publisher *publisher, const struct gw_publish *publish)
+static mosquitto_property *publisher_request_properties(struct gw_publisher *publisher,
+                                                        const struct gw_publish *publish)
 {
     char correlation[CORRELATION_LEN + 1];
     snprintf(correlation, sizeof correlation, CORRELATION, publisher->nonce, publish->worker,
@@ -191,7 +192,8 @@ enum gw_err gw_publisher_publish(void *context, struct gw_publish **publish)
         err = GW_ERR_UNSUPPORTED;
     } else if ((*publish)->request && publisher->response_refused) {
         err = GW_ERR_FORBIDDEN;
-        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt", "no requests: the broker refuses the subscription to '%s' (broker.response_topic)",
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt",
+                             "no requests: the broker refuses the subscription to '%s' (broker.response_topic)",
                              publisher->response_topic);
     } else if (!publisher->mosq && !publisher->queue_while_down) {
         err = GW_ERR_UPSTREAM_DOWN;
@@ -223,7 +225,8 @@ enum gw_err gw_publisher_publish(void *context, struct gw_publish **publish)
     return err;
 }
 
-static void publisher_answer(struct gw_publisher *publisher, const struct gw_flight *flight, enum gw_err err, int reason)
+static void publisher_answer(struct gw_publisher *publisher, const struct gw_flight *flight, enum gw_err err,
+                             int reason)
 {
     struct gw_event event = {
         .type = GW_EVENT_PUBLISHED,
@@ -237,7 +240,8 @@ static void publisher_answer_all(struct gw_publisher *publisher, struct gw_fligh
 {
     for (struct gw_flight *next; list; list = next) {
         next = list->next;
-        if (!list->publish || list->publish->qos > 0 || list->publish->request) /* else it was accepted and nobody waits */
+        if (!list->publish || list->publish->qos > 0 ||
+            list->publish->request) /* else it was accepted and nobody waits */
             publisher_answer(publisher, list, err, 0);
         flight_free(list);
     }
@@ -309,8 +313,8 @@ void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reas
         return;
     enum gw_err err = GW_OK;
     if (reason >= 0x80)
-        err = reason == MQTT_RC_NOT_AUTHORIZED    ? GW_ERR_FORBIDDEN
-              : reason == MQTT_RC_QUOTA_EXCEEDED  ? GW_ERR_OVERLOADED
+        err = reason == MQTT_RC_NOT_AUTHORIZED     ? GW_ERR_FORBIDDEN
+              : reason == MQTT_RC_QUOTA_EXCEEDED   ? GW_ERR_OVERLOADED
               : reason == MQTT_RC_PACKET_TOO_LARGE ? GW_ERR_TOO_LARGE
                                                    : GW_ERR_REJECTED;
     publisher_answer(publisher, flight, err, reason);
@@ -345,12 +349,14 @@ bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int grante
     }
     pthread_mutex_unlock(&publisher->lock);
     if (ours && granted >= 0x80)
-        gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s', so requests get no answers (broker.response_topic)",
+        gw_log(GW_LOG_ERROR, "mqtt",
+               "the broker refused the subscription to '%s', so requests get no answers (broker.response_topic)",
                publisher->response_topic);
     return ours;
 }
 
-bool gw_publisher_respond(struct gw_publisher *publisher, const struct gw_packet *packet, const mosquitto_property *properties)
+bool gw_publisher_respond(struct gw_publisher *publisher, const struct gw_packet *packet,
+                          const mosquitto_property *properties)
 {
     /* Without the lock: only this thread changes it. */
     const char *topic = publisher->response_topic;

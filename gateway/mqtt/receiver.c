@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "core/alloc.h"
+#include "base/alloc.h"
 
 #define PEEK_SIZE 65536
 /* Looks at the socket in one turn, before the loop sees to anything else. */
@@ -14,7 +14,8 @@
 /* Packets that libmosquitto reads in one turn where it reads them all. */
 #define READ_BATCH 256
 
-void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet), void *context)
+void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet),
+                      void *context)
 {
     *receiver = (struct gw_receiver){.take = take, .context = context};
 }
@@ -27,7 +28,8 @@ void gw_receiver_lost(struct gw_receiver *receiver)
     receiver->ack_len = receiver->ack_sent = 0;
 }
 
-/* That it reads no further than the end of a packet, and leaves errno at 0 there, is how 2.0 works, and not a promise. */
+/* That it reads no further than the end of a packet, and leaves errno at 0 there, is how 2.0 works, and not a
+ * promise. */
 static bool receiver_knows_library(void)
 {
     int major, minor, revision;
@@ -48,11 +50,12 @@ static bool receiver_has_acks(const struct gw_receiver *receiver)
     return receiver->ack_sent < receiver->ack_len;
 }
 
-/* On a broken connection they are let go, so that what has come before it broke is still read, and libmosquitto then sees its end. */
+/* On a broken connection they are let go, so that what has come before it broke is still read, and libmosquitto then
+ * sees its end. */
 static void receiver_send_acks(struct gw_receiver *receiver, struct mosquitto *mosq)
 {
-    ssize_t sent = send(mosquitto_socket(mosq), receiver->acks + receiver->ack_sent, receiver->ack_len - receiver->ack_sent,
-                        MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent = send(mosquitto_socket(mosq), receiver->acks + receiver->ack_sent,
+                        receiver->ack_len - receiver->ack_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
     bool broken = sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
     if (sent > 0)
         receiver->ack_sent += (size_t)sent;
@@ -67,7 +70,8 @@ int gw_receiver_write(struct gw_receiver *receiver, struct mosquitto *mosq)
         receiver_send_acks(receiver, mosq);
     if (receiver->ack_sent % 4 == 0 && mosquitto_want_write(mosq))
         rc = mosquitto_loop_write(mosq, 1);
-    if (rc == MOSQ_ERR_SUCCESS && receiver_has_acks(receiver) && mosquitto_socket(mosq) >= 0 && !mosquitto_want_write(mosq))
+    if (rc == MOSQ_ERR_SUCCESS && receiver_has_acks(receiver) && mosquitto_socket(mosq) >= 0 &&
+        !mosquitto_want_write(mosq))
         receiver_send_acks(receiver, mosq);
     return rc;
 }
@@ -85,7 +89,7 @@ static void receiver_acknowledge(struct gw_receiver *receiver, uint16_t mid)
     receiver->ack_len += sizeof puback;
 }
 
-/* How many octets at the head of the buffer were messages, now taken. */
+/* How many bytes at the head of the buffer were messages, now taken. */
 static size_t receiver_take(struct gw_receiver *receiver, size_t len)
 {
     struct gw_packet packet;

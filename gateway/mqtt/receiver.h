@@ -1,12 +1,14 @@
 /* receiver.h: takes messages from the broker's socket many at a time.
  *
- * libmosquitto reads a packet in four calls of read(2), three of them for one octet, which costs more than all that we do with
- * a message (docs/decisions/0012-reading-beside-libmosquitto.md). So we look at what has arrived (MSG_PEEK), take the PUBLISH
- * packets of QoS 0 and 1 at its head, and drop those octets from the socket; any other packet, and any that is not there as a
- * whole, is left where it is, for libmosquitto. What must hold:
- *   - we look only while libmosquitto is between two packets: it says so by errno 0 after mosquitto_loop_read(). It leaves another
- *     number when it wakes a loop of its own that nobody runs, so the message callback must set errno to 0 at its end;
- *   - PUBACKs leave in the order of their messages (MQTT 5.0 section 4.6), and never inside of a packet of libmosquitto's;
+ * libmosquitto reads a packet in four calls of read(2), three of them for one byte, which costs more than all that we
+ * do with a message (docs/decisions/0012-reading-beside-libmosquitto.md). So we look at what has arrived (MSG_PEEK),
+ * take the PUBLISH packets of QoS 0 and 1 at its head, and drop those bytes from the socket; any other packet, and
+ * any that is not there as a whole, is left where it is, for libmosquitto. What must hold:
+ *   - we look only while libmosquitto is between two packets: it says so by errno 0 after mosquitto_loop_read(). It
+ * leaves another number when it wakes a loop of its own that nobody runs, so the message callback must set errno to 0
+ * at its end;
+ *   - PUBACKs leave in the order of their messages (MQTT 5.0 section 4.6), and never inside of a packet of
+ * libmosquitto's;
  *   - while a PUBACK can't leave, nothing more is read.
  * Thread: the MQTT thread. */
 #ifndef GW_MQTT_RECEIVER_H
@@ -29,7 +31,8 @@ struct gw_receiver {
 };
 
 /* `take` gets every message that libmosquitto does not see; it belongs to the callee until that returns. */
-void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet), void *context);
+void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet),
+                      void *context);
 
 /* The connection is gone, or there has been none: libmosquitto reads until the next one. */
 void gw_receiver_lost(struct gw_receiver *receiver);

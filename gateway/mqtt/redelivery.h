@@ -1,7 +1,8 @@
-/* redelivery.h: knows again what the broker sends a second time. In a session that the broker keeps (broker.session_expiry),
- * messages of QoS 1 whose PUBACK it did not get before the connection broke come again after a reconnect: the same packet
- * identifiers, in the same order, before anything new (MQTT 5.0 sections 4.4 and 4.6). libmosquitto hides the DUP flag, so
- * the identifier and a hash of topic and payload are compared. Thread: the MQTT thread. */
+/* redelivery.h: knows again what the broker sends a second time. In a session that the broker keeps
+ * (broker.session_expiry), messages of QoS 1 whose PUBACK it did not get before the connection broke come again after
+ * a reconnect: the same packet identifiers, in the same order, before anything new (MQTT 5.0 sections 4.4 and 4.6).
+ * libmosquitto hides the DUP flag, so the identifier and a hash of topic and payload are compared. Thread: the MQTT
+ * thread. */
 #ifndef GW_MQTT_REDELIVERY_H
 #define GW_MQTT_REDELIVERY_H
 

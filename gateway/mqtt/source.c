@@ -12,16 +12,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/alloc.h"
-#include "core/clock.h"
-#include "core/log.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "mqtt/client.h"
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
 #include "mqtt/receiver.h"
 #include "mqtt/redelivery.h"
-#include "mqtt/routes.h"
 #include "mqtt/subscriptions.h"
+#include "route/routes.h"
 
 /* Our own loop instead of mosquitto_loop_start(): libmosquitto 2.0.11 waits with select(2), which can't take a
  * descriptor above 1023, and with thousands of web clients a reconnect gets one; and its back-off has no jitter. */
@@ -81,7 +81,8 @@ static bool source_is_v5(const struct gw_source *source)
     return source->config->broker.protocol == MQTT_PROTOCOL_V5;
 }
 
-/* --- connection ----------------------------------------------------------------------------------------------------- */
+/* --- connection
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void source_check_up(struct gw_source *source)
 {
@@ -89,7 +90,8 @@ static void source_check_up(struct gw_source *source)
         return;
     source->connecting = false;
     source->attempts = 0;
-    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url, source->subs.count);
+    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url,
+           source->subs.count);
     source_post_state(source, true);
 }
 
@@ -149,7 +151,8 @@ static void source_on_connect(struct mosquitto *mosq, void *object, int reason, 
     struct gw_source *source = object;
     if (reason) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt", "%s refused the connection: %s", source->config->broker.url,
-                             source_is_v5(source) ? mosquitto_reason_string(reason) : mosquitto_connack_string(reason));
+                             source_is_v5(source) ? mosquitto_reason_string(reason)
+                                                  : mosquitto_connack_string(reason));
         return; /* libmosquitto closes it */
     }
     source->connected = true;
@@ -161,7 +164,8 @@ static void source_on_connect(struct mosquitto *mosq, void *object, int reason, 
     source_check_up(source);
 }
 
-static void source_on_disconnect(struct mosquitto *mosq, void *object, int reason, const mosquitto_property *properties)
+static void source_on_disconnect(struct mosquitto *mosq, void *object, int reason,
+                                 const mosquitto_property *properties)
 {
     (void)mosq;
     (void)properties;
@@ -181,14 +185,16 @@ static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int
     gw_publisher_acknowledged(&source->publisher, mid, reason);
 }
 
-/* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher. */
-static void source_take(struct gw_source *source, const struct gw_packet *packet, const mosquitto_property *properties)
+/* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher.
+ */
+static void source_take(struct gw_source *source, const struct gw_packet *packet,
+                        const mosquitto_property *properties)
 {
     atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&source->received_bytes, packet->payload_len, memory_order_relaxed);
     if (packet->payload_len > source->config->broker.max_packet) {
         atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu octets on '%.*s': above broker.max_packet",
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': above broker.max_packet",
                              packet->payload_len, (int)packet->topic_len, packet->topic);
         return;
     }
@@ -223,7 +229,8 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
     };
     const mosquitto_property *at = properties;
     while (packet.id_count < GW_PACKET_IDS_MAX &&
-           (at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &packet.ids[packet.id_count], packet.id_count > 0)))
+           (at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &packet.ids[packet.id_count],
+                                                packet.id_count > 0)))
         packet.id_count++;
     source_take(object, &packet, properties);
     errno = 0; /* receiver.h */
@@ -258,17 +265,19 @@ static void source_attempt(struct gw_source *source)
     source->connecting = true;
     source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
     if (rc == MOSQ_ERR_SUCCESS)
-        rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port, (int)(broker->keepalive_ms / 1000),
-                                          NULL);
+        rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port,
+                                          (int)(broker->keepalive_ms / 1000), NULL);
     else
         source_drop_client(source);
     if (rc != MOSQ_ERR_SUCCESS)
         source_lost(source, rc == MOSQ_ERR_ERRNO ? strerror(errno) : mosquitto_strerror(rc));
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------- */
+/* --- the loop
+ * ------------------------------------------------------------------------------------------------------- */
 
-static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
+static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes,
+                                struct gw_auth *auth)
 {
     struct gw_config *old_config = source->config;
     struct gw_routes *old_routes = source->routes;
@@ -338,8 +347,8 @@ static void source_turn(struct gw_source *source, int timeout_ms)
         rc = mosquitto_loop_misc(source->mosq);
     if (rc != MOSQ_ERR_SUCCESS || mosquitto_socket(source->mosq) < 0)
         source_lost(source, rc == MOSQ_ERR_ERRNO && saved ? strerror(saved)
-                            : rc == MOSQ_ERR_SUCCESS     ? "the connection was closed"
-                                                         : mosquitto_strerror(rc));
+                            : rc == MOSQ_ERR_SUCCESS      ? "the connection was closed"
+                                                          : mosquitto_strerror(rc));
 }
 
 static void *source_run(void *context)
@@ -377,7 +386,8 @@ static void *source_run(void *context)
     return NULL;
 }
 
-/* --- from main ------------------------------------------------------------------------------------------------------ */
+/* --- from main
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
                                    struct gw_inbox **inboxes, unsigned workers)
@@ -420,7 +430,8 @@ enum gw_err gw_source_start(struct gw_source *source)
     return GW_OK;
 }
 
-void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth)
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes,
+                      struct gw_auth *auth)
 {
     pthread_mutex_lock(&source->lock);
     gw_config_unref(source->next_config);

@@ -8,23 +8,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/inbox.h"
 #include "gateway/config.h"
 #include "gateway/upstream.h"
-#include "mqtt/route_stats.h"
+#include "hub/inbox.h"
+#include "route/route_stats.h"
 
 struct gw_source;
 
 struct gw_source_stats {
-    uint64_t received;      /* PUBLISH packets from the broker */
+    uint64_t received;       /* PUBLISH packets from the broker */
     uint64_t received_bytes; /* of their payloads */
-    uint64_t messages;      /* messages made from them */
-    uint64_t doubles;       /* copies dropped because another subscription speaks for the topic */
-    uint64_t codec_dropped; /* payloads that the route's codec refused */
+    uint64_t messages;       /* messages made from them */
+    uint64_t doubles;        /* copies dropped because another subscription speaks for the topic */
+    uint64_t codec_dropped;  /* payloads that the route's codec refused */
     uint64_t too_large;
-    uint64_t unrouted;      /* no route (left over from a reload) or a topic that is no valid channel */
-    uint64_t published;     /* acknowledged, or sent at QoS 0 */
-    uint64_t rejected;      /* refused by the broker */
+    uint64_t unrouted;          /* no route (left over from a reload) or a topic that is no valid channel */
+    uint64_t published;         /* acknowledged, or sent at QoS 0 */
+    uint64_t rejected;          /* refused by the broker */
     uint64_t responses_unknown; /* on the response topic, to nobody's request */
     uint64_t connects;
     uint64_t connect_failures; /* attempts that came to nothing */
@@ -49,7 +49,8 @@ GW_MUST_CHECK enum gw_err gw_source_start(struct gw_source *source);
 /* New routes and perhaps new broker settings: subscribes to what is new and unsubscribes from what is gone, posts
  * GW_EVENT_RELOAD to every worker, and uses the new routes from the next message on. Reconnects only if the broker
  * settings changed. Thread: main. */
-void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes, struct gw_auth *auth);
+void gw_source_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes,
+                      struct gw_auth *auth);
 
 /* Sends DISCONNECT (with session_expiry the broker keeps the session) and joins the thread. Inboxes must be closed or
  * drained, or this waits. False: the thread is stuck where nothing can reach it, looking up the broker's name; the

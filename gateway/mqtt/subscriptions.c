@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
-#include "core/log.h"
+#include "base/alloc.h"
+#include "base/log.h"
 
 static void subs_free(struct gw_sub_entry *items, size_t count)
 {
@@ -133,8 +133,8 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count
             gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s (0x%02x)", entry->filter,
                    mosquitto_reason_string(granted[0]), (unsigned)granted[0]);
         else if (count > 0 && granted[0] < subs_qos(entry))
-            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0], subs_qos(entry),
-                   entry->filter);
+            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0],
+                   subs_qos(entry), entry->filter);
         break;
     }
     /* Also for a filter that a reload has dropped meanwhile. */

@@ -1,5 +1,5 @@
-/* subscriptions.h: what is subscribed to at the broker: filters with their QoS, identifiers and answers. Thread: the MQTT
- * thread. */
+/* subscriptions.h: what is subscribed to at the broker: filters with their QoS, identifiers and answers. Thread: the
+ * MQTT thread. */
 #ifndef GW_MQTT_SUBSCRIPTIONS_H
 #define GW_MQTT_SUBSCRIPTIONS_H
 
@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 #include "mqtt/packet.h"
-#include "mqtt/routes.h"
+#include "route/routes.h"
 
 struct gw_sub_entry {
     char *filter;
@@ -37,8 +37,8 @@ void gw_subscriptions_lost(struct gw_subscriptions *subs);
 /* A SUBACK; logs a refusal. */
 void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted);
 
-/* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies say
- * which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */
+/* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies
+ * say which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */
 bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes,
                                 const struct gw_packet *packet);
 

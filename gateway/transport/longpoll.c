@@ -3,15 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
-#include "core/inbox.h"
-#include "core/timer.h"
+#include "base/alloc.h"
+#include "base/timer.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/transport.h"
+#include "hub/inbox.h"
 
-/* An answer ends at the message with which it passes this size; the next poll goes on from there. A client that does not
- * read its answer holds so much. */
+/* An answer ends at the message with which it passes this size; the next poll goes on from there. A client that does
+ * not read its answer holds so much. */
 #define ANSWER_BYTES (256 * 1024)
 
 struct poll {
@@ -66,7 +66,8 @@ static bool poll_collect(struct poll *poll, size_t most, struct gw_buf *messages
     return false;
 }
 
-/* Answers with what there is; if there is nothing, with 204 if `over`, else not at all. True: answered, poll is gone. */
+/* Answers with what there is; if there is nothing, with 204 if `over`, else not at all. True: answered, poll is gone.
+ */
 static bool poll_answer(struct poll *poll, bool over)
 {
     struct gw_buf messages, gaps, body;

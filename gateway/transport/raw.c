@@ -1,14 +1,14 @@
-/* raw.c: a raw socket of one channel, GET /channels/NAME with Upgrade: each frame down is one payload as the device sent
- * it, each frame up is published. Made for the programs of tutorials, which know no protocol. NAME may be a filter for
- * reading. Problems can't be told in band, so they are told by the close code and reason. */
+/* raw.c: a raw socket of one channel, GET /channels/NAME with Upgrade: each frame down is one payload as the device
+ * sent it, each frame up is published. Made for the programs of tutorials, which know no protocol. NAME may be a
+ * filter for reading. Problems can't be told in band, so they are told by the close code and reason. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
-#include "core/topic.h"
+#include "base/alloc.h"
 #include "gateway/identity.h"
 #include "gateway/transport.h"
+#include "topic/topic.h"
 
 struct raw {
     struct gw_session session; /* first member */
@@ -48,8 +48,8 @@ static void raw_fail(struct raw *raw, enum gw_err err, const char *why, int reas
 {
     char text[124];
     if (reason)
-        snprintf(text, sizeof text, "%s: %s (MQTT reason code 0x%02x)", gw_err_code(err), why ? why : gw_err_text(err),
-                 (unsigned)reason);
+        snprintf(text, sizeof text, "%s: %s (MQTT reason code 0x%02x)", gw_err_code(err),
+                 why ? why : gw_err_text(err), (unsigned)reason);
     else
         snprintf(text, sizeof text, "%s: %s", gw_err_code(err), why ? why : gw_err_text(err));
     gw_ws_close(raw->conn, gw_err_close_code(err), text);
@@ -81,7 +81,8 @@ static void raw_on_message(struct gw_conn *conn, bool text, char *data, size_t l
     struct raw *raw = gw_conn_context(conn);
     bool accepted;
     const char *why;
-    enum gw_err err = gw_session_publish(&raw->session, raw->channel, raw->len, data, len, false, NULL, &accepted, &why);
+    enum gw_err err =
+        gw_session_publish(&raw->session, raw->channel, raw->len, data, len, false, NULL, &accepted, &why);
     if (err != GW_OK)
         raw_fail(raw, err, why, 0);
 }

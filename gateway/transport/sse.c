@@ -1,17 +1,17 @@
-/* sse.c: GET /sse: text/event-stream (WHATWG HTML, "Server-sent events"). `id:` is the cursor, so that the browser resumes by
- * itself with Last-Event-ID. */
+/* sse.c: GET /sse: text/event-stream (WHATWG HTML, "Server-sent events"). `id:` is the cursor, so that the browser
+ * resumes by itself with Last-Event-ID. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
-#include "core/inbox.h"
-#include "core/timer.h"
+#include "base/alloc.h"
+#include "base/timer.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/transport.h"
+#include "hub/inbox.h"
 
 /* What a browser waits before it connects again; it adds no jitter of its own, so ours is in the number. */
-#define RETRY_MS 1000
+#define RETRY_MS        1000
 #define RETRY_JITTER_MS 2000
 
 struct sse {

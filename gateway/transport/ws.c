@@ -3,21 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
-#include "core/bucket.h"
-#include "core/inbox.h"
-#include "core/session_log.h"
-#include "core/timer.h"
+#include "base/alloc.h"
+#include "base/bucket.h"
+#include "base/timer.h"
 #include "gateway/auth.h"
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
+#include "hub/inbox.h"
+#include "hub/session_log.h"
 
 struct ws {
     struct gw_session session; /* first member */
     struct gw_conn *conn;
-    struct ws_deadline *hello;  /* NULL: it has said who it is, or need not */
-    struct gw_bucket frames;    /* limits.message_rate */
-    uint32_t refused;           /* frames beyond it, in a row */
+    struct ws_deadline *hello; /* NULL: it has said who it is, or need not */
+    struct gw_bucket frames;   /* limits.message_rate */
+    uint32_t refused;          /* frames beyond it, in a row */
 };
 
 /* A WebSocket that has not said who it is. */
@@ -265,7 +265,8 @@ static void ws_hello(struct ws *ws, const struct gw_frame *frame)
     }
     if (err != GW_OK) {
         GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
-        GW_SESSION_LOG_ONCE_A_SECOND(&ws->session, GW_LOG_WARN, "hello was refused: %s", why ? why : gw_err_code(err));
+        GW_SESSION_LOG_ONCE_A_SECOND(&ws->session, GW_LOG_WARN, "hello was refused: %s",
+                                     why ? why : gw_err_code(err));
         ws_hello_refused(ws, frame, err, why);
         return;
     }
@@ -369,7 +370,8 @@ static bool ws_match(const struct gw_request *request)
 static void ws_open(struct gw_conn *conn, const struct gw_request *request)
 {
     if (!request->upgrade) {
-        gw_http_error_headers(conn, GW_ERR_BAD_REQUEST, "this address is for WebSockets (Upgrade: websocket expected)",
+        gw_http_error_headers(conn, GW_ERR_BAD_REQUEST,
+                              "this address is for WebSockets (Upgrade: websocket expected)",
                               "Upgrade: websocket\r\n");
         return;
     }
@@ -391,7 +393,7 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     ws_push(ws, &json);
     if (!gw_hub_upstream(hub)->up)
         ws_upstream(&ws->session, gw_hub_upstream(hub));
-    ws_ready(&ws->session); /* now: it leaves with the handshake's answer */
+    ws_ready(&ws->session);               /* now: it leaves with the handshake's answer */
     if (gw_conn_refused(conn) != GW_OK) { /* told here, since browsers hide what a refused handshake says */
         gw_ws_close(conn, 4401, "unauthorized: the ticket or cookie is unknown, used or too old");
     } else if (gw_hub_auth(hub) && !ws->session.identity) {

@@ -1,9 +1,9 @@
-/* auth.h: from credentials to an identity. gateway/auth/ implements it; the hub, the web side and the transports see only
- * this.
+/* auth.h: from credentials to an identity. gateway/auth/ implements it; the hub, the web side and the transports see
+ * only this.
  *
- * One struct gw_auth for each configuration that was loaded, shared by all workers, counted by references. NULL stands
- * for a gateway without `auth:`, where everybody may do everything. Thread: any; nothing blocks on the network or waits
- * for longer than it takes to verify a signature. */
+ * One struct gw_auth for each configuration that was loaded, shared by all workers, counted by references. NULL
+ * stands for a gateway without `auth:`, where everybody may do everything. Thread: any; nothing blocks on the network
+ * or waits for longer than it takes to verify a signature. */
 #ifndef GATEWAY_AUTH_H
 #define GATEWAY_AUTH_H
 
@@ -17,20 +17,20 @@
 
 struct gw_auth;
 
-/* Reads the keys. *out NULL with GW_OK: the configuration has no auth:. `previous` (NULL: none) hands over unused tickets
- * and key sets that were fetched from the same URL. On error *problem gets one line `auth.jwt.KEY: what is wrong (what was
- * expected)`; a jwks_url that does not answer is no error: its keys come later. Starts a thread where keys are to be read
- * again from time to time. */
+/* Reads the keys. *out NULL with GW_OK: the configuration has no auth:. `previous` (NULL: none) hands over unused
+ * tickets and key sets that were fetched from the same URL. On error *problem gets one line `auth.jwt.KEY: what is
+ * wrong (what was expected)`; a jwks_url that does not answer is no error: its keys come later. Starts a thread where
+ * keys are to be read again from time to time. */
 GW_MUST_CHECK enum gw_err gw_auth_create(struct gw_config *config, struct gw_auth *previous, struct gw_auth **out,
                                          struct gw_buf *problem);
-/* Blocks until the keys of a jwks_url have been asked for, whatever came of it, or `ms` are over. For commands that see one
- * token and end; a gateway never waits. NULL is fine. */
+/* Blocks until the keys of a jwks_url have been asked for, whatever came of it, or `ms` are over. For commands that
+ * see one token and end; a gateway never waits. NULL is fine. */
 void gw_auth_wait(struct gw_auth *auth, int64_t ms);
 struct gw_auth *gw_auth_ref(struct gw_auth *auth); /* NULL is fine */
 void gw_auth_unref(struct gw_auth *auth);          /* NULL is fine; the last one joins the thread */
 
-/* A JWT (RFC 7519, RFC 8725) or an API key. GW_ERR_UNAUTHORIZED or GW_ERR_EXPIRED; *why then says in a static sentence what was wrong
- * without helping to guess. The caller has a reference to *out. */
+/* A JWT (RFC 7519, RFC 8725) or an API key. GW_ERR_UNAUTHORIZED or GW_ERR_EXPIRED; *why then says in a static
+ * sentence what was wrong without helping to guess. The caller has a reference to *out. */
 GW_MUST_CHECK enum gw_err gw_auth_token(struct gw_auth *auth, const char *token, size_t len, int64_t wall_ms,
                                         struct gw_identity **out, const char **why);
 
@@ -46,9 +46,9 @@ GW_MUST_CHECK enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identit
 GW_MUST_CHECK enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len, int64_t wall_ms,
                                          struct gw_identity **out);
 
-/* After a reload: the same client under the new configuration, a reference for the caller. NULL: it would not be let in
- * any more (its API key is gone, nobody is anonymous); a token that was valid stays so until it expires, whatever keys
- * there are now, but its roles are looked up again. */
+/* After a reload: the same client under the new configuration, a reference for the caller. NULL: it would not be let
+ * in any more (its API key is gone, nobody is anonymous); a token that was valid stays so until it expires, whatever
+ * keys there are now, but its roles are looked up again. */
 struct gw_identity *gw_auth_again(struct gw_auth *auth, const struct gw_identity *identity);
 
 /* A new API key and its hash, for `sluice apikey`: "slk_" and 43 characters, "sha256:" and 64 digits. */

@@ -9,10 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bytes that belong to somebody else. */
+struct gw_slice {
+    const char *data;
+    size_t len;
+};
+
 struct gw_buf {
     char *data; /* owned; NULL until something is put in */
-    size_t len; /* octets in use */
-    size_t cap; /* octets allocated, the closing NUL included */
+    size_t len; /* bytes in use */
+    size_t cap; /* bytes allocated, the closing NUL included */
 };
 
 void gw_buf_init(struct gw_buf *buf);
@@ -21,7 +27,7 @@ void gw_buf_fini(struct gw_buf *buf);
 /* Forgets the content, keeps the storage. */
 void gw_buf_clear(struct gw_buf *buf);
 
-/* Makes room for `more` octets beyond len and returns where to write them; the caller then adds to len. */
+/* Makes room for `more` bytes beyond len and returns where to write them; the caller then adds to len. */
 char *gw_buf_reserve(struct gw_buf *buf, size_t more);
 
 void gw_buf_add(struct gw_buf *buf, const void *data, size_t len);
@@ -35,7 +41,7 @@ void gw_buf_vprintf(struct gw_buf *buf, const char *format, va_list args) __attr
  * through: they are legal in JSON. */
 void gw_buf_add_json_string(struct gw_buf *buf, const char *text, size_t len);
 
-/* Removes `len` octets from the front. */
+/* Removes `len` bytes from the front. */
 void gw_buf_consume(struct gw_buf *buf, size_t len);
 
 /* Takes the content out as a malloc'd NUL-terminated string; the buffer is empty afterwards. Caller frees. */

@@ -27,12 +27,12 @@ struct gw_cfg_broker {
     char *url; /* as written, without a password */
     char *host;
     uint16_t port;
-    bool tls_enabled; /* mqtts:// */
-    char *client_id;  /* never NULL after loading */
+    bool tls_enabled;    /* mqtts:// */
+    char *client_id;     /* never NULL after loading */
     bool client_id_made; /* not configured: made up for this process, new with each load */
-    char *username;   /* NULL: anonymous */
-    char *password;   /* from `password` or the first line of `password_file` */
-    int protocol;     /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311 */
+    char *username;      /* NULL: anonymous */
+    char *password;      /* from `password` or the first line of `password_file` */
+    int protocol;        /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311 */
     int64_t keepalive_ms;
     int64_t session_expiry_ms;  /* 0: clean start */
     int64_t reconnect_min_ms;   /* first delay of the backoff */
@@ -41,7 +41,7 @@ struct gw_cfg_broker {
     char *response_topic;       /* where answers to requests come; NULL: sluice/response/<client_id> */
     int64_t request_timeout_ms; /* how long a request waits for its answer if it doesn't say */
     size_t max_packet;          /* larger payloads from the broker are dropped and counted */
-    int queue_while_down;       /* publish: hold up to publish_timeout while the broker is away; false: refuse at once */
+    int queue_while_down; /* publish: hold up to publish_timeout while the broker is away; false: refuse at once */
     struct gw_cfg_tls tls;
 };
 
@@ -52,11 +52,11 @@ struct gw_strings {
 };
 
 struct gw_cfg_listen {
-    char *address;  /* as written */
-    char *host;     /* numeric address: "0.0.0.0", "::"; NULL: a Unix socket */
-    char *path;     /* of the Unix socket; NULL: TCP */
-    uint16_t port;  /* 0: any free one */
-    char *mode;     /* of the Unix socket's file, octal digits */
+    char *address;   /* as written */
+    char *host;      /* numeric address: "0.0.0.0", "::"; NULL: a Unix socket */
+    char *path;      /* of the Unix socket; NULL: TCP */
+    uint16_t port;   /* 0: any free one */
+    char *mode;      /* of the Unix socket's file, octal digits */
     char *cert_file; /* PEM, the chain; NULL: no TLS */
     char *key_file;
     char *cert_pem; /* what the two held when they were read; NULL: no TLS */
@@ -80,7 +80,7 @@ struct gw_cfg_api_key {
 
 struct gw_cfg_jwt {
     char *key_file;    /* PEM public key or certificate (RS256, ES256, EdDSA …); NULL: none */
-    char *secret_file; /* its octets, without a line end at the end, are the secret of HS256 … */
+    char *secret_file; /* its bytes, without a line end at the end, are the secret of HS256 … */
     char *jwks_file;
     char *jwks_url;
     int64_t jwks_refresh_ms;
@@ -118,8 +118,8 @@ struct gw_cfg_route {
     int64_t rate_interval_ms; /* 0: none */
     double rate_deadband;     /* a number may differ by so much and still be the same */
     char *rate_pointer;       /* JSON pointer (RFC 6901) to what on_change looks at; NULL: the whole value */
-    bool publish; /* there is a publish: block */
-    char *publish_topic; /* template; NULL: the topic itself */
+    bool publish;             /* there is a publish: block */
+    char *publish_topic;      /* template; NULL: the topic itself */
     int publish_qos;
     bool publish_retain;
     int line, column; /* of the route in the file, 1-based */
@@ -139,11 +139,11 @@ struct gw_cfg_limits {
     uint32_t publish_queue;           /* publishes waiting for the broker, all clients together */
     uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
     uint32_t channels;
-    size_t history_bytes;             /* history of all channels together */
-    uint32_t connect_rate;            /* new connections a second from one address; 0: no bound */
-    uint32_t message_rate;            /* frames a second from one session; 0: no bound */
-    uint32_t publish_rate;            /* publishes a second of one session, and of one address over HTTP; 0: no bound */
-    size_t memory_bytes;              /* resident memory beyond which new connections are refused; 0: no bound */
+    size_t history_bytes;  /* history of all channels together */
+    uint32_t connect_rate; /* new connections a second from one address; 0: no bound */
+    uint32_t message_rate; /* frames a second from one session; 0: no bound */
+    uint32_t publish_rate; /* publishes a second of one session, and of one address over HTTP; 0: no bound */
+    size_t memory_bytes;   /* resident memory beyond which new connections are refused; 0: no bound */
 };
 
 struct gw_cfg_web {
@@ -183,13 +183,13 @@ struct gw_config {
     struct gw_cfg_storage storage;
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
-    int log_level; /* enum gw_log_level */
+    int log_level;  /* enum gw_log_level */
     int log_format; /* enum gw_log_format */
 };
 
-/* Reads FILE and everything it names. On success *out has one reference; otherwise *out is NULL and *problems holds one
- * line `file:line:column: path: what is wrong (what was expected)` per problem, in the order of the file. Either way it may
- * hold warnings, `file:line:column: warning: path: …`. */
+/* Reads FILE and everything it names. On success *out has one reference; otherwise *out is NULL and *problems holds
+ * one line `file:line:column: path: what is wrong (what was expected)` per problem, in the order of the file. Either
+ * way it may hold warnings, `file:line:column: warning: path: …`. */
 GW_MUST_CHECK enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_buf *problems);
 
 struct gw_config *gw_config_ref(struct gw_config *config);

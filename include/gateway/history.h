@@ -1,8 +1,8 @@
 /* history.h: the seam of history engines. One instance keeps the recent messages of one channel.
  *
- * The last value of a channel is not the instance's business: the hub holds it apart, whatever the engine throws away.
- * Thread: the worker's loop that created the instance. An engine whose messages outlive the process has a keeper too,
- * see below. */
+ * The last value of a channel is not the instance's business: the hub holds it apart, whatever the engine throws
+ * away. Thread: the worker's loop that created the instance. An engine whose messages outlive the process has a
+ * keeper too, see below. */
 #ifndef GATEWAY_HISTORY_H
 #define GATEWAY_HISTORY_H
 
@@ -38,7 +38,8 @@ struct gw_history_engine {
     /* New bounds from a reload; may evict. */
     void (*limit)(struct gw_history *history, const struct gw_history_limits *limits, int64_t now_ms);
 
-    /* Takes a reference of its own. msg->seq is above every earlier one. now_ms: wall clock, as msg->ts. May evict. */
+    /* Takes a reference of its own. msg->seq is above every earlier one. now_ms: wall clock, as msg->ts. May evict.
+     */
     void (*append)(struct gw_history *history, struct gw_message *msg, int64_t now_ms);
 
     /* Evicts what is too old. */
@@ -57,17 +58,18 @@ struct gw_history_engine {
     size_t (*bytes)(const struct gw_history *history);
 };
 
-/* --- what outlives the process ---------------------------------------------------------------------------------------
- * One store for the whole gateway. It is read once, at start, into the instances of every worker; from then on one hub
- * (worker 0's) tells it of every change, and it writes behind, on a thread of its own. It never makes a caller wait but
- * in open(), load(), close() and at the end of a block of sequence numbers. */
+/* --- what outlives the process
+ * --------------------------------------------------------------------------------------- One store for the whole
+ * gateway. It is read once, at start, into the instances of every worker; from then on one hub (worker 0's) tells it
+ * of every change, and it writes behind, on a thread of its own. It never makes a caller wait but in open(), load(),
+ * close() and at the end of a block of sequence numbers. */
 struct gw_history_store; /* each engine's own */
 
 struct gw_history_setup {
-    const char *path;    /* of the database; made if there is none */
-    int64_t flush_ms;    /* a change is on the disk at the latest so much later, as long as the disk takes it */
-    size_t queue_bytes;  /* of messages that wait to be written; beyond it they are given up, and `lost` says so */
-    uint64_t block;      /* sequence numbers reserved at a time */
+    const char *path;   /* of the database; made if there is none */
+    int64_t flush_ms;   /* a change is on the disk at the latest so much later, as long as the disk takes it */
+    size_t queue_bytes; /* of messages that wait to be written; beyond it they are given up, and `lost` says so */
+    uint64_t block;     /* sequence numbers reserved at a time */
 };
 
 /* Where the last process stood. */
@@ -111,20 +113,20 @@ struct gw_history_keeper {
     /* Notes that a process runs, with its first block of numbers. */
     enum gw_err (*start)(struct gw_history_store *store, struct gw_buf *error);
 
-    /* `seq` is about to be given to a message. Returns the number at which to ask again. Waits if the block is used up and
-     * the disk does not take the next one: a number must never be given twice. Thread: the MQTT thread. */
+    /* `seq` is about to be given to a message. Returns the number at which to ask again. Waits if the block is used
+     * up and the disk does not take the next one: a number must never be given twice. Thread: the MQTT thread. */
     uint64_t (*reserve)(struct gw_history_store *store, uint64_t seq);
 
-    /* The channel got a message, or this one of its messages was not known yet. Takes a reference of its own. Thread, for
-     * these three: the hub's, or main while no worker runs. */
+    /* The channel got a message, or this one of its messages was not known yet. Takes a reference of its own. Thread,
+     * for these three: the hub's, or main while no worker runs. */
     void (*append)(struct gw_history_store *store, const struct gw_history_channel *channel, struct gw_message *msg);
     /* Only the channel's numbers changed. */
     void (*update)(struct gw_history_store *store, const struct gw_history_channel *channel);
     /* The channel is gone, or kept elsewhere from now on. */
     void (*forget)(struct gw_history_store *store, const struct gw_history_channel *channel, bool whole);
 
-    /* Writes everything and frees the store. found: seq and forgotten of the hub; NULL: start() was never called, or the
-     * stop is not in order. Thread: main. */
+    /* Writes everything and frees the store. found: seq and forgotten of the hub; NULL: start() was never called, or
+     * the stop is not in order. Thread: main. */
     void (*close)(struct gw_history_store *store, const struct gw_history_found *found);
 
     struct gw_history_stats (*stats)(struct gw_history_store *store);

@@ -25,10 +25,10 @@ struct gw_grants;
 
 /* How the publishes and requests of clients ended: one of these, or the enum gw_err of a failure. */
 enum gw_outcome {
-    GW_OUTCOME_PUBLISHED = GW_OK,         /* acknowledged by the broker */
-    GW_OUTCOME_ACCEPTED = GW_ERR_COUNT,   /* QoS 0: handed to the network */
-    GW_OUTCOME_ANSWERED,                  /* a request got its answer */
-    GW_OUTCOME_ABANDONED,                 /* the client left before its receipt or answer came */
+    GW_OUTCOME_PUBLISHED = GW_OK,       /* acknowledged by the broker */
+    GW_OUTCOME_ACCEPTED = GW_ERR_COUNT, /* QoS 0: handed to the network */
+    GW_OUTCOME_ANSWERED,                /* a request got its answer */
+    GW_OUTCOME_ABANDONED,               /* the client left before its receipt or answer came */
     GW_OUTCOME_COUNT
 };
 
@@ -41,29 +41,29 @@ struct gw_stats_transport {
 
 /* Written by the worker alone, read by any thread (for /metrics): relaxed atomics. */
 struct gw_stats {
-    _Atomic uint64_t messages;        /* entered this hub */
-    _Atomic uint64_t repeats;         /* retained messages that only repeat the last value */
-    _Atomic uint64_t unchanged;       /* policy on_change: no news */
-    _Atomic uint64_t deliveries;      /* queued for a session */
-    _Atomic uint64_t gaps;            /* told */
-    _Atomic uint64_t overflows;       /* a session's queue was full */
-    _Atomic uint64_t conflated;       /* replaced by a newer value before it was sent */
-    _Atomic uint64_t kicked;          /* sessions ended by the hub */
-    _Atomic uint64_t published;       /* settled by the broker's acknowledgement, or sent at QoS 0 */
+    _Atomic uint64_t messages;   /* entered this hub */
+    _Atomic uint64_t repeats;    /* retained messages that only repeat the last value */
+    _Atomic uint64_t unchanged;  /* policy on_change: no news */
+    _Atomic uint64_t deliveries; /* queued for a session */
+    _Atomic uint64_t gaps;       /* told */
+    _Atomic uint64_t overflows;  /* a session's queue was full */
+    _Atomic uint64_t conflated;  /* replaced by a newer value before it was sent */
+    _Atomic uint64_t kicked;     /* sessions ended by the hub */
+    _Atomic uint64_t published;  /* settled by the broker's acknowledgement, or sent at QoS 0 */
     _Atomic uint64_t publish_errors;
-    _Atomic uint64_t publish_late;    /* acknowledgements that nobody waited for any more */
-    _Atomic uint64_t responses;       /* answers to requests */
-    _Atomic uint64_t responses_late;  /* ... that nobody waited for any more */
+    _Atomic uint64_t publish_late;   /* acknowledgements that nobody waited for any more */
+    _Atomic uint64_t responses;      /* answers to requests */
+    _Atomic uint64_t responses_late; /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
     _Atomic uint64_t history_evicted; /* channels whose history was dropped for limits.history */
     _Atomic uint64_t forbidden;       /* subscriptions, publishes and reads beyond the grants */
     _Atomic uint64_t auth_failures;   /* credentials that were refused */
     _Atomic uint64_t rate_limited;    /* frames and publishes beyond limits.message_rate and publish_rate */
     _Atomic uint64_t subscriptions_refused;
-    _Atomic uint64_t channels;        /* now */
-    _Atomic uint64_t sessions;        /* now */
-    _Atomic uint64_t history_bytes;   /* now */
-    _Atomic uint64_t connections;     /* now; by the web side */
+    _Atomic uint64_t channels;            /* now */
+    _Atomic uint64_t sessions;            /* now */
+    _Atomic uint64_t history_bytes;       /* now */
+    _Atomic uint64_t connections;         /* now; by the web side */
     _Atomic uint64_t connections_refused; /* in all; of which: */
     _Atomic uint64_t connections_refused_address;
     _Atomic uint64_t connections_refused_rate;
@@ -78,11 +78,11 @@ struct gw_stats {
     _Atomic uint64_t queued_largest;  /* ... and in the fullest of them */
     _Atomic uint64_t outcomes[GW_OUTCOME_COUNT];
     struct gw_stats_transport transports[8];
-    struct gw_histogram latency;      /* gw_hub_flush() says of what */
+    struct gw_histogram latency; /* gw_hub_flush() says of what */
 };
 
-#define GW_STAT_ADD(stats, field, n)                                                                                  \
-    atomic_store_explicit(&(stats)->field, atomic_load_explicit(&(stats)->field, memory_order_relaxed) + (n),         \
+#define GW_STAT_ADD(stats, field, n)                                                                                 \
+    atomic_store_explicit(&(stats)->field, atomic_load_explicit(&(stats)->field, memory_order_relaxed) + (n),        \
                           memory_order_relaxed)
 #define GW_STAT_SET(stats, field, n) atomic_store_explicit(&(stats)->field, (n), memory_order_relaxed)
 
@@ -107,13 +107,13 @@ void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms);
 /* One event from the inbox; takes over its references. Flushes by itself when a batch grows beyond half a session's
  * queue. */
 void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
-/* Calls ready() of every session that got something since the last time. Then notes, once for each message that was queued
- * live for at least one session, the time from its arrival (born_ns, after the codec) until now: by then every socket that
- * could take it has it. */
+/* Calls ready() of every session that got something since the last time. Then notes, once for each message that was
+ * queued live for at least one session, the time from its arrival (born_ns, after the codec) until now: by then every
+ * socket that could take it has it. */
 void gw_hub_flush(struct gw_hub *hub);
 
-int64_t gw_hub_now(const struct gw_hub *hub);      /* monotonic, ms */
-int64_t gw_hub_wall(const struct gw_hub *hub);     /* ms since 1970 */
+int64_t gw_hub_now(const struct gw_hub *hub);  /* monotonic, ms */
+int64_t gw_hub_wall(const struct gw_hub *hub); /* ms since 1970 */
 struct gw_timers *gw_hub_timers(struct gw_hub *hub);
 unsigned gw_hub_worker(const struct gw_hub *hub);
 const struct gw_config *gw_hub_config(const struct gw_hub *hub);
@@ -130,36 +130,39 @@ void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why);
 /* Who lets clients in; NULL: nobody has to. */
 struct gw_auth *gw_hub_auth(const struct gw_hub *hub);
 
-/* The questions below are asked on behalf of somebody: `grants` NULL: of one who may do everything. They answer as if what
- * the grants don't reach did not exist. */
+/* The questions below are asked on behalf of somebody: `grants` NULL: of one who may do everything. They answer as if
+ * what the grants don't reach did not exist. */
 
 /* The channel's last value, borrowed; NULL if it has none. */
 struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len);
 
 /* Is there a route for it? */
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
-bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len);
+bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
+                                size_t len);
 
-/* Visits what the history holds after `after`, oldest first. *evicted: the newest sequence number already gone, or 0. */
-void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len, uint64_t after,
-                    gw_history_visit visit, void *context, uint64_t *evicted);
+/* Visits what the history holds after `after`, oldest first. *evicted: the newest sequence number already gone, or 0.
+ */
+void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len,
+                    uint64_t after, gw_history_visit visit, void *context, uint64_t *evicted);
 
 /* Last values of the channels that `filter` matches, in no particular order. */
-void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len, gw_history_visit visit,
-                 void *context);
+void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+                 gw_history_visit visit, void *context);
 
-/* What was kept of the last process, into every worker's hub; hubs[0] tells the store of changes from then on. Thread: main,
- * before the workers start. */
+/* What was kept of the last process, into every worker's hub; hubs[0] tells the store of changes from then on.
+ * Thread: main, before the workers start. */
 struct gw_restored {
     uint64_t channels, messages;
 };
-GW_MUST_CHECK enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_history_keeper *keeper,
-                                          struct gw_history_store *store, const struct gw_history_found *found,
-                                          struct gw_restored *restored, struct gw_buf *error);
+GW_MUST_CHECK enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count,
+                                          const struct gw_history_keeper *keeper, struct gw_history_store *store,
+                                          const struct gw_history_found *found, struct gw_restored *restored,
+                                          struct gw_buf *error);
 /* The worker's thread has ended; another one may use the hub from its next gw_hub_tick() on. */
 void gw_hub_leave(struct gw_hub *hub);
-/* The last thing before an orderly end, of hubs[0]: tells the store the numbers of the channels that it does not keep.
- * Returns the newest number of a channel that was forgotten whole. */
+/* The last thing before an orderly end, of hubs[0]: tells the store the numbers of the channels that it does not
+ * keep. Returns the newest number of a channel that was forgotten whole. */
 uint64_t gw_hub_keep_rest(struct gw_hub *hub);
 
 /* What a cursor means here. */

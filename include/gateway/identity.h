@@ -1,7 +1,7 @@
 /* identity.h: who a session is and what it may do.
  *
  * Grants are filters of channels for each right. A subscription is allowed if one filter contains it whole, and every
- * channel is asked about again when something is delivered (core/grants.c). A gateway without `auth:` has neither
+ * channel is asked about again when something is delivered (auth/grants.c). A gateway without `auth:` has neither
  * identities nor grants: NULL grants allow everything.
  *
  * Everything here is immutable once built and counted by references. Thread: any. */
@@ -17,8 +17,8 @@
 
 enum gw_right { GW_RIGHT_SUBSCRIBE, GW_RIGHT_PUBLISH, GW_RIGHT_HISTORY, GW_RIGHTS };
 
-/* The members of JSON objects that somebody may see. One for each role, shared by all who have it, so that a message is
- * projected once for each (core/projection.c). */
+/* The members of JSON objects that somebody may see. One for each role, shared by all who have it, so that a message
+ * is projected once for each (auth/projection.c). */
 struct gw_projection;
 /* NULL if `fields` is empty: everything is seen. Copies the names. */
 struct gw_projection *gw_projection_create(const struct gw_strings *fields);
@@ -50,15 +50,16 @@ enum gw_identity_kind { GW_ANONYMOUS, GW_API_KEY, GW_TOKEN };
 struct gw_identity {
     atomic_uint refs;
     enum gw_identity_kind kind;
-    char *name;         /* subject of the token, name of the key, or "anonymous"; for the log */
-    char *proof;        /* what a reload builds the grants from again: claims as JSON text, or the key's hash; NULL: nothing */
-    int64_t expires_ms; /* wall clock, ms since 1970, leeway included; INT64_MAX: never */
+    char *name; /* subject of the token, name of the key, or "anonymous"; for the log */
+    char *
+        proof; /* what a reload builds the grants from again: claims as JSON text, or the key's hash; NULL: nothing */
+    int64_t expires_ms;       /* wall clock, ms since 1970, leeway included; INT64_MAX: never */
     struct gw_grants *grants; /* never NULL */
 };
 
 /* Copies name and proof, takes its own reference to grants. The caller has the first reference. */
-struct gw_identity *gw_identity_create(enum gw_identity_kind kind, const char *name, const char *proof, int64_t expires_ms,
-                                       struct gw_grants *grants);
+struct gw_identity *gw_identity_create(enum gw_identity_kind kind, const char *name, const char *proof,
+                                       int64_t expires_ms, struct gw_grants *grants);
 struct gw_identity *gw_identity_ref(struct gw_identity *identity); /* NULL is fine */
 void gw_identity_unref(struct gw_identity *identity);              /* NULL is fine */
 

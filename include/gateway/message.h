@@ -1,9 +1,9 @@
 /* message.h: one immutable, reference-counted value on a channel, encoded once for every reader.
  *
- * One allocation holds the struct and all its octets:
+ * One allocation holds the struct and all its bytes:
  *
  *   text      {"type":"message","channel":"rooms/k/t","data":21.5,"cursor":"E.7","ts":1764000000123}
- *   payload   the octets that came over MQTT, for raw sockets; inside `text` where they are the same as `data`
+ *   payload   the bytes that came over MQTT, for raw sockets; inside `text` where they are the same as `data`
  *   channel   the plain channel name, NUL-terminated
  *
  * The message object of polls and SSE is "{" followed by gw_message_tail(). The WebSocket frame headers (RFC 6455
@@ -18,16 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/buf.h"
+#include "gateway/hash.h"
+
 #define GW_MESSAGE_PREFIX "{\"type\":\"message\","
-#define GW_WS_HEADER_MAX 10
+#define GW_WS_HEADER_MAX  10
 
-struct gw_slice {
-    const char *data;
-    size_t len;
-};
-
-/* Another form of a message for some of its readers (what a role sees of it, a compressed frame): made once, kept as long as the
- * message. First member of what it is a form of. */
+/* Another form of a message for some of its readers (what a role sees of it, a compressed frame): made once, kept as
+ * long as the message. First member of what it is a form of. */
 struct gw_variant {
     const void *key; /* for whom it is */
     void (*destroy)(struct gw_variant *variant);
@@ -36,24 +34,24 @@ struct gw_variant {
 
 struct gw_message {
     atomic_uint refs;
-    uint32_t route;  /* index into the route table in force when it was made; meaningful to the hub only */
-    uint64_t seq;    /* position in the global sequence, from 1 */
-    int64_t ts;      /* wall clock at arrival, ms since 1970 */
-    uint64_t hash;   /* gw_hash(channel) */
-    int64_t born_ns; /* monotonic clock at arrival, for the latency histogram */
-    bool retained;   /* the broker sent it as a stored value, not as it happened */
-    bool multiline;  /* text holds line ends (blanks of a device's JSON) */
+    uint32_t route;          /* index into the route table in force when it was made; meaningful to the hub only */
+    uint64_t seq;            /* position in the global sequence, from 1 */
+    int64_t ts;              /* wall clock at arrival, ms since 1970 */
+    uint64_t hash;           /* gw_hash(channel) */
+    int64_t born_ns;         /* monotonic clock at arrival, for the latency histogram */
+    bool retained;           /* the broker sent it as a stored value, not as it happened */
+    bool multiline;          /* text holds line ends (blanks of a device's JSON) */
     struct gw_slice watched; /* inside text: what policy on_change looks at; data NULL: nothing, it always passes */
     bool is_number;          /* ... and then `number` is its value */
     double number;
-    bool clear;      /* empty payload: data is null and the channel has no last value any more */
+    bool clear; /* empty payload: data is null and the channel has no last value any more */
     struct gw_slice text;
     struct gw_slice payload;
     struct gw_slice data; /* inside text */
     struct gw_slice channel;
     uint8_t frame_len, raw_len;
-    uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
-    uint8_t raw[GW_WS_HEADER_MAX];   /* header of a text or binary frame holding `payload` */
+    uint8_t frame[GW_WS_HEADER_MAX];       /* header of a text frame holding `text` */
+    uint8_t raw[GW_WS_HEADER_MAX];         /* header of a text or binary frame holding `payload` */
     _Atomic(struct gw_variant *) variants; /* what some readers see in its place */
     char bytes[];
 };
@@ -91,8 +89,8 @@ struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch
 
 /* The form for those readers who go by `key`. Borrowed; NULL if there is none yet. */
 struct gw_variant *gw_message_variant(const struct gw_message *msg, const void *key);
-/* Takes `variant`, whose key and destroy() are set. Returns the one that is kept, borrowed: another thread may have been first, and
- * then this one was destroyed. */
+/* Takes `variant`, whose key and destroy() are set. Returns the one that is kept, borrowed: another thread may have
+ * been first, and then this one was destroyed. */
 struct gw_variant *gw_message_keep_variant(struct gw_message *msg, struct gw_variant *variant);
 
 /* `"channel":…}`: what follows "{" in the message object. */
@@ -105,13 +103,10 @@ static inline struct gw_slice gw_message_tail(const struct gw_message *msg)
 /* `E.7` inside text, for SSE's id: and the like. */
 struct gw_slice gw_message_cursor(const struct gw_message *msg);
 
-/* Octets that one reference keeps alive, the struct included. */
+/* Bytes that one reference keeps alive, the struct included. */
 size_t gw_message_size(const struct gw_message *msg);
 
 /* Writes an unmasked server frame header (RFC 6455 section 5.2) with FIN set; returns its length, 2 to 10. */
 size_t gw_ws_header(uint8_t out[GW_WS_HEADER_MAX], unsigned opcode, uint64_t payload_len);
-
-/* The hash by which channels are looked up. */
-uint64_t gw_hash(const char *data, size_t len);
 
 #endif

@@ -26,12 +26,12 @@ enum gw_frame_type {
 /* A frame from a client. */
 struct gw_frame {
     enum gw_frame_type type;
-    char *id;             /* JSON text of `id`, an integer or a string; NULL if there is none */
-    char *channel;        /* NULL if there is none */
+    char *id;      /* JSON text of `id`, an integer or a string; NULL if there is none */
+    char *channel; /* NULL if there is none */
     size_t channel_len;
-    char *cursor;         /* NULL if there is none */
+    char *cursor; /* NULL if there is none */
     size_t cursor_len;
-    char *token;          /* of hello; NULL if there is none */
+    char *token; /* of hello; NULL if there is none */
     size_t token_len;
     int64_t interval_ms;  /* of subscribe; 0: none */
     int64_t timeout_ms;   /* of request; -1: none given */
@@ -39,8 +39,8 @@ struct gw_frame {
     char *type_name;
 };
 
-/* On error *why says in a static sentence what was expected; *out is then filled as far as it goes, so that the answer
- * can name the id. Always call gw_frame_fini(). */
+/* On error *why says in a static sentence what was expected; *out is then filled as far as it goes, so that the
+ * answer can name the id. Always call gw_frame_fini(). */
 GW_MUST_CHECK enum gw_err gw_frame_parse(const char *text, size_t len, struct gw_frame *out, const char **why);
 void gw_frame_fini(struct gw_frame *frame);
 
@@ -51,7 +51,8 @@ void gw_json_subscribed(struct gw_buf *out, const char *id, const char *channel,
 /* `expires_ms` INT64_MAX: never. */
 void gw_json_hello(struct gw_buf *out, const char *id, const char *subject, int64_t expires_ms);
 void gw_json_expiring(struct gw_buf *out, int64_t expires_ms);
-/* The gateway itself has ended a subscription. `type`: unsubscribed, or error where that is what clients listen for. */
+/* The gateway itself has ended a subscription. `type`: unsubscribed, or error where that is what clients listen for.
+ */
 void gw_json_revoked(struct gw_buf *out, const char *type, const char *channel, size_t len);
 void gw_json_simple(struct gw_buf *out, const char *type, const char *id);
 void gw_json_response(struct gw_buf *out, const char *id, struct gw_slice data);

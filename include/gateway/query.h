@@ -1,5 +1,5 @@
-/* query.h: `?channel=A&from=C1&channel=B&cursor=C&interval=2s&wait=25`, as the transports over plain HTTP have it. `from`
- * says where the channel before it begins, `cursor` where all others do. Thread: the worker's. */
+/* query.h: `?channel=A&from=C1&channel=B&cursor=C&interval=2s&wait=25`, as the transports over plain HTTP have it.
+ * `from` says where the channel before it begins, `cursor` where all others do. Thread: the worker's. */
 #ifndef GATEWAY_QUERY_H
 #define GATEWAY_QUERY_H
 
@@ -11,7 +11,7 @@ struct gw_query {
     struct gw_buf cursor;
     bool has_cursor;
     bool pinned; /* `cursor` holds for every channel, whatever its `from` says */
-    bool open; /* the last channel in `channels` can still get its `from` */
+    bool open;   /* the last channel in `channels` can still get its `from` */
     int64_t interval_ms;
     int64_t wait_ms;
 };
@@ -20,8 +20,8 @@ struct gw_query {
 const char *gw_query_read(struct gw_query *query, const struct gw_request *request, const struct gw_config *config);
 void gw_query_fini(struct gw_query *query);
 
-/* Subscribes the session to all of them, so that gw_session_catch_up() gives one sequence. `without`: where to begin if
- * there is no cursor; `last` begins with the last values. On error *why may say what was expected. */
+/* Subscribes the session to all of them, so that gw_session_catch_up() gives one sequence. `without`: where to begin
+ * if there is no cursor; `last` begins with the last values. On error *why may say what was expected. */
 GW_MUST_CHECK enum gw_err gw_query_subscribe(const struct gw_query *query, struct gw_session *session,
                                              enum gw_start_at without, const char **why);
 

@@ -1,15 +1,15 @@
 /* session.h: one connected web client, whatever its transport.
  *
- * A transport embeds struct gw_session in its own struct and gives it a table of operations; that is all the hub knows
- * of a client. Everything for the client goes through the session's queue in one order: messages and gaps from the hub,
- * and the transport's own answers. The transport takes items out with gw_session_next() as fast as its socket takes
- * them.
+ * A transport embeds struct gw_session in its own struct and gives it a table of operations; that is all the hub
+ * knows of a client. Everything for the client goes through the session's queue in one order: messages and gaps from
+ * the hub, and the transport's own answers. The transport takes items out with gw_session_next() as fast as its
+ * socket takes them.
  *
  * A session whose queue is full is *lagging*: the hub no longer queues for it but remembers how far it got, and
  * gw_session_next() goes on from the channels' histories once the queue is empty. So a slow reader costs nobody
- * anything, holds at most `limits.queue` octets, and loses something only if the history is gone as well; then it
+ * anything, holds at most `limits.queue` bytes, and loses something only if the history is gone as well; then it
  * gets a gap. Resuming from a cursor and the last values of a new subscription are the same mechanism: a session
- * that lags from the cursor on (core/catchup.c).
+ * that lags from the cursor on (hub/catchup.c).
  *
  * Thread: the loop of the hub that the session belongs to, for everything here. */
 #ifndef GATEWAY_SESSION_H
@@ -19,9 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bucket.h"
 #include "gateway/buf.h"
 #include "gateway/error.h"
-#include "core/bucket.h"
 #include "gateway/message.h"
 
 struct gw_hub;
@@ -50,7 +50,7 @@ struct gw_item {
     union {
         struct gw_message *message;
         struct gw_gap *gap;
-        struct gw_buf *text; /* the transport's own octets, pushed by gw_session_push() */
+        struct gw_buf *text; /* the transport's own bytes, pushed by gw_session_push() */
     } u;
 };
 
@@ -64,22 +64,23 @@ struct gw_session_ops {
     /* What /metrics calls its kind, a constant: the transport's name. NULL: "other". */
     const char *transport;
 
-    /* There is something in the queue. Called once after a batch of messages, never from inside gw_session_next(). The
-     * transport drains now or when its socket allows. It may end in gw_session_close(). */
+    /* There is something in the queue. Called once after a batch of messages, never from inside gw_session_next().
+     * The transport drains now or when its socket allows. It may end in gw_session_close(). */
     void (*ready)(struct gw_session *session);
 
     /* A publish was settled. `reference` is what gw_session_publish() was given, the hub's, freed after the call.
      * err GW_OK: acknowledged by the broker. `reason`: MQTT 5 reason code of a refusal, else 0. */
     void (*published)(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 
-    /* A request was answered; `json` is the hub's. Its failure comes through published(). NULL if the transport makes none. */
+    /* A request was answered; `json` is the hub's. Its failure comes through published(). NULL if the transport makes
+     * none. */
     void (*response)(struct gw_session *session, const char *reference, struct gw_slice json);
 
     /* The connection to the broker came or went. NULL if the transport doesn't tell. */
     void (*upstream)(struct gw_session *session, const struct gw_upstream_state *state);
 
-    /* The client may no longer have this subscription, which is gone already. NULL if the transport can't tell: then the
-     * session is ended with GW_ERR_FORBIDDEN. It must not close the session. */
+    /* The client may no longer have this subscription, which is gone already. NULL if the transport can't tell: then
+     * the session is ended with GW_ERR_FORBIDDEN. It must not close the session. */
     void (*revoked)(struct gw_session *session, const char *filter, size_t len);
 
     /* The client's token expires at this time (wall clock, ms since 1970); then the session is ended with
@@ -97,41 +98,41 @@ struct gw_session {
     const struct gw_session_ops *ops;
     struct gw_hub *hub;
     uint64_t id;
-    struct gw_identity *identity;    /* NULL: not known, or the gateway has no auth: */
-    const struct gw_grants *grants;  /* what it may do; NULL: everything */
-    struct gw_expiry *expiry;        /* core/access.c; NULL: its identity never expires */
-    struct gw_item *items; /* ring of `allocated`, a power of two; NULL while never used */
+    struct gw_identity *identity;   /* NULL: not known, or the gateway has no auth: */
+    const struct gw_grants *grants; /* what it may do; NULL: everything */
+    struct gw_expiry *expiry;       /* hub/access.c; NULL: its identity never expires */
+    struct gw_item *items;          /* ring of `allocated`, a power of two; NULL while never used */
     uint32_t first, count, allocated;
     size_t queued_bytes;
     struct gw_sub **subs;
     uint32_t sub_count, sub_allocated;
     uint32_t pending_count;
     struct gw_bucket publishes; /* limits.publish_rate */
-    uint64_t stamp;          /* last message queued live, so that overlapping filters deliver once */
-    uint64_t position;       /* while lagging: everything up to here was queued or isn't wanted */
-    const char *lag_reason;  /* for gaps: "history" or "overflow" */
-    uint64_t newest;         /* highest sequence number that was ever queued */
-    struct gw_pause *pauses; /* core/pace.c */
+    uint64_t stamp;             /* last message queued live, so that overlapping filters deliver once */
+    uint64_t position;          /* while lagging: everything up to here was queued or isn't wanted */
+    const char *lag_reason;     /* for gaps: "history" or "overflow" */
+    uint64_t newest;            /* highest sequence number that was ever queued */
+    struct gw_pause *pauses;    /* hub/pace.c */
     uint32_t pause_count;
-    int64_t pace_from_ms;    /* its first values wait for an interval from here; 0: they go at once */
-    struct gw_told *told;    /* while lagging: how far gaps were told, by channel; sorted by hash */
+    int64_t pace_from_ms; /* its first values wait for an interval from here; 0: they go at once */
+    struct gw_told *told; /* while lagging: how far gaps were told, by channel; sorted by hash */
     uint32_t told_count, told_allocated;
     struct gw_pending *pending;
-    struct gw_session *next, **link;   /* the hub's list of all sessions */
-    struct gw_session *next_dirty;     /* the hub's list of those to tell ready() */
+    struct gw_session *next, **link; /* the hub's list of all sessions */
+    struct gw_session *next_dirty;   /* the hub's list of those to tell ready() */
     bool lagging, dirty, kicked, open;
     bool paced;   /* it has met a channel that is not sent in full */
     bool settled; /* the client's cursor said that nothing was held back */
 };
 
 void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struct gw_session_ops *ops);
-/* Fine if it is not open. The hub holds no reference afterwards; the queue is emptied. Not from inside ready(), unless
- * ready() then returns at once. */
+/* Fine if it is not open. The hub holds no reference afterwards; the queue is emptied. Not from inside ready(),
+ * unless ready() then returns at once. */
 void gw_session_close(struct gw_session *session);
 
-/* Who the client is from now on. NULL: nobody, which may do nothing where the gateway has auth: (a session begins so).
- * Takes a reference of its own. Subscriptions beyond the new grants end by revoked(), and what waits for the session is
- * looked through again. False: the session was ended on the way, and its transport may have freed it. */
+/* Who the client is from now on. NULL: nobody, which may do nothing where the gateway has auth: (a session begins
+ * so). Takes a reference of its own. Subscriptions beyond the new grants end by revoked(), and what waits for the
+ * session is looked through again. False: the session was ended on the way, and its transport may have freed it. */
 bool gw_session_identify(struct gw_session *session, struct gw_identity *identity);
 
 /* Where a subscription begins. */
@@ -146,16 +147,16 @@ struct gw_start {
 #define GW_INTERVAL_MAX_MS (3600 * 1000)
 
 struct gw_subscribed {
-    char cursor[64];  /* where the subscription stands before what follows */
-    bool recovered;   /* a cursor was given and nothing after it is missing */
+    char cursor[64];   /* where the subscription stands before what follows */
+    bool recovered;    /* a cursor was given and nothing after it is missing */
     uint32_t snapshot; /* last values that follow */
 };
 
 /* Adds a subscription, or starts an existing one (the same text) anew. What there is to send is queued by the next
  * gw_session_catch_up(), so that the transport can put its own answer before it and several subscriptions come out
  * in one sequence order.
- * GW_ERR_BAD_REQUEST: no valid filter or cursor. GW_ERR_FORBIDDEN: beyond the grants, whether there is such a channel or
- * not; GW_ERR_UNAUTHORIZED: nobody may. GW_ERR_UNKNOWN_CHANNEL. GW_ERR_LIMIT: limits.subscriptions. */
+ * GW_ERR_BAD_REQUEST: no valid filter or cursor. GW_ERR_FORBIDDEN: beyond the grants, whether there is such a channel
+ * or not; GW_ERR_UNAUTHORIZED: nobody may. GW_ERR_UNKNOWN_CHANNEL. GW_ERR_LIMIT: limits.subscriptions. */
 GW_MUST_CHECK enum gw_err gw_session_subscribe(struct gw_session *session, const char *filter, size_t len,
                                                const struct gw_start *start, struct gw_subscribed *out);
 void gw_session_catch_up(struct gw_session *session);
@@ -166,7 +167,8 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size
 size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes);
 /* One of them; false if there is nothing now. */
 bool gw_session_next(struct gw_session *session, struct gw_item *item);
-/* Queues the values that are held back by a rate policy, so that everything up to gw_session_cursor() is handed out. */
+/* Queues the values that are held back by a rate policy, so that everything up to gw_session_cursor() is handed out.
+ */
 void gw_session_flush_held(struct gw_session *session);
 /* Is there anything? May be true with nothing left where a lagging session turns out to have missed nothing. */
 static inline bool gw_session_waiting(const struct gw_session *session)
@@ -174,25 +176,26 @@ static inline bool gw_session_waiting(const struct gw_session *session)
     return session->count || session->lagging;
 }
 
-/* Queues the transport's own octets (takes the content of *text) and marks the session ready. They are not dropped at
+/* Queues the transport's own bytes (takes the content of *text) and marks the session ready. They are not dropped at
  * the bound of the queue; at twice the bound the session is kicked with GW_ERR_SLOW. */
 void gw_session_push(struct gw_session *session, struct gw_buf *text);
 
-/* The cursor of everything that gw_session_next() has handed out so far. `settled`: also what rate policies held back; the
- * text says so where it makes a difference, by a leading zero of its number. */
+/* The cursor of everything that gw_session_next() has handed out so far. `settled`: also what rate policies held
+ * back; the text says so where it makes a difference, by a leading zero of its number. */
 size_t gw_session_cursor(const struct gw_session *session, bool settled, char out[64]);
 /* The cursor of that and of what waits in the queue. */
 size_t gw_session_place(const struct gw_session *session, char out[64]);
 
-/* Publishes `data` (JSON text as in the protocol) or, with json=false, the octets as they are. `reference` is malloc'd
+/* Publishes `data` (JSON text as in the protocol) or, with json=false, the bytes as they are. `reference` is malloc'd
  * and the hub's from here on, whatever happens (NULL is fine). GW_OK: published() will be called once, unless the
  * session is closed before. *accepted: QoS 0, nothing more will come. On error *why may name what was expected. */
 GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len,
                                              const char *data, size_t data_len, bool json, char *reference,
                                              bool *accepted, const char **why);
 
-/* As gw_session_publish(), but asks for an answer within timeout_ms (MQTT 5 request/response): response() or, on failure,
- * published() will be called once, unless the session is closed before. GW_ERR_UNSUPPORTED: not over MQTT 3.1.1. */
+/* As gw_session_publish(), but asks for an answer within timeout_ms (MQTT 5 request/response): response() or, on
+ * failure, published() will be called once, unless the session is closed before. GW_ERR_UNSUPPORTED: not over
+ * MQTT 3.1.1. */
 GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len,
                                              const char *data, size_t data_len, bool json, int64_t timeout_ms,
                                              char *reference, const char **why);

@@ -45,9 +45,10 @@ struct gw_request {
 struct gw_slice gw_request_header(const struct gw_request *request, const char *name);
 
 /* The parameters of the query, decoded, one after the other: start with *at = 0. False at the end; *bad is then true
- * if it ended at a broken percent-encoding. A `+` stands for a blank as browsers send it, but where it makes up a whole
- * topic level it is the MQTT wildcard that people type: rooms/+/temperature. */
-bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_buf *key, struct gw_buf *value, bool *bad);
+ * if it ended at a broken percent-encoding. A `+` stands for a blank as browsers send it, but where it makes up a
+ * whole topic level it is the MQTT wildcard that people type: rooms/+/temperature. */
+bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_buf *key, struct gw_buf *value,
+                      bool *bad);
 
 /* If the path is `prefix` and something behind it: appends the rest, percent-decoded. False if it is not, or if the
  * encoding is broken (then *bad). */
@@ -81,8 +82,8 @@ void *gw_conn_context(const struct gw_conn *conn);
 struct gw_hub *gw_conn_hub(const struct gw_conn *conn);
 /* Call it after gw_session_open(): the log says at debug from where the session came. */
 void gw_conn_log_session(const struct gw_conn *conn, const struct gw_session *session);
-/* Who makes the request, borrowed, inside open(): for gw_session_identify(). NULL: not known, or nobody has to be; only a
- * WebSocket gets that far without, to say hello. */
+/* Who makes the request, borrowed, inside open(): for gw_session_identify(). NULL: not known, or nobody has to be;
+ * only a WebSocket gets that far without, to say hello. */
 struct gw_identity *gw_conn_identity(const struct gw_conn *conn);
 /* GW_OK, or why the credentials that it brought were refused. */
 enum gw_err gw_conn_refused(const struct gw_conn *conn);
@@ -96,8 +97,8 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
 void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message);
 void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers);
 
-/* Begins an answer without end: 200 with these headers, whose body is what is sent from now on until gw_conn_close(). `ops`
- * are attached. */
+/* Begins an answer without end: 200 with these headers, whose body is what is sent from now on until gw_conn_close().
+ * `ops` are attached. */
 void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type, const struct gw_conn_ops *ops,
                     void *context);
 void gw_conn_send(struct gw_conn *conn, const char *data, size_t len);
@@ -118,8 +119,8 @@ void gw_ws_close(struct gw_conn *conn, int code, const char *reason);
 enum gw_ws_form { GW_WS_FORM_TEXT, GW_WS_FORM_RAW }; /* text, payload */
 /* Has the connection negotiated permessage-deflate (web.compression)? */
 bool gw_ws_deflates(const struct gw_conn *conn);
-/* For such connections: the message as one compressed frame, the same for all of them, valid as long as the message. False: send it as
- * it is, compressing does not pay. */
+/* For such connections: the message as one compressed frame, the same for all of them, valid as long as the message.
+ * False: send it as it is, compressing does not pay. */
 bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec *part);
 /* Appends a whole text frame. */
 void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
@@ -129,8 +130,8 @@ void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
 #define GW_PARTS_MAX 5
 
 /* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
- * an item may be replaced by a text item of the transport's own (gw_item_set_text()). A message must always give the same
- * octets, whoever gets it: sessions that get the same messages one after the other share them. */
+ * an item may be replaced by a text item of the transport's own (gw_item_set_text()). A message must always give the
+ * same bytes, whoever gets it: sessions that get the same messages one after the other share them. */
 typedef size_t (*gw_encode)(struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
 
 /* Sends what waits for the session, many items in one system call, until there is nothing left or the socket takes no

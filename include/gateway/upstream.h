@@ -1,4 +1,4 @@
-/* upstream.h: what a worker knows of the broker's side: which channels there can be, and how to publish to one.
+/* upstream.h: what a worker knows of the broker's side: how to publish to it.
  *
  * gateway/mqtt/ implements it; the hub, the web side and the transports see only this. */
 #ifndef GATEWAY_UPSTREAM_H
@@ -12,23 +12,14 @@
 #include "gateway/config.h"
 #include "gateway/error.h"
 
-struct gw_routes; /* mqtt/routes.h; immutable and reference-counted */
-
-/* Where a client's publish goes. */
-struct gw_publish_target {
-    struct gw_buf topic; /* init'd and fini'd by the caller */
-    const struct gw_codec *codec;
-    int qos;
-    bool retain;
-};
-
 /* A publish on its way to the broker. One malloc'd block; whoever holds it frees it. */
 struct gw_publish {
     uint64_t token;  /* chosen by the worker; comes back in the result */
     uint32_t worker; /* whose inbox gets the result */
     int qos;
     bool retain;
-    bool request; /* with a response topic and correlation data (MQTT 5.0 section 4.10); the answer comes as GW_EVENT_RESPONSE */
+    bool request; /* with a response topic and correlation data (MQTT 5.0 section 4.10); the answer comes as
+                     GW_EVENT_RESPONSE */
     size_t payload_len;
     char *topic;   /* inside the block */
     char *payload; /* inside the block */
@@ -58,24 +49,5 @@ struct gw_upstream {
 
 /* Makes the block. `topic` and `payload` are copied. */
 struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const char *payload, size_t payload_len);
-
-/* The three questions a worker asks of a route table. Thread: any. */
-
-/* Could any route ever produce a channel that this channel name or filter matches? */
-bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len);
-
-/* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL; GW_ERR_FORBIDDEN where no route for the channel has publish;
- * GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long). */
-GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
-                                                   struct gw_publish_target *target);
-
-/* The configuration of route number `index`, as message->route has it. */
-const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
-
-/* The configuration of the first route that can produce this channel, NULL if none can. */
-const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len);
-
-struct gw_routes *gw_routes_ref(struct gw_routes *routes);
-void gw_routes_unref(struct gw_routes *routes);
 
 #endif

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""What permessage-deflate (web.compression) saves and costs: octets and CPU for a delivery, off and on.
+"""What permessage-deflate (web.compression) saves and costs: bytes and CPU for a delivery, off and on.
 
     /usr/bin/python3 tests/bench/compression.py [clients...] [--messages N] [--rounds N] [--min OCTETS] [--payloads FILE]
 
 Without a number of clients: 1 and 1000. FILE holds one JSON object a line, with `payload`; without it: the shapes below. Uses
 build/release/sluice (or SLUICE_BINARY) and a mosquitto of its own on loopback, one worker; off and on take turns. CPU is that of
-all threads of the gateway. Clients count octets and inflate nothing. docs/benchmarks/optimisation.md quotes it.
+all threads of the gateway. Clients count bytes and inflate nothing. docs/benchmarks/optimisation.md quotes it.
 """
 import argparse
 import json
@@ -74,10 +74,10 @@ class Clients:
     def read(self):
         while not self.ended:
             for key, _ in self.selector.select(0.1):
-                octets = key.fileobj.recv(65536)
-                assert octets, "the gateway hung up"
-                self.totals[key.data] += len(octets)
-                self.tails[key.data] = octets[-40:]
+                bytes = key.fileobj.recv(65536)
+                assert bytes, "the gateway hung up"
+                self.totals[key.data] += len(bytes)
+                self.tails[key.data] = bytes[-40:]
 
     def settled(self):
         """Everybody has got as much, and nothing came for a moment."""
@@ -101,7 +101,7 @@ def cpu_us(gateway):
 
 
 def measure(directory, on, clients, payloads, rate, least):
-    """Octets a delivery, CPU a message and a delivery."""
+    """Bytes a delivery, CPU a message and a delivery."""
     broker = Broker(directory, config="allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0")
     gateway = Sluice(directory, f"""
 broker: {{ url: "mqtt://127.0.0.1:{broker.port}" }}
@@ -120,11 +120,11 @@ routes: [{{ topic: "bench/#", history: {{ count: 100 }} }}]
             client.client.publish("bench/device", payload, 0)
             time.sleep(max(0, began + number / rate - time.monotonic()))
         wait_until(lambda: gateway.metric("sluice_deliveries_total") == clients * len(payloads), 60, "the deliveries")
-        wait_until(crowd.settled, 60, "the octets")
+        wait_until(crowd.settled, 60, "the bytes")
         cpu = cpu_us(gateway) - before
-        octets = crowd.totals[0] / len(payloads)
+        bytes = crowd.totals[0] / len(payloads)
         crowd.close()
-        return octets, cpu / len(payloads), cpu / len(payloads) / clients
+        return bytes, cpu / len(payloads), cpu / len(payloads) / clients
     finally:
         client.close()
         gateway.stop()
@@ -147,7 +147,7 @@ def main():
         for name, shape in SHAPES.items():
             chance = random.Random(name)
             shapes[name] = [json.dumps(shape(chance), separators=(",", ":")).encode() for _ in range(args.messages)]
-    print("| payload | clients | | octets a delivery | CPU a message | CPU a delivery |\n| --- | --- | --- | --- | --- | --- |")
+    print("| payload | clients | | bytes a delivery | CPU a message | CPU a delivery |\n| --- | --- | --- | --- | --- | --- |")
     for name, payloads in shapes.items():
         for clients in args.clients or [1, 1000]:
             results = {False: [], True: []}
@@ -157,9 +157,9 @@ def main():
                         rate = 200 if clients < 100 else 20
                         results[on].append(measure(pathlib.Path(directory), on, clients, payloads, rate, args.min))
             for on, rounds in results.items():
-                octets, message, delivery = (statistics.median(column) for column in zip(*rounds))
+                bytes, message, delivery = (statistics.median(column) for column in zip(*rounds))
                 size = round(statistics.mean(map(len, payloads)))
-                print(f"| {name}, {size} octets | {clients} | {'on' if on else 'off'} | {octets:.0f} | {message:.0f} µs | {delivery:.2f} µs |", flush=True)
+                print(f"| {name}, {size} bytes | {clients} | {'on' if on else 'off'} | {bytes:.0f} | {message:.0f} µs | {delivery:.2f} µs |", flush=True)
     return 0
 
 

@@ -121,12 +121,12 @@ def measure_connections(directory, count):
 
 
 def measure_channels(directory):
-    print("\n20,000 channels with one message of 20 octets each, no history\n")
+    print("\n20,000 channels with one message of 20 bytes each, no history\n")
     gateway = Gateway(tempfile.mkdtemp(dir=directory))
     gateway.settle((f"warm/{i}/t", b"x" * 20) for i in range(100))
     before = gateway.rss()
     gateway.settle((f"rooms/number-{i}/t", b"x" * 20) for i in range(20000))
-    print(f"{(gateway.rss() - before) / 20000:.0f} octets a channel, its last value included", flush=True)
+    print(f"{(gateway.rss() - before) / 20000:.0f} bytes a channel, its last value included", flush=True)
     gateway.end()
 
 
@@ -138,7 +138,7 @@ def measure_history(directory):
         before, told = gateway.rss(), gateway.sluice.metric("sluice_history_bytes")
         gateway.settle((f"rooms/{i % 10}/t", b"x" * size) for i in range(50000))
         per, said = (gateway.rss() - before) / 50000, (gateway.sluice.metric("sluice_history_bytes") - told) / 50000
-        print(f"payload {size}: {per:.0f} octets a message; sluice_history_bytes counts {said:.0f}", flush=True)
+        print(f"payload {size}: {per:.0f} bytes a message; sluice_history_bytes counts {said:.0f}", flush=True)
         gateway.end()
 
 
@@ -146,7 +146,7 @@ def measure_cpu(directory):
     loadgen = ROOT / "build/release/tests/bench/loadgen"
     if not loadgen.exists():
         subprocess.run(["cmake", "--build", "--preset", "release", "--target", "loadgen"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    print("\nCPU of the gateway for a delivery over /ws, 128 octets (tests/bench/loadgen)\n", flush=True)
+    print("\nCPU of the gateway for a delivery over /ws, 128 bytes (tests/bench/loadgen)\n", flush=True)
     for what, options in (("1 client, 500 messages a second", {"clients": 1, "interval_us": 2000}),
                           ("20 messages a second to 100 clients", {"clients": 100, "interval_us": 50000}),
                           ("20 messages a second to 1,000 clients", {"clients": 1000, "interval_us": 50000}),

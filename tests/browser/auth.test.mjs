@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { test } from 'node:test';
 import WebSocket from 'ws';
-import { Sluice } from '../../web/dist/sluice-client.js';
+import { Sluice } from '../../client/dist/sluice-client.js';
 import { locks } from './tokens.mjs';
 import { freePort, until, World } from './world.mjs';
 

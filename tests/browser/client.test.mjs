@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import { test } from 'node:test';
 import WebSocket from 'ws';
-import { Sluice, SluiceError } from '../../web/dist/sluice-client.js';
+import { Sluice, SluiceError } from '../../client/dist/sluice-client.js';
 import { freePort, Relay, until, World } from './world.mjs';
 
 const ROUTES = `

@@ -23,7 +23,7 @@ test('the package that npm packs', (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-package-'));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   const run = (file, args) => execFileSync(file, args, { cwd: directory, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-  const [packed] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', directory], { cwd: join(ROOT, 'web'), encoding: 'utf8' }));
+  const [packed] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', directory], { cwd: join(ROOT, 'client'), encoding: 'utf8' }));
   assert.deepEqual(packed.files.map((file) => file.path).filter((path) => !path.startsWith('dist/types/')).sort(),
     ['README.md', 'dist/client.js', 'dist/sluice-client.js', 'package.json']);
   mkdirSync(join(directory, 'node_modules/sluice-client'), { recursive: true });
@@ -31,7 +31,7 @@ test('the package that npm packs', (t) => {
   assert.equal(run(process.execPath, ['--input-type=module', '-e', "import Sluice from 'sluice-client'; process.stdout.write(typeof Sluice)"]), 'function');
   writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
   writeFileSync(join(directory, 'sample.ts'), SAMPLE);
-  const tsc = join(ROOT, 'web/node_modules/typescript/bin/tsc');
+  const tsc = join(ROOT, 'client/node_modules/typescript/bin/tsc');
   for (const [module, resolution] of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
     try {
       run(process.execPath, [tsc, '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2022,dom', '--module', module,

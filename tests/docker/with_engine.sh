@@ -36,7 +36,7 @@ fail() {
 "$engine" build -q -f docker/Dockerfile -t "$image" . >/dev/null
 size() { "$engine" image inspect --format '{{.Size}}' "$1"; }
 added=$(($(size "$image") - $(size debian:bookworm-slim)))
-echo "the image adds $added octets to debian:bookworm-slim"
+echo "the image adds $added bytes to debian:bookworm-slim"
 [ "$added" -le 15000000 ] || fail "that is more than 15 MB"
 
 cat >"$dir/sluice.yaml" <<'YAML'

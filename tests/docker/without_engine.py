@@ -4,7 +4,7 @@
     sudo tests/docker/without_engine.py [--work FOLDER] [--dockerfile docker/Dockerfile]
 
 Needs root and debootstrap; takes some minutes, so it is no part of ./dev test. It understands the instructions that our
-Dockerfiles use and refuses any other. At the end it says what the last stage adds to its base, in octets of files that are
+Dockerfiles use and refuses any other. At the end it says what the last stage adds to its base, in bytes of files that are
 new or changed (what a layer holds), and fails if that is more than 15 MB or if the image does not do what it should.
 The base is made as debian:bookworm-slim is: debootstrap's minbase without manuals, documents and translations.
 """

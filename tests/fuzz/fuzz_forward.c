@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "web/forward.h"
-#include "web/http1.h"
+#include "http/forward.h"
+#include "http/http1.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

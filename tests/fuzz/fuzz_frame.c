@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/json_scan.h"
-#include "core/utf8.h"
+#include "base/json_scan.h"
+#include "base/utf8.h"
 #include "gateway/codec.h"
 #include "gateway/protocol.h"
-#include "web/wsframe.h"
+#include "websocket/wsframe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

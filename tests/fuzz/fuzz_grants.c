@@ -1,17 +1,18 @@
-/* What a client that may read `open/#` and publish to `open/a` can send, frame by frame: whatever it asks for, nothing of
- * another channel comes, no hidden field comes, and nothing is published elsewhere. */
+/* What a client that may read `open/#` and publish to `open/a` can send, frame by frame: whatever it asks for,
+ * nothing of another channel comes, no hidden field comes, and nothing is published elsewhere. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/hub_private.h"
 #include "gateway/codec.h"
 #include "gateway/protocol.h"
-#include "mqtt/routes.h"
+#include "hub/hub_private.h"
+#include "route/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const grant_channels[] = {"open/a", "open/b/a", "open", "shut/a", "shut/b/a", "shut", "opener/a", "$SYS/a"};
+static const char *const grant_channels[] = {"open/a",   "open/b/a", "open",     "shut/a",
+                                             "shut/b/a", "shut",     "opener/a", "$SYS/a"};
 static const char secret_json[] = "{\"t\":1,\"hidden\":2}";
 
 static struct gw_config *config;
@@ -62,8 +63,8 @@ static void make_config(void)
         config->routes[i].history = (struct gw_history_limits){.count = 3, .bytes = 1 << 16};
         config->routes[i].publish = true;
     }
-    config->limits = (struct gw_cfg_limits){.subscriptions = 8, .queue_bytes = 4096, .channels = 6, .history_bytes = 1 << 20,
-                                            .publishes_per_session = 4};
+    config->limits = (struct gw_cfg_limits){
+        .subscriptions = 8, .queue_bytes = 4096, .channels = 6, .history_bytes = 1 << 20, .publishes_per_session = 4};
     config->broker.publish_timeout_ms = config->broker.request_timeout_ms = 1000;
 }
 
@@ -86,8 +87,15 @@ static void send_messages(struct gw_hub *hub)
 {
     for (size_t i = 0; i < sizeof grant_channels / sizeof *grant_channels; i++) {
         const char *name = grant_channels[i];
-        struct gw_message_spec spec = {.channel = name, .channel_len = strlen(name), .json = secret_json, .json_len = sizeof secret_json - 1,
-                                       .payload = secret_json, .payload_len = sizeof secret_json - 1, .epoch = "E", .seq = ++head, .ts = 1,
+        struct gw_message_spec spec = {.channel = name,
+                                       .channel_len = strlen(name),
+                                       .json = secret_json,
+                                       .json_len = sizeof secret_json - 1,
+                                       .payload = secret_json,
+                                       .payload_len = sizeof secret_json - 1,
+                                       .epoch = "E",
+                                       .seq = ++head,
+                                       .ts = 1,
                                        .route = name[0] == '$'};
         struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
         gw_hub_handle(hub, &event);
@@ -102,26 +110,32 @@ static void check_item(const struct gw_item *item)
     const struct gw_message *msg = item->u.message;
     if (strcmp(msg->channel.data, "open") != 0 && strncmp(msg->channel.data, "open/", 5) != 0)
         abort();
-    if (memmem(msg->text.data, msg->text.len, "hidden", 6) || memmem(msg->payload.data, msg->payload.len, "hidden", 6))
+    if (memmem(msg->text.data, msg->text.len, "hidden", 6) ||
+        memmem(msg->payload.data, msg->payload.len, "hidden", 6))
         abort();
 }
 
 static void handle_frame(struct gw_session *session, const struct gw_frame *frame)
 {
-    struct gw_start start = {.at = frame->cursor ? GW_START_CURSOR : GW_START_LAST, .cursor = frame->cursor, .cursor_len = frame->cursor_len,
+    struct gw_start start = {.at = frame->cursor ? GW_START_CURSOR : GW_START_LAST,
+                             .cursor = frame->cursor,
+                             .cursor_len = frame->cursor_len,
                              .interval_ms = frame->interval_ms};
     struct gw_subscribed subscribed;
     const char *why;
     bool accepted;
     enum gw_err err = GW_OK;
-    if (frame->type == GW_FRAME_SUBSCRIBE && gw_session_subscribe(session, frame->channel, frame->channel_len, &start, &subscribed) == GW_OK)
+    if (frame->type == GW_FRAME_SUBSCRIBE &&
+        gw_session_subscribe(session, frame->channel, frame->channel_len, &start, &subscribed) == GW_OK)
         gw_session_catch_up(session);
     else if (frame->type == GW_FRAME_UNSUBSCRIBE)
         gw_session_unsubscribe(session, frame->channel, frame->channel_len);
     else if (frame->type == GW_FRAME_PUBLISH)
-        err = gw_session_publish(session, frame->channel, frame->channel_len, frame->data.data, frame->data.len, true, NULL, &accepted, &why);
+        err = gw_session_publish(session, frame->channel, frame->channel_len, frame->data.data, frame->data.len, true,
+                                 NULL, &accepted, &why);
     else if (frame->type == GW_FRAME_REQUEST)
-        err = gw_session_request(session, frame->channel, frame->channel_len, frame->data.data, frame->data.len, true, 100, NULL, &why);
+        err = gw_session_request(session, frame->channel, frame->channel_len, frame->data.data, frame->data.len, true,
+                                 100, NULL, &why);
     (void)err;
 }
 
@@ -132,7 +146,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gw_timers timers;
     gw_timers_init(&timers);
     struct gw_routes *routes = gw_routes_build(config);
-    struct gw_hub_setup setup = {.epoch = "E", .config = config, .routes = routes, .timers = &timers, .upstream = {NULL, take_publish}};
+    struct gw_hub_setup setup = {
+        .epoch = "E", .config = config, .routes = routes, .timers = &timers, .upstream = {NULL, take_publish}};
     struct gw_hub *hub = gw_hub_create(&setup);
     struct gw_session session;
     struct gw_identity *identity = make_identity();

@@ -1,11 +1,11 @@
-/* Payloads of devices: every codec gives valid JSON or refuses; and our validator agrees with jansson where jansson can
- * hold the value. */
+/* Payloads of devices: every codec gives valid JSON or refuses; and our validator agrees with jansson where jansson
+ * can hold the value. */
 #include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/json_scan.h"
+#include "base/json_scan.h"
 #include "gateway/codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct gw_buf scratch;
         struct gw_decoded decoded;
         gw_buf_init(&scratch);
-        if (gw_codecs[i]->decode(text, size, &scratch, &decoded) == GW_OK && !gw_json_valid(decoded.json, decoded.len))
+        if (gw_codecs[i]->decode(text, size, &scratch, &decoded) == GW_OK &&
+            !gw_json_valid(decoded.json, decoded.len))
             abort();
         gw_buf_fini(&scratch);
     }

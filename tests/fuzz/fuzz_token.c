@@ -1,6 +1,6 @@
-/* Credentials of strangers. What is not signed with the secret is never let in; and whatever claims are signed, they are
- * filled into filters as one level at most. The first octet chooses: the rest is a token as it is; or header and claims,
- * with a line end in between, which are signed here. */
+/* Credentials of strangers. What is not signed with the secret is never let in; and whatever claims are signed, they
+ * are filled into filters as one level at most. The first byte chooses: the rest is a token as it is; or header and
+ * claims, with a line end in between, which are signed here. */
 #include <gnutls/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "auth/encode.h"
-#include "core/base64.h"
-#include "core/topic.h"
+#include "base/base64.h"
 #include "gateway/auth.h"
+#include "topic/topic.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,21 +21,24 @@ static char secret[GW_BASE64URL_32];
 
 static void start(void)
 {
-    static char plants[] = "plants/{claims.site}/#", nested[] = "{claims.a.b}/x/{claims.site}", rooms[] = "rooms/+", viewer[] = "viewer", claim[] = "roles";
+    static char plants[] = "plants/{claims.site}/#", nested[] = "{claims.a.b}/x/{claims.site}", rooms[] = "rooms/+",
+                viewer[] = "viewer", claim[] = "roles";
     static char *subscribe[] = {plants, nested, rooms}, *anonymous[] = {viewer};
     static struct gw_cfg_role roles[] = {{.name = viewer, .subscribe = {subscribe, 3}}};
     static struct gw_config config = {.refs = 1, .roles = roles, .role_count = 1};
     char file[] = "/tmp/sluice-fuzz-XXXXXX";
-    uint8_t octets[32];
+    uint8_t bytes[32];
     struct gw_buf problem;
     gw_buf_init(&problem);
-    gw_random_32(octets);
-    gw_base64url_32(octets, secret);
+    gw_random_32(bytes);
+    gw_base64url_32(bytes, secret);
     int fd = mkstemp(file);
     if (fd < 0 || write(fd, secret, strlen(secret)) != (ssize_t)strlen(secret))
         abort();
     close(fd);
-    config.auth = (struct gw_cfg_auth){.enabled = true, .has_jwt = true, .anonymous = {anonymous, 1},
+    config.auth = (struct gw_cfg_auth){.enabled = true,
+                                       .has_jwt = true,
+                                       .anonymous = {anonymous, 1},
                                        .jwt = {.secret_file = file, .leeway_ms = 10000, .roles_claim = claim}};
     if (gw_auth_create(&config, NULL, &auth, &problem) != GW_OK)
         abort();

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/pattern.h"
-#include "core/topic.h"
-#include "core/topic_tree.h"
+#include "topic/pattern.h"
+#include "topic/topic.h"
+#include "topic/topic_tree.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         *gw_topic_tree_insert(tree, b, b_len) = tree;
         gw_topic_tree_match_filter(tree, text, a_len, seen, &by_filter);
         gw_topic_tree_destroy(tree);
-        if (by_name != expected || by_filter != expected || gw_topic_filters_overlap(text, a_len, b, b_len) != expected)
+        if (by_name != expected || by_filter != expected ||
+            gw_topic_filters_overlap(text, a_len, b, b_len) != expected)
             abort();
     }
     struct gw_buf error, out;

@@ -1,11 +1,11 @@
-/* The configuration reader: any octets give problems or a configuration, never anything else. */
+/* The configuration reader: any bytes give problems or a configuration, never anything else. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "gateway/config.h"
-#include "mqtt/routes.h"
+#include "route/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -46,8 +46,8 @@ def test_path_tricks(doors, client, target):
     with socket.create_connection(("127.0.0.1", gateway.port), 10) as one:
         one.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {doors.token('viewer')}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
-        while octets := one.recv(65536):
-            answer += octets
+        while bytes := one.recv(65536):
+            answer += bytes
     status = int(answer.split()[1])
     assert SECRET.encode() not in answer
     assert status in (400, 403, 404) or (status == 200 and answer.endswith(b'"channels":[]}')), answer
@@ -94,18 +94,18 @@ def test_half_open_handshakes_in_turn(doors):
 
 @pytest.mark.parametrize("name", ILLEGAL)
 async def test_illegal_frames_before_hello(doors, name):
-    octets, wanted = ILLEGAL[name]
+    bytes, wanted = ILLEGAL[name]
     reader, writer = await raw_handshake(doors.gateway)
-    writer.write(octets)
+    writer.write(bytes)
     assert await read_close(reader) == wanted
     writer.close()
 
 
 @pytest.mark.parametrize("name", ILLEGAL)
 async def test_illegal_frames_after_hello(doors, name):
-    octets, wanted = ILLEGAL[name]
+    bytes, wanted = ILLEGAL[name]
     reader, writer = await raw_handshake(doors.gateway)
-    writer.write(frame(1, json.dumps({"type": "hello", "token": doors.token("viewer")}).encode()) + octets)
+    writer.write(frame(1, json.dumps({"type": "hello", "token": doors.token("viewer")}).encode()) + bytes)
     assert await read_close(reader) == wanted
     writer.close()
 

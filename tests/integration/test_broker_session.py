@@ -16,7 +16,7 @@ ROUTE = '  - topic: "kept/{id}"\n    qos: %d\n    history: { count: 1000 }\n'
 
 class Line:
     """Between the gateway and the broker. While `mute`, what the gateway says is thrown away. `pieces`: sends on what the broker
-    says in pieces of no more than so many octets."""
+    says in pieces of no more than so many bytes."""
 
     def __init__(self, port, pieces=None):
         self.port_behind = port

@@ -97,8 +97,8 @@ async def test_every_message_arrives_and_is_compressed_once(on, client):
     assert large >= MESSAGES * 3 / 4
     made = on.metric("sluice_compressed_total") - before
     assert made <= MESSAGES and made >= large - MESSAGES / 10  # our JSON has blanks that theirs has not
-    octets = sum(len(json.dumps(message)) for message in got[0])
-    assert on.metric("sluice_sent_bytes_total") - sent < octets * (1 + many * 0.7)
+    bytes = sum(len(json.dumps(message)) for message in got[0])
+    assert on.metric("sluice_sent_bytes_total") - sent < bytes * (1 + many * 0.7)
 
     # Resuming takes the same from history, half of it and all of it, and makes nothing new.
     for at in (None, MESSAGES // 2):
@@ -169,7 +169,7 @@ async def handshake(gateway, offer="permessage-deflate"):
 
 
 async def receive(reader):
-    """First octet and payload of the next data frame."""
+    """First byte and payload of the next data frame."""
     while True:
         first = await asyncio.wait_for(reader.readexactly(2), 10)
         length = first[1]
@@ -215,14 +215,14 @@ async def test_frames_on_the_wire(on, client):
 
 
 async def test_fragments_of_several_clients_between_each_other(on):
-    """They share a worker's inflater, and plain messages, pings and single octets come in between."""
+    """They share a worker's inflater, and plain messages, pings and single bytes come in between."""
     everybody = [await handshake(on) for _ in range(6)]
     packed = [deflate(PING % (b"%d-" % i + b"ab" * 500)) for i in range(len(everybody))]
     for at in range(0, max(map(len, packed))):
-        for (_, writer, _), octets in zip(everybody, packed):
-            last = at + 1 == len(octets)
-            if at < len(octets):
-                writer.write(frame(0 if at else 1, octets[at:at + 1], fin=last, rsv=0 if at else RSV1))
+        for (_, writer, _), bytes in zip(everybody, packed):
+            last = at + 1 == len(bytes)
+            if at < len(bytes):
+                writer.write(frame(0 if at else 1, bytes[at:at + 1], fin=last, rsv=0 if at else RSV1))
             if at % 5 == 0:
                 writer.write(frame(9, b"ping"))
             await writer.drain()
@@ -237,7 +237,7 @@ BOMB = deflate(b" " * (200 << 20), 9)
 ILLEGAL = {
     "bomb": (frame(1, BOMB, rsv=RSV1), 1009),
     "bomb in fragments": (frame(1, BOMB[:5000], fin=False, rsv=RSV1) + frame(0, BOMB[5000:]), 1009),
-    "one octet too many": (frame(2, deflate(b"x" * ((1 << 20) + 1)), rsv=RSV1), 1009),
+    "one byte too many": (frame(2, deflate(b"x" * ((1 << 20) + 1)), rsv=RSV1), 1009),
     "too large compressed": (frame(2, b"", rsv=RSV1, length=2 << 20), 1009),
     "continuation with RSV1": (frame(1, deflate(b"x" * 100)[:3], fin=False, rsv=RSV1) + frame(0, b"x", rsv=RSV1), 1002),
     "continuation of a plain message with RSV1": (frame(1, b"x", fin=False) + frame(0, deflate(b"x"), rsv=RSV1), 1002),
@@ -255,11 +255,11 @@ ILLEGAL = {
 
 @pytest.mark.parametrize("name", ILLEGAL)
 async def test_illegal(on, name):
-    octets, code = ILLEGAL[name]
+    bytes, code = ILLEGAL[name]
     before = on.rss()
     reader, writer, accepted = await handshake(on)
     assert accepted
-    writer.write(octets)
+    writer.write(bytes)
     assert await read_close(reader) == code
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()

@@ -114,7 +114,7 @@ def test_metrics_exist(world):
 
 
 def error_table():
-    source = (ROOT / "gateway/core/error.c").read_text()
+    source = (ROOT / "gateway/base/error.c").read_text()
     rows = re.findall(r'\{"(\w+)", (\d+), (\d+), "[^"]*"\}', source)
     assert len(rows) == len(re.findall(r'\[GW_\w+\] = \{"', source))
     return {code: (status, close) for code, status, close in rows if code != "ok"}

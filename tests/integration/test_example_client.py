@@ -38,8 +38,8 @@ async def test_resumes_over_lost_connections(world):
 
         async def pump(source, sink):
             try:
-                while octets := await source.read(65536):
-                    sink.write(octets)
+                while bytes := await source.read(65536):
+                    sink.write(bytes)
                     await sink.drain()
             except OSError:
                 pass

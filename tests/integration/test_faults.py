@@ -209,12 +209,12 @@ async def test_slow_reader_delays_nobody_and_grows_nothing(world):
         if not SANITIZED:
             assert gateway.rss() - before < 12 * 1024 * 1024
     # The slow one wakes up: it is told what it missed, and ends with the last value.
-    octets = b""
-    while b'"data":"end"' not in octets:
+    bytes = b""
+    while b'"data":"end"' not in bytes:
         more = slow.recv(65536)
         assert more
-        octets += more
-    assert b'"type":"gap"' in octets and b'"reason":"overflow"' in octets
+        bytes += more
+    assert b'"type":"gap"' in bytes and b'"reason":"overflow"' in bytes
     slow.close()
 
 
@@ -260,14 +260,14 @@ def test_slow_reader_can_be_closed_instead(world):
             client.client.publish("flood/x", '"' + "x" * 8000 + '"', 1)
         client.publish("flood/x", '"' + "x" * 8000 + '"')
     wait_until(lambda: gateway.metric("sluice_overflows_total") >= 1)
-    octets = b""
+    bytes = b""
     while True:
         more = slow.recv(65536)
         if not more:
             break
-        octets += more
-    at = octets.rindex(b"\x88")  # the close frame is the last one
-    assert octets[at + 2:at + 4] == bytes([1013 >> 8, 1013 & 255]) and b'"type":"gap"' not in octets
+        bytes += more
+    at = bytes.rindex(b"\x88")  # the close frame is the last one
+    assert bytes[at + 2:at + 4] == bytes([1013 >> 8, 1013 & 255]) and b'"type":"gap"' not in bytes
     slow.close()
 
 

@@ -11,10 +11,10 @@ from wsclient import connect
 pytestmark = pytest.mark.sanitize
 
 
-def exchange(sluice, octets, shut=True):
-    """Sends octets, returns all that comes back until the gateway closes."""
+def exchange(sluice, bytes, shut=True):
+    """Sends bytes, returns all that comes back until the gateway closes."""
     with socket.create_connection(("127.0.0.1", sluice.port), 10) as one:
-        one.sendall(octets)
+        one.sendall(bytes)
         if shut:
             one.shutdown(socket.SHUT_WR)
         answer = b""
@@ -216,9 +216,9 @@ RUBBISH = [
 ]
 
 
-@pytest.mark.parametrize("octets,status", RUBBISH, ids=lambda value: repr(value)[:30])
-def test_rubbish(sluice, octets, status):
-    answer = exchange(sluice, octets, shut=False)
+@pytest.mark.parametrize("bytes,status", RUBBISH, ids=lambda value: repr(value)[:30])
+def test_rubbish(sluice, bytes, status):
+    answer = exchange(sluice, bytes, shut=False)
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
     if status >= 400:
         assert b'"code":"' in answer

@@ -32,18 +32,18 @@ def everything(raw):
     return text
 
 
-def ask(port, octets):
+def ask(port, bytes):
     """Sends that and returns everything that comes until the end."""
     with socket.create_connection(("127.0.0.1", port), 15) as raw:
-        raw.sendall(octets)
+        raw.sendall(bytes)
         return everything(raw)
 
 
-def ask_unix(path, octets=HEALTH):
+def ask_unix(path, bytes=HEALTH):
     with socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(15)
         raw.connect(str(path))
-        raw.sendall(octets)
+        raw.sendall(bytes)
         return everything(raw)
 
 
@@ -174,11 +174,11 @@ def test_proxy_header(world, header, address):
     gateway, port = proxied(world, extra=TRUSTING)
     assert ask(port, header + HEALTH).endswith(b'{"status":"ok"}')
     wait_until(lambda: f"request from {address}: /healthz" in gateway.text(), what="the client's address")
-    # octet by octet, too
+    # byte by byte, too
     with socket.create_connection(("127.0.0.1", port), 15) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for octet in header + HEALTH:
-            raw.sendall(bytes([octet]))
+        for byte in header + HEALTH:
+            raw.sendall(bytes([byte]))
         assert everything(raw).endswith(b'{"status":"ok"}')
 
 
@@ -374,7 +374,7 @@ def test_memory(world):
 
 @sanitize
 def test_slow_requests_are_cut_and_the_others_served(world):
-    """Slowloris: many connections, each with a head or a body that goes on for ever, an octet at a time."""
+    """Slowloris: many connections, each with a head or a body that goes on for ever, a byte at a time."""
     gateway = world.sluice(yaml(world.broker().port, extra="web: { request_timeout: 1s }\nlimits: { connections: 300 }\n"))
     starts = (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"POST /channels/lamps/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
               b"POST /channels/lamps/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;")

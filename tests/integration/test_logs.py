@@ -102,9 +102,9 @@ def test_slow_session_is_named(world):
             client.publish("flood/x", '"' + "x" * 8000 + '"')
         return said(gateway, "reads too slowly")
     line = wait_until(flood, 60)[0]
-    octets = b"".join(iter(lambda: slow.recv(65536), b""))
+    bytes = b"".join(iter(lambda: slow.recv(65536), b""))
     slow.close()
-    session = re.search(rb'"session":"([^"]+)"', octets).group(1).decode()
+    session = re.search(rb'"session":"([^"]+)"', bytes).group(1).decode()
     assert line["session"] == session and line["level"] == "warn"
     assert wait_until(lambda: said(gateway, "ended: slow_consumer"))[0]["session"] == session
 

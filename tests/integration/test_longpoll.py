@@ -143,14 +143,14 @@ def test_pipelined_polls(sluice, client):
         one.sendall(b"GET /poll?channel=rooms/pipe/t&wait=0 HTTP/1.1\r\nHost: x\r\n\r\n"
                     b"GET /poll?channel=rooms/pipe/t&wait=0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
                     b"GET /channels/rooms/pipe/t HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        octets = b""
+        bytes = b""
         while True:
             more = one.recv(65536)
             if not more:
                 break
-            octets += more
-    assert octets.count(b"HTTP/1.1 204 ") == 2 and octets.count(b"HTTP/1.1 200 ") == 1
-    assert octets.index(b" 200 ") > octets.rindex(b" 204 ")
+            bytes += more
+    assert bytes.count(b"HTTP/1.1 204 ") == 2 and bytes.count(b"HTTP/1.1 200 ") == 1
+    assert bytes.index(b" 200 ") > bytes.rindex(b" 204 ")
 
 
 def test_ten_thousand_messages_while_hopping(sluice, client):

@@ -300,5 +300,5 @@ def test_documented():
     """docs/operations.md has every metric and no other; that the list is the gateway's is checked in test_monitoring.py."""
     page = (ROOT / "docs/operations.md").read_text()
     documented = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"`((?:sluice|process)_[a-z_]+)", page)}
-    source = "".join((ROOT / "gateway" / path).read_text() for path in ("web/metrics.c", "web/process.c", "app_metrics.c"))
+    source = "".join((ROOT / "gateway" / path).read_text() for path in ("http/metrics.c", "http/process.c", "app_metrics.c"))
     assert documented == set(re.findall(r'"((?:sluice|process)_[a-z_]+)"', source))

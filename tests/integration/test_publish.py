@@ -57,9 +57,9 @@ def test_retained_only_where_the_route_says_so(shared, sluice):
 
 
 def test_post(sluice, devices):
-    answer = sluice.post("/channels/lamps/post", b"\x00\xff raw \n octets")
+    answer = sluice.post("/channels/lamps/post", b"\x00\xff raw \n bytes")
     assert (answer.status_code, answer.json()) == (200, {"status": "published"})
-    arrived(devices, "lamps/post", b"\x00\xff raw \n octets")
+    arrived(devices, "lamps/post", b"\x00\xff raw \n bytes")
     answer = sluice.post("/channels/once/post", b"x")
     assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
     assert sluice.post("/channels/lamps/empty", b"").status_code == 200

@@ -164,9 +164,9 @@ def test_what_the_gateway_did_not_take(judge, skipped, begin, end, wrong):
     for n in (1, 2, 3):
         ledger.add(n, *((begin, end) if n == skipped else (20, 21)))
         if n != skipped:
-            octets = publish(n, n)
-            for at in range(len(octets)): # however it is cut
-                spy.feed("down", octets[at:at + 1])
+            bytes = publish(n, n)
+            for at in range(len(bytes)): # however it is cut
+                spy.feed("down", bytes[at:at + 1])
             spy.feed("up", packet(0x40, n.to_bytes(2, "big")))
     assert truth.acked["soak/a/0"] == {n: 1 for n in (1, 2, 3) if n != skipped}
     judge_ingest(truth, ledger, findings, False)

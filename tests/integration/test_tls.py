@@ -276,7 +276,7 @@ def test_half_open_handshakes_in_turn(world):
             raw.close()
 
     # How many are there at once depends on how far the gateway is behind; what it needed for the most of them stays with malloc. So
-    # the second half must not need more than the first, in which a leak of 200 octets each would be seen.
+    # the second half must not need more than the first, in which a leak of 200 bytes each would be seen.
     before = gateway.rss()
     storm(total // 2)
     after_half = gateway.rss()

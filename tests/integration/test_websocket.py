@@ -188,7 +188,7 @@ def frame(opcode, payload=b"", fin=True, mask=b"\x01\x02\x03\x04", rsv=0, length
     else:
         head += bytes([bit | 127]) + struct.pack(">Q", length)
     if mask:
-        payload = bytes(octet ^ mask[i % 4] for i, octet in enumerate(payload))
+        payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
     return head + (mask or b"") + payload
 
 
@@ -209,7 +209,7 @@ ILLEGAL = {
     "too large in fragments": (frame(1, b"x" * 700000, fin=False) + frame(0, b"x" * 700000), 1009),
     "text is not UTF-8": (frame(1, b"\xc0\xaf"), 1007),
     "UTF-8 broken across fragments": (frame(1, b"\xe2\x82", fin=False) + frame(0, b"x"), 1007),
-    "close of one octet": (frame(8, b"x"), 1002),
+    "close of one byte": (frame(8, b"x"), 1002),
     "close code 1005": (frame(8, struct.pack(">H", 1005)), 1002),
     "close code 999": (frame(8, struct.pack(">H", 999)), 1002),
     "close reason is not UTF-8": (frame(8, struct.pack(">H", 1000) + b"\xff"), 1007),
@@ -230,9 +230,9 @@ async def read_close(reader):
 
 @pytest.mark.parametrize("name", ILLEGAL)
 async def test_illegal_frames(sluice, name):
-    octets, code = ILLEGAL[name]
+    bytes, code = ILLEGAL[name]
     reader, writer = await raw_handshake(sluice)
-    writer.write(octets)
+    writer.write(bytes)
     assert await read_close(reader) == code
     assert await asyncio.wait_for(reader.read(), 10) == b""  # and the connection ends
     writer.close()
@@ -248,8 +248,8 @@ async def test_close_handshake_is_answered(sluice):
 
 async def test_a_message_octet_by_octet(sluice):
     reader, writer = await raw_handshake(sluice)
-    for octet in frame(1, b'{"type":"ping","id":1}'):
-        writer.write(bytes([octet]))
+    for byte in frame(1, b'{"type":"ping","id":1}'):
+        writer.write(bytes([byte]))
         await writer.drain()
     while True:
         first = await asyncio.wait_for(reader.readexactly(2), 10)

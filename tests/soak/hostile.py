@@ -47,7 +47,7 @@ async def talk(port, *pieces, limit=2.0):
 
 
 async def garbage(port, random):
-    """Octets that are no HTTP, and HTTP that is none of ours."""
+    """Bytes that are no HTTP, and HTTP that is none of ours."""
     await asyncio.gather(*(talk(port, random.randbytes(random.randint(1, 60000))) for _ in range(10)),
                          *(talk(port, b"GET /" + random.randbytes(300) + b" HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(10)),
                          talk(port, b"POST /channels/flood/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),

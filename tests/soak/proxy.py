@@ -87,7 +87,7 @@ class Pipe:
 
 
 class Proxy:
-    """`dial` connects to what is behind, `make_spy` sees all octets. Up is towards it."""
+    """`dial` connects to what is behind, `make_spy` sees all bytes. Up is towards it."""
 
     def __init__(self, name, dial, random, make_spy=None, hold=45, linger=5):
         self.name, self.dial, self.random, self.make_spy = name, dial, random, make_spy

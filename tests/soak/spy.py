@@ -30,7 +30,7 @@ class Truth:
 
 
 class Spy:
-    """One connection. `feed` is called with the octets of either direction."""
+    """One connection. `feed` is called with the bytes of either direction."""
 
     def __init__(self, truth):
         self.truth = truth
@@ -90,11 +90,11 @@ class Spy:
         if self.version == 5:
             length, shift = 0, 0
             while True:
-                octet = body[end]
-                length |= (octet & 0x7F) << shift
+                byte = body[end]
+                length |= (byte & 0x7F) << shift
                 shift += 7
                 end += 1
-                if not octet & 0x80:
+                if not byte & 0x80:
                     break
             end += length
         if not topic.startswith("soak/"):

@@ -221,7 +221,7 @@ class Gateway:
         return True
 
     def usage(self):
-        """(resident octets, descriptors), or None while it is away."""
+        """(resident bytes, descriptors), or None while it is away."""
         if not self.running:
             return None
         try:

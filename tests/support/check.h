@@ -17,10 +17,10 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Says which row of a table failed. */
-#define CHECK_ROW(condition, row)                                                                                     \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            fail_msg("row '%s': %s", (row), #condition);                                                               \
+#define CHECK_ROW(condition, row)                                                                                    \
+    do {                                                                                                             \
+        if (!(condition))                                                                                            \
+            fail_msg("row '%s': %s", (row), #condition);                                                             \
     } while (0)
 
 /* A small generator with a fixed seed: the same "random" test on every machine. */

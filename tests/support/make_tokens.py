@@ -141,7 +141,7 @@ class Maker:
         self.bad("ed", "wrong key Ed25519", fit, jwt.encode(GOOD, self.ed2, "EdDSA"))
         self.bad("ec", "wrong key EC", fit, jwt.encode(GOOD, ec.generate_private_key(ec.SECP256R1()), "ES256"))
         self.bad("hs", "wrong secret", fit, jwt.encode(GOOD, self.secret + b"x", "HS256"))
-        self.bad("short", "HS512 with 32 octets", known, jwt.encode(GOOD, self.short, "HS512"))
+        self.bad("short", "HS512 with 32 bytes", known, jwt.encode(GOOD, self.short, "HS512"))
         self.bad("set", "unknown kid", known, jwt.encode(GOOD, self.rsa, "RS256", {"kid": "nobody"}))
         self.bad("set", "key for encryption", known, jwt.encode(GOOD, self.rsa2, "RS256", {"kid": "enc"}))
         self.bad("set", "key with other key_ops", known, jwt.encode(GOOD, self.rsa2, "RS256", {"kid": "ops"}))
@@ -201,7 +201,7 @@ class Maker:
             self.bad("hs", f"cut to {i}", "", good[:i])
         for i in range(0, len(good), 11):
             other = "A" if good[i] != "A" else "B"
-            self.bad("hs", f"octet {i} changed", "", good[:i] + other + good[i + 1:])
+            self.bad("hs", f"byte {i} changed", "", good[:i] + other + good[i + 1:])
         for name, token in (("four parts", good + ".x"), ("JWE", good + ".x.y"), ("no signature", head + "." + body + "."),
                             ("padding", good + "="), ("blank in front", " " + good), ("blank behind", good + " "), ("only dots", ".."),
                             ("one dot", "."), ("dots", "." * 100), ("Bearer", "Bearer " + good), ("base64 with +", head + "." + body + ".++++"),
@@ -221,7 +221,7 @@ class Maker:
                            ("number too large", text[:-1] + ',"x":1' + "0" * 400 + "}")):
             self.bad("hs", f"claims {name}", broken, hs(self.secret, {"alg": "HS256"}, body))
         self.bad("hs", "claims deep, 10,000", "too long", hs(self.secret, {"alg": "HS256"}, "[" * 10000 + "]" * 10000))
-        self.bad("hs", "claims with a NUL octet", "no signed", hs(self.secret, {"alg": "HS256"}, text + "\0"))
+        self.bad("hs", "claims with a NUL byte", "no signed", hs(self.secret, {"alg": "HS256"}, text + "\0"))
 
     def times(self):
         broken = "times are malformed"

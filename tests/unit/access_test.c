@@ -1,9 +1,9 @@
 /* Sessions with grants: what gets in, what is delivered, what a change of identity does to what waits. */
+#include "base/bucket.h"
 #include "check.h"
-#include "core/bucket.h"
-#include "core/hub_private.h"
 #include "gateway/codec.h"
-#include "mqtt/routes.h"
+#include "hub/hub_private.h"
+#include "route/routes.h"
 
 #define EPOCH "test"
 
@@ -39,7 +39,8 @@ static void on_expiring(struct gw_session *session, int64_t expires_ms)
     ((struct client *)session)->expiring = expires_ms;
 }
 
-static const struct gw_session_ops ops = {.ready = on_ready, .kick = on_kick, .revoked = on_revoked, .expiring = on_expiring};
+static const struct gw_session_ops ops = {
+    .ready = on_ready, .kick = on_kick, .revoked = on_revoked, .expiring = on_expiring};
 static const struct gw_session_ops mute_ops = {.ready = on_ready, .kick = on_kick};
 
 static int setup(void **state)
@@ -58,7 +59,10 @@ static int setup(void **state)
     }
     config->routes[1].rate = GW_RATE_LATEST;
     config->routes[1].rate_interval_ms = 1000;
-    config->limits = (struct gw_cfg_limits){.subscriptions = 10, .queue_bytes = 1 << 20, .channels = 100, .history_bytes = 1 << 24,
+    config->limits = (struct gw_cfg_limits){.subscriptions = 10,
+                                            .queue_bytes = 1 << 20,
+                                            .channels = 100,
+                                            .history_bytes = 1 << 24,
                                             .publishes_per_session = 4};
     config->auth.expiry_warning_ms = 5000;
     struct gw_routes *routes = gw_routes_build(config);
@@ -88,8 +92,15 @@ static void tick(int64_t ms)
 
 static void send_message(const char *name, const char *json)
 {
-    struct gw_message_spec spec = {.channel = name, .channel_len = strlen(name), .json = json, .json_len = strlen(json),
-                                   .payload = json, .payload_len = strlen(json), .epoch = EPOCH, .seq = ++head, .ts = 1,
+    struct gw_message_spec spec = {.channel = name,
+                                   .channel_len = strlen(name),
+                                   .json = json,
+                                   .json_len = strlen(json),
+                                   .payload = json,
+                                   .payload_len = strlen(json),
+                                   .epoch = EPOCH,
+                                   .seq = ++head,
+                                   .ts = 1,
                                    .route = !strncmp(name, "slow/", 5)};
     struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
     gw_hub_handle(hub, &event);
@@ -132,7 +143,8 @@ static void open_client(struct client *client, const struct gw_session_ops *with
 
 static enum gw_err subscribe(struct client *client, const char *filter, const char *cursor, struct gw_subscribed *out)
 {
-    struct gw_start start = {.at = cursor ? GW_START_CURSOR : GW_START_LAST, .cursor = cursor, .cursor_len = cursor ? strlen(cursor) : 0};
+    struct gw_start start = {
+        .at = cursor ? GW_START_CURSOR : GW_START_LAST, .cursor = cursor, .cursor_len = cursor ? strlen(cursor) : 0};
     enum gw_err err = gw_session_subscribe(&client->session, filter, strlen(filter), &start, out);
     if (err == GW_OK)
         gw_session_catch_up(&client->session);
@@ -148,8 +160,9 @@ static const char *waiting(struct client *client)
     text[0] = '\0';
     while (gw_session_next(&client->session, &item)) {
         if (item.type == GW_ITEM_MESSAGE)
-            len += (size_t)snprintf(text + len, sizeof text - len, "%s%s=%.*s", len ? " " : "", item.u.message->channel.data,
-                                    (int)item.u.message->data.len, item.u.message->data.data);
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%s=%.*s", len ? " " : "",
+                                    item.u.message->channel.data, (int)item.u.message->data.len,
+                                    item.u.message->data.data);
         else if (item.type == GW_ITEM_GAP)
             len += (size_t)snprintf(text + len, sizeof text - len, "%sgap(%s)", len ? " " : "", item.u.gap->reason);
         gw_item_release(&item);
@@ -166,7 +179,8 @@ static void test_only_what_is_contained(void **state)
     assert_int_equal(subscribe(&client, "rooms/+/t", NULL, &subscribed), GW_OK);
     assert_int_equal(subscribe(&client, "rooms/k/t", NULL, &subscribed), GW_OK);
     assert_int_equal(subscribe(&client, "hall/+/x", NULL, &subscribed), GW_OK);
-    static const char *const beyond[] = {"#", "+/#", "+", "rooms/#", "rooms/+/+", "rooms/k/h", "rooms/+", "$SYS/#", "hall2", "no/such/route"};
+    static const char *const beyond[] = {"#",         "+/#",     "+",      "rooms/#", "rooms/+/+",
+                                         "rooms/k/h", "rooms/+", "$SYS/#", "hall2",   "no/such/route"};
     for (size_t i = 0; i < COUNT(beyond); i++)
         CHECK_ROW(subscribe(&client, beyond[i], NULL, &subscribed) == GW_ERR_FORBIDDEN, beyond[i]);
     assert_int_equal(subscribe(&client, "a/#/b", NULL, &subscribed), GW_ERR_BAD_REQUEST);

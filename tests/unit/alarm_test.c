@@ -2,9 +2,9 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "check.h"
-#include "core/clock.h"
-#include "web/alarm.h"
+#include "net/alarm.h"
 
 #define GUARD_MS 3000
 
@@ -32,7 +32,8 @@ static void test_an_alarm_that_is_due_already(void **state)
 {
     (void)state;
     lws_set_log_level(0, NULL);
-    struct lws_context_creation_info info = {.port = CONTEXT_PORT_NO_LISTEN, .protocols = protocols, .gid = (gid_t)-1, .uid = (uid_t)-1};
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN, .protocols = protocols, .gid = (gid_t)-1, .uid = (uid_t)-1};
     context = lws_create_context(&info);
     for (int i = 0; i < 20; i++)
         lws_service(context, -1); /* what it has to do at its start */

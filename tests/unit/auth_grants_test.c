@@ -1,18 +1,18 @@
 /* From roles and claims to grants: what is filled in, what never is, and that equal grants are one object. */
 #include "auth_fixture.h"
 
-static const char blocks[] =
-    "auth:\n"
-    "  jwt: { secret_file: @/secret, permissions_claim: perm }\n"
-    "  anonymous: [viewer, historian]\n"
-    "roles:\n"
-    "  viewer: { subscribe: [\"plants/{claims.site}/#\", \"rooms/+/t\"], publish: \"plants/{claims.site}/set\", fields: [state] }\n"
-    "  writer: { publish: [\"w/#\"] }\n"
-    "  nested: { subscribe: \"n/{claims.org.site}\" }\n"
-    "  leading: { subscribe: \"{claims.site}/x\" }\n"
-    "  product: { subscribe: \"{claims.a}/{claims.b}/#\" }\n"
-    "  historian: { subscribe: \"h/#\", history: [] }\n"
-    "  blind: { subscribe: \"secret/{claims.nothing}\", fields: [state] }\n";
+static const char blocks[] = "auth:\n"
+                             "  jwt: { secret_file: @/secret, permissions_claim: perm }\n"
+                             "  anonymous: [viewer, historian]\n"
+                             "roles:\n"
+                             "  viewer: { subscribe: [\"plants/{claims.site}/#\", \"rooms/+/t\"], publish: "
+                             "\"plants/{claims.site}/set\", fields: [state] }\n"
+                             "  writer: { publish: [\"w/#\"] }\n"
+                             "  nested: { subscribe: \"n/{claims.org.site}\" }\n"
+                             "  leading: { subscribe: \"{claims.site}/x\" }\n"
+                             "  product: { subscribe: \"{claims.a}/{claims.b}/#\" }\n"
+                             "  historian: { subscribe: \"h/#\", history: [] }\n"
+                             "  blind: { subscribe: \"secret/{claims.nothing}\", fields: [state] }\n";
 
 static struct gw_auth *auth;
 
@@ -61,9 +61,11 @@ static void test_lists(void **state)
         {"roles a number", ""},
         {"roles an object", ""},
         {"integer", "s:plants/7/#* s:rooms/+/t* p:plants/7/set h:plants/7/#* h:rooms/+/t* "},
-        {"list", "s:plants/a/#* s:plants/b/#* s:plants/3/#* s:rooms/+/t* p:plants/a/set p:plants/b/set p:plants/3/set "
-                 "h:plants/a/#* h:plants/b/#* h:plants/3/#* h:rooms/+/t* "},
-        {"mixed", "s:plants/ok/#* s:plants/4/#* s:rooms/+/t* p:plants/ok/set p:plants/4/set h:plants/ok/#* h:plants/4/#* h:rooms/+/t* "},
+        {"list",
+         "s:plants/a/#* s:plants/b/#* s:plants/3/#* s:rooms/+/t* p:plants/a/set p:plants/b/set p:plants/3/set "
+         "h:plants/a/#* h:plants/b/#* h:plants/3/#* h:rooms/+/t* "},
+        {"mixed", "s:plants/ok/#* s:plants/4/#* s:rooms/+/t* p:plants/ok/set p:plants/4/set h:plants/ok/#* "
+                  "h:plants/4/#* h:rooms/+/t* "},
         {"hash", ROOMS_ONLY},
         {"plus", ROOMS_ONLY},
         {"slash", ROOMS_ONLY},
@@ -74,7 +76,8 @@ static void test_lists(void **state)
         {"none", ROOMS_ONLY},
         {"in words", ROOMS_ONLY},
         {"dollar", "s:plants/$SYS/#* s:rooms/+/t* p:plants/$SYS/set h:plants/$SYS/#* h:rooms/+/t* "},
-        {"braces", "s:plants/{claims.sub}/#* s:rooms/+/t* p:plants/{claims.sub}/set h:plants/{claims.sub}/#* h:rooms/+/t* "},
+        {"braces",
+         "s:plants/{claims.sub}/#* s:rooms/+/t* p:plants/{claims.sub}/set h:plants/{claims.sub}/#* h:rooms/+/t* "},
         {"nested", "s:n/deep h:n/deep "},
         {"dotted name", "s:n/flat h:n/flat "},
         {"leading", ""},
@@ -176,7 +179,9 @@ static void test_again(void **state)
     (void)state;
     struct gw_identity *viewer = enter("viewer"), *anonymous = gw_auth_anonymous(auth);
     /* Other keys and another role; whose token it was stays, and until when. */
-    struct gw_auth *next = fixture_auth("auth:\n  jwt: { key_file: @/rsa.pem, issuer: else }\nroles: { viewer: { subscribe: \"new/{claims.site}\" } }\n", auth);
+    struct gw_auth *next = fixture_auth("auth:\n  jwt: { key_file: @/rsa.pem, issuer: else }\nroles: { viewer: { "
+                                        "subscribe: \"new/{claims.site}\" } }\n",
+                                        auth);
     struct gw_identity *again = gw_auth_again(next, viewer);
     assert_non_null(again);
     assert_string_equal(again->name, viewer->name);
@@ -217,8 +222,8 @@ static void test_forgetting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lists), cmocka_unit_test(test_bounds), cmocka_unit_test(test_interned),
-        cmocka_unit_test(test_anonymous), cmocka_unit_test(test_again), cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_lists),     cmocka_unit_test(test_bounds), cmocka_unit_test(test_interned),
+        cmocka_unit_test(test_anonymous), cmocka_unit_test(test_again),  cmocka_unit_test(test_forgetting),
     };
     return cmocka_run_group_tests(tests, up, down);
 }

@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "auth_fixture.h"
-#include "core/clock.h"
+#include "base/clock.h"
 
 static pid_t server;
 static int port;
@@ -64,7 +64,8 @@ static void wait_accepted(struct gw_auth *auth, const char *name)
 static struct gw_auth *open_url(const char *refresh, struct gw_auth *previous)
 {
     char blocks[256];
-    snprintf(blocks, sizeof blocks, "auth:\n  jwt: { jwks_url: \"http://127.0.0.1:%d/jwks.json\", jwks_refresh: %s }\n", port, refresh);
+    snprintf(blocks, sizeof blocks,
+             "auth:\n  jwt: { jwks_url: \"http://127.0.0.1:%d/jwks.json\", jwks_refresh: %s }\n", port, refresh);
     return fixture_auth(blocks, previous);
 }
 
@@ -115,7 +116,8 @@ static void test_rotation(void **state)
 static void test_outage(void **state)
 {
     (void)state;
-    static const char *const modes[] = {"status 500", "status 204", "garbage", "huge", "set empty", "set weak.json", "redirect http://127.0.0.1:1/"};
+    static const char *const modes[] = {
+        "status 500", "status 204", "garbage", "huge", "set empty", "set weak.json", "redirect http://127.0.0.1:1/"};
     struct gw_auth *auth = open_url("1s", NULL);
     wait_accepted(auth, "ed");
     for (size_t i = 0; i < COUNT(modes); i++) {
@@ -151,7 +153,8 @@ static void test_certificate(void **state)
     fixture_write("tls", "");
     assert_int_equal(each_up(NULL), 0);
     char blocks[128];
-    snprintf(blocks, sizeof blocks, "auth:\n  jwt: { jwks_url: \"https://127.0.0.1:%d/jwks.json\", jwks_refresh: 1s }\n", port);
+    snprintf(blocks, sizeof blocks,
+             "auth:\n  jwt: { jwks_url: \"https://127.0.0.1:%d/jwks.json\", jwks_refresh: 1s }\n", port);
     struct gw_auth *auth = fixture_auth(blocks, NULL);
     for (int64_t deadline = gw_monotonic_ms() + 30000; hits("tls") < 2; nap()) {
         if (gw_monotonic_ms() > deadline)
@@ -201,7 +204,8 @@ static void test_hanging(void **state)
         mode(modes[i]);
         size_t before = hits("/jwks.json");
         wait_hits(before + 1);
-        /* While it hangs: nobody waits, neither in the old configuration nor in a new one, which has the keys already. */
+        /* While it hangs: nobody waits, neither in the old configuration nor in a new one, which has the keys
+         * already. */
         int64_t start = gw_monotonic_ms();
         struct gw_auth *next = open_url("1s", auth);
         CHECK_ROW(accepted(auth, "ed") && accepted(next, "ed"), modes[i]);

@@ -3,7 +3,8 @@
 
 #include "auth_fixture.h"
 
-static const char blocks[] = "auth:\n  jwt: { secret_file: @/secret }\n  anonymous: [guest]\n  ticket_ttl: 30s\nroles: { guest: { subscribe: \"a/#\" } }\n";
+static const char blocks[] = "auth:\n  jwt: { secret_file: @/secret }\n  anonymous: [guest]\n  ticket_ttl: "
+                             "30s\nroles: { guest: { subscribe: \"a/#\" } }\n";
 
 static void test_once(void **state)
 {
@@ -72,16 +73,21 @@ static void test_bound(void **state)
     gw_auth_unref(auth);
 }
 
-/* One identity takes no more than its part, however many tokens or configurations it has seen; the others have theirs. */
+/* One identity takes no more than its part, however many tokens or configurations it has seen; the others have
+ * theirs. */
 static void test_bound_of_one(void **state)
 {
     (void)state;
     struct gw_auth *auth = fixture_auth(blocks, NULL), *next = fixture_auth(blocks, auth);
     struct gw_identity *guest = gw_auth_anonymous(auth), *out;
-    struct gw_identity *ann = gw_identity_create(GW_TOKEN, "ann", "{\"sub\":\"ann\",\"iat\":1}", INT64_MAX, guest->grants);
-    struct gw_identity *again = gw_identity_create(GW_TOKEN, "ann", "{\"sub\":\"ann\",\"iat\":2}", INT64_MAX, guest->grants);
-    struct gw_identity *nobody = gw_identity_create(GW_TOKEN, "token without subject", "{\"iat\":1}", INT64_MAX, guest->grants);
-    struct gw_identity *neither = gw_identity_create(GW_TOKEN, "token without subject", "{\"iat\":2}", INT64_MAX, guest->grants);
+    struct gw_identity *ann =
+        gw_identity_create(GW_TOKEN, "ann", "{\"sub\":\"ann\",\"iat\":1}", INT64_MAX, guest->grants);
+    struct gw_identity *again =
+        gw_identity_create(GW_TOKEN, "ann", "{\"sub\":\"ann\",\"iat\":2}", INT64_MAX, guest->grants);
+    struct gw_identity *nobody =
+        gw_identity_create(GW_TOKEN, "token without subject", "{\"iat\":1}", INT64_MAX, guest->grants);
+    struct gw_identity *neither =
+        gw_identity_create(GW_TOKEN, "token without subject", "{\"iat\":2}", INT64_MAX, guest->grants);
     struct gw_identity *kiosk = gw_identity_create(GW_API_KEY, "ann", "sha256:00", INT64_MAX, guest->grants);
     char ticket[GW_TICKET_SIZE], first[GW_TICKET_SIZE];
     assert_int_equal(gw_auth_ticket(auth, ann, NOW_MS, first), GW_OK);
@@ -118,7 +124,8 @@ static void test_reload(void **state)
     char ticket[GW_TICKET_SIZE], late[GW_TICKET_SIZE], lost[GW_TICKET_SIZE];
     assert_int_equal(gw_auth_ticket(auth, guest, NOW_MS, ticket), GW_OK);
     assert_int_equal(gw_auth_ticket(auth, guest, NOW_MS, lost), GW_OK);
-    struct gw_auth *next = fixture_auth("auth: { anonymous: [guest] }\nroles: { guest: { subscribe: \"b/#\" } }\n", auth);
+    struct gw_auth *next =
+        fixture_auth("auth: { anonymous: [guest] }\nroles: { guest: { subscribe: \"b/#\" } }\n", auth);
     /* One that a worker gives out which has not seen the reload yet. */
     assert_int_equal(gw_auth_ticket(auth, guest, NOW_MS, late), GW_OK);
     gw_identity_unref(guest);
@@ -131,7 +138,8 @@ static void test_reload(void **state)
         gw_identity_unref(out);
     }
     struct gw_auth *closed = fixture_auth("auth:\n  jwt: { secret_file: @/secret }\n", next);
-    assert_int_equal(gw_auth_redeem(closed, lost, 43, NOW_MS, &out), GW_ERR_UNAUTHORIZED); /* nobody is anonymous any more */
+    assert_int_equal(gw_auth_redeem(closed, lost, 43, NOW_MS, &out),
+                     GW_ERR_UNAUTHORIZED); /* nobody is anonymous any more */
     assert_null(out);
     gw_auth_unref(next);
     gw_auth_unref(closed);
@@ -178,8 +186,8 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once), cmocka_unit_test(test_expired_identity), cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_bound_of_one), cmocka_unit_test(test_reload), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_once),         cmocka_unit_test(test_expired_identity), cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_bound_of_one), cmocka_unit_test(test_reload),           cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, fixture_up, fixture_down);
 }

@@ -6,10 +6,11 @@
 static const struct {
     const char *name, *jwt;
 } configs[] = {
-    {"rsa", "{ key_file: @/rsa.pem" TRUST}, {"cert", "{ key_file: @/cert.pem" TRUST}, {"ec", "{ key_file: @/ec.pem" TRUST},
-    {"ec384", "{ key_file: @/ec384.pem" TRUST}, {"ec521", "{ key_file: @/ec521.pem" TRUST}, {"ed", "{ key_file: @/ed.pem" TRUST},
-    {"hs", "{ secret_file: @/secret" TRUST}, {"short", "{ secret_file: @/short32" TRUST}, {"set", "{ jwks_file: @/set.json" TRUST},
-    {"only", "{ key_file: @/rsa.pem, algorithms: [RS256]" TRUST},
+    {"rsa", "{ key_file: @/rsa.pem" TRUST},     {"cert", "{ key_file: @/cert.pem" TRUST},
+    {"ec", "{ key_file: @/ec.pem" TRUST},       {"ec384", "{ key_file: @/ec384.pem" TRUST},
+    {"ec521", "{ key_file: @/ec521.pem" TRUST}, {"ed", "{ key_file: @/ed.pem" TRUST},
+    {"hs", "{ secret_file: @/secret" TRUST},    {"short", "{ secret_file: @/short32" TRUST},
+    {"set", "{ jwks_file: @/set.json" TRUST},   {"only", "{ key_file: @/rsa.pem, algorithms: [RS256]" TRUST},
 };
 
 static void test_tokens(void **state)
@@ -40,26 +41,26 @@ static void test_tokens(void **state)
     assert_true(done > 250); /* the table was read */
 }
 
-/* Octets that no text has. */
+/* Bytes that no text has. */
 static void test_octets(void **state)
 {
     (void)state;
     struct gw_auth *auth = fixture_auth("auth:\n  jwt: { secret_file: @/secret" TRUST, NULL);
-    char *good = fixture_token("hs", "HS256"), octets[9000];
+    char *good = fixture_token("hs", "HS256"), bytes[9000];
     size_t len = strlen(good);
     uint64_t seed = 1;
     struct gw_identity *identity;
     const char *why;
     for (size_t i = 0; i < 2000; i++) {
-        size_t size = check_random(&seed) % sizeof octets;
+        size_t size = check_random(&seed) % sizeof bytes;
         for (size_t j = 0; j < size; j++)
-            octets[j] = check_random(&seed) % 16 ? (char)check_random(&seed) : '.';
-        assert_int_equal(gw_auth_token(auth, octets, size, NOW_MS, &identity, &why), GW_ERR_UNAUTHORIZED);
+            bytes[j] = check_random(&seed) % 16 ? (char)check_random(&seed) : '.';
+        assert_int_equal(gw_auth_token(auth, bytes, size, NOW_MS, &identity, &why), GW_ERR_UNAUTHORIZED);
     }
     for (size_t i = 0; i < len; i++) { /* a NUL anywhere */
-        memcpy(octets, good, len);
-        octets[i] = '\0';
-        assert_int_equal(gw_auth_token(auth, octets, len, NOW_MS, &identity, &why), GW_ERR_UNAUTHORIZED);
+        memcpy(bytes, good, len);
+        bytes[i] = '\0';
+        assert_int_equal(gw_auth_token(auth, bytes, len, NOW_MS, &identity, &why), GW_ERR_UNAUTHORIZED);
     }
     assert_int_equal(gw_auth_token(auth, "", 0, NOW_MS, &identity, &why), GW_ERR_UNAUTHORIZED);
     free(good);
@@ -93,18 +94,21 @@ static void test_bad_files(void **state)
     static const struct {
         const char *jwt, *problem;
     } rows[] = {
-        {"key_file: @/weak.pem", "auth.jwt.key_file: an RSA key has under 2048 bits (a PEM public key or certificate"},
+        {"key_file: @/weak.pem",
+         "auth.jwt.key_file: an RSA key has under 2048 bits (a PEM public key or certificate"},
         {"key_file: @/private.pem", "auth.jwt.key_file: it holds a private key"},
         {"key_file: @/garbage.pem", "auth.jwt.key_file: it can't be read"},
         {"key_file: @/secret", "auth.jwt.key_file: it can't be read"},
-        {"secret_file: @/short31", "auth.jwt.secret_file: it has 31 octets (32 or more, random, expected)"},
-        {"secret_file: @/empty", "auth.jwt.secret_file: it has 0 octets"},
+        {"secret_file: @/short31", "auth.jwt.secret_file: it has 31 bytes (32 or more, random, expected)"},
+        {"secret_file: @/empty", "auth.jwt.secret_file: it has 0 bytes"},
         {"secret_file: @/rsa.pem", "auth.jwt.secret_file: it is PEM"},
-        {"jwks_file: @/weak.json", "auth.jwt.jwks_file: none of its keys can be used: an RSA key has under 2048 bits"},
+        {"jwks_file: @/weak.json",
+         "auth.jwt.jwks_file: none of its keys can be used: an RSA key has under 2048 bits"},
         {"jwks_file: @/rsa.pem", "auth.jwt.jwks_file: it is no JSON (a JSON Web Key Set"},
         {"jwks_file: @/empty", "auth.jwt.jwks_file: it is no JSON"},
         {"key_file: @/ec.pem, algorithms: RS256", "auth.jwt.algorithms: none of them goes with key_file"},
-        {"secret_file: @/short32, algorithms: [HS512, RS256]", "auth.jwt.algorithms: none of them goes with secret_file"},
+        {"secret_file: @/short32, algorithms: [HS512, RS256]",
+         "auth.jwt.algorithms: none of them goes with secret_file"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         char blocks[256];
@@ -132,9 +136,11 @@ static void test_api_keys(void **state)
     assert_int_equal(strlen(hash), 71);
     assert_string_not_equal(key, other);
     snprintf(blocks, sizeof blocks,
-             "auth:\n  api_keys:\n    - { name: kiosk, hash: \"%s\", roles: viewer }\n    - { name: known, roles: [], hash: \"sha256:"
+             "auth:\n  api_keys:\n    - { name: kiosk, hash: \"%s\", roles: viewer }\n    - { name: known, roles: "
+             "[], hash: \"sha256:"
              "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\" }\n"
-             "roles: { viewer: { subscribe: [\"a/#\", \"b/{claims.site}\"] } }\n", hash);
+             "roles: { viewer: { subscribe: [\"a/#\", \"b/{claims.site}\"] } }\n",
+             hash);
     struct gw_auth *auth = fixture_auth(blocks, NULL), *without;
     const char *why;
     struct gw_identity *identity = fixture_enter(auth, key, &why);
@@ -190,7 +196,7 @@ static void test_without(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tokens), cmocka_unit_test(test_octets), cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_tokens),    cmocka_unit_test(test_octets),   cmocka_unit_test(test_identity),
         cmocka_unit_test(test_bad_files), cmocka_unit_test(test_api_keys), cmocka_unit_test(test_without),
     };
     return cmocka_run_group_tests(tests, fixture_up, fixture_down);

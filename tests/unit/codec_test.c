@@ -1,22 +1,103 @@
 /* JSON scanning and the codecs. */
+#include "base/json_scan.h"
 #include "check.h"
 #include "codec/json_pointer.h"
-#include "codec/json_scan.h"
 #include "gateway/codec.h"
 
 /* In the manner of the JSON parsing test suite: y must pass, n must fail, and what is left open as we want it. */
 static const char *const valid[] = {
-    "0", "-0", "1e400", "-1.5E+10", "123456789012345678901234567890", "\"\"", "\"\\u0000\"", "\"\\uD800\"", "\"\\uDd1e\\uD834\"",
-    "null", "true", "false", "[]", "{}", " [ ] ", "\t{\n}\r", "[1,2 , 3]", "{\"a\":1,\"a\":2}", "{\"\":{}}", "[[[[]]]]",
-    "{\"a\":[{\"b\":null}]}", "\"\xc3\xbc\xf0\x9d\x84\x9e\"", "\"\x7f\"", "[-0.0]", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "[\"a\"]\n",
-    "{\"\\u0061\":1}", "\"\xef\xbf\xbf\"",
+    "0",
+    "-0",
+    "1e400",
+    "-1.5E+10",
+    "123456789012345678901234567890",
+    "\"\"",
+    "\"\\u0000\"",
+    "\"\\uD800\"",
+    "\"\\uDd1e\\uD834\"",
+    "null",
+    "true",
+    "false",
+    "[]",
+    "{}",
+    " [ ] ",
+    "\t{\n}\r",
+    "[1,2 , 3]",
+    "{\"a\":1,\"a\":2}",
+    "{\"\":{}}",
+    "[[[[]]]]",
+    "{\"a\":[{\"b\":null}]}",
+    "\"\xc3\xbc\xf0\x9d\x84\x9e\"",
+    "\"\x7f\"",
+    "[-0.0]",
+    "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+    "[\"a\"]\n",
+    "{\"\\u0061\":1}",
+    "\"\xef\xbf\xbf\"",
 };
 static const char *const invalid[] = {
-    "", " ", "nul", "nulll", "True", "01", "-", "-01", "+1", ".5", "5.", "1e", "1e+", "0x1", "NaN", "Infinity", "-Infinity",
-    "\"", "\"a", "\"\n\"", "\"\t\"", "\"\\x00\"", "\"\\u00A\"", "\"\\u00G0\"", "\"\\", "'a'", "[", "]", "[1", "[1,", "[1,]", "[,1]",
-    "[1 2]", "[1}", "{", "}", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{1:1}", "{\"a\" 1}", "{\"a\":1]",
-    "{\"a\":1 \"b\":2}", "{null:null}", "1 2", "{}{}", "[]x", "\xef\xbb\xbf{}", "\"\xff\"", "[\"\xe5\"]", "\"\xed\xa0\x80\"",
-    "\"\xc0\xaf\"", "[\x0c]", "[\xe2\x81\xa0]", "<null>", "[\"\\a\"]", "9.3e+", "2.e3", "[1e]",
+    "",
+    " ",
+    "nul",
+    "nulll",
+    "True",
+    "01",
+    "-",
+    "-01",
+    "+1",
+    ".5",
+    "5.",
+    "1e",
+    "1e+",
+    "0x1",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "\"",
+    "\"a",
+    "\"\n\"",
+    "\"\t\"",
+    "\"\\x00\"",
+    "\"\\u00A\"",
+    "\"\\u00G0\"",
+    "\"\\",
+    "'a'",
+    "[",
+    "]",
+    "[1",
+    "[1,",
+    "[1,]",
+    "[,1]",
+    "[1 2]",
+    "[1}",
+    "{",
+    "}",
+    "{\"a\"",
+    "{\"a\":",
+    "{\"a\":1",
+    "{\"a\":1,",
+    "{\"a\":1,}",
+    "{a:1}",
+    "{1:1}",
+    "{\"a\" 1}",
+    "{\"a\":1]",
+    "{\"a\":1 \"b\":2}",
+    "{null:null}",
+    "1 2",
+    "{}{}",
+    "[]x",
+    "\xef\xbb\xbf{}",
+    "\"\xff\"",
+    "[\"\xe5\"]",
+    "\"\xed\xa0\x80\"",
+    "\"\xc0\xaf\"",
+    "[\x0c]",
+    "[\xe2\x81\xa0]",
+    "<null>",
+    "[\"\\a\"]",
+    "9.3e+",
+    "2.e3",
+    "[1e]",
 };
 
 static void test_json_valid(void **state)
@@ -25,7 +106,7 @@ static void test_json_valid(void **state)
     for (size_t i = 0; i < COUNT(valid); i++)
         CHECK_ROW(gw_json_valid(valid[i], strlen(valid[i])), valid[i]);
     for (size_t i = 0; i < COUNT(invalid); i++) {
-        /* From the heap to the octet, so that reading beyond the end is seen. */
+        /* From the heap to the byte, so that reading beyond the end is seen. */
         size_t len = strlen(invalid[i]);
         char *exact = malloc(len ? len : 1);
         memcpy(exact, invalid[i], len);
@@ -44,7 +125,8 @@ static void test_json_valid(void **state)
 static void test_json_prefixes(void **state)
 {
     (void)state;
-    static const char text[] = "{\"a\":[1,{\"b\":\"\\u00e9\\n\"},-1.5e3,null,true],\"data\":{\"x\":[]},\"c\":\"\xc3\xbc\"}";
+    static const char text[] =
+        "{\"a\":[1,{\"b\":\"\\u00e9\\n\"},-1.5e3,null,true],\"data\":{\"x\":[]},\"c\":\"\xc3\xbc\"}";
     for (size_t len = 0; len < sizeof text - 1; len++) {
         char *exact = malloc(len ? len : 1);
         memcpy(exact, text, len);
@@ -74,7 +156,8 @@ static void test_json_find(void **state)
         bool found = gw_json_find(rows[i].text, strlen(rows[i].text), rows[i].key, &value);
         CHECK_ROW(found == (rows[i].value != NULL), rows[i].text);
         if (found)
-            CHECK_ROW(value.len == strlen(rows[i].value) && !memcmp(value.data, rows[i].value, value.len), rows[i].text);
+            CHECK_ROW(value.len == strlen(rows[i].value) && !memcmp(value.data, rows[i].value, value.len),
+                      rows[i].text);
     }
     assert_int_equal(gw_json_member_count("{\"a\":1,\"b\":[1,2]}", 17), 2);
     assert_int_equal(gw_json_member_count("[1,2]", 5), 0);
@@ -84,9 +167,14 @@ static void test_json_unescape(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"\"\"", ""}, {"\"a\\n\\t\\\"\\\\\\/\\b\\f\\r\"", "a\n\t\"\\/\b\f\r"}, {"\"\\u00fc\\u20ac\"", "\xc3\xbc\xe2\x82\xac"},
-        {"\"\\ud834\\udd1e\"", "\xf0\x9d\x84\x9e"}, {"\"\\ud834\"", "\xef\xbf\xbd"}, {"\"\\udd1ex\"", "\xef\xbf\xbdx"},
-        {"\"\\ud834\\u0041\"", "\xef\xbf\xbd" "A"},
+        {"\"\"", ""},
+        {"\"a\\n\\t\\\"\\\\\\/\\b\\f\\r\"", "a\n\t\"\\/\b\f\r"},
+        {"\"\\u00fc\\u20ac\"", "\xc3\xbc\xe2\x82\xac"},
+        {"\"\\ud834\\udd1e\"", "\xf0\x9d\x84\x9e"},
+        {"\"\\ud834\"", "\xef\xbf\xbd"},
+        {"\"\\udd1ex\"", "\xef\xbf\xbdx"},
+        {"\"\\ud834\\u0041\"", "\xef\xbf\xbd"
+                               "A"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_buf out;
@@ -97,30 +185,53 @@ static void test_json_unescape(void **state)
     }
 }
 
-/* --- codecs ------------------------------------------------------------------------------------------------------ */
+/* --- codecs ------------------------------------------------------------------------------------------------------
+ */
 
 static const struct {
     const char *codec, *payload;
-    size_t len; /* 0: strlen */
+    size_t len;       /* 0: strlen */
     const char *json; /* NULL: refused */
     bool binary;
 } decodes[] = {
-    {"auto", "21.5", 0, "21.5", false},         {"auto", "ON", 0, "\"ON\"", false},
-    {"auto", "{\"a\":1}\n", 0, "{\"a\":1}\n", false}, {"auto", "\xff\xfe", 0, "{\"base64\":\"//4=\"}", true},
-    {"auto", "\0", 1, "\"\\u0000\"", false},    {"auto", "{\"a\":1}{\"b\":2}", 0, "\"{\\\"a\\\":1}{\\\"b\\\":2}\"", false},
-    {"auto", "a\r\nb", 0, "\"a\\r\\nb\"", false}, {"json", "{\"a\":1}", 0, "{\"a\":1}", false},
-    {"json", "ON", 0, NULL, false},             {"json", "\"\xff\"", 0, NULL, false},
-    {"text", "5", 0, "\"5\"", false},           {"text", "a\xff" "b", 0, "\"a\xef\xbf\xbd" "b\"", true},
-    {"number", "5", 0, "5", false},             {"number", " 5.50\n", 0, "5.50", false},
-    {"number", "+5", 0, "5", false},            {"number", ".5", 0, "0.5", false},
-    {"number", "-.5e3", 0, "-0.5e3", false},    {"number", "5.", 0, "5", false},
-    {"number", "007", 0, "7", false},           {"number", "000", 0, "0", false},
-    {"number", "1e400", 0, "1e400", false},     {"number", "-", 0, NULL, false},
-    {"number", ".", 0, NULL, false},            {"number", "1e", 0, NULL, false},
-    {"number", "1 2", 0, NULL, false},          {"number", "ON", 0, NULL, false},
-    {"number", "nan", 0, NULL, false},          {"number", "true", 0, NULL, false},
-    {"number", "\"5\"", 0, NULL, false},        {"number", " ", 0, NULL, false},
-    {"base64", "\x00\xff", 2, "\"AP8=\"", true}, {"base64", "a", 0, "\"YQ==\"", false},
+    {"auto", "21.5", 0, "21.5", false},
+    {"auto", "ON", 0, "\"ON\"", false},
+    {"auto", "{\"a\":1}\n", 0, "{\"a\":1}\n", false},
+    {"auto", "\xff\xfe", 0, "{\"base64\":\"//4=\"}", true},
+    {"auto", "\0", 1, "\"\\u0000\"", false},
+    {"auto", "{\"a\":1}{\"b\":2}", 0, "\"{\\\"a\\\":1}{\\\"b\\\":2}\"", false},
+    {"auto", "a\r\nb", 0, "\"a\\r\\nb\"", false},
+    {"json", "{\"a\":1}", 0, "{\"a\":1}", false},
+    {"json", "ON", 0, NULL, false},
+    {"json", "\"\xff\"", 0, NULL, false},
+    {"text", "5", 0, "\"5\"", false},
+    {"text",
+     "a\xff"
+     "b",
+     0,
+     "\"a\xef\xbf\xbd"
+     "b\"",
+     true},
+    {"number", "5", 0, "5", false},
+    {"number", " 5.50\n", 0, "5.50", false},
+    {"number", "+5", 0, "5", false},
+    {"number", ".5", 0, "0.5", false},
+    {"number", "-.5e3", 0, "-0.5e3", false},
+    {"number", "5.", 0, "5", false},
+    {"number", "007", 0, "7", false},
+    {"number", "000", 0, "0", false},
+    {"number", "1e400", 0, "1e400", false},
+    {"number", "-", 0, NULL, false},
+    {"number", ".", 0, NULL, false},
+    {"number", "1e", 0, NULL, false},
+    {"number", "1 2", 0, NULL, false},
+    {"number", "ON", 0, NULL, false},
+    {"number", "nan", 0, NULL, false},
+    {"number", "true", 0, NULL, false},
+    {"number", "\"5\"", 0, NULL, false},
+    {"number", " ", 0, NULL, false},
+    {"base64", "\x00\xff", 2, "\"AP8=\"", true},
+    {"base64", "a", 0, "\"YQ==\"", false},
 };
 
 static void test_decode(void **state)
@@ -147,13 +258,25 @@ static void test_decode(void **state)
 static const struct {
     const char *codec, *json, *payload; /* NULL: refused */
 } encodes[] = {
-    {"auto", "\"ON\"", "ON"},   {"auto", "5", "5"},         {"auto", "{\"base64\":\"YQ==\"}", "a"},
-    {"auto", "{\"base64\":\"?\"}", NULL}, {"auto", "{\"base64\":5}", "{\"base64\":5}"},
+    {"auto", "\"ON\"", "ON"},
+    {"auto", "5", "5"},
+    {"auto", "{\"base64\":\"YQ==\"}", "a"},
+    {"auto", "{\"base64\":\"?\"}", NULL},
+    {"auto", "{\"base64\":5}", "{\"base64\":5}"},
     {"auto", "{\"base64\":\"YQ==\",\"x\":1}", "{\"base64\":\"YQ==\",\"x\":1}"},
-    {"auto", "\"\"", ""},       {"json", "\"ON\"", "\"ON\""}, {"json", "{\"a\": 1e400}", "{\"a\": 1e400}"},
-    {"text", "\"a\\nb\"", "a\nb"}, {"text", "[1]", "[1]"},  {"number", "-5.0", "-5.0"},
-    {"number", "\"5\"", NULL},  {"number", "true", NULL},   {"number", "[5]", NULL},
-    {"base64", "\"YQ==\"", "a"}, {"base64", "{\"base64\":\"YQ==\"}", "a"}, {"base64", "\"Y\"", NULL}, {"base64", "5", NULL},
+    {"auto", "\"\"", ""},
+    {"json", "\"ON\"", "\"ON\""},
+    {"json", "{\"a\": 1e400}", "{\"a\": 1e400}"},
+    {"text", "\"a\\nb\"", "a\nb"},
+    {"text", "[1]", "[1]"},
+    {"number", "-5.0", "-5.0"},
+    {"number", "\"5\"", NULL},
+    {"number", "true", NULL},
+    {"number", "[5]", NULL},
+    {"base64", "\"YQ==\"", "a"},
+    {"base64", "{\"base64\":\"YQ==\"}", "a"},
+    {"base64", "\"Y\"", NULL},
+    {"base64", "5", NULL},
     {"base64", "{\"x\":1}", NULL},
 };
 
@@ -164,7 +287,8 @@ static void test_encode(void **state)
         struct gw_buf out;
         const char *why = NULL;
         gw_buf_init(&out);
-        enum gw_err err = gw_codec_find(encodes[i].codec)->encode(encodes[i].json, strlen(encodes[i].json), &out, &why);
+        enum gw_err err =
+            gw_codec_find(encodes[i].codec)->encode(encodes[i].json, strlen(encodes[i].json), &out, &why);
         CHECK_ROW((err == GW_OK) == (encodes[i].payload != NULL), encodes[i].json);
         if (err == GW_OK)
             CHECK_ROW(!strcmp(out.data ? out.data : "", encodes[i].payload), encodes[i].json);
@@ -178,22 +302,44 @@ static void test_encode(void **state)
 static void test_json_pointer(void **state)
 {
     (void)state;
-    static const char document[] = " {\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,"
-                                   "\"k\\\"l\":6,\" \":7,\"m~n\":8,\"o\":{\"p\":[ {\"q\": -1.5 } ,[],[ 1 , 2 ]]}} ";
+    static const char document[] =
+        " {\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,"
+        "\"k\\\"l\":6,\" \":7,\"m~n\":8,\"o\":{\"p\":[ {\"q\": -1.5 } ,[],[ 1 , 2 ]]}} ";
     static const struct {
         const char *pointer, *value; /* NULL: nothing is there */
     } rows[] = {
-        {"/foo", "[\"bar\",\"baz\"]"}, {"/foo/0", "\"bar\""}, {"/foo/1", "\"baz\""}, {"/foo/2", NULL}, {"/foo/01", NULL},
-        {"/foo/-", NULL}, {"/foo/", NULL}, {"/", "0"}, {"/a~1b", "1"}, {"/c%d", "2"}, {"/e^f", "3"}, {"/g|h", "4"},
-        {"/i\\j", "5"}, {"/k\"l", "6"}, {"/ ", "7"}, {"/m~0n", "8"}, {"/m~n", "8"}, {"/o/p/0/q", "-1.5"}, {"/o/p/1", "[]"},
-        {"/o/p/1/0", NULL}, {"/o/p/2/1", "2"}, {"/o/p/2/99999999999999999999", NULL}, {"/none", NULL}, {"/foo/0/x", NULL},
+        {"/foo", "[\"bar\",\"baz\"]"},
+        {"/foo/0", "\"bar\""},
+        {"/foo/1", "\"baz\""},
+        {"/foo/2", NULL},
+        {"/foo/01", NULL},
+        {"/foo/-", NULL},
+        {"/foo/", NULL},
+        {"/", "0"},
+        {"/a~1b", "1"},
+        {"/c%d", "2"},
+        {"/e^f", "3"},
+        {"/g|h", "4"},
+        {"/i\\j", "5"},
+        {"/k\"l", "6"},
+        {"/ ", "7"},
+        {"/m~0n", "8"},
+        {"/m~n", "8"},
+        {"/o/p/0/q", "-1.5"},
+        {"/o/p/1", "[]"},
+        {"/o/p/1/0", NULL},
+        {"/o/p/2/1", "2"},
+        {"/o/p/2/99999999999999999999", NULL},
+        {"/none", NULL},
+        {"/foo/0/x", NULL},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_slice value;
         bool found = gw_json_pointer(document, sizeof document - 1, rows[i].pointer, &value);
         CHECK_ROW(found == (rows[i].value != NULL), rows[i].pointer);
         if (found)
-            CHECK_ROW(value.len == strlen(rows[i].value) && !memcmp(value.data, rows[i].value, value.len), rows[i].pointer);
+            CHECK_ROW(value.len == strlen(rows[i].value) && !memcmp(value.data, rows[i].value, value.len),
+                      rows[i].pointer);
     }
     struct gw_slice value;
     assert_true(gw_json_pointer(" 21.5\n", 6, "", &value) && value.len == 4);
@@ -203,9 +349,9 @@ static void test_json_pointer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_valid), cmocka_unit_test(test_json_prefixes), cmocka_unit_test(test_json_find),
-        cmocka_unit_test(test_json_pointer),
-        cmocka_unit_test(test_json_unescape), cmocka_unit_test(test_decode), cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_json_valid),   cmocka_unit_test(test_json_prefixes), cmocka_unit_test(test_json_find),
+        cmocka_unit_test(test_json_pointer), cmocka_unit_test(test_json_unescape), cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_encode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Values, defaults, and that the reference file has every key. (Golden error files: tests/integration/test_cli.py.) */
+/* Values, defaults, and that the reference file has every key. (Golden error files: tests/integration/test_cli.py.)
+ */
 #include "check.h"
 #include "config/fields.h"
 #include "config/values.h"
@@ -12,12 +13,26 @@ static void test_values(void **state)
         const char *text;
         bool good;
         int64_t value;
-    } durations[] = {{"250ms", true, 250}, {"30s", true, 30000}, {"5m", true, 300000}, {"1h", true, 3600000}, {"2d", true, 172800000},
-                     {"1.5s", true, 1500}, {"0s", true, 0}, {"30", false, 0}, {"", false, 0}, {"s", false, 0}, {"-1s", false, 0},
-                     {"1 s", false, 0}, {"1S", false, 0}, {"1.s", false, 0}, {"99999999999999999999s", false, 0}, {"1s ", false, 0},
+    } durations[] = {{"250ms", true, 250},
+                     {"30s", true, 30000},
+                     {"5m", true, 300000},
+                     {"1h", true, 3600000},
+                     {"2d", true, 172800000},
+                     {"1.5s", true, 1500},
+                     {"0s", true, 0},
+                     {"30", false, 0},
+                     {"", false, 0},
+                     {"s", false, 0},
+                     {"-1s", false, 0},
+                     {"1 s", false, 0},
+                     {"1S", false, 0},
+                     {"1.s", false, 0},
+                     {"99999999999999999999s", false, 0},
+                     {"1s ", false, 0},
                      {"9223372036854775807h", false, 0}},
-      sizes[] = {{"512", true, 512}, {"512B", true, 512}, {"64KiB", true, 65536}, {"1MiB", true, 1 << 20}, {"2GiB", true, 2ll << 30},
-                 {"1KB", false, 0}, {"1kib", false, 0}, {"-1", false, 0}, {"1.5MiB", false, 0}, {"", false, 0}};
+      sizes[] = {{"512", true, 512},        {"512B", true, 512}, {"64KiB", true, 65536}, {"1MiB", true, 1 << 20},
+                 {"2GiB", true, 2ll << 30}, {"1KB", false, 0},   {"1kib", false, 0},     {"-1", false, 0},
+                 {"1.5MiB", false, 0},      {"", false, 0}};
     for (size_t i = 0; i < COUNT(durations); i++) {
         int64_t value = 0;
         CHECK_ROW(gw_parse_duration(durations[i].text, &value) == durations[i].good, durations[i].text);
@@ -36,9 +51,19 @@ static void test_addresses(void **state)
     static const struct {
         const char *text, *host;
         uint16_t port;
-    } rows[] = {{"0.0.0.0:8080", "0.0.0.0", 8080}, {"[::]:0", "::", 0}, {"[::1]:65535", "::1", 65535}, {"localhost:80", "127.0.0.1", 80}, {"example:80", NULL, 0},
-                {"1.2.3.4", NULL, 0}, {"1.2.3.4:", NULL, 0}, {"1.2.3.4:65536", NULL, 0}, {":80", NULL, 0}, {"::1:80", NULL, 0},
-                {"[::1:80", NULL, 0}, {"1.2.3.4:80x", NULL, 0}, {"1.2.3:80", NULL, 0}};
+    } rows[] = {{"0.0.0.0:8080", "0.0.0.0", 8080},
+                {"[::]:0", "::", 0},
+                {"[::1]:65535", "::1", 65535},
+                {"localhost:80", "127.0.0.1", 80},
+                {"example:80", NULL, 0},
+                {"1.2.3.4", NULL, 0},
+                {"1.2.3.4:", NULL, 0},
+                {"1.2.3.4:65536", NULL, 0},
+                {":80", NULL, 0},
+                {"::1:80", NULL, 0},
+                {"[::1:80", NULL, 0},
+                {"1.2.3.4:80x", NULL, 0},
+                {"1.2.3:80", NULL, 0}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         char *host = NULL;
         uint16_t port = 0;
@@ -51,9 +76,11 @@ static void test_addresses(void **state)
         const char *text, *host;
         uint16_t port;
         bool tls;
-    } urls[] = {{"mqtt://b", "b", 1883, false}, {"mqtts://b.example", "b.example", 8883, true}, {"MQTT://b:1/", "b", 1, false},
-                {"mqtt://[fe80::1]:2", "fe80::1", 2, false}, {"http://b", NULL, 0, false}, {"mqtt://", NULL, 0, false},
-                {"mqtt://b:0", NULL, 0, false}, {"mqtt://u:p@b", NULL, 0, false}, {"mqtt://b/path", NULL, 0, false}, {"b:1883", NULL, 0, false}};
+    } urls[] = {{"mqtt://b", "b", 1883, false},    {"mqtts://b.example", "b.example", 8883, true},
+                {"MQTT://b:1/", "b", 1, false},    {"mqtt://[fe80::1]:2", "fe80::1", 2, false},
+                {"http://b", NULL, 0, false},      {"mqtt://", NULL, 0, false},
+                {"mqtt://b:0", NULL, 0, false},    {"mqtt://u:p@b", NULL, 0, false},
+                {"mqtt://b/path", NULL, 0, false}, {"b:1883", NULL, 0, false}};
     for (size_t i = 0; i < COUNT(urls); i++) {
         char *host = NULL;
         uint16_t port = 0;

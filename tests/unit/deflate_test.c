@@ -3,13 +3,14 @@
 #include <zlib.h>
 
 #include "check.h"
-#include "web/deflate.h"
+#include "websocket/deflate.h"
 
 static void test_negotiation(void **state)
 {
     (void)state;
     static const char plain[] = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-    static const char bits[] = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12";
+    static const char bits[] =
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12";
     static const struct {
         const char *offers, *answer; /* NULL: none of them */
     } rows[] = {
@@ -59,7 +60,8 @@ static void test_negotiation(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         char answer[GW_DEFLATE_ANSWER_MAX], expected[GW_DEFLATE_ANSWER_MAX];
         size_t len = strlen(rows[i].offers);
-        char *exact = malloc(len ? len : 1); /* without a NUL behind it, so that AddressSanitizer sees what reads too far */
+        char *exact =
+            malloc(len ? len : 1); /* without a NUL behind it, so that AddressSanitizer sees what reads too far */
         memcpy(exact, rows[i].offers, len);
         bool good = gw_deflate_negotiate((struct gw_slice){exact, len}, answer);
         free(exact);
@@ -71,7 +73,8 @@ static void test_negotiation(void **state)
     }
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------- */
+/* --- messages
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void configure(size_t least, size_t history)
 {
@@ -81,8 +84,16 @@ static void configure(size_t least, size_t history)
 
 static struct gw_message *message(uint64_t seq, const char *json, bool binary)
 {
-    struct gw_message_spec spec = {.channel = "rooms/k", .channel_len = 7, .json = json, .json_len = strlen(json), .payload = json,
-                                   .payload_len = strlen(json), .epoch = "e", .seq = seq, .ts = 1764000000123, .binary = binary};
+    struct gw_message_spec spec = {.channel = "rooms/k",
+                                   .channel_len = 7,
+                                   .json = json,
+                                   .json_len = strlen(json),
+                                   .payload = json,
+                                   .payload_len = strlen(json),
+                                   .epoch = "e",
+                                   .seq = seq,
+                                   .ts = 1764000000123,
+                                   .binary = binary};
     return gw_message_create(&spec);
 }
 
@@ -145,7 +156,8 @@ static void test_messages(void **state)
     gw_inflater_destroy(states);
 }
 
-/* Hardly any of it can be saved if it has 8 bits, an eighth if it has 7. It is not JSON, which nobody looks at here. */
+/* Hardly any of it can be saved if it has 8 bits, an eighth if it has 7. It is not JSON, which nobody looks at here.
+ */
 static char *noise(size_t len, unsigned values)
 {
     char *text = malloc(len + 1);
@@ -207,7 +219,8 @@ static void test_bound(void **state)
     free(json);
 }
 
-/* --- workers -------------------------------------------------------------------------------------------------------- */
+/* --- workers
+ * -------------------------------------------------------------------------------------------------------- */
 
 #define SHARED 300
 
@@ -254,9 +267,11 @@ static void test_workers_share(void **state)
     pthread_barrier_destroy(&together);
 }
 
-/* --- inflating ------------------------------------------------------------------------------------------------------ */
+/* --- inflating
+ * ------------------------------------------------------------------------------------------------------ */
 
-/* As a client does it; `flush` Z_FINISH makes a last block, and an octet 0 follows (RFC 7692 section 7.2.3.4). Caller frees. */
+/* As a client does it; `flush` Z_FINISH makes a last block, and a byte 0 follows (RFC 7692 section 7.2.3.4). Caller
+ * frees. */
 static char *client_deflate(const void *plain, size_t len, int level, int window, int flush, size_t *packed_len)
 {
     z_stream z = {0};
@@ -296,9 +311,14 @@ static void test_inflate(void **state)
         const char *name;
         size_t len;
         int level, window, flush;
-    } rows[] = {{"small", 5, 6, 15, Z_SYNC_FLUSH},       {"stored", 300, 0, 15, Z_SYNC_FLUSH}, {"window 9", 70000, 9, 9, Z_SYNC_FLUSH},
-                {"large", 300000, 6, 15, Z_SYNC_FLUSH},  {"fast", 1024, 1, 15, Z_SYNC_FLUSH},  {"a last block", 1000, 6, 15, Z_FINISH},
-                {"2048 and ends", 2048, 6, 12, Z_SYNC_FLUSH}, {"empty", 0, 6, 15, Z_SYNC_FLUSH}};
+    } rows[] = {{"small", 5, 6, 15, Z_SYNC_FLUSH},
+                {"stored", 300, 0, 15, Z_SYNC_FLUSH},
+                {"window 9", 70000, 9, 9, Z_SYNC_FLUSH},
+                {"large", 300000, 6, 15, Z_SYNC_FLUSH},
+                {"fast", 1024, 1, 15, Z_SYNC_FLUSH},
+                {"a last block", 1000, 6, 15, Z_FINISH},
+                {"2048 and ends", 2048, 6, 12, Z_SYNC_FLUSH},
+                {"empty", 0, 6, 15, Z_SYNC_FLUSH}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         char *plain = malloc(rows[i].len + 2);
         uint64_t seed = i;
@@ -309,7 +329,8 @@ static void test_inflate(void **state)
         for (size_t m = 0; m < COUNT(max); m++) {
             struct gw_buf out;
             CHECK_ROW(inflate_copy(states, packed, len, max[m], &out) == 0, rows[i].name);
-            CHECK_ROW(out.len == rows[i].len && out.data && !memcmp(out.data, plain, out.len) && !out.data[out.len], rows[i].name);
+            CHECK_ROW(out.len == rows[i].len && out.data && !memcmp(out.data, plain, out.len) && !out.data[out.len],
+                      rows[i].name);
             gw_buf_fini(&out);
         }
         struct gw_buf out;
@@ -317,7 +338,8 @@ static void test_inflate(void **state)
             CHECK_ROW(inflate_copy(states, packed, len, rows[i].len - less, &out) == 1009, rows[i].name);
             gw_buf_fini(&out);
         }
-        for (size_t cut = 1; cut < len && rows[i].flush == Z_SYNC_FLUSH; cut = cut * 2 + 1) { /* never taken for the whole */
+        for (size_t cut = 1; cut < len && rows[i].flush == Z_SYNC_FLUSH;
+             cut = cut * 2 + 1) { /* never taken for the whole */
             int code = inflate_copy(states, packed, len - cut, rows[i].len + 100, &out);
             CHECK_ROW(code == 1007 || out.len != rows[i].len, rows[i].name);
             gw_buf_fini(&out);
@@ -333,24 +355,34 @@ static void test_inflate_bad(void **state)
     (void)state;
     struct gw_inflater *states = gw_inflater_create();
     static const struct {
-        const char *octets;
+        const char *bytes;
         size_t len;
         int code;
     } rows[] = {
-        {"", 0, 1007},                                    /* not even the header of a block */
-        {"\x07", 1, 1007},                                /* no such kind of block */
+        {"", 0, 1007},     /* not even the header of a block */
+        {"\x07", 1, 1007}, /* no such kind of block */
         {"\xff\xff\xff\xff", 4, 1007},
-        {"\x00\x05\x00\xfa\xff" "ab", 7, 1007},           /* cut off: the tail would be taken for data */
-        {"\x00\x05\x00\x00\x00" "abcde", 10, 1007},       /* the length and its complement differ */
-        {"\x4b\x84\x01\x00", 4, 1007},                    /* `a` and a copy from before the beginning */
-        {"\x01\x02\x00\xfd\xff" "ab" "\x00", 8, 0},       /* a last block, then an empty one */
-        {"\x01\x02\x00\xfd\xff" "ab" "\x07", 8, 1007},    /* a last block, then rubbish */
+        {"\x00\x05\x00\xfa\xff"
+         "ab",
+         7, 1007}, /* cut off: the tail would be taken for data */
+        {"\x00\x05\x00\x00\x00"
+         "abcde",
+         10, 1007},                    /* the length and its complement differ */
+        {"\x4b\x84\x01\x00", 4, 1007}, /* `a` and a copy from before the beginning */
+        {"\x01\x02\x00\xfd\xff"
+         "ab"
+         "\x00",
+         8, 0}, /* a last block, then an empty one */
+        {"\x01\x02\x00\xfd\xff"
+         "ab"
+         "\x07",
+         8, 1007}, /* a last block, then rubbish */
     };
     struct gw_buf out;
     for (size_t i = 0; i < COUNT(rows); i++) {
         char name[16];
         snprintf(name, sizeof name, "%zu", i);
-        CHECK_ROW(inflate_copy(states, rows[i].octets, rows[i].len, 1000, &out) == rows[i].code, name);
+        CHECK_ROW(inflate_copy(states, rows[i].bytes, rows[i].len, 1000, &out) == rows[i].code, name);
         gw_buf_fini(&out);
     }
     /* A message may not refer to the one before it, which may be somebody else's. */
@@ -401,10 +433,10 @@ static void test_bombs(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_negotiation), cmocka_unit_test(test_messages),
-                                       cmocka_unit_test(test_not_worth_it),
-                                       cmocka_unit_test(test_bound), cmocka_unit_test(test_workers_share),
-                                       cmocka_unit_test(test_inflate), cmocka_unit_test(test_inflate_bad), cmocka_unit_test(test_bombs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_negotiation),   cmocka_unit_test(test_messages),
+                                       cmocka_unit_test(test_not_worth_it),  cmocka_unit_test(test_bound),
+                                       cmocka_unit_test(test_workers_share), cmocka_unit_test(test_inflate),
+                                       cmocka_unit_test(test_inflate_bad),   cmocka_unit_test(test_bombs)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     gw_deflate_end();
     return failed;

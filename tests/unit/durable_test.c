@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "core/cursor.h"
-#include "core/hub_private.h"
 #include "gateway/codec.h"
-#include "mqtt/routes.h"
+#include "hub/hub_private.h"
+#include "message/cursor.h"
+#include "route/routes.h"
 
 static const struct gw_history_keeper *keeper;
 static char path[64];
@@ -76,8 +76,8 @@ static struct gw_config *make_config(uint32_t channels, size_t history_bytes)
         made->routes[i].history_engine = gw_history_find(rows[i].store);
         made->routes[i].history = (struct gw_history_limits){.count = rows[i].count, .bytes = 1 << 20};
     }
-    made->limits = (struct gw_cfg_limits){.subscriptions = 10, .queue_bytes = 1 << 20, .channels = channels,
-                                          .history_bytes = history_bytes};
+    made->limits = (struct gw_cfg_limits){
+        .subscriptions = 10, .queue_bytes = 1 << 20, .channels = channels, .history_bytes = history_bytes};
     return made;
 }
 
@@ -102,10 +102,19 @@ static void restore(struct gw_hub **hubs, unsigned count)
 
 static void send_message(struct gw_hub *hub, uint64_t seq, const char *channel, const char *json, bool clear)
 {
-    struct gw_message_spec spec = {.channel = channel, .channel_len = strlen(channel), .json = json, .json_len = strlen(json),
-                                   .payload = clear ? "" : json, .payload_len = clear ? 0 : strlen(json), .epoch = found.epoch,
-                                   .seq = seq, .ts = 1764000000000 + (int64_t)seq, .clear = clear,
-                                   .route = channel[0] == 'd' ? 0 : channel[0] == 'n' ? 1 : 2};
+    struct gw_message_spec spec = {.channel = channel,
+                                   .channel_len = strlen(channel),
+                                   .json = json,
+                                   .json_len = strlen(json),
+                                   .payload = clear ? "" : json,
+                                   .payload_len = clear ? 0 : strlen(json),
+                                   .epoch = found.epoch,
+                                   .seq = seq,
+                                   .ts = 1764000000000 + (int64_t)seq,
+                                   .clear = clear,
+                                   .route = channel[0] == 'd'   ? 0
+                                            : channel[0] == 'n' ? 1
+                                                                : 2};
     struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
     gw_hub_handle(hub, &event);
 }
@@ -191,9 +200,11 @@ static void test_lives(void **state)
         while (seq < until) {
             char channel[16], json[600];
             snprintf(channel, sizeof channel, "%c/%d", "ddnm"[random_below(4)], (int)random_below(5));
-            snprintf(json, sizeof json, "\"%llu %.*s\"", (unsigned long long)++seq, (int)random_below(500),
-                     "----------------------------------------------------------------------------------------------------"
-                     "----------------------------------------------------------------------------------------------------");
+            snprintf(
+                json, sizeof json, "\"%llu %.*s\"", (unsigned long long)++seq, (int)random_below(500),
+                "----------------------------------------------------------------------------------------------------"
+                "---------------------------------------------------------------------------------------------------"
+                "-");
             send_message(hub, seq, channel, random_below(20) ? json : "null", false);
             if (!random_below(10))
                 send_message(hub, ++seq, channel, "null", true);
@@ -210,11 +221,23 @@ static void test_lives(void **state)
 
 static void append_one(uint64_t seq, const char *name)
 {
-    struct gw_message_spec spec = {.channel = name, .channel_len = strlen(name), .json = "1", .json_len = 1, .payload = "1",
-                                   .payload_len = 1, .epoch = found.epoch, .seq = seq, .ts = 1};
+    struct gw_message_spec spec = {.channel = name,
+                                   .channel_len = strlen(name),
+                                   .json = "1",
+                                   .json_len = 1,
+                                   .payload = "1",
+                                   .payload_len = 1,
+                                   .epoch = found.epoch,
+                                   .seq = seq,
+                                   .ts = 1};
     struct gw_message *msg = gw_message_create(&spec);
-    struct gw_history_channel channel = {.name = name, .len = strlen(name), .hash = msg->hash, .last_seq = seq,
-                                         .before_last = seq - 1, .last = seq, .kept = true};
+    struct gw_history_channel channel = {.name = name,
+                                         .len = strlen(name),
+                                         .hash = msg->hash,
+                                         .last_seq = seq,
+                                         .before_last = seq - 1,
+                                         .last = seq,
+                                         .kept = true};
     keeper->append(store, &channel, msg);
     gw_message_unref(msg);
 }
@@ -285,11 +308,19 @@ static void test_full_queue(void **state)
     /* The first waits for its flush in an hour; with it in the queue the next does not fit. */
     char *large = malloc(70000);
     memset(large, '1', 70000);
-    struct gw_message_spec spec = {.channel = "a", .channel_len = 1, .json = large, .json_len = 70000, .payload = large,
-                                   .payload_len = 70000, .epoch = found.epoch, .seq = 2, .ts = 1};
+    struct gw_message_spec spec = {.channel = "a",
+                                   .channel_len = 1,
+                                   .json = large,
+                                   .json_len = 70000,
+                                   .payload = large,
+                                   .payload_len = 70000,
+                                   .epoch = found.epoch,
+                                   .seq = 2,
+                                   .ts = 1};
     append_one(1, "b");
     struct gw_message *msg = gw_message_create(&spec);
-    struct gw_history_channel channel = {.name = "a", .len = 1, .hash = msg->hash, .last_seq = 2, .last = 2, .kept = true};
+    struct gw_history_channel channel = {
+        .name = "a", .len = 1, .hash = msg->hash, .last_seq = 2, .last = 2, .kept = true};
     keeper->append(store, &channel, msg);
     gw_message_unref(msg);
     free(large);
@@ -319,7 +350,8 @@ static void *append_many(void *context)
         append_one(++appender->seq, name);
         if (i % 1000 == 999) {
             uint64_t hash = gw_hash(name, strlen(name));
-            const struct gw_history_channel gone = {.name = name, .len = strlen(name), .hash = hash, .last_seq = appender->seq};
+            const struct gw_history_channel gone = {
+                .name = name, .len = strlen(name), .hash = hash, .last_seq = appender->seq};
             keeper->forget(store, &gone, true);
         }
     }

@@ -2,8 +2,8 @@
 #include <arpa/inet.h>
 
 #include "check.h"
-#include "web/forward.h"
-#include "web/http1.h"
+#include "http/forward.h"
+#include "http/http1.h"
 
 static struct gw_strings list_of(char **items, size_t count)
 {
@@ -31,9 +31,10 @@ static void test_trusted(void **state)
     static const struct {
         const char *address;
         bool trusted;
-    } rows[] = {{"10.255.0.1", true},    {"11.0.0.1", false},          {"192.0.2.7", true},         {"192.0.2.8", false},
-                {"2001:db8::1", true},   {"2001:db8:8000::1", false},  {"2001:db8:7fff::1", true},  {"fe80::1", true},
-                {"fe80::2", false},      {"172.31.255.255", true},     {"172.32.0.0", false},       {"::ffff:10.1.2.3", true}};
+    } rows[] = {{"10.255.0.1", true},       {"11.0.0.1", false},   {"192.0.2.7", true},
+                {"192.0.2.8", false},       {"2001:db8::1", true}, {"2001:db8:8000::1", false},
+                {"2001:db8:7fff::1", true}, {"fe80::1", true},     {"fe80::2", false},
+                {"172.31.255.255", true},   {"172.32.0.0", false}, {"::ffff:10.1.2.3", true}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct in6_addr address = address_of(rows[i].address);
         CHECK_ROW(gw_forward_trusted(&trusted, &address) == rows[i].trusted, rows[i].address);
@@ -59,7 +60,8 @@ static void test_forwarded(void **state)
     } rows[] = {
         {"", "::ffff:10.0.0.1", false},
         {"X-Forwarded-For: 203.0.113.5\r\n", "::ffff:203.0.113.5", false},
-        {"x-forwarded-for: 6.6.6.6, 203.0.113.5, 10.0.0.9\r\n", "::ffff:203.0.113.5", false}, /* what the client made up is left of it */
+        {"x-forwarded-for: 6.6.6.6, 203.0.113.5, 10.0.0.9\r\n", "::ffff:203.0.113.5",
+         false}, /* what the client made up is left of it */
         {"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 203.0.113.5\r\n", "::ffff:203.0.113.5", false},
         {"X-Forwarded-For: 203.0.113.5:4711 ,\t\r\n", "::ffff:203.0.113.5", false},
         {"X-Forwarded-For: [2001:db8::7]:443\r\n", "2001:db8::7", false},
@@ -95,7 +97,7 @@ static void check_proxy(const char *data, size_t len, const char *address, bool 
         char *exact = malloc(i ? i : 1);
         memcpy(exact, data, i);
         if (gw_proxy_parse(exact, i, &header) != 0)
-            fail_msg("%zu of %zu octets are taken for a header", i, len);
+            fail_msg("%zu of %zu bytes are taken for a header", i, len);
         free(exact);
     }
     char more[512];
@@ -113,12 +115,27 @@ static void check_proxy(const char *data, size_t len, const char *address, bool 
 static void test_proxy(void **state)
 {
     (void)state;
-    static const char v1[] = "PROXY TCP4 203.0.113.5 198.51.100.1 4711 443\r\n", v1_6[] = "PROXY TCP6 2001:db8::5 ::1 4711 443\r\n";
+    static const char v1[] = "PROXY TCP4 203.0.113.5 198.51.100.1 4711 443\r\n",
+                      v1_6[] = "PROXY TCP6 2001:db8::5 ::1 4711 443\r\n";
     static const char unknown[] = "PROXY UNKNOWN ffff:f...f:ffff 1 2\r\n";
-    static const char v2[] = V2 "\x21\x11\0\x0c" "\xcb\0\x71\x05" "\xc6\x33\x64\x01" "\x12\x67\x01\xbb";
-    static const char tls[] = V2 "\x21\x11\0\x14" "\xcb\0\x71\x05" "\xc6\x33\x64\x01" "\x12\x67\x01\xbb" "\x20\0\x05" "\x01\0\0\0\0";
-    static const char v6[] = V2 "\x21\x21\0\x24" "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x05" "0123456789abcdef" "\x12\x67\x01\xbb";
-    static const char local[] = V2 "\x20\0\0\0", local_with[] = V2 "\x20\x11\0\x0c" "\xcb\0\x71\x05" "\xc6\x33\x64\x01" "\x12\x67\x01\xbb";
+    static const char v2[] = V2 "\x21\x11\0\x0c"
+                                "\xcb\0\x71\x05"
+                                "\xc6\x33\x64\x01"
+                                "\x12\x67\x01\xbb";
+    static const char tls[] = V2 "\x21\x11\0\x14"
+                                 "\xcb\0\x71\x05"
+                                 "\xc6\x33\x64\x01"
+                                 "\x12\x67\x01\xbb"
+                                 "\x20\0\x05"
+                                 "\x01\0\0\0\0";
+    static const char v6[] = V2 "\x21\x21\0\x24"
+                                "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x05"
+                                "0123456789abcdef"
+                                "\x12\x67\x01\xbb";
+    static const char local[] = V2 "\x20\0\0\0", local_with[] = V2 "\x20\x11\0\x0c"
+                                                                   "\xcb\0\x71\x05"
+                                                                   "\xc6\x33\x64\x01"
+                                                                   "\x12\x67\x01\xbb";
     check_proxy(v1, sizeof v1 - 1, "::ffff:203.0.113.5", false);
     check_proxy(v1_6, sizeof v1_6 - 1, "2001:db8::5", false);
     check_proxy(unknown, sizeof unknown - 1, NULL, false);
@@ -146,10 +163,14 @@ static void test_proxy_refused(void **state)
     REFUSED("PROXY TCP4 nonsense 198.51.100.1 4711 443\r\n");
     REFUSED("PROXY UDP4 203.0.113.5 198.51.100.1 4711 443\r\n");
     REFUSED("PROXY TCP4 203.0.113.555 198.51.100.1 4711 443\r\n");
-    REFUSED(V2 "\x11\x11\0\x0c" "0123456789ab");     /* version 1 */
-    REFUSED(V2 "\x22\x11\0\x0c" "0123456789ab");     /* neither PROXY nor LOCAL */
-    REFUSED(V2 "\x21\x11\0\x04" "0123");             /* too short for its addresses */
-    REFUSED(V2 "\x21\x11\xff\xff" "0123");           /* larger than anybody needs */
+    REFUSED(V2 "\x11\x11\0\x0c"
+               "0123456789ab"); /* version 1 */
+    REFUSED(V2 "\x22\x11\0\x0c"
+               "0123456789ab"); /* neither PROXY nor LOCAL */
+    REFUSED(V2 "\x21\x11\0\x04"
+               "0123"); /* too short for its addresses */
+    REFUSED(V2 "\x21\x11\xff\xff"
+               "0123"); /* larger than anybody needs */
 }
 
 int main(void)

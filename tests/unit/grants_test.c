@@ -1,10 +1,10 @@
 /* Who may see what: containment of filters, grants, and projections of messages. */
 #include <pthread.h>
 
+#include "auth/projection.h"
 #include "check.h"
-#include "core/projection.h"
-#include "core/topic.h"
 #include "gateway/identity.h"
+#include "topic/topic.h"
 
 static void test_containment(void **state)
 {
@@ -13,18 +13,20 @@ static void test_containment(void **state)
         const char *wide, *narrow;
         bool covers;
     } rows[] = {
-        {"#", "a", true}, {"#", "a/+/#", true}, {"#", "#", true}, {"#", "$SYS/x", false}, {"+/x", "$SYS/x", false},
-        {"a/#", "a", true}, {"a/#", "a/b/c", true}, {"a/#", "a/#", true}, {"a/#", "ab", false}, {"a/#", "#", false},
-        {"a/+", "a/b", true}, {"a/+", "a/+", true}, {"a/+", "a/#", false}, {"a/+", "a/b/c", false}, {"a/+", "a", false},
-        {"a/+/#", "a/#", false}, {"a/+/#", "a/b", true}, {"a/+/t", "a/k/t", true}, {"a/+/t", "a/+/+", false},
-        {"a/b", "a/+", false}, {"a/b", "a/b", true}, {"a/b", "a/b/", false}, {"a/b/", "a/b", false}, {"a//b", "a//b", true},
-        {"a/+/b", "a//b", true}, {"$SYS/#", "$SYS/a", true}, {"+", "", false}, {"+", "+/+", false}, {"+/+", "+", false},
-        {"a/#", "a/", true}, {"+/#", "a", true}, {"A/#", "a/b", false},
+        {"#", "a", true},         {"#", "a/+/#", true},       {"#", "#", true},          {"#", "$SYS/x", false},
+        {"+/x", "$SYS/x", false}, {"a/#", "a", true},         {"a/#", "a/b/c", true},    {"a/#", "a/#", true},
+        {"a/#", "ab", false},     {"a/#", "#", false},        {"a/+", "a/b", true},      {"a/+", "a/+", true},
+        {"a/+", "a/#", false},    {"a/+", "a/b/c", false},    {"a/+", "a", false},       {"a/+/#", "a/#", false},
+        {"a/+/#", "a/b", true},   {"a/+/t", "a/k/t", true},   {"a/+/t", "a/+/+", false}, {"a/b", "a/+", false},
+        {"a/b", "a/b", true},     {"a/b", "a/b/", false},     {"a/b/", "a/b", false},    {"a//b", "a//b", true},
+        {"a/+/b", "a//b", true},  {"$SYS/#", "$SYS/a", true}, {"+", "", false},          {"+", "+/+", false},
+        {"+/+", "+", false},      {"a/#", "a/", true},        {"+/#", "a", true},        {"A/#", "a/b", false},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         if (!*rows[i].narrow)
             continue;
-        CHECK_ROW(gw_topic_filter_covers(rows[i].wide, strlen(rows[i].wide), rows[i].narrow, strlen(rows[i].narrow)) == rows[i].covers,
+        CHECK_ROW(gw_topic_filter_covers(rows[i].wide, strlen(rows[i].wide), rows[i].narrow,
+                                         strlen(rows[i].narrow)) == rows[i].covers,
                   rows[i].narrow);
     }
 }
@@ -104,8 +106,13 @@ static void test_projection_of_json(void **state)
         {"{\"t\":1,\"secret\":2,\"h\":[3]}", "{\"t\":1,\"h\":[3]}"},
         {" { \"h\" : {\"secret\":1} , \"x\":0 } ", "{\"h\":{\"secret\":1}}"},
         {"{\"\\u0074\":1,\"tt\":2,\"T\":3,\"\":4}", "{\"\\u0074\":1}"},
-        {"{}", "{}"}, {"{\"a\":{\"t\":1}}", "{}"}, {"21.5", "null"}, {"\"t\"", "null"}, {"null", "null"},
-        {"[]", "[]"}, {"[{\"t\":1,\"x\":2},{\"x\":2},5,[{\"t\":1}]]", "[{\"t\":1},{},null,null]"},
+        {"{}", "{}"},
+        {"{\"a\":{\"t\":1}}", "{}"},
+        {"21.5", "null"},
+        {"\"t\"", "null"},
+        {"null", "null"},
+        {"[]", "[]"},
+        {"[{\"t\":1,\"x\":2},{\"x\":2},5,[{\"t\":1}]]", "[{\"t\":1},{},null,null]"},
         {"{\"t\":1,\"t\":2}", "{\"t\":1,\"t\":2}"},
     };
     struct gw_projection *fields = projection("t", "h");
@@ -121,8 +128,16 @@ static void test_projection_of_json(void **state)
 
 static struct gw_message *message(const char *json)
 {
-    struct gw_message_spec spec = {.channel = "c", .channel_len = 1, .json = json, .json_len = strlen(json), .payload = json,
-                                   .payload_len = strlen(json), .epoch = "E", .seq = 7, .ts = 5, .retained = true};
+    struct gw_message_spec spec = {.channel = "c",
+                                   .channel_len = 1,
+                                   .json = json,
+                                   .json_len = strlen(json),
+                                   .payload = json,
+                                   .payload_len = strlen(json),
+                                   .epoch = "E",
+                                   .seq = 7,
+                                   .ts = 5,
+                                   .retained = true};
     return gw_message_create(&spec);
 }
 
@@ -156,7 +171,8 @@ static void test_projection_of_messages(void **state)
             pthread_join(threads[i], NULL);
         assert_ptr_equal(races[1].got, races[3].got);
         assert_ptr_equal(races[0].got, races[2].got);
-        assert_non_null(memmem(races[1].got->text.data, races[1].got->text.len, "\"data\":{\"t\":1},\"cursor\":\"E.7\"", 29));
+        assert_non_null(
+            memmem(races[1].got->text.data, races[1].got->text.len, "\"data\":{\"t\":1},\"cursor\":\"E.7\"", 29));
         assert_null(memmem(races[1].got->text.data, races[1].got->text.len, "secret", 6));
         assert_int_equal(races[1].got->payload.len, 7);
         assert_true(races[1].got->retained);
@@ -175,9 +191,9 @@ static void test_projection_of_messages(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_containment),        cmocka_unit_test(test_containment_agrees_with_matching),
-        cmocka_unit_test(test_grants),             cmocka_unit_test(test_projection_of_json),
-        cmocka_unit_test(test_projection_of_messages)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_containment),
+                                       cmocka_unit_test(test_containment_agrees_with_matching),
+                                       cmocka_unit_test(test_grants), cmocka_unit_test(test_projection_of_json),
+                                       cmocka_unit_test(test_projection_of_messages)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

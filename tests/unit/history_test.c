@@ -6,8 +6,15 @@ static struct gw_message *make(uint64_t seq, size_t payload, int64_t ts)
     char *text = calloc(1, payload + 3);
     memset(text + 1, 'x', payload);
     text[0] = text[payload + 1] = '"';
-    struct gw_message_spec spec = {.channel = "c", .channel_len = 1, .json = text, .json_len = payload + 2, .payload = text,
-                                   .payload_len = payload + 2, .epoch = "e", .seq = seq, .ts = ts};
+    struct gw_message_spec spec = {.channel = "c",
+                                   .channel_len = 1,
+                                   .json = text,
+                                   .json_len = payload + 2,
+                                   .payload = text,
+                                   .payload_len = payload + 2,
+                                   .epoch = "e",
+                                   .seq = seq,
+                                   .ts = ts};
     struct gw_message *msg = gw_message_create(&spec);
     free(text);
     return msg;
@@ -112,10 +119,19 @@ static void test_none(void **state)
 static void test_message(void **state)
 {
     (void)state;
-    struct gw_message_spec spec = {.channel = "a\"b", .channel_len = 3, .json = "\"x\"", .json_len = 3, .payload = "x",
-                                   .payload_len = 1, .epoch = "ep", .seq = 7, .ts = 1764000000123, .retained = true};
+    struct gw_message_spec spec = {.channel = "a\"b",
+                                   .channel_len = 3,
+                                   .json = "\"x\"",
+                                   .json_len = 3,
+                                   .payload = "x",
+                                   .payload_len = 1,
+                                   .epoch = "ep",
+                                   .seq = 7,
+                                   .ts = 1764000000123,
+                                   .retained = true};
     struct gw_message *msg = gw_message_create(&spec);
-    static const char text[] = "{\"type\":\"message\",\"channel\":\"a\\\"b\",\"data\":\"x\",\"cursor\":\"ep.7\",\"ts\":1764000000123,\"retained\":true}";
+    static const char text[] = "{\"type\":\"message\",\"channel\":\"a\\\"b\",\"data\":\"x\",\"cursor\":\"ep.7\","
+                               "\"ts\":1764000000123,\"retained\":true}";
     assert_int_equal(msg->text.len, sizeof text - 1);
     assert_memory_equal(msg->text.data, text, sizeof text - 1);
     assert_string_equal(msg->channel.data, "a\"b");

@@ -1,8 +1,8 @@
 /* HTTP requests, percent-encoding, chunked bodies, WebSocket frame headers. (Illegal ones: also over the wire in
  * tests/integration.) */
 #include "check.h"
-#include "web/http1.h"
-#include "web/wsframe.h"
+#include "http/http1.h"
+#include "websocket/wsframe.h"
 
 static int parse(const char *text, struct gw_request *request)
 {
@@ -13,7 +13,8 @@ static int parse(const char *text, struct gw_request *request)
 static void test_octet_by_octet(void **state)
 {
     (void)state;
-    static const char text[] = "\r\nGET /a%20b?x=1&y HTTP/1.1\r\nHost: h\r\nCoNNection:  Upgrade , keep-alive\t\r\nupgrade: WebSocket\r\n\r\n";
+    static const char text[] = "\r\nGET /a%20b?x=1&y HTTP/1.1\r\nHost: h\r\nCoNNection:  Upgrade , "
+                               "keep-alive\t\r\nupgrade: WebSocket\r\n\r\n";
     struct gw_request request;
     const char *why;
     for (size_t len = 0; len < sizeof text - 1; len++) {
@@ -37,10 +38,21 @@ static void test_query(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"channel=rooms/+/t", "channel=rooms/+/t;"}, {"channel=rooms%2F%2B%2Ft", "channel=rooms/+/t;"}, {"channel=sp+ace/x", "channel=sp ace/x;"},
-        {"channel=+", "channel=+;"}, {"channel=a/+", "channel=a/+;"}, {"channel=rooms%2F+%2Ft", "channel=rooms/+/t;"}, {"channel=a%2Bb", "channel=a+b;"},
-        {"a=1&b=2&&c", "a=1;b=2;c=;"}, {"a=b=c", "a=b=c;"}, {"%61=%C3%BC", "a=\xc3\xbc;"}, {"a=%2", NULL}, {"a=%zz", NULL}, {"%", NULL},
-        {"a=1&b=%ff", NULL}, {"", ""},
+        {"channel=rooms/+/t", "channel=rooms/+/t;"},
+        {"channel=rooms%2F%2B%2Ft", "channel=rooms/+/t;"},
+        {"channel=sp+ace/x", "channel=sp ace/x;"},
+        {"channel=+", "channel=+;"},
+        {"channel=a/+", "channel=a/+;"},
+        {"channel=rooms%2F+%2Ft", "channel=rooms/+/t;"},
+        {"channel=a%2Bb", "channel=a+b;"},
+        {"a=1&b=2&&c", "a=1;b=2;c=;"},
+        {"a=b=c", "a=b=c;"},
+        {"%61=%C3%BC", "a=\xc3\xbc;"},
+        {"a=%2", NULL},
+        {"a=%zz", NULL},
+        {"%", NULL},
+        {"a=1&b=%ff", NULL},
+        {"", ""},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_request request = {.query = {rows[i][0], strlen(rows[i][0])}};
@@ -66,8 +78,10 @@ static void test_paths(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"/channels/a//b", "a//b"}, {"/channels/a%2F%2fb", "a//b"}, {"/channels/../x", "../x"}, {"/channels/a+b", "a+b"}, {"/channels/%00", ""},
-        {"/channels/%2", NULL}, {"/channel/x", NULL}, {"/channels/", ""},
+        {"/channels/a//b", "a//b"}, {"/channels/a%2F%2fb", "a//b"},
+        {"/channels/../x", "../x"}, {"/channels/a+b", "a+b"},
+        {"/channels/%00", ""},      {"/channels/%2", NULL},
+        {"/channel/x", NULL},       {"/channels/", ""},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_request request = {.path = {rows[i][0], strlen(rows[i][0])}};
@@ -89,12 +103,19 @@ static void test_chunked(void **state)
         const char *text, *body; /* NULL: malformed */
         long error;
     } rows[] = {
-        {"5\r\nhello\r\n0\r\n\r\n", "hello", 0}, {"5;ext=1\r\nhello\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n", "helloabc", 0}, {"A\nhelloworld\n0\n\n", "helloworld", 0},
-        {"0\r\n\r\n", "", 0}, {"x\r\n", NULL, -1}, {"\r\n", NULL, -1}, {"5\r\nhelloX", NULL, -1}, {"ffffffff\r\n", NULL, -2}, {"fffffffff\r\n", NULL, -2},
+        {"5\r\nhello\r\n0\r\n\r\n", "hello", 0},
+        {"5;ext=1\r\nhello\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n", "helloabc", 0},
+        {"A\nhelloworld\n0\n\n", "helloworld", 0},
+        {"0\r\n\r\n", "", 0},
+        {"x\r\n", NULL, -1},
+        {"\r\n", NULL, -1},
+        {"5\r\nhelloX", NULL, -1},
+        {"ffffffff\r\n", NULL, -2},
+        {"fffffffff\r\n", NULL, -2},
         {"3e9\r\n", NULL, -2},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        for (int split = 0; split < 2; split++) { /* in one piece, then octet by octet */
+        for (int split = 0; split < 2; split++) { /* in one piece, then byte by byte */
             struct gw_chunked chunked = {0};
             struct gw_buf out;
             long result = 0;
@@ -133,7 +154,8 @@ static void test_frames(void **state)
         assert_int_equal((uint8_t)data[i], (uint8_t)copy[i] ^ mask[i % 4]);
     gw_ws_unmask(data, sizeof data - 1, mask);
     assert_string_equal(data, copy);
-    static const unsigned good[] = {1000, 1001, 1003, 1007, 1011, 3000, 4999}, bad[] = {0, 999, 1004, 1005, 1006, 1015, 2999, 5000};
+    static const unsigned good[] = {1000, 1001, 1003, 1007, 1011, 3000, 4999},
+                          bad[] = {0, 999, 1004, 1005, 1006, 1015, 2999, 5000};
     for (size_t i = 0; i < COUNT(good); i++)
         assert_true(gw_ws_close_code_valid(good[i]));
     for (size_t i = 0; i < COUNT(bad); i++)
@@ -142,7 +164,8 @@ static void test_frames(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_octet_by_octet), cmocka_unit_test(test_query), cmocka_unit_test(test_paths),
-                                       cmocka_unit_test(test_chunked), cmocka_unit_test(test_frames)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_octet_by_octet), cmocka_unit_test(test_query),
+                                       cmocka_unit_test(test_paths), cmocka_unit_test(test_chunked),
+                                       cmocka_unit_test(test_frames)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

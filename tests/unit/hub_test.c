@@ -1,13 +1,13 @@
 /* The hub against a model: whatever clients, queues and histories do, every message that a session wants arrives once
  * and in order, or lies in a gap that it was told. */
 #include "check.h"
-#include "core/cursor.h"
-#include "core/hub_private.h"
-#include "core/topic.h"
 #include "gateway/codec.h"
-#include "mqtt/routes.h"
+#include "hub/hub_private.h"
+#include "message/cursor.h"
+#include "route/routes.h"
+#include "topic/topic.h"
 
-#define EPOCH "test"
+#define EPOCH    "test"
 #define SESSIONS 24
 #define MESSAGES 4000
 #define CHANNELS 7
@@ -66,8 +66,11 @@ static struct gw_config *make_config(uint32_t history, size_t queue, uint32_t ch
         made->routes[i].history_engine = gw_history_find("memory");
         made->routes[i].history = (struct gw_history_limits){.count = history, .bytes = 1 << 20};
     }
-    made->limits = (struct gw_cfg_limits){.subscriptions = 10, .queue_bytes = queue, .channels = channels,
-                                          .history_bytes = 1 << 24, .publishes_per_session = 4};
+    made->limits = (struct gw_cfg_limits){.subscriptions = 10,
+                                          .queue_bytes = queue,
+                                          .channels = channels,
+                                          .history_bytes = 1 << 24,
+                                          .publishes_per_session = 4};
     return made;
 }
 
@@ -76,8 +79,8 @@ static void setup_hub(uint32_t history, size_t queue, uint32_t channels)
     config = make_config(history, queue, channels);
     struct gw_routes *routes = gw_routes_build(config);
     gw_timers_init(&timers);
-    struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .timers = &timers,
-                                 .upstream = {NULL, no_publish}};
+    struct gw_hub_setup setup = {
+        .epoch = EPOCH, .config = config, .routes = routes, .timers = &timers, .upstream = {NULL, no_publish}};
     hub = gw_hub_create(&setup);
     gw_hub_tick(hub, 1, 1);
     gw_routes_unref(routes);
@@ -97,9 +100,17 @@ static void teardown_hub(void)
 static void send_message(unsigned channel, const char *json, bool retained)
 {
     const char *name = channel_names[channel];
-    struct gw_message_spec spec = {.channel = name, .channel_len = strlen(name), .json = json, .json_len = strlen(json),
-                                   .payload = json, .payload_len = strlen(json), .epoch = EPOCH, .seq = ++head, .ts = 1,
-                                   .retained = retained, .route = name[0] == '$'};
+    struct gw_message_spec spec = {.channel = name,
+                                   .channel_len = strlen(name),
+                                   .json = json,
+                                   .json_len = strlen(json),
+                                   .payload = json,
+                                   .payload_len = strlen(json),
+                                   .epoch = EPOCH,
+                                   .seq = ++head,
+                                   .ts = 1,
+                                   .retained = retained,
+                                   .route = name[0] == '$'};
     struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
     if (head <= MESSAGES)
         channel_of[head] = (uint8_t)channel;
@@ -173,8 +184,9 @@ static void client_open(struct client *client)
     for (unsigned i = 0; i < client->filter_count; i++) {
         struct gw_subscribed subscribed;
         client->filters[i] = filters[check_random(&seed) % COUNT(filters)];
-        assert_int_equal(gw_session_subscribe(&client->session, client->filters[i], strlen(client->filters[i]), &start,
-                                              &subscribed), GW_OK);
+        assert_int_equal(gw_session_subscribe(&client->session, client->filters[i], strlen(client->filters[i]),
+                                              &start, &subscribed),
+                         GW_OK);
     }
     gw_session_catch_up(&client->session);
     /* What a client reads from its session's cursor after a reconnect must begin no later than here. */
@@ -218,7 +230,8 @@ static void model(uint32_t history, size_t queue, unsigned *gaps, unsigned *rece
                 client_drain(client, check_random(&seed) % 30);
             break;
         default:
-            send_message(check_random(&seed) % CHANNELS, check_random(&seed) % 5 ? "\"0123456789\"" : "{\"x\":[1,2,3]}", false);
+            send_message(check_random(&seed) % CHANNELS,
+                         check_random(&seed) % 5 ? "\"0123456789\"" : "{\"x\":[1,2,3]}", false);
         }
     }
     for (size_t i = 0; i < SESSIONS; i++) {

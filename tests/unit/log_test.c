@@ -2,8 +2,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "check.h"
-#include "core/log.h"
 
 static int pipe_fds[2];
 static int saved_stderr;
@@ -66,11 +66,14 @@ static void test_json(void **state)
     const char *line = lines();
     assert_memory_equal(line, "{\"time\":\"20", 11);
     assert_int_equal(strlen("{\"time\":\"2026-11-24T12:00:00.123Z\""), strcspn(line, ","));
-    assert_string_equal(strchr(line, ','), ",\"level\":\"info\",\"part\":\"web\",\"message\":\"listening on [::]:8080, 2 worker(s)\"}\n");
+    assert_string_equal(
+        strchr(line, ','),
+        ",\"level\":\"info\",\"part\":\"web\",\"message\":\"listening on [::]:8080, 2 worker(s)\"}\n");
     const struct gw_log_about about = {.session = "1-a", .address = "10.0.0.1"};
     gw_log_about(NULL, &about, GW_LOG_DEBUG, "session", "a \"b\" \\ \n \xff \xc3\xa9");
-    assert_string_equal(strchr(lines(), ','), ",\"level\":\"debug\",\"part\":\"session\",\"message\":\"a \\\"b\\\" \\\\ ? ? ??\","
-                                              "\"session\":\"1-a\",\"address\":\"10.0.0.1\"}\n");
+    assert_string_equal(strchr(lines(), ','),
+                        ",\"level\":\"debug\",\"part\":\"session\",\"message\":\"a \\\"b\\\" \\\\ ? ? ??\","
+                        "\"session\":\"1-a\",\"address\":\"10.0.0.1\"}\n");
     gw_log(GW_LOG_ERROR, "config", "%s", "\xc3\xa9");
     assert_non_null(strstr(lines(), "\"message\":\"\xc3\xa9\"}\n"));
 }
@@ -99,7 +102,7 @@ static void test_repeats_are_counted(void **state)
     assert_string_equal(lines(), "");
 }
 
-#define WRITERS 4
+#define WRITERS    4
 #define LINES_EACH 50
 
 static void *writer(void *context)

@@ -1,8 +1,9 @@
-/* What /metrics is made of: histograms, arrival times, rows of routes, the two text formats and the choice between them. */
+/* What /metrics is made of: histograms, arrival times, rows of routes, the two text formats and the choice between
+ * them. */
 #include "check.h"
-#include "core/hub_private.h"
-#include "mqtt/route_stats.h"
-#include "web/exposition.h"
+#include "http/exposition.h"
+#include "hub/hub_private.h"
+#include "route/route_stats.h"
 
 static void test_histogram(void **state)
 {
@@ -48,7 +49,8 @@ static void test_arrivals_are_bounded_and_never_too_late(void **state)
     assert_int_equal(messages, 50000);
 }
 
-/* --- routes -------------------------------------------------------------------------------------------------------- */
+/* --- routes --------------------------------------------------------------------------------------------------------
+ */
 
 static struct gw_config *route_config(size_t count)
 {
@@ -145,7 +147,8 @@ static void test_route_rows(void **state)
     route_config_free(many);
 }
 
-/* --- text ---------------------------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------------------------
+ */
 
 static void test_formats(void **state)
 {
@@ -165,10 +168,12 @@ static void test_formats(void **state)
         gw_metric_gauge(&to, "z", "Z.", 3);
         gw_metric_end(&to);
         const char *expected =
-            openmetrics ? "# HELP x X.\n# TYPE x counter\nx_total{route=\"a\\\\b\\\"c\\nd\",channel=\"é{x}\"} 7\n"
-                          "# HELP y Y.\n# TYPE y info\ny_info{version=\"1\"} 1\n# HELP z Z.\n# TYPE z gauge\nz 3\n# EOF\n"
-                        : "# HELP x_total X.\n# TYPE x_total counter\nx_total{route=\"a\\\\b\\\"c\\nd\",channel=\"é{x}\"} 7\n"
-                          "# HELP y_info Y.\n# TYPE y_info gauge\ny_info{version=\"1\"} 1\n# HELP z Z.\n# TYPE z gauge\nz 3\n";
+            openmetrics
+                ? "# HELP x X.\n# TYPE x counter\nx_total{route=\"a\\\\b\\\"c\\nd\",channel=\"é{x}\"} 7\n"
+                  "# HELP y Y.\n# TYPE y info\ny_info{version=\"1\"} 1\n# HELP z Z.\n# TYPE z gauge\nz 3\n# EOF\n"
+                : "# HELP x_total X.\n# TYPE x_total counter\nx_total{route=\"a\\\\b\\\"c\\nd\",channel=\"é{x}\"} 7\n"
+                  "# HELP y_info Y.\n# TYPE y_info gauge\ny_info{version=\"1\"} 1\n# HELP z Z.\n# TYPE z gauge\nz "
+                  "3\n";
         assert_string_equal(out.data, expected);
         gw_buf_fini(&out);
     }
@@ -187,8 +192,9 @@ static void test_histogram_text(void **state)
     gw_histogram_add(&sum, &histogram);
     struct gw_exposition to = {&out, false};
     gw_metric_histogram(&to, "t", &sum);
-    const char *const lines[] = {"t_bucket{le=\"0.0001\"} 0\n", "t_bucket{le=\"0.0005\"} 0\n", "t_bucket{le=\"0.001\"} 2\n",
-                                 "t_bucket{le=\"1.0\"} 2\n",    "t_bucket{le=\"10.0\"} 2\n",   "t_bucket{le=\"+Inf\"} 3\n",
+    const char *const lines[] = {"t_bucket{le=\"0.0001\"} 0\n", "t_bucket{le=\"0.0005\"} 0\n",
+                                 "t_bucket{le=\"0.001\"} 2\n",  "t_bucket{le=\"1.0\"} 2\n",
+                                 "t_bucket{le=\"10.0\"} 2\n",   "t_bucket{le=\"+Inf\"} 3\n",
                                  "t_sum 11.002000000\n",        "t_count 3\n"};
     for (size_t i = 0; i < COUNT(lines); i++)
         CHECK_ROW(strstr(out.data, lines[i]), lines[i]);
@@ -209,8 +215,12 @@ static void test_accept(void **state)
         {"application/openmetrics-text", true},
         {"Application/OpenMetrics-Text; version=1.0.0; charset=utf-8", true},
         /* Prometheus 2.42 and 2.54 */
-        {"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", true},
-        {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", true},
+        {"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/"
+         "plain;version=0.0.4;q=0.5,*/*;q=0.1",
+         true},
+        {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/"
+         "openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+         true},
         {"text/plain;version=0.0.4,application/openmetrics-text;q=0.9", false},
         {"application/openmetrics-text;q=0", false},
         {"application/openmetrics-text;q=0.2,*/*;q=0.1", true},
@@ -229,8 +239,8 @@ static void test_accept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_histogram),  cmocka_unit_test(test_arrivals_are_bounded_and_never_too_late),
-        cmocka_unit_test(test_route_rows), cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_histogram),      cmocka_unit_test(test_arrivals_are_bounded_and_never_too_late),
+        cmocka_unit_test(test_route_rows),     cmocka_unit_test(test_formats),
         cmocka_unit_test(test_histogram_text), cmocka_unit_test(test_accept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,14 +1,14 @@
-/* Rate policies against a model: whatever clients, queues, resumes and the clock do, a client ends with the last value of
- * every channel it wants, never sees an older value after a newer one, never faster than the interval, and its cursor never
- * moves back. */
+/* Rate policies against a model: whatever clients, queues, resumes and the clock do, a client ends with the last
+ * value of every channel it wants, never sees an older value after a newer one, never faster than the interval, and
+ * its cursor never moves back. */
 #include "check.h"
-#include "core/cursor.h"
-#include "core/hub_private.h"
 #include "gateway/codec.h"
-#include "mqtt/routes.h"
+#include "hub/hub_private.h"
+#include "message/cursor.h"
+#include "route/routes.h"
 
-#define EPOCH "test"
-#define CLIENTS 16
+#define EPOCH    "test"
+#define CLIENTS  16
 #define CHANNELS 6
 #define INTERVAL 100
 
@@ -66,8 +66,11 @@ static void setup_hub(size_t queue, uint32_t latest_history)
     add_route("all/#", GW_RATE_ALL, 100000);
     add_route("latest/#", GW_RATE_LATEST, latest_history);
     add_route("change/#", GW_RATE_ON_CHANGE, 100000);
-    config->limits = (struct gw_cfg_limits){.subscriptions = 10, .queue_bytes = queue, .channels = 1000,
-                                            .history_bytes = 1 << 28, .publishes_per_session = 4};
+    config->limits = (struct gw_cfg_limits){.subscriptions = 10,
+                                            .queue_bytes = queue,
+                                            .channels = 1000,
+                                            .history_bytes = 1 << 28,
+                                            .publishes_per_session = 4};
     struct gw_routes *routes = gw_routes_build(config);
     gw_timers_init(&timers);
     struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .timers = &timers};
@@ -97,10 +100,19 @@ static void send_message(unsigned channel)
     char payload[40], watched[40];
     uint64_t seq = ++head;
     snprintf(payload, sizeof payload, "%llu", (unsigned long long)seq);
-    struct gw_message_spec spec = {.channel = names[channel], .channel_len = strlen(names[channel]), .json = payload,
-                                   .json_len = strlen(payload), .payload = payload, .payload_len = strlen(payload),
-                                   .epoch = EPOCH, .seq = seq, .ts = now, .born_ns = now * 1000000,
-                                   .route = channel < 2 ? 0 : channel < 5 ? 1 : 2};
+    struct gw_message_spec spec = {.channel = names[channel],
+                                   .channel_len = strlen(names[channel]),
+                                   .json = payload,
+                                   .json_len = strlen(payload),
+                                   .payload = payload,
+                                   .payload_len = strlen(payload),
+                                   .epoch = EPOCH,
+                                   .seq = seq,
+                                   .ts = now,
+                                   .born_ns = now * 1000000,
+                                   .route = channel < 2   ? 0
+                                            : channel < 5 ? 1
+                                                          : 2};
     struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
     if (spec.route == 2) {
         double value = (double)(check_random(&seed) % 40) / 10;
@@ -160,7 +172,8 @@ static void client_open(struct client *client, bool resume)
     memset(client->live, 0, sizeof client->live);
     char cursor[64];
     gw_hub_format_cursor(hub, client->position, cursor);
-    struct gw_start start = {.at = resume ? GW_START_CURSOR : GW_START_LAST, .cursor = cursor, .cursor_len = strlen(cursor)};
+    struct gw_start start = {
+        .at = resume ? GW_START_CURSOR : GW_START_LAST, .cursor = cursor, .cursor_len = strlen(cursor)};
     if (!resume)
         memset(client->last, 0, sizeof client->last);
     client->from = resume ? client->position : head;
@@ -253,7 +266,8 @@ static void test_pace(void **state)
     teardown_hub();
 }
 
-/* A session may have so many pauses that they take as much memory as its queue; then values come unpaced, none is lost. */
+/* A session may have so many pauses that they take as much memory as its queue; then values come unpaced, none is
+ * lost. */
 static void test_pauses_are_bounded(void **state)
 {
     (void)state;

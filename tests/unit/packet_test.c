@@ -1,14 +1,18 @@
-/* PUBLISH packets: what is taken, what is left to libmosquitto, and that no piece of a packet is taken for a whole. */
+/* PUBLISH packets: what is taken, what is left to libmosquitto, and that no piece of a packet is taken for a whole.
+ */
 #include "check.h"
 #include "mqtt/packet.h"
 
 struct row {
-    const char *name, *octets;
+    const char *name, *bytes;
     size_t len;
     bool v5;
     const char *topic, *payload; /* NULL: left to libmosquitto */
 };
-#define ROW(name, v5, octets, topic, payload) {name, octets, sizeof(octets) - 1, v5, topic, payload}
+#define ROW(name, v5, bytes, topic, payload)                                                                         \
+    {                                                                                                                \
+        name, bytes, sizeof(bytes) - 1, v5, topic, payload                                                           \
+    }
 
 static const struct row rows[] = {
     ROW("QoS 0", false, "\x30\x05\0\1axy", "a", "xy"),
@@ -20,8 +24,9 @@ static const struct row rows[] = {
     ROW("version 5, QoS 1", true, "\x32\x08\0\1a\x12\x34\0xy", "a", "xy"),
     ROW("subscription identifier", true, "\x30\x08\0\1a\2\x0b\7xy", "a", "xy"),
     ROW("long subscription identifier", true, "\x30\x0b\0\1a\5\x0b\xff\xff\xff\x7fxy", "a", "xy"),
-    ROW("an octet that is no property", true, "\x30\x09\0\1a\3\x0b\2xyy", NULL, NULL),
-    ROW("format, expiry, content type, user property", true, "\x30\x1a\0\1a\x15\1\1\2\0\0\0\x3c\3\0\2t/\x26\0\1k\0\1v\x0b\2x", "a", "x"),
+    ROW("a byte that is no property", true, "\x30\x09\0\1a\3\x0b\2xyy", NULL, NULL),
+    ROW("format, expiry, content type, user property", true,
+        "\x30\x1a\0\1a\x15\1\1\2\0\0\0\x3c\3\0\2t/\x26\0\1k\0\1v\x0b\2x", "a", "x"),
     ROW("correlation data", true, "\x30\x09\0\1a\4\x09\0\1cx", NULL, NULL),
     ROW("response topic", true, "\x30\x09\0\1a\4\x08\0\1cx", NULL, NULL),
     ROW("topic alias", true, "\x30\x08\0\1a\3\x23\0\1x", NULL, NULL),
@@ -35,7 +40,7 @@ static const struct row rows[] = {
     ROW("no topic", false, "\x30\x04\0\0xy", NULL, NULL),
     ROW("topic longer than the packet", false, "\x30\x04\0\3ax", NULL, NULL),
     ROW("no room for the packet identifier", false, "\x32\x04\0\1a\1", NULL, NULL),
-    ROW("length of five octets", false, "\x30\x85\x80\x80\x80\0\0\1axy", NULL, NULL),
+    ROW("length of five bytes", false, "\x30\x85\x80\x80\x80\0\0\1axy", NULL, NULL),
     ROW("PUBACK", false, "\x40\2\0\1", NULL, NULL),
     ROW("PINGRESP", false, "\xd0\0", NULL, NULL),
 };
@@ -46,13 +51,16 @@ static void test_rows(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         const struct row *row = &rows[i];
         struct gw_packet packet;
-        size_t len = gw_packet_parse((const uint8_t *)row->octets, row->len, row->v5, &packet);
+        size_t len = gw_packet_parse((const uint8_t *)row->bytes, row->len, row->v5, &packet);
         CHECK_ROW(len == (row->topic ? row->len : 0), row->name);
         if (!row->topic)
             continue;
-        CHECK_ROW(packet.topic_len == strlen(row->topic) && !memcmp(packet.topic, row->topic, packet.topic_len), row->name);
-        CHECK_ROW(packet.payload_len == strlen(row->payload) && !memcmp(packet.payload, row->payload, packet.payload_len), row->name);
-        CHECK_ROW(packet.qos == ((row->octets[0] >> 1) & 3) && packet.retain == (row->octets[0] & 1), row->name);
+        CHECK_ROW(packet.topic_len == strlen(row->topic) && !memcmp(packet.topic, row->topic, packet.topic_len),
+                  row->name);
+        CHECK_ROW(packet.payload_len == strlen(row->payload) &&
+                      !memcmp(packet.payload, row->payload, packet.payload_len),
+                  row->name);
+        CHECK_ROW(packet.qos == ((row->bytes[0] >> 1) & 3) && packet.retain == (row->bytes[0] & 1), row->name);
         CHECK_ROW(packet.mid == (packet.qos ? 0x1234 : 0), row->name);
     }
 }
@@ -64,7 +72,7 @@ static void test_pieces(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         for (size_t len = 0; len < rows[i].len; len++) {
             uint8_t *piece = malloc(len ? len : 1);
-            memcpy(piece, rows[i].octets, len);
+            memcpy(piece, rows[i].bytes, len);
             struct gw_packet packet;
             CHECK_ROW(gw_packet_parse(piece, len, rows[i].v5, &packet) == 0, rows[i].name);
             free(piece);
@@ -76,13 +84,13 @@ static void test_identifiers(void **state)
 {
     (void)state;
     for (unsigned count = 0; count <= GW_PACKET_IDS_MAX + 1; count++) {
-        uint8_t octets[128] = {0x30, (uint8_t)(4 + 2 * count), 0, 1, 'a', (uint8_t)(2 * count)};
+        uint8_t bytes[128] = {0x30, (uint8_t)(4 + 2 * count), 0, 1, 'a', (uint8_t)(2 * count)};
         for (unsigned i = 0; i < count; i++) {
-            octets[6 + 2 * i] = 0x0b;
-            octets[7 + 2 * i] = (uint8_t)(i + 1);
+            bytes[6 + 2 * i] = 0x0b;
+            bytes[7 + 2 * i] = (uint8_t)(i + 1);
         }
         struct gw_packet packet;
-        size_t len = gw_packet_parse(octets, 6 + 2 * count, true, &packet);
+        size_t len = gw_packet_parse(bytes, 6 + 2 * count, true, &packet);
         assert_int_equal(len, count <= GW_PACKET_IDS_MAX ? 6 + 2 * count : 0);
         for (unsigned i = 0; len && i < count; i++)
             assert_int_equal(packet.ids[i], i + 1);
@@ -91,6 +99,7 @@ static void test_identifiers(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_pieces), cmocka_unit_test(test_identifiers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_pieces),
+                                       cmocka_unit_test(test_identifiers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

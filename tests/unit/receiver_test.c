@@ -1,5 +1,5 @@
-/* Reading beside libmosquitto, over a real connection of a real libmosquitto client; the test is the broker, since no broker
- * can be told where to cut its stream or when to stop reading. */
+/* Reading beside libmosquitto, over a real connection of a real libmosquitto client; the test is the broker, since no
+ * broker can be told where to cut its stream or when to stop reading. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +15,11 @@ static struct mosquitto *mosq;
 static struct gw_receiver receiver;
 static int broker;
 static bool connected;
-static unsigned taken, by_library, published; /* messages by either way; numbers of ours that the broker acknowledged */
-static unsigned next;    /* the number that the next message must have */
+static unsigned taken, by_library,
+    published;              /* messages by either way; numbers of ours that the broker acknowledged */
+static unsigned next;       /* the number that the next message must have */
 static bool skipped[60000]; /* numbers that won't come: QoS 2 without PUBREL */
-static struct gw_buf out; /* what the broker has still to send */
+static struct gw_buf out;   /* what the broker has still to send */
 static size_t out_sent;
 
 static void message(const char *payload, size_t len)
@@ -39,7 +40,8 @@ static void take(void *context, const struct gw_packet *packet)
     message(packet->payload, packet->payload_len);
 }
 
-static void on_message(struct mosquitto *from, void *object, const struct mosquitto_message *it, const mosquitto_property *properties)
+static void on_message(struct mosquitto *from, void *object, const struct mosquitto_message *it,
+                       const mosquitto_property *properties)
 {
     (void)from, (void)object, (void)properties;
     by_library++;
@@ -47,7 +49,8 @@ static void on_message(struct mosquitto *from, void *object, const struct mosqui
     errno = 0; /* as receiver.h wants it */
 }
 
-static void on_connect(struct mosquitto *from, void *object, int reason, int flags, const mosquitto_property *properties)
+static void on_connect(struct mosquitto *from, void *object, int reason, int flags,
+                       const mosquitto_property *properties)
 {
     (void)from, (void)object, (void)flags, (void)properties;
     assert_int_equal(reason, 0);
@@ -55,7 +58,8 @@ static void on_connect(struct mosquitto *from, void *object, int reason, int fla
     connected = true;
 }
 
-static void on_publish(struct mosquitto *from, void *object, int mid, int reason, const mosquitto_property *properties)
+static void on_publish(struct mosquitto *from, void *object, int mid, int reason,
+                       const mosquitto_property *properties)
 {
     (void)from, (void)object, (void)mid, (void)properties;
     assert_int_equal(reason, 0);
@@ -97,7 +101,8 @@ static int begin(void **state)
     mosquitto_message_v5_callback_set(mosq, on_message);
     mosquitto_publish_v5_callback_set(mosq, on_publish);
     gw_receiver_init(&receiver, take, NULL);
-    assert_int_equal(mosquitto_connect_bind_async(mosq, "127.0.0.1", ntohs(address.sin_port), 600, NULL), MOSQ_ERR_SUCCESS);
+    assert_int_equal(mosquitto_connect_bind_async(mosq, "127.0.0.1", ntohs(address.sin_port), 600, NULL),
+                     MOSQ_ERR_SUCCESS);
     broker = accept(listener, NULL, NULL);
     close(listener);
     char request[256];
@@ -127,7 +132,7 @@ static void add_publish(unsigned number, unsigned qos, size_t padding)
     size_t len = 2 + 1 + (qos ? 2 : 0) + 8 + padding;
     char text[16];
     gw_buf_addc(&out, (char)(0x30 | qos << 1));
-    for (size_t rest = len; ; rest >>= 7) {
+    for (size_t rest = len;; rest >>= 7) {
         gw_buf_addc(&out, (char)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0)));
         if (rest <= 0x7f)
             break;
@@ -143,7 +148,7 @@ static void add_publish(unsigned number, unsigned qos, size_t padding)
         gw_buf_addc(&out, '.');
 }
 
-/* Sends at most `len` octets of what is to be sent. False: the client's buffers are full. */
+/* Sends at most `len` bytes of what is to be sent. False: the client's buffers are full. */
 static bool broker_send(size_t len)
 {
     size_t left = out.len - out_sent;
@@ -214,7 +219,7 @@ static void test_cut_anywhere(void **state)
         qos2 += qos == 2;
         if (kind == 60)
             gw_buf_add(&out, "\xd0\0", 2); /* PINGRESP */
-        if (kind > 96) { /* and PUBACK, for one of ours */
+        if (kind > 96) {                   /* and PUBACK, for one of ours */
             int mid = 0;
             assert_int_equal(mosquitto_publish(mosq, &mid, "out", 5, "hello", 1, false), MOSQ_ERR_SUCCESS);
             gw_buf_add(&out, "\x40\2", 2);
@@ -229,7 +234,8 @@ static void test_cut_anywhere(void **state)
             upstream_read(&up, acks);
         }
     }
-    while (up.acked < ack_count || up.publishes < ours || up.received < qos2 || by_library + taken < MESSAGES - qos2) {
+    while (up.acked < ack_count || up.publishes < ours || up.received < qos2 ||
+           by_library + taken < MESSAGES - qos2) {
         turn(10);
         upstream_read(&up, acks);
     }

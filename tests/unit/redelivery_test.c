@@ -93,8 +93,10 @@ static void test_more_than_it_remembers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_sent_again, begin),        cmocka_unit_test_setup(test_new_messages, begin),
-        cmocka_unit_test_setup(test_order, begin),             cmocka_unit_test_setup(test_forgotten_session, begin),
+        cmocka_unit_test_setup(test_sent_again, begin),
+        cmocka_unit_test_setup(test_new_messages, begin),
+        cmocka_unit_test_setup(test_order, begin),
+        cmocka_unit_test_setup(test_forgotten_session, begin),
         cmocka_unit_test_setup(test_more_than_it_remembers, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

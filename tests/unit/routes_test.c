@@ -1,8 +1,8 @@
 /* Patterns and the route table. */
 #include "check.h"
-#include "core/pattern.h"
 #include "gateway/codec.h"
-#include "mqtt/routes.h"
+#include "route/routes.h"
+#include "topic/pattern.h"
 
 static const struct {
     const char *pattern, *name, *captures; /* NULL: no match */
@@ -37,7 +37,8 @@ static void test_match(void **state)
         bool match = gw_pattern_match(pattern, matches[i].name, strlen(matches[i].name), &captures);
         CHECK_ROW(match == (matches[i].captures != NULL), matches[i].pattern);
         for (size_t c = 0; match && c < captures.count; c++)
-            gw_buf_printf(&got, "%s=%.*s;", captures.items[c].name, (int)captures.items[c].value_len, captures.items[c].value);
+            gw_buf_printf(&got, "%s=%.*s;", captures.items[c].name, (int)captures.items[c].value_len,
+                          captures.items[c].value);
         if (match)
             CHECK_ROW(!strcmp(got.data, matches[i].captures), matches[i].pattern);
         gw_pattern_free(pattern);
@@ -75,7 +76,8 @@ static void test_template(void **state)
     gw_buf_fini(&error);
 }
 
-/* --- the table ---------------------------------------------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------------------------------------------------
+ */
 
 static struct gw_config *table(size_t count, const char *const (*from)[3], const int *qos)
 {
@@ -102,8 +104,8 @@ static void note_channel(void *context, uint32_t route, const char *channel, siz
 }
 
 static const char *const rows[][3] = {
-    {"a/{x}", "c/{x}", "a/{x}/set"}, {"a/b", "c/b", NULL}, {"a/#", NULL, NULL}, {"lamps/{id}", NULL, ""},
-    {"+/b", "any", NULL},            {"$SYS/{r...}", "sys/{r...}", NULL},
+    {"a/{x}", "c/{x}", "a/{x}/set"}, {"a/b", "c/b", NULL}, {"a/#", NULL, NULL},
+    {"lamps/{id}", NULL, ""},        {"+/b", "any", NULL}, {"$SYS/{r...}", "sys/{r...}", NULL},
 };
 
 static void test_table(void **state)
@@ -113,8 +115,12 @@ static void test_table(void **state)
     struct gw_routes *routes = gw_routes_build(config);
     static const char *const topics[][2] = {
         {"a/b", "0:c/b;2:a/b;4:any;"}, /* c/b comes from two routes: the first makes it */
-        {"a/z", "0:c/z;2:a/z;"}, {"a", "2:a;"}, {"q/b", "4:any;"}, {"lamps/7", "3:lamps/7;"},
-        {"$SYS/broker/load", "5:sys/broker/load;"}, {"nothing/here", ""},
+        {"a/z", "0:c/z;2:a/z;"},
+        {"a", "2:a;"},
+        {"q/b", "4:any;"},
+        {"lamps/7", "3:lamps/7;"},
+        {"$SYS/broker/load", "5:sys/broker/load;"},
+        {"nothing/here", ""},
     };
     for (size_t i = 0; i < COUNT(topics); i++) {
         struct gw_buf got;
@@ -128,9 +134,9 @@ static void test_table(void **state)
         const char *channel, *topic;
         enum gw_err err;
     } targets[] = {
-        {"c/b", "a/b/set", GW_OK}, {"c/q", "a/q/set", GW_OK}, {"lamps/1", "lamps/1", GW_OK}, {"a/b", NULL, GW_ERR_FORBIDDEN},
-        {"any", NULL, GW_ERR_FORBIDDEN}, {"nowhere", NULL, GW_ERR_UNKNOWN_CHANNEL}, {"c/+", NULL, GW_ERR_BAD_REQUEST},
-        {"", NULL, GW_ERR_BAD_REQUEST},
+        {"c/b", "a/b/set", GW_OK},         {"c/q", "a/q/set", GW_OK},       {"lamps/1", "lamps/1", GW_OK},
+        {"a/b", NULL, GW_ERR_FORBIDDEN},   {"any", NULL, GW_ERR_FORBIDDEN}, {"nowhere", NULL, GW_ERR_UNKNOWN_CHANNEL},
+        {"c/+", NULL, GW_ERR_BAD_REQUEST}, {"", NULL, GW_ERR_BAD_REQUEST},
     };
     for (size_t i = 0; i < COUNT(targets); i++) {
         struct gw_publish_target target = {0};
@@ -153,14 +159,15 @@ static void test_table(void **state)
 static void test_subscriptions(void **state)
 {
     (void)state;
-    static const char *const filters[][3] = {{"a/#", 0, 0}, {"a/{x}", 0, 0}, {"a/+", 0, 0}, {"b/+/c", 0, 0}, {"b/x/c", 0, 0},
-                                             {"+/q", 0, 0}, {"$SYS/#", 0, 0}};
+    static const char *const filters[][3] = {{"a/#", 0, 0},   {"a/{x}", 0, 0}, {"a/+", 0, 0},   {"b/+/c", 0, 0},
+                                             {"b/x/c", 0, 0}, {"+/q", 0, 0},   {"$SYS/#", 0, 0}};
     static const int qos[] = {1, 0, 2, 1, 1, 0, 0};
     struct gw_config *config = table(COUNT(filters), filters, qos);
     struct gw_routes *routes = gw_routes_build(config);
     const struct gw_subscription *subs;
     /* a/+ needs qos 2, so a/# does not cover it; b/+/c covers b/x/c. */
-    static const struct gw_subscription expected[] = {{"a/#", 1}, {"a/+", 2}, {"b/+/c", 1}, {"+/q", 0}, {"$SYS/#", 0}};
+    static const struct gw_subscription expected[] = {
+        {"a/#", 1}, {"a/+", 2}, {"b/+/c", 1}, {"+/q", 0}, {"$SYS/#", 0}};
     assert_int_equal(gw_routes_subscriptions(routes, &subs), COUNT(expected));
     for (size_t i = 0; i < COUNT(expected); i++) {
         assert_string_equal(subs[i].filter, expected[i].filter);

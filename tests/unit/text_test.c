@@ -1,9 +1,9 @@
 /* Cursor, UTF-8, base64, buffers. */
+#include "base/base64.h"
+#include "base/utf8.h"
 #include "check.h"
-#include "core/base64.h"
-#include "core/cursor.h"
-#include "core/utf8.h"
 #include "gateway/buf.h"
+#include "message/cursor.h"
 
 static void test_cursor(void **state)
 {
@@ -57,13 +57,35 @@ static void test_utf8(void **state)
         const char *text;
         bool valid;
     } rows[] = {
-        {"plain ascii, longer than eight octets", true}, {"\xc3\xbc", true}, {"\xe2\x82\xac", true},
-        {"\xf0\x9d\x84\x9e", true}, {"\xed\x9f\xbf", true}, {"\xee\x80\x80", true}, {"\xf4\x8f\xbf\xbf", true},
-        {"\xef\xbf\xbf", true}, {"\x80", false}, {"\xbf", false}, {"\xc0\x80", false}, {"\xc1\xbf", false},
-        {"\xe0\x80\x80", false}, {"\xe0\x9f\xbf", false}, {"\xed\xa0\x80", false}, {"\xed\xbf\xbf", false},
-        {"\xf0\x80\x80\x80", false}, {"\xf0\x8f\xbf\xbf", false}, {"\xf4\x90\x80\x80", false}, {"\xf5\x80\x80\x80", false},
-        {"\xff", false}, {"\xc3", false}, {"\xe2\x82", false}, {"\xf0\x9d\x84", false}, {"12345678\xc3", false},
-        {"1234567\xc3\xbc", true}, {"\xc3(", false}, {"\xe2(\xa1", false}, {"\xe2\x82(", false},
+        {"plain ascii, longer than eight bytes", true},
+        {"\xc3\xbc", true},
+        {"\xe2\x82\xac", true},
+        {"\xf0\x9d\x84\x9e", true},
+        {"\xed\x9f\xbf", true},
+        {"\xee\x80\x80", true},
+        {"\xf4\x8f\xbf\xbf", true},
+        {"\xef\xbf\xbf", true},
+        {"\x80", false},
+        {"\xbf", false},
+        {"\xc0\x80", false},
+        {"\xc1\xbf", false},
+        {"\xe0\x80\x80", false},
+        {"\xe0\x9f\xbf", false},
+        {"\xed\xa0\x80", false},
+        {"\xed\xbf\xbf", false},
+        {"\xf0\x80\x80\x80", false},
+        {"\xf0\x8f\xbf\xbf", false},
+        {"\xf4\x90\x80\x80", false},
+        {"\xf5\x80\x80\x80", false},
+        {"\xff", false},
+        {"\xc3", false},
+        {"\xe2\x82", false},
+        {"\xf0\x9d\x84", false},
+        {"12345678\xc3", false},
+        {"1234567\xc3\xbc", true},
+        {"\xc3(", false},
+        {"\xe2(\xa1", false},
+        {"\xe2\x82(", false},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         CHECK_ROW(gw_utf8_valid(rows[i].text, strlen(rows[i].text)) == rows[i].valid, rows[i].text);
@@ -75,8 +97,14 @@ static void test_base64(void **state)
 {
     (void)state;
     /* RFC 4648 section 10 */
-    static const char *const pairs[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
-                                           {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe", "//4="}};
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"},
+                                           {"\xff\xfe", "//4="}};
     for (size_t i = 0; i < COUNT(pairs); i++) {
         struct gw_buf out;
         gw_buf_init(&out);
@@ -87,7 +115,8 @@ static void test_base64(void **state)
         assert_string_equal(out.data, pairs[i][0]);
         gw_buf_fini(&out);
     }
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg==Zg==", "Zh==", "Zm9=", "Z===", "====", "Zm 9", "Zm9v\n", "Zm-_"};
+    static const char *const bad[] = {
+        "Z", "Zg", "Zg=", "Zg==Zg==", "Zh==", "Zm9=", "Z===", "====", "Zm 9", "Zm9v\n", "Zm-_"};
     for (size_t i = 0; i < COUNT(bad); i++) {
         struct gw_buf out;
         gw_buf_init(&out);

@@ -1,9 +1,9 @@
 /* Timers and the inbox. The second part has threads and is what TSan is for. */
 #include <pthread.h>
 
+#include "base/timer.h"
 #include "check.h"
-#include "core/inbox.h"
-#include "core/timer.h"
+#include "hub/inbox.h"
 
 #define TIMERS 500
 
@@ -64,11 +64,12 @@ static void test_timers(void **state)
     gw_timers_fini(&timers);
 }
 
-/* --- inbox -------------------------------------------------------------------------------------------------------- */
+/* --- inbox --------------------------------------------------------------------------------------------------------
+ */
 
 #define PRODUCERS 3
-#define EACH 20000
-#define CAPACITY 64
+#define EACH      20000
+#define CAPACITY  64
 
 static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake_cond = PTHREAD_COND_INITIALIZER;

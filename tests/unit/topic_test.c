@@ -1,6 +1,6 @@
 #include "check.h"
-#include "core/topic.h"
-#include "core/topic_tree.h"
+#include "topic/topic.h"
+#include "topic/topic_tree.h"
 
 /* MQTT 5.0 sections 4.7.1 to 4.7.3, and what people do beyond them. */
 static const struct {
@@ -62,12 +62,28 @@ static const struct {
     size_t len; /* 0: strlen */
     bool name, filter;
 } validity[] = {
-    {"a", 0, true, true},        {"/", 0, true, true},          {"a//b", 0, true, true},     {"a b", 0, true, true},
-    {"#", 0, false, true},       {"a/#", 0, false, true},       {"+", 0, false, true},       {"+/a/+", 0, false, true},
-    {"a#", 0, false, false},     {"a/#/b", 0, false, false},    {"#/", 0, false, false},     {"a+", 0, false, false},
-    {"+a", 0, false, false},     {"a/+b/c", 0, false, false},   {"##", 0, false, false},     {"++", 0, false, false},
-    {"\xc3\xbc", 0, true, true}, {"\xc3", 0, false, false},     {"\xed\xa0\x80", 0, false, false},
-    {"\xc0\xaf", 0, false, false}, {"\xf4\x90\x80\x80", 0, false, false}, {"a\0b", 3, false, false},
+    {"a", 0, true, true},
+    {"/", 0, true, true},
+    {"a//b", 0, true, true},
+    {"a b", 0, true, true},
+    {"#", 0, false, true},
+    {"a/#", 0, false, true},
+    {"+", 0, false, true},
+    {"+/a/+", 0, false, true},
+    {"a#", 0, false, false},
+    {"a/#/b", 0, false, false},
+    {"#/", 0, false, false},
+    {"a+", 0, false, false},
+    {"+a", 0, false, false},
+    {"a/+b/c", 0, false, false},
+    {"##", 0, false, false},
+    {"++", 0, false, false},
+    {"\xc3\xbc", 0, true, true},
+    {"\xc3", 0, false, false},
+    {"\xed\xa0\x80", 0, false, false},
+    {"\xc0\xaf", 0, false, false},
+    {"\xf4\x90\x80\x80", 0, false, false},
+    {"a\0b", 3, false, false},
 };
 
 static void test_validity(void **state)
@@ -91,9 +107,9 @@ static const struct {
     const char *a, *b;
     bool overlap;
 } overlaps[] = {
-    {"a/+", "+/b", true},  {"a/#", "a", true},     {"a/b", "a/c", false}, {"+", "+/+", false}, {"#", "x/y", true},
-    {"a/+/c", "a/b/#", true}, {"a/+/c", "a/b/d", false}, {"#", "$SYS/x", false}, {"+/x", "$SYS/x", false},
-    {"a/#", "b/#", false}, {"+/#", "a", true},
+    {"a/+", "+/b", true},     {"a/#", "a", true},       {"a/b", "a/c", false},     {"+", "+/+", false},
+    {"#", "x/y", true},       {"a/+/c", "a/b/#", true}, {"a/+/c", "a/b/d", false}, {"#", "$SYS/x", false},
+    {"+/x", "$SYS/x", false}, {"a/#", "b/#", false},    {"+/#", "a", true},
 };
 
 static void test_overlap(void **state)
@@ -106,7 +122,8 @@ static void test_overlap(void **state)
     }
 }
 
-/* --- the trie against the plain functions ------------------------------------------------------------------------ */
+/* --- the trie against the plain functions ------------------------------------------------------------------------
+ */
 
 #define KEYS 600
 
@@ -231,9 +248,12 @@ static void test_tree_of_many_levels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matching),         cmocka_unit_test(test_validity),
-        cmocka_unit_test(test_overlap),          cmocka_unit_test(test_tree_agrees),
-        cmocka_unit_test(test_tree_match_name_agrees), cmocka_unit_test(test_tree_of_many_levels),
+        cmocka_unit_test(test_matching),
+        cmocka_unit_test(test_validity),
+        cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_tree_agrees),
+        cmocka_unit_test(test_tree_match_name_agrees),
+        cmocka_unit_test(test_tree_of_many_levels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

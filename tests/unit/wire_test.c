@@ -1,18 +1,18 @@
-/* The fast path: whatever waits, whoever is slow and whatever neighbours got before, each client reads exactly the octets that its
- * own form makes of its own messages, in order; and what several get is encoded once. */
+/* The fast path: whatever waits, whoever is slow and whatever neighbours got before, each client reads exactly the
+ * bytes that its own form makes of its own messages, in order; and what several get is encoded once. */
 #include "check.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "gateway/codec.h"
-#include "mqtt/routes.h"
-#include "web/ring.h"
-#include "web/server.h"
+#include "net/ring.h"
+#include "net/server.h"
+#include "route/routes.h"
 
-#define EPOCH "wire"
+#define EPOCH   "wire"
 #define CLIENTS 12
-#define TURNS 300
+#define TURNS   300
 
 struct client {
     struct gw_session session; /* first member */
@@ -22,7 +22,7 @@ struct client {
     const char *filter;
     bool slow;
     struct gw_buf expected;
-    size_t read; /* of which so many octets came */
+    size_t read; /* of which so many bytes came */
 };
 
 static const char *const channel_names[] = {"a", "b", "c"};
@@ -33,7 +33,8 @@ static struct client clients[CLIENTS];
 static uint64_t head, seed;
 static unsigned encoded;
 
-/* --- three forms of a message, of 1, 3 and 5 parts --------------------------------------------------------------------- */
+/* --- three forms of a message, of 1, 3 and 5 parts
+ * --------------------------------------------------------------------- */
 
 static struct iovec part(const char *data, size_t len)
 {
@@ -95,7 +96,8 @@ static void expect(struct client *client, struct gw_message *msg)
     gw_item_release(&item);
 }
 
-/* --- clients ---------------------------------------------------------------------------------------------------------- */
+/* --- clients
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void on_ready(struct gw_session *session)
 {
@@ -123,7 +125,8 @@ static void client_open(struct client *client, unsigned form, const char *filter
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     *client = (struct client){.fd = pair[1], .form = form, .filter = filter, .slow = slow};
-    client->conn = (struct gw_conn){.worker = &worker, .fd = pair[0], .state = GW_CONN_WS, .ops = &conn_ops, .context = client};
+    client->conn =
+        (struct gw_conn){.worker = &worker, .fd = pair[0], .state = GW_CONN_WS, .ops = &conn_ops, .context = client};
     gw_session_open(&client->session, worker.hub, &session_ops);
     struct gw_start start = {.at = GW_START_NOW};
     struct gw_subscribed subscribed;
@@ -158,7 +161,8 @@ static void client_close(struct client *client)
     gw_buf_fini(&client->conn.out);
 }
 
-/* --- the gateway ------------------------------------------------------------------------------------------------------ */
+/* --- the gateway
+ * ------------------------------------------------------------------------------------------------------ */
 
 static enum gw_err no_publish(void *context, struct gw_publish **publish)
 {
@@ -176,13 +180,16 @@ static void setup(void)
     config->routes = calloc(1, sizeof *config->routes);
     config->routes[0].topic = strdup("#");
     config->routes[0].codec = gw_codec_find("auto");
-    config->routes[0].history_engine = gw_history_find("memory"); /* which keeps nothing: messages go, and their addresses come again */
-    config->limits = (struct gw_cfg_limits){.subscriptions = 10, .queue_bytes = 1 << 26, .channels = 10, .history_bytes = 1 << 20};
+    config->routes[0].history_engine =
+        gw_history_find("memory"); /* which keeps nothing: messages go, and their addresses come again */
+    config->limits =
+        (struct gw_cfg_limits){.subscriptions = 10, .queue_bytes = 1 << 26, .channels = 10, .history_bytes = 1 << 20};
     struct gw_routes *routes = gw_routes_build(config);
     server = (struct gw_server){.workers = &worker, .worker_count = 1};
     worker = (struct gw_worker){.server = &server, .sockets = {.fd = -1}, .batches = gw_batches_create()};
     gw_timers_init(&worker.timers);
-    struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .timers = &worker.timers, .upstream = {NULL, no_publish}};
+    struct gw_hub_setup setup = {
+        .epoch = EPOCH, .config = config, .routes = routes, .timers = &worker.timers, .upstream = {NULL, no_publish}};
     worker.hub = gw_hub_create(&setup);
     gw_hub_tick(worker.hub, 1, 1);
     gw_routes_unref(routes);
@@ -204,8 +211,15 @@ static void publish(size_t len, unsigned count)
     memset(json, 'a' + (int)(head % 26), len);
     json[0] = json[len - 1] = '"';
     const char *channel = channel_names[check_random(&seed) % COUNT(channel_names)];
-    struct gw_message_spec spec = {.channel = channel, .channel_len = 1, .json = json, .json_len = len, .payload = json, .payload_len = len,
-                                   .epoch = EPOCH, .seq = ++head, .ts = 1};
+    struct gw_message_spec spec = {.channel = channel,
+                                   .channel_len = 1,
+                                   .json = json,
+                                   .json_len = len,
+                                   .payload = json,
+                                   .payload_len = len,
+                                   .epoch = EPOCH,
+                                   .seq = ++head,
+                                   .ts = 1};
     struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
     for (unsigned i = 0; i < count; i++)
         expect(&clients[i], event.u.message);

@@ -1,11 +1,11 @@
-/* floor: the practical limit. A bare epoll loop on one thread, subscribed at the broker as Sluice is, that send()s one ready-made
- * frame for each client and message. It has no queues, no history, no channels by name, no heartbeats: what a delivery costs here
- * is what the kernel's send() costs.
+/* floor: the practical limit. A bare epoll loop on one thread, subscribed at the broker as Sluice is, that send()s
+ * one ready-made frame for each client and message. It has no queues, no history, no channels by name, no heartbeats:
+ * what a delivery costs here is what the kernel's send() costs.
  *
  *   floor BROKER_PORT TOPIC [joined]     prints the port it listens on
  *
- * The frame is the same message object that Sluice sends, made once for each message. With `joined` it first takes whatever
- * has come from the broker, and what is there for a channel leaves in one send() for each of its clients.
+ * The frame is the same message object that Sluice sends, made once for each message. With `joined` it first takes
+ * whatever has come from the broker, and what is there for a channel leaves in one send() for each of its clients.
  * Clients ask for GET …/<channel's number>; topics are TOPIC/<channel's number>. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -65,9 +65,11 @@ static size_t frame_make(char *out, const char *topic, size_t topic_len, const c
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     char text[2048];
-    int size = snprintf(text, sizeof text, "{\"type\":\"message\",\"channel\":\"%.*s\",\"data\":\"%.*s\",\"cursor\":\"AAAAAAAAAAA.%llu\",\"ts\":%lld}",
-                        (int)topic_len, topic, (int)len, payload, (unsigned long long)++sequence,
-                        (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+    int size = snprintf(
+        text, sizeof text,
+        "{\"type\":\"message\",\"channel\":\"%.*s\",\"data\":\"%.*s\",\"cursor\":\"AAAAAAAAAAA.%llu\",\"ts\":%lld}",
+        (int)topic_len, topic, (int)len, payload, (unsigned long long)++sequence,
+        (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
     if (size < 0 || (size_t)size >= sizeof text)
         die("a payload is too long");
     size_t head = size < 126 ? 2 : 4;
@@ -168,7 +170,8 @@ static void broker_readable(void)
 
 static void broker_open(int port, const char *topic)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     broker = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect(broker, (struct sockaddr *)&to, sizeof to))
         die("broker");
@@ -179,7 +182,8 @@ static void broker_open(int port, const char *topic)
     subscribe[5] = (char)len;
     subscribe[6 + len] = 1;
     char answer[9];
-    if (send(broker, hello, sizeof hello, 0) != sizeof hello || send(broker, subscribe, (size_t)len + 7, 0) != len + 7 ||
+    if (send(broker, hello, sizeof hello, 0) != sizeof hello ||
+        send(broker, subscribe, (size_t)len + 7, 0) != len + 7 ||
         recv(broker, answer, sizeof answer, MSG_WAITALL) != sizeof answer)
         die("subscribing");
     struct epoll_event event = {.events = EPOLLIN, .data.fd = broker};

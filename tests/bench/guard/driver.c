@@ -1,15 +1,18 @@
-/* driver.c: the way of a message through the gateway on one thread, without broker, clock or libwebsockets, so that the number of
- * instructions is the same each time: route table, codec, message, inbox, hub, sessions, transport, wire, down to sendmsg(2)
- * on socket pairs. Without the ring of io_uring, which not every kernel allows: each connection sends for itself.
+/* driver.c: the way of a message through the gateway on one thread, without broker, clock or libwebsockets, so that
+ * the number of instructions is the same each time: route table, codec, message, inbox, hub, sessions, transport,
+ * wire, down to sendmsg(2) on socket pairs. Without the ring of io_uring, which not every kernel allows: each
+ * connection sends for itself.
  *
  *   driver TRANSPORT CLIENTS CHANNELS BATCH OTHERS ROUNDS      TRANSPORT: ws raw sse poll
  *
- * OTHERS is a number of routes and, with ws, of filters subscribed to that none of the messages matches: they should cost nothing.
+ * OTHERS is a number of routes and, with ws, of filters subscribed to that none of the messages matches: they should
+ * cost nothing.
  *
- * Each round, BATCH messages come in at once, going round the channels; then every client's end is read and counted. After ROUNDS of
- * them, in which buffers grow to their sizes, as many again are counted: callgrind counts (--toggle-collect) what guard_turn() and,
- * for polls, guard_request() do; reading and checking are outside. Prints how many messages the clients got in the counted rounds,
- * and how many system calls sent them (callgrind does not see what those cost; the linker leads the gateway's calls through the
+ * Each round, BATCH messages come in at once, going round the channels; then every client's end is read and counted.
+ * After ROUNDS of them, in which buffers grow to their sizes, as many again are counted: callgrind counts
+ * (--toggle-collect) what guard_turn() and, for polls, guard_request() do; reading and checking are outside. Prints
+ * how many messages the clients got in the counted rounds, and how many system calls sent them (callgrind does not
+ * see what those cost; the linker leads the gateway's calls through the
  * __wrap_ functions below). */
 #include <pthread.h>
 #include <stdio.h>
@@ -20,11 +23,11 @@
 #include <unistd.h>
 
 #include "mqtt/ingest.h"
-#include "web/server.h"
+#include "net/server.h"
 
-#define EPOCH "guard"
+#define EPOCH    "guard"
 #define CLOCK_MS 1000
-#define MARK "#mark#" /* in every payload */
+#define MARK     "#mark#" /* in every payload */
 
 struct client {
     struct gw_conn *conn;
@@ -111,8 +114,8 @@ static void prepare(void)
     gw_timers_init(&worker.timers);
     worker.batches = gw_batches_create();
     worker.inbox = inboxes[0] = gw_inbox_create(config->limits.inbox, no_wake, NULL);
-    struct gw_hub_setup setup = {.epoch = EPOCH, .config = config, .routes = routes, .upstream = {NULL, no_publish},
-                                 .timers = &worker.timers};
+    struct gw_hub_setup setup = {
+        .epoch = EPOCH, .config = config, .routes = routes, .upstream = {NULL, no_publish}, .timers = &worker.timers};
     worker.hub = gw_hub_create(&setup);
     gw_hub_tick(worker.hub, CLOCK_MS, CLOCK_MS);
     struct gw_event up = {.type = GW_EVENT_UPSTREAM, .u.upstream = {true, CLOCK_MS}};
@@ -137,8 +140,8 @@ __attribute__((noinline)) void guard_request(struct client *client, const char *
 static void poll_again(struct client *client, bool counted)
 {
     char request[256];
-    int len = snprintf(request, sizeof request, "GET /poll?channel=guard/%u&cursor=%s HTTP/1.1\r\nHost: x\r\n\r\n", client->channel,
-                       client->cursor);
+    int len = snprintf(request, sizeof request, "GET /poll?channel=guard/%u&cursor=%s HTTP/1.1\r\nHost: x\r\n\r\n",
+                       client->channel, client->cursor);
     if (counted)
         guard_request(client, request, (size_t)len);
     else
@@ -210,12 +213,14 @@ static void attach(struct client *client, unsigned number)
 /* BATCH messages in, and whatever leaves because of them. */
 static __attribute__((noinline)) void turn(unsigned first)
 {
-    static const char payload[] = "{\"state\":\"ON\",\"mark\":\"" MARK "\",\"power\":21.5,\"energy\":1234.25,\"voltage\":230,\"linkquality\":120,"
+    static const char payload[] = "{\"state\":\"ON\",\"mark\":\"" MARK
+                                  "\",\"power\":21.5,\"energy\":1234.25,\"voltage\":230,\"linkquality\":120,"
                                   "\"update\":{\"state\":\"idle\"}}";
     char topic[32];
     for (unsigned i = 0; i < batch; i++) {
         int len = snprintf(topic, sizeof topic, "guard/%u", (first + i) % channel_count);
-        struct gw_packet packet = {.topic = topic, .topic_len = (size_t)len, .payload = payload, .payload_len = sizeof payload - 1};
+        struct gw_packet packet = {
+            .topic = topic, .topic_len = (size_t)len, .payload = payload, .payload_len = sizeof payload - 1};
         gw_ingest_message(&ingest, routes, &packet);
     }
     struct gw_event *events;

@@ -1,6 +1,6 @@
-/* loadgen.h: what the files of the load generator share. One process, one thread: it opens the clients, publishes, receives,
- * checks every payload and reads what the servers cost from /proc. Errors end the process with a message: a measurement that
- * went wrong is no measurement. Times are nanoseconds of CLOCK_MONOTONIC. */
+/* loadgen.h: what the files of the load generator share. One process, one thread: it opens the clients, publishes,
+ * receives, checks every payload and reads what the servers cost from /proc. Errors end the process with a message: a
+ * measurement that went wrong is no measurement. Times are nanoseconds of CLOCK_MONOTONIC. */
 #ifndef BENCH_LOADGEN_H
 #define BENCH_LOADGEN_H
 
@@ -13,10 +13,10 @@
 struct client {
     int fd;
     unsigned channel;
-    uint64_t next;  /* number of the next message of its channel */
-    uint8_t step;   /* the protocol's; 0 at the start */
-    bool ready;     /* subscribed: nothing published from now on may be missing */
-    size_t rest_len; /* octets of an incomplete frame or answer */
+    uint64_t next;   /* number of the next message of its channel */
+    uint8_t step;    /* the protocol's; 0 at the start */
+    bool ready;      /* subscribed: nothing published from now on may be missing */
+    size_t rest_len; /* bytes of an incomplete frame or answer */
     char *rest;
     char *position; /* long-poll: what the next poll goes on from */
 };
@@ -26,12 +26,13 @@ struct protocol {
     const char *name;
     /* Sends what begins the conversation. */
     void (*open)(struct client *client);
-    /* Takes whole frames or answers from the front of `data`; returns how many octets it took. data[len] may be written. */
+    /* Takes whole frames or answers from the front of `data`; returns how many bytes it took. data[len] may be
+     * written. */
     size_t (*feed)(struct client *client, char *data, size_t len);
 };
 
-extern const struct protocol protocol_sluice_ws, protocol_raw, protocol_socketio, protocol_mqtt, protocol_sse, protocol_sluice_poll,
-    protocol_nchan_poll;
+extern const struct protocol protocol_sluice_ws, protocol_raw, protocol_socketio, protocol_mqtt, protocol_sse,
+    protocol_sluice_poll, protocol_nchan_poll;
 
 struct options {
     const struct protocol *protocol;
@@ -58,7 +59,8 @@ int dial(int port);
 /* Sends all of it or dies: what clients say is short. */
 void say(struct client *client, const void *data, size_t len);
 void say_text(struct client *client, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Length of the head with its blank line, 0 while it is incomplete. Dies unless it begins with "HTTP/1.1 <status>". */
+/* Length of the head with its blank line, 0 while it is incomplete. Dies unless it begins with "HTTP/1.1 <status>".
+ */
 size_t http_head(const char *data, size_t len, int status);
 /* The header's value, ended by a NUL in `out`; false if it is not there. The head must be complete. */
 bool http_header(const char *data, size_t head, const char *name, char *out, size_t size);
@@ -72,11 +74,11 @@ struct tally {
 };
 extern struct tally tally;
 void tally_init(void);
-/* Writes the payload of the next message of this channel, options.payload octets, and counts it as expected. */
+/* Writes the payload of the next message of this channel, options.payload bytes, and counts it as expected. */
 void tally_payload(unsigned channel, char *out);
 /* A text with one payload of ours in it, or none. True if there was one. */
 bool tally_receive(struct client *client, const char *text, size_t len);
-/* Time at which the octets that are being looked at were read. */
+/* Time at which the bytes that are being looked at were read. */
 extern int64_t tally_read_at;
 void tally_forget_latency(void);
 /* Nanoseconds below which the share of all latencies lies. */
@@ -88,7 +90,8 @@ void client_ready(struct client *client);
 /* wsframe.c: the client's half of RFC 6455. */
 void ws_upgrade(struct client *client, const char *path, const char *subprotocol);
 void ws_say(struct client *client, int opcode, const void *data, size_t len);
-/* Takes the frame at the front: its length in all, or 0 while it is incomplete. Answers pings by itself, dies at a close. */
+/* Takes the frame at the front: its length in all, or 0 while it is incomplete. Answers pings by itself, dies at a
+ * close. */
 size_t ws_frame(struct client *client, char *data, size_t len, int *opcode, char **text, size_t *text_len);
 /* The 101 at the front: its length, or 0. */
 size_t ws_accepted(const char *data, size_t len);
@@ -107,7 +110,7 @@ struct cost {
     double server_us, broker_us; /* user and system time of all threads since each began */
 };
 struct cost meter_cost(void);
-/* Octets resident of all server processes. */
+/* Bytes resident of all server processes. */
 double meter_memory(void);
 
 #endif

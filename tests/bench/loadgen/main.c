@@ -2,13 +2,14 @@
  *
  *   loadgen key=value...      see options.c
  *
- * Phases: connect; idle for `idle` seconds; publish for `warm` seconds and wait until all of it has come; the same for `seconds`,
- * measured. With `messages` each ends early, after about so many. Publishing is either `pingpong` (the next message when every subscriber has the last) or `burst` messages every
- * `interval_us`, never more than `window` messages ahead of the average client; a burst leaves whole or not yet.
+ * Phases: connect; idle for `idle` seconds; publish for `warm` seconds and wait until all of it has come; the same
+ * for `seconds`, measured. With `messages` each ends early, after about so many. Publishing is either `pingpong` (the
+ * next message when every subscriber has the last) or `burst` messages every `interval_us`, never more than `window`
+ * messages ahead of the average client; a burst leaves whole or not yet.
  *
- * With `saturate=1` nothing is published while this process has been behind with reading for 20 ms. Clients are other machines, which keep up;
- * and send() to a socket that its reader has not emptied costs a fraction of one that wakes the reader, so a generator that lags
- * makes every server look several times faster than it is. */
+ * With `saturate=1` nothing is published while this process has been behind with reading for 20 ms. Clients are other
+ * machines, which keep up; and send() to a socket that its reader has not emptied costs a fraction of one that wakes
+ * the reader, so a generator that lags makes every server look several times faster than it is. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +22,12 @@
 
 #include "loadgen.h"
 
-#define READ_SIZE (256 * 1024)
-#define LAG_MAX (20 * NS / 1000)
-#define ROOM_INTERVAL (NS / 20)
-#define TURN_EVENTS 64
+#define READ_SIZE      (256 * 1024)
+#define LAG_MAX        (20 * NS / 1000)
+#define ROOM_INTERVAL  (NS / 20)
+#define TURN_EVENTS    64
 #define CONNECTING_MAX 128
-#define PATIENCE (10 * NS) /* without any delivery, what is missing is lost */
+#define PATIENCE       (10 * NS) /* without any delivery, what is missing is lost */
 
 static struct client *clients;
 static int poller;
@@ -113,8 +114,8 @@ static void turn(int64_t until)
     }
 }
 
-/* In units of deliveries: `window` messages to the average channel. A server that is slow gets no more ahead of it than it does in
- * half a second, or waiting for the rest would take longer than the measurement. */
+/* In units of deliveries: `window` messages to the average channel. A server that is slow gets no more ahead of it
+ * than it does in half a second, or waiting for the rest would take longer than the measurement. */
 static void room_update(int64_t now)
 {
     static int64_t at;
@@ -154,7 +155,8 @@ static void pump(int64_t now)
             next_channel = (next_channel + 1) % options.channels;
         }
         int64_t interval = (int64_t)(options.interval_us * 1e3);
-        next_due = (next_due + interval > now ? next_due : now) + interval; /* a late one moves the rest: no catching up */
+        next_due =
+            (next_due + interval > now ? next_due : now) + interval; /* a late one moves the rest: no catching up */
     }
     publish_flush();
 }
@@ -256,11 +258,12 @@ int main(int argc, char **argv)
     reads = tally.reads - reads;
     tally_close(clients);
     double each = delivered ? (double)delivered : 1;
-    printf(",\"published\":%llu,\"deliveries\":%llu,\"seconds\":%.4f,\"rate\":%.0f,\"cpu_us\":%.4f,\"broker_us\":%.4f,\"frames_per_read\":%.3f,\"p50_us\":%.1f,"
+    printf(",\"published\":%llu,\"deliveries\":%llu,\"seconds\":%.4f,\"rate\":%.0f,\"cpu_us\":%.4f,\"broker_us\":%."
+           "4f,\"frames_per_read\":%.3f,\"p50_us\":%.1f,"
            "\"p99_us\":%.1f,\"lost\":%llu,\"doubled\":%llu,\"disordered\":%llu}\n",
            (unsigned long long)published, (unsigned long long)delivered, seconds, (double)delivered / seconds,
-           (after.server_us - before.server_us) / each, (after.broker_us - before.broker_us) / each, (double)delivered / (double)(reads ? reads : 1), tally_latency(0.5) / 1e3,
-           tally_latency(0.99) / 1e3, (unsigned long long)tally.lost, (unsigned long long)tally.doubled,
-           (unsigned long long)tally.disordered);
+           (after.server_us - before.server_us) / each, (after.broker_us - before.broker_us) / each,
+           (double)delivered / (double)(reads ? reads : 1), tally_latency(0.5) / 1e3, tally_latency(0.99) / 1e3,
+           (unsigned long long)tally.lost, (unsigned long long)tally.doubled, (unsigned long long)tally.disordered);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* meter.c: what the servers use. A process's own clock counts the user and system time of all its threads, ended ones included, in
- * nanoseconds; /proc/PID/stat counts the same in 10 ms. */
+/* meter.c: what the servers use. A process's own clock counts the user and system time of all its threads, ended ones
+ * included, in nanoseconds; /proc/PID/stat counts the same in 10 ms. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

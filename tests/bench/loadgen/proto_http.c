@@ -7,8 +7,8 @@
 
 static void sse_open(struct client *client)
 {
-    say_text(client, "GET %s%s/%u HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n\r\n", options.path, options.topic,
-             client->channel, options.port);
+    say_text(client, "GET %s%s/%u HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n\r\n", options.path,
+             options.topic, client->channel, options.port);
 }
 
 /* Line by line: only `data:` lines hold payloads, and lengths of chunks are lines of their own. */
@@ -63,7 +63,8 @@ static size_t answer_len(const char *data, size_t len, int *status, size_t *head
     return *head + body <= len ? *head + body : 0;
 }
 
-/* First any request that is answered at once, so that the connection is known to be open and the position is known; then polls. */
+/* First any request that is answered at once, so that the connection is known to be open and the position is known;
+ * then polls. */
 static void sluice_poll_open(struct client *client)
 {
     say_text(client, "GET /channels?filter=none HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", options.port);
@@ -71,8 +72,8 @@ static void sluice_poll_open(struct client *client)
 
 static void sluice_poll_next(struct client *client)
 {
-    say_text(client, "GET /poll?channel=%s/%u&cursor=%s&wait=60 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", options.topic, client->channel,
-             client->position, options.port);
+    say_text(client, "GET /poll?channel=%s/%u&cursor=%s&wait=60 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n",
+             options.topic, client->channel, client->position, options.port);
 }
 
 static size_t sluice_poll_feed(struct client *client, char *data, size_t len)
@@ -104,7 +105,8 @@ static size_t sluice_poll_feed(struct client *client, char *data, size_t len)
 
 const struct protocol protocol_sluice_poll = {"sluice-poll", sluice_poll_open, sluice_poll_feed};
 
-/* nchan: a message an answer; Last-Modified and Etag are the position. The first poll begins at the channel's oldest message. */
+/* nchan: a message an answer; Last-Modified and Etag are the position. The first poll begins at the channel's oldest
+ * message. */
 static void nchan_poll_open(struct client *client)
 {
     say_text(client, "GET /ready HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", options.port);
@@ -120,15 +122,16 @@ static size_t nchan_poll_feed(struct client *client, char *data, size_t len)
         die("a poll's answer: %.*s", (int)total, data);
     if (client->step) {
         char modified[64], etag[64], position[256];
-        if (!http_header(data, head, "Last-Modified", modified, sizeof modified) || !http_header(data, head, "Etag", etag, sizeof etag))
+        if (!http_header(data, head, "Last-Modified", modified, sizeof modified) ||
+            !http_header(data, head, "Etag", etag, sizeof etag))
             die("an answer without a position");
         snprintf(position, sizeof position, "If-Modified-Since: %s\r\nIf-None-Match: %s\r\n", modified, etag);
         keep(client, position);
         tally_receive(client, data + head, total - head);
     }
     client->step = 1;
-    say_text(client, "GET %s%s/%u HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", options.path, options.topic, client->channel, options.port,
-             client->position ? client->position : "");
+    say_text(client, "GET %s%s/%u HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", options.path, options.topic,
+             client->channel, options.port, client->position ? client->position : "");
     client_ready(client);
     return total;
 }

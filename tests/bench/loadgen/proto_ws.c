@@ -1,5 +1,5 @@
-/* proto_ws.c: clients whose frames are texts: Sluice's /ws, anything that needs no word after the handshake (raw sockets, nchan,
- * the bridge, the floor), and Socket.IO over its WebSocket. */
+/* proto_ws.c: clients whose frames are texts: Sluice's /ws, anything that needs no word after the handshake (raw
+ * sockets, nchan, the bridge, the floor), and Socket.IO over its WebSocket. */
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +41,8 @@ static void sluice_open(struct client *client)
 static void sluice_accepted(struct client *client)
 {
     char text[256];
-    int len = snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"id\":1,\"channel\":\"%s/%u\"}", options.topic, client->channel);
+    int len = snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"id\":1,\"channel\":\"%s/%u\"}", options.topic,
+                       client->channel);
     ws_say(client, 1, text, (size_t)len);
 }
 
@@ -82,7 +83,8 @@ static size_t raw_feed(struct client *client, char *data, size_t len)
 
 const struct protocol protocol_raw = {"raw", raw_open, raw_feed};
 
-/* Engine.IO 4: '0' open, '2' ping, '3' pong, '4' a packet of Socket.IO: "40" connect, "42" event, "43" acknowledgement. */
+/* Engine.IO 4: '0' open, '2' ping, '3' pong, '4' a packet of Socket.IO: "40" connect, "42" event, "43"
+ * acknowledgement. */
 static void socketio_open(struct client *client)
 {
     ws_upgrade(client, "/socket.io/?EIO=4&transport=websocket", NULL);

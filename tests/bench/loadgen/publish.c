@@ -1,4 +1,5 @@
-/* publish.c: one connection that publishes: MQTT 3.1.1 to the broker, or POSTs to nchan, pipelined so that their order is kept. */
+/* publish.c: one connection that publishes: MQTT 3.1.1 to the broker, or POSTs to nchan, pipelined so that their
+ * order is kept. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

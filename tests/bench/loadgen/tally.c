@@ -1,6 +1,6 @@
-/* tally.c: every payload is "#<number>,<nanoseconds>,xxx…": the number counts up on its channel, so that loss, doubles and
- * disorder show; the time is when it was published. '#' stands in no envelope of any server, and nothing here needs escaping in
- * JSON, so one search finds a payload in whatever frame it comes. */
+/* tally.c: every payload is "#<number>,<nanoseconds>,xxx…": the number counts up on its channel, so that loss,
+ * doubles and disorder show; the time is when it was published. '#' stands in no envelope of any server, and nothing
+ * here needs escaping in JSON, so one search finds a payload in whatever frame it comes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 /* Latencies are counted in buckets that are 1/128 of their power of two wide. */
 #define SUB_BITS 7
-#define BUCKETS (64 << SUB_BITS)
+#define BUCKETS  (64 << SUB_BITS)
 
 struct tally tally;
 int64_t tally_read_at;

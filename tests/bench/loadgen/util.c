@@ -39,7 +39,8 @@ int dial(int port)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct linger reset = {1, 0}; /* no TIME_WAIT left behind: the ports are wanted again */
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (connect(fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS)
         die("connect to %d: %s", port, strerror(errno));
     return fd;
@@ -49,7 +50,7 @@ void say(struct client *client, const void *data, size_t len)
 {
     ssize_t sent = send(client->fd, data, len, MSG_NOSIGNAL);
     if (sent != (ssize_t)len)
-        die("a client's send of %zu octets: %s", len, sent < 0 ? strerror(errno) : "not all taken");
+        die("a client's send of %zu bytes: %s", len, sent < 0 ? strerror(errno) : "not all taken");
 }
 
 void say_text(struct client *client, const char *format, ...)
@@ -79,10 +80,12 @@ size_t http_head(const char *data, size_t len, int status)
 bool http_header(const char *data, size_t head, const char *name, char *out, size_t size)
 {
     size_t name_len = strlen(name);
-    for (const char *line = data; line && (size_t)(line - data) < head; line = memmem(line, head - (size_t)(line - data), "\r\n", 2)) {
+    for (const char *line = data; line && (size_t)(line - data) < head;
+         line = memmem(line, head - (size_t)(line - data), "\r\n", 2)) {
         if (*line == '\r')
             line += 2;
-        if ((size_t)(line - data) + name_len + 1 < head && strncasecmp(line, name, name_len) == 0 && line[name_len] == ':') {
+        if ((size_t)(line - data) + name_len + 1 < head && strncasecmp(line, name, name_len) == 0 &&
+            line[name_len] == ':') {
             line += name_len + 1;
             while (*line == ' ')
                 line++;

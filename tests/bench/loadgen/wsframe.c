@@ -9,7 +9,8 @@ void ws_upgrade(struct client *client, const char *path, const char *subprotocol
     say_text(client,
              "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
-             path, options.port, subprotocol ? "Sec-WebSocket-Protocol: " : "", subprotocol ? subprotocol : "", subprotocol ? "\r\n" : "");
+             path, options.port, subprotocol ? "Sec-WebSocket-Protocol: " : "", subprotocol ? subprotocol : "",
+             subprotocol ? "\r\n" : "");
 }
 
 void ws_say(struct client *client, int opcode, const void *data, size_t len)

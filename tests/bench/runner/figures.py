@@ -22,7 +22,7 @@ COLUMNS = {
     "frames": Column("frames_per_read", "frames/read", ".1f", ratio=False),
     "p50": Column("p50_us", "p50 ms", ".3f", 1e-3),
     "p99": Column("p99_us", "p99 ms", ".2f", 1e-3),
-    "memory": Column("memory", "octets each", ",.0f", ratio=False),
+    "memory": Column("memory", "bytes each", ",.0f", ratio=False),
     "connect": Column("connect_s", "connect s", ".2f", ratio=False),
     "connect_cpu": Column("connect_cpu_us", "CPU µs a connect", ".0f", ratio=False),
     "idle": Column("idle_us_per_s", "idle µs/s", ",.0f", ratio=False),
@@ -97,7 +97,7 @@ TARGETS = [
     Target("10 clients, one in flight: p50 of the floor's", of("one-in-flight", "sluice-ws", "p50_us", "floor"), 1.15),
     Target("1,000 channels x 1: deliveries/s of the floor's", of("channels-1000x1", "sluice-ws", "rate", "floor"), 1, True),
     Target("1,000 channels x 1: CPU of the floor's", of("channels-1000x1", "sluice-ws", "cpu_us", "floor"), 1.15),
-    *(Target(f"9,000 idle, {name}: octets each", plain("idle", peer, "memory"), 4096, unit="")
+    *(Target(f"9,000 idle, {name}: bytes each", plain("idle", peer, "memory"), 4096, unit="")
       for peer, name in (("sluice-ws", "/ws"), ("sluice-raw", "raw"), ("sluice-sse", "SSE"), ("sluice-poll", "polls"))),
     Target("9,000 idle: CPU of one core", lambda results: (lambda us: None if us is None else us / 1e6)(median(results, "idle", "sluice-ws", "idle_us_per_s")),
            0.002, unit=""),

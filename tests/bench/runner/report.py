@@ -145,7 +145,7 @@ def plots(results):
         "cpu": dots("Server CPU per delivery, µs (less is better)", ["evenly spaced", "in bursts", "20 messages/s"],
                     [("spaced", "cpu"), ("bursts", "cpu"), ("rate20", "cpu")], every),
         "latency": dots("20 messages/s to 1,000 clients: ms from publish to receipt", ["p50", "p99"], [("rate20", "p50"), ("rate20", "p99")], every),
-        "memory": dots("Octets of the server's memory for each of 9,000 idle connections", ["octets"], [("idle", "memory")],
+        "memory": dots("Bytes of the server's memory for each of 9,000 idle connections", ["bytes"], [("idle", "memory")],
                        [peer for peer in every if peer not in ("floor", "joined")]),
         "clients": curves("clients", "Server CPU per delivery, µs, one channel", "clients"),
         "channels": curves("channels", "Server CPU per delivery, µs, 10,000 clients", "channels"),

@@ -1,0 +1,300 @@
+/* app.c: the one file that knows everybody: what is made from what, and the order of starting and stopping.
+ *
+ *   start  workers bind (so that a port in use is an error at once), then privileges are given up, then keys are read
+ * and the store is opened, then the MQTT side is made, then the hubs, which get what the store has, then the workers'
+ *          threads, then the MQTT thread
+ *   stop   workers finish what their clients are owed, acknowledgements of publishes included, while the MQTT side
+ *          still runs; then the MQTT side says goodbye to the broker; what it took in meanwhile still goes into the
+ * first hub and the store; then everything is taken apart */
+#include "app/app.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/sandbox.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/notify.h"
+#include "gateway/auth.h"
+#include "gateway/history.h"
+#include "message/cursor.h"
+#include "mqtt/source.h"
+#include "net/server.h"
+#include "route/routes.h"
+
+/* Sequence numbers reserved at a time (docs/decisions/0007-durable-history.md). */
+#define APP_BLOCK (UINT64_C(1) << 30)
+
+struct app {
+    struct gw_config *config;               /* borrowed until a reload, see owned */
+    const struct gw_history_keeper *keeper; /* NULL: nothing outlives the process */
+    struct gw_history_store *store;
+    struct gw_history_found found;
+    struct gw_app_metrics metrics;
+    struct gw_config *owned;
+    struct gw_auth *auth; /* NULL: the configuration has no auth: */
+    struct gw_server server;
+    struct gw_source *source;
+    struct gw_inbox **inboxes;
+    int status;              /* of the process, if it can't start */
+    struct gw_notify notify; /* the service manager */
+};
+
+static unsigned app_workers(const struct gw_config *config)
+{
+    if (config->workers)
+        return config->workers;
+    /* The MQTT thread decodes and encodes every message; it gets a core of its own (docs/benchmarks). */
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 2 ? (unsigned)(cores - 1 < 64 ? cores - 1 : 64) : 1;
+}
+
+static void app_log_setup(const struct gw_config *config)
+{
+    gw_log_setup((enum gw_log_level)config->log_level, (enum gw_log_format)config->log_format);
+}
+
+static bool app_listen_changed(const struct gw_config *a, const struct gw_config *b)
+{
+    bool changed =
+        a->listen_count != b->listen_count || a->workers != b->workers || a->limits.inbox != b->limits.inbox;
+    for (size_t i = 0; i < a->listen_count && !changed; i++)
+        changed = strcmp(a->listen[i].address, b->listen[i].address) != 0 ||
+                  !a->listen[i].cert_pem != !b->listen[i].cert_pem ||
+                  a->listen[i].proxy_protocol != b->listen[i].proxy_protocol ||
+                  strcmp(a->listen[i].mode, b->listen[i].mode) != 0;
+    return changed;
+}
+
+static bool app_storage_changed(const struct gw_cfg_storage *a, const struct gw_cfg_storage *b)
+{
+    return strcmp(a->path ? a->path : "", b->path ? b->path : "") != 0 || a->flush_ms != b->flush_ms ||
+           a->queue_bytes != b->queue_bytes;
+}
+
+static void app_reload(struct app *app)
+{
+    gw_notify_reloading(&app->notify);
+    struct gw_config *config;
+    struct gw_buf problems;
+    gw_buf_init(&problems);
+    enum gw_err err = gw_config_load(app->config->file, &config, &problems);
+    if (err != GW_OK) {
+        gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes:");
+        for (char *line = problems.data, *end; line && (end = strchr(line, '\n')); line = end + 1)
+            gw_log(GW_LOG_ERROR, "config", "%.*s", (int)(end - line), line);
+        gw_buf_fini(&problems);
+        gw_notify_ready(&app->notify, "running with the old configuration: the new one has errors, see the log");
+        return;
+    }
+    gw_buf_fini(&problems);
+    struct gw_auth *auth;
+    gw_buf_init(&problems);
+    if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes: %s", problems.data);
+        gw_buf_fini(&problems);
+        gw_config_unref(config);
+        return;
+    }
+    gw_buf_fini(&problems);
+    if (app_listen_changed(app->config, config))
+        gw_log(GW_LOG_WARN, "config", "listen, workers and limits.inbox take effect at the next start only");
+    if (app_storage_changed(&app->config->storage, &config->storage))
+        gw_log(GW_LOG_WARN, "config", "storage takes effect at the next start only%s",
+               app->store ? "" : "; until then store: disk is like memory");
+    struct gw_routes *routes = gw_routes_build(config);
+    gw_source_reload(app->source, config, routes, auth);
+    gw_routes_unref(routes);
+    gw_auth_unref(app->auth);
+    app->auth = auth;
+    app_log_setup(config);
+    gw_config_unref(app->owned);
+    app->config = app->owned = config;
+    gw_log(GW_LOG_INFO, "config", "reloaded %s, %zu route(s)", config->file, config->route_count);
+    gw_notify_ready(&app->notify, "running");
+}
+
+/* Fills app->found; true if there is nothing to open. */
+static bool app_open_store(struct app *app)
+{
+    const struct gw_cfg_storage *storage = &app->config->storage;
+    if (!storage->path) {
+        gw_epoch_make(app->found.epoch);
+        return true;
+    }
+    size_t i = 0;
+    while (!gw_histories[i]->keeper)
+        i++;
+    const struct gw_history_keeper *keeper = gw_histories[i]->keeper;
+    const struct gw_history_setup setup = {storage->path, storage->flush_ms, storage->queue_bytes, APP_BLOCK};
+    struct gw_buf error;
+    gw_buf_init(&error);
+    if (keeper->open(&setup, &app->found, &app->store, &error) == GW_OK)
+        app->keeper = keeper;
+    else
+        gw_log(GW_LOG_ERROR, "history", "%s", error.data);
+    gw_buf_fini(&error);
+    return app->store != NULL;
+}
+
+/* Everything is made, nothing runs yet. */
+static bool app_restore(struct app *app)
+{
+    if (!app->store)
+        return true;
+    struct gw_restored restored;
+    struct gw_buf error;
+    gw_buf_init(&error);
+    struct gw_hub **hubs = gw_calloc(app->server.worker_count, sizeof *hubs);
+    for (unsigned i = 0; i < app->server.worker_count; i++)
+        hubs[i] = app->server.workers[i].hub;
+    bool good = gw_hubs_restore(hubs, app->server.worker_count, app->keeper, app->store, &app->found, &restored,
+                                &error) == GW_OK &&
+                app->keeper->start(app->store, &error) == GW_OK;
+    free(hubs);
+    if (good)
+        gw_log(GW_LOG_INFO, "history", "%s: %llu channel(s), %llu message(s)%s", app->config->storage.path,
+               (unsigned long long)restored.channels, (unsigned long long)restored.messages,
+               app->found.clean
+                   ? ""
+                   : "; the last process was not stopped in order, so clients that resume are told of a gap");
+    else
+        gw_log(GW_LOG_ERROR, "history", "%s", error.data);
+    gw_buf_fini(&error);
+    gw_source_go_on(app->source, app->found.seq, app->keeper, app->store);
+    app->server.linger = good;
+    return good;
+}
+
+/* After the MQTT side has stopped. */
+static void app_close_store(struct app *app, bool in_order)
+{
+    if (!app->store)
+        return;
+    if (in_order) {
+        struct gw_hub *hub = app->server.workers[0].hub;
+        struct gw_event *events;
+        size_t count;
+        gw_hub_leave(hub);
+        gw_hub_tick(hub, gw_monotonic_ms(), gw_wall_ms());
+        gw_inbox_take(app->server.workers[0].inbox, &events, &count);
+        for (size_t i = 0; i < count; i++)
+            gw_hub_handle(hub, &events[i]);
+        app->found.seq = gw_source_seq(app->source);
+        app->found.forgotten = gw_hub_keep_rest(hub);
+    }
+    app->keeper->close(app->store, in_order ? &app->found : NULL);
+    app->store = NULL;
+}
+
+static bool app_init(struct app *app)
+{
+    unsigned workers = app_workers(app->config);
+    struct gw_buf error;
+    gw_buf_init(&error);
+    if (gw_server_init(&app->server, app->config, workers, &error) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "web", "%s", error.data);
+        gw_buf_fini(&error);
+        return false;
+    }
+    /* Ports below 1024 are bound and certificates are read; keys are read as they will be at a reload. */
+    if (!gw_sandbox_enter(app->config)) {
+        gw_buf_fini(&error);
+        return false;
+    }
+    if (gw_auth_create(app->config, NULL, &app->auth, &error) != GW_OK) {
+        gw_log(GW_LOG_ERROR, "config", "%s: %s", app->config->file, error.data);
+        gw_buf_fini(&error);
+        app->status = 2;
+        return false;
+    }
+    gw_buf_fini(&error);
+    app->inboxes = gw_calloc(workers, sizeof *app->inboxes);
+    for (unsigned i = 0; i < workers; i++)
+        app->inboxes[i] = app->server.workers[i].inbox;
+
+    if (!app_open_store(app))
+        return false;
+    struct gw_routes *routes = gw_routes_build(app->config);
+    app->source = gw_source_create(app->config, routes, app->found.epoch, app->inboxes, workers);
+    struct gw_hub_setup setup = {
+        .epoch = app->found.epoch,
+        .config = app->config,
+        .routes = routes,
+        .auth = app->auth,
+        .upstream = gw_source_upstream(app->source),
+    };
+    gw_server_prepare(&app->server, &setup);
+    app->metrics = (struct gw_app_metrics){app->source, app->keeper, app->store};
+    app->server.metrics = gw_app_metrics_write;
+    app->server.metrics_context = &app->metrics;
+    gw_routes_unref(routes);
+    return app_restore(app);
+}
+
+static void app_announce(const struct app *app)
+{
+    for (size_t i = 0; i < app->config->listen_count; i++) {
+        const struct gw_cfg_listen *listen_cfg = &app->config->listen[i];
+        const char *host = listen_cfg->host, *extra = listen_cfg->cert_pem ? ", TLS" : "";
+        bool v6 = host && strchr(host, ':') != NULL;
+        if (listen_cfg->path)
+            gw_log(GW_LOG_INFO, "web", "listening on %s, %u worker(s)%s", listen_cfg->address,
+                   app->server.worker_count, extra);
+        else
+            gw_log(GW_LOG_INFO, "web", "listening on %s%s%s:%u, %u worker(s)%s", v6 ? "[" : "", host, v6 ? "]" : "",
+                   (unsigned)app->server.ports[i], app->server.worker_count, extra);
+    }
+}
+
+int gw_app_run(struct gw_config *config)
+{
+    struct app app = {.config = config, .status = 1};
+    app_log_setup(config);
+
+    /* Every thread inherits this: signals are for sigwait() below and nowhere else. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of the write that meets it */
+    gw_notify_init(&app.notify);
+
+    bool good = app_init(&app);
+    if (good && (gw_server_start(&app.server) != GW_OK || gw_source_start(app.source) != GW_OK)) {
+        gw_log(GW_LOG_ERROR, "app", "can't start a thread");
+        good = false;
+    }
+    if (good) {
+        app_announce(&app);
+        gw_notify_ready(&app.notify, "running");
+        int signal_number = 0;
+        while (!sigwait(&signals, &signal_number) && signal_number == SIGHUP)
+            app_reload(&app);
+        gw_log(GW_LOG_INFO, "app", "stopping");
+        gw_notify_stopping(&app.notify);
+    }
+    gw_server_stop(&app.server);
+    if (app.source && !gw_source_stop(app.source)) {
+        gw_log(GW_LOG_WARN, "app", "stopped while the broker's name was looked up");
+        app_close_store(&app, good);
+        _exit(good ? 0 : 1); /* everything clients were owed is done; the rest is the kernel's to take apart */
+    }
+    app_close_store(&app, good);
+    gw_source_destroy(app.source);
+    gw_server_fini(&app.server);
+    free(app.inboxes);
+    gw_auth_unref(app.auth);
+    gw_config_unref(app.owned);
+    gw_notify_fini(&app.notify);
+    if (good)
+        gw_log(GW_LOG_INFO, "app", "stopped");
+    return good ? 0 : app.status;
+}

@@ -1,0 +1,20 @@
+/* app.h: the gateway as a whole. Thread: main. */
+#ifndef GW_APP_APP_H
+#define GW_APP_APP_H
+
+#include "gateway/config.h"
+
+/* Runs until SIGTERM or SIGINT; SIGHUP reloads. Returns the exit status. */
+int gw_app_run(struct gw_config *config);
+
+/* app_metrics.c: what /metrics tells of the broker's side and of the store. `context` is a struct gw_app_metrics.
+ * Thread: any. */
+struct gw_exposition;
+struct gw_app_metrics {
+    struct gw_source *source;
+    const struct gw_history_keeper *keeper;
+    struct gw_history_store *store; /* NULL: nothing outlives the process */
+};
+void gw_app_metrics_write(void *context, struct gw_exposition *to);
+
+#endif

@@ -1,0 +1,93 @@
+/* app_metrics.c: the broker's side of /metrics. */
+#include "app/app.h"
+
+#include <stddef.h>
+
+#include "gateway/history.h"
+#include "http/exposition.h"
+#include "mqtt/source.h"
+
+static void app_source_metrics(struct gw_source *source, struct gw_exposition *to)
+{
+    const struct gw_source_stats stats = gw_source_stats(source);
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } rows[] = {
+        {"sluice_mqtt_received_total", "PUBLISH packets from the broker.", stats.received},
+        {"sluice_mqtt_received_bytes_total", "Bytes of their payloads.", stats.received_bytes},
+        {"sluice_mqtt_messages_total", "Messages made from them.", stats.messages},
+        {"sluice_mqtt_doubles_total", "Copies: by overlapping subscriptions, or sent again after a reconnect.",
+         stats.doubles},
+        {"sluice_mqtt_codec_dropped_total", "Payloads that the route's codec refused.", stats.codec_dropped},
+        {"sluice_mqtt_too_large_total", "Payloads above broker.max_packet.", stats.too_large},
+        {"sluice_mqtt_unrouted_total", "Messages that no route wanted.", stats.unrouted},
+        {"sluice_mqtt_published_total", "Publishes acknowledged, or sent at QoS 0.", stats.published},
+        {"sluice_mqtt_rejected_total", "Publishes that failed at the broker.", stats.rejected},
+        {"sluice_mqtt_responses_unknown_total", "Messages on the response topic that answer no request.",
+         stats.responses_unknown},
+        {"sluice_mqtt_connects_total", "Connections made to the broker.", stats.connects},
+        {"sluice_mqtt_connect_failures_total", "Attempts to connect to the broker that came to nothing.",
+         stats.connect_failures},
+        {"sluice_mqtt_disconnects_total", "Connections to the broker lost.", stats.disconnects},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        gw_metric_counter(to, rows[i].name, rows[i].help, rows[i].value);
+}
+
+struct route_column {
+    struct gw_exposition *to;
+    const char *name;
+    size_t offset;
+};
+
+static void app_route_value(void *context, const struct gw_route_row *row)
+{
+    const struct route_column *column = context;
+    const char *value = (const char *)row + column->offset;
+    struct gw_buf labels;
+    gw_buf_init(&labels);
+    gw_metric_label(&labels, "route", row->topic);
+    gw_metric_label(&labels, "channel", row->channel);
+    gw_metric_value(column->to, column->name, labels.data,
+                    atomic_load_explicit((const _Atomic uint64_t *)(const void *)value, memory_order_relaxed));
+    gw_buf_fini(&labels);
+}
+
+static void app_route_metrics(struct gw_source *source, struct gw_exposition *to)
+{
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+    } columns[] = {
+        {"sluice_route_messages_total", "Messages that the route made.", offsetof(struct gw_route_row, messages)},
+        {"sluice_route_bytes_total", "Bytes of their payloads.", offsetof(struct gw_route_row, bytes)},
+        {"sluice_route_codec_dropped_total", "Payloads that the route's codec refused.",
+         offsetof(struct gw_route_row, codec_dropped)},
+    };
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        struct route_column column = {to, columns[i].name, columns[i].offset};
+        gw_metric_family(to, columns[i].name, GW_METRIC_COUNTER, columns[i].help);
+        gw_source_route_stats(source, app_route_value, &column);
+    }
+}
+
+static void app_store_metrics(const struct gw_app_metrics *metrics, struct gw_exposition *to)
+{
+    const struct gw_history_stats stats =
+        metrics->store ? metrics->keeper->stats(metrics->store) : (struct gw_history_stats){0};
+    gw_metric_counter(to, "sluice_storage_written_total", "Messages written to the disk.", stats.written);
+    gw_metric_counter(to, "sluice_storage_dropped_total",
+                      "Changes not written because more than storage.queue waited.", stats.dropped);
+    gw_metric_counter(to, "sluice_storage_errors_total", "Transactions that failed and were tried again.",
+                      stats.errors);
+    gw_metric_gauge(to, "sluice_storage_waiting_bytes", "Bytes that wait for the disk.", stats.waiting);
+}
+
+void gw_app_metrics_write(void *context, struct gw_exposition *to)
+{
+    const struct gw_app_metrics *metrics = context;
+    app_source_metrics(metrics->source, to);
+    app_route_metrics(metrics->source, to);
+    app_store_metrics(metrics, to);
+}

@@ -1,0 +1,317 @@
+/* disk.c: history engine `disk`: the ring of memory.c, and a journal of it in a database for the next start.
+ *
+ * The loop only puts references into a bounded queue. One thread writes them, a transaction for each flush interval,
+ * and leaves out what the rings have dropped again meanwhile; so the file holds what the rings hold, and last values.
+ * A transaction that fails is tried again as a whole; what does not fit into the queue until then is given up, and
+ * `lost` remembers how far. docs/decisions/0007-durable-history.md has the reasons. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/disk_batch.h"
+#include "engine/memory.h"
+
+#define RETRY_MS 500 /* at least, after a failure */
+
+struct gw_history_store {
+    pthread_mutex_t lock;
+    pthread_cond_t work;           /* {lock} for the writer */
+    pthread_cond_t room;           /* {lock} for reserve() */
+    struct gw_disk_queue queue;    /* {lock} */
+    size_t bytes;                  /* {lock} of the queue and of the batch that is not written yet */
+    bool closing;                  /* {lock} */
+    uint64_t reserved, wanted;     /* {lock} numbers up to here are reserved, or are to be */
+    uint64_t lost, forgotten;      /* {lock} */
+    struct gw_history_stats stats; /* {lock} */
+
+    pthread_t thread;
+    bool started;
+    int64_t flush_ms;
+    size_t queue_bytes;
+    uint64_t block;
+
+    /* Main's until start() and after the thread has ended, the writer's between. */
+    struct gw_disk_db db;
+    struct gw_disk_state state;
+    struct gw_disk_batch batch;
+};
+
+/* --- the queue
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* Takes over what the entry refers to. */
+static void store_put(struct gw_history_store *store, struct gw_disk_entry *entry)
+{
+    size_t bytes = gw_disk_entry_bytes(entry);
+    bool drop = false;
+    pthread_mutex_lock(&store->lock);
+    if (store->bytes && store->bytes + bytes > store->queue_bytes) {
+        drop = true;
+        store->stats.dropped++;
+        /* What the database won't know of counts as missing; of a channel that is not kept, the next process won't
+         * know that there was one. */
+        uint64_t *mark = entry->msg ? &store->lost : entry->channel.kept ? NULL : &store->forgotten;
+        if (mark && entry->channel.last_seq > *mark)
+            *mark = entry->channel.last_seq;
+    } else {
+        bool first = !store->queue.count, half = store->bytes <= store->queue_bytes / 2;
+        store->bytes += bytes;
+        gw_disk_queue_add(&store->queue, entry);
+        if (first || (half && store->bytes > store->queue_bytes / 2))
+            pthread_cond_signal(&store->work);
+    }
+    pthread_mutex_unlock(&store->lock);
+    if (!drop)
+        return;
+    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "history",
+                         "the disk is too slow: more than storage.queue waits, a message is not stored");
+    gw_disk_entry_release(entry);
+}
+
+static void disk_append(struct gw_history_store *store, const struct gw_history_channel *channel,
+                        struct gw_message *msg)
+{
+    struct gw_disk_entry entry = {.kind = DISK_APPEND, .msg = gw_message_ref(msg), .channel = *channel};
+    entry.channel.name = msg->channel.data;
+    store_put(store, &entry);
+}
+
+static void disk_put_name(struct gw_history_store *store, enum gw_disk_kind kind,
+                          const struct gw_history_channel *channel)
+{
+    struct gw_disk_entry entry = {.kind = kind, .channel = *channel};
+    entry.channel.name = gw_strndup(channel->name, channel->len);
+    store_put(store, &entry);
+}
+
+static void disk_update(struct gw_history_store *store, const struct gw_history_channel *channel)
+{
+    disk_put_name(store, DISK_UPDATE, channel);
+}
+
+static void disk_forget(struct gw_history_store *store, const struct gw_history_channel *channel, bool whole)
+{
+    if (whole) {
+        pthread_mutex_lock(&store->lock);
+        if (channel->last_seq > store->forgotten)
+            store->forgotten = channel->last_seq;
+        pthread_mutex_unlock(&store->lock);
+    }
+    disk_put_name(store, DISK_FORGET, channel);
+}
+
+static uint64_t disk_reserve(struct gw_history_store *store, uint64_t seq)
+{
+    pthread_mutex_lock(&store->lock);
+    for (;;) {
+        if (seq + store->block / 2 > store->reserved && store->wanted <= store->reserved) {
+            store->wanted = store->reserved + store->block;
+            pthread_cond_signal(&store->work);
+        }
+        if (seq <= store->reserved || store->closing)
+            break;
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "history",
+                             "messages wait: the disk does not take the next block of numbers");
+        pthread_cond_wait(&store->room, &store->lock);
+    }
+    uint64_t left = seq < store->reserved ? store->reserved - seq : 0;
+    pthread_mutex_unlock(&store->lock);
+    return seq + (left > store->block / 2 ? left - store->block / 2 : left / 2) + 1;
+}
+
+static struct gw_history_stats disk_stats(struct gw_history_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    struct gw_history_stats stats = store->stats;
+    stats.waiting = store->bytes;
+    pthread_mutex_unlock(&store->lock);
+    return stats;
+}
+
+/* --- the writer
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* One transaction. The lock is not held; `state` is what the row shall say. */
+static bool store_write(struct gw_history_store *store, const struct gw_disk_state *state)
+{
+    uint64_t written;
+    bool good = gw_disk_batch_write(&store->batch, &store->db, state, &written);
+    if (!good) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "history", "can't write to the disk, trying again: %s",
+                             gw_disk_db_error(&store->db));
+        gw_disk_db_rollback(&store->db);
+    }
+    size_t bytes = good ? gw_disk_batch_done(&store->batch) : 0;
+    pthread_mutex_lock(&store->lock);
+    store->bytes -= bytes;
+    store->stats.written += good ? written : 0;
+    store->stats.errors += !good;
+    if (good) {
+        store->state = *state;
+        store->reserved = state->reserved;
+        pthread_cond_broadcast(&store->room);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return good;
+}
+
+/* Moves what waits into the batch and says what is to be written of the state. {lock} */
+static struct gw_disk_state store_take(struct gw_history_store *store)
+{
+    gw_disk_batch_take(&store->batch, &store->queue);
+    struct gw_disk_state state = store->state;
+    state.reserved = store->wanted > store->reserved ? store->wanted : store->reserved;
+    state.lost = store->lost;
+    state.forgotten = store->forgotten;
+    return state;
+}
+
+/* {lock} */
+static void store_wait(struct gw_history_store *store, int64_t until_ms)
+{
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    pthread_cond_timedwait(&store->work, &store->lock, &until);
+}
+
+static void *store_run(void *context)
+{
+    struct gw_history_store *store = context;
+    bool failed = false;
+    pthread_mutex_lock(&store->lock);
+    while (!store->closing) {
+        if (!store->queue.count && !store->batch.queue.count && store->wanted <= store->reserved) {
+            pthread_cond_wait(&store->work, &store->lock);
+            continue;
+        }
+        int64_t due = gw_monotonic_ms() + (failed && store->flush_ms < RETRY_MS ? RETRY_MS : store->flush_ms);
+        while (!store->closing && gw_monotonic_ms() < due &&
+               (failed || (store->bytes <= store->queue_bytes / 2 && store->wanted <= store->reserved)))
+            store_wait(store, due);
+        struct gw_disk_state state = store_take(store);
+        pthread_mutex_unlock(&store->lock);
+        failed = !store_write(store, &state);
+        pthread_mutex_lock(&store->lock);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return NULL;
+}
+
+/* --- start and stop
+ * ------------------------------------------------------------------------------------------------- */
+
+static enum gw_err disk_open(const struct gw_history_setup *setup, struct gw_history_found *found,
+                             struct gw_history_store **out, struct gw_buf *error)
+{
+    struct gw_history_store *store = gw_calloc(1, sizeof *store);
+    enum gw_err err = gw_disk_db_open(&store->db, setup->path, &store->state, error);
+    if (err != GW_OK) {
+        free(store);
+        return err;
+    }
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->work, &attributes);
+    pthread_cond_init(&store->room, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&store->lock, NULL);
+    store->flush_ms = setup->flush_ms;
+    store->queue_bytes = setup->queue_bytes;
+    store->block = setup->block;
+    gw_disk_batch_init(&store->batch);
+
+    const struct gw_disk_state *state = &store->state;
+    *found = (struct gw_history_found){
+        .clean = state->clean,
+        .seq = state->clean ? state->seq : state->reserved,
+        .lost = state->clean ? state->lost : state->reserved,
+        .forgotten = state->clean ? state->forgotten : state->reserved,
+    };
+    memcpy(found->epoch, state->epoch, sizeof found->epoch);
+    *out = store;
+    return GW_OK;
+}
+
+static enum gw_err disk_load(struct gw_history_store *store, const struct gw_history_load *load, struct gw_buf *error)
+{
+    return gw_disk_db_load(&store->db, store->state.epoch, gw_disk_batch_know, &store->batch, load, error);
+}
+
+static enum gw_err disk_start(struct gw_history_store *store, struct gw_buf *error)
+{
+    struct gw_disk_state state = store->state;
+    uint64_t seq = state.clean ? state.seq : state.reserved;
+    if (!state.clean)
+        state.lost = state.forgotten = state.reserved;
+    state.clean = false;
+    state.reserved = seq + store->block;
+    gw_disk_batch_drop_unkept(&store->batch);
+    store->lost = state.lost;
+    store->forgotten = state.forgotten;
+    store->wanted = state.reserved;
+    if (!store_write(store, &state)) {
+        gw_buf_printf(error, "storage.path: can't write to '%s': %s", sqlite3_db_filename(store->db.handle, "main"),
+                      gw_disk_db_error(&store->db));
+        return GW_ERR_INTERNAL;
+    }
+    if (pthread_create(&store->thread, NULL, store_run, store)) {
+        gw_buf_adds(error, "can't start the thread that writes the history");
+        return GW_ERR_INTERNAL;
+    }
+    pthread_setname_np(store->thread, "history"); /* for top -H and the benchmark */
+    store->started = true;
+    return GW_OK;
+}
+
+static void store_free(struct gw_history_store *store)
+{
+    gw_disk_queue_fini(&store->queue);
+    gw_disk_batch_fini(&store->batch);
+    gw_disk_db_close(&store->db);
+    pthread_cond_destroy(&store->work);
+    pthread_cond_destroy(&store->room);
+    pthread_mutex_destroy(&store->lock);
+    free(store);
+}
+
+static void disk_close(struct gw_history_store *store, const struct gw_history_found *found)
+{
+    if (store->started) {
+        pthread_mutex_lock(&store->lock);
+        store->closing = true;
+        pthread_cond_signal(&store->work);
+        pthread_cond_broadcast(&store->room);
+        pthread_mutex_unlock(&store->lock);
+        pthread_join(store->thread, NULL);
+
+        pthread_mutex_lock(&store->lock);
+        struct gw_disk_state state = store_take(store);
+        pthread_mutex_unlock(&store->lock);
+        state.clean = found != NULL;
+        if (found) {
+            state.seq = found->seq;
+            state.forgotten = found->forgotten > state.forgotten ? found->forgotten : state.forgotten;
+        }
+        if (!store_write(store, &state))
+            gw_log(GW_LOG_ERROR, "history", "what was not written is lost; the next start tells clients of a gap");
+    }
+    store_free(store);
+}
+
+static const struct gw_history_keeper disk_keeper = {
+    .open = disk_open,
+    .load = disk_load,
+    .start = disk_start,
+    .reserve = disk_reserve,
+    .append = disk_append,
+    .update = disk_update,
+    .forget = disk_forget,
+    .close = disk_close,
+    .stats = disk_stats,
+};
+
+const struct gw_history_engine gw_history_disk = {.name = "disk", .keeper = &disk_keeper, GW_MEMORY_RING};

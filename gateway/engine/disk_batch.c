@@ -1,0 +1,242 @@
+#include "engine/disk_batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define ENTRY_BYTES 128 /* what an entry costs besides its message */
+
+/* A channel as the database knows it, or will after this batch. */
+struct gw_disk_record {
+    struct gw_disk_record *next, *next_dirty;
+    struct gw_history_channel channel; /* the name is malloc'd */
+    int64_t id;
+    size_t since; /* entries of the batch before this one are void: the channel was forgotten there */
+    bool dirty, wipe, gone;
+};
+
+/* --- the queue
+ * -------------------------------------------------------------------------------------------------------- */
+
+void gw_disk_queue_add(struct gw_disk_queue *queue, const struct gw_disk_entry *entry)
+{
+    if (queue->count == queue->allocated) {
+        queue->allocated = queue->allocated ? queue->allocated * 2 : 64;
+        queue->entries = gw_reallocarray(queue->entries, queue->allocated, sizeof *queue->entries);
+    }
+    queue->entries[queue->count++] = *entry;
+}
+
+size_t gw_disk_entry_bytes(const struct gw_disk_entry *entry)
+{
+    return ENTRY_BYTES + (entry->msg ? gw_message_size(entry->msg) : entry->channel.len);
+}
+
+void gw_disk_entry_release(struct gw_disk_entry *entry)
+{
+    if (!entry->msg)
+        free((char *)(uintptr_t)entry->channel.name);
+    gw_message_unref(entry->msg);
+}
+
+void gw_disk_queue_fini(struct gw_disk_queue *queue)
+{
+    for (size_t i = 0; i < queue->count; i++)
+        gw_disk_entry_release(&queue->entries[i]);
+    free(queue->entries);
+    *queue = (struct gw_disk_queue){.entries = NULL};
+}
+
+/* --- records
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static struct gw_disk_record **record_place(struct gw_disk_batch *batch, const struct gw_history_channel *channel)
+{
+    struct gw_disk_record **place = &batch->table[channel->hash & (batch->buckets - 1)];
+    while (*place && ((*place)->channel.hash != channel->hash || (*place)->channel.len != channel->len ||
+                      memcmp((*place)->channel.name, channel->name, channel->len) != 0))
+        place = &(*place)->next;
+    return place;
+}
+
+static void records_grow(struct gw_disk_batch *batch)
+{
+    size_t buckets = batch->buckets * 2;
+    struct gw_disk_record **table = gw_calloc(buckets, sizeof(struct gw_disk_record *));
+    for (size_t i = 0; i < batch->buckets; i++) {
+        for (struct gw_disk_record *record = batch->table[i], *next; record; record = next) {
+            next = record->next;
+            struct gw_disk_record **place = &table[record->channel.hash & (buckets - 1)];
+            record->next = *place;
+            *place = record;
+        }
+    }
+    free(batch->table);
+    batch->table = table;
+    batch->buckets = buckets;
+}
+
+static struct gw_disk_record *record_of(struct gw_disk_batch *batch, const struct gw_history_channel *channel)
+{
+    struct gw_disk_record *record = *record_place(batch, channel);
+    if (record)
+        return record;
+    if (batch->records >= batch->buckets)
+        records_grow(batch);
+    struct gw_disk_record **place = record_place(batch, channel);
+    record = gw_calloc(1, sizeof *record);
+    record->channel = *channel;
+    record->channel.name = gw_strndup(channel->name, channel->len);
+    record->id = batch->next_id++;
+    *place = record;
+    batch->records++;
+    return record;
+}
+
+static void record_free(struct gw_disk_batch *batch, struct gw_disk_record *record)
+{
+    *record_place(batch, &record->channel) = record->next;
+    batch->records--;
+    free((char *)(uintptr_t)record->channel.name);
+    free(record);
+}
+
+void gw_disk_batch_know(void *context, const struct gw_history_channel *channel, int64_t id)
+{
+    struct gw_disk_batch *batch = context;
+    struct gw_disk_record *record = record_of(batch, channel);
+    record->id = id;
+    if (batch->next_id <= id)
+        batch->next_id = id + 1;
+    record->gone = !channel->kept; /* only that process knew it; gw_disk_batch_drop_unkept() */
+}
+
+void gw_disk_batch_init(struct gw_disk_batch *batch)
+{
+    *batch = (struct gw_disk_batch){.buckets = 256, .next_id = 1};
+    batch->table = gw_calloc(batch->buckets, sizeof(struct gw_disk_record *));
+}
+
+void gw_disk_batch_fini(struct gw_disk_batch *batch)
+{
+    gw_disk_queue_fini(&batch->queue);
+    for (size_t i = 0; i < batch->buckets; i++) {
+        while (batch->table[i])
+            record_free(batch, batch->table[i]);
+    }
+    free(batch->table);
+}
+
+void gw_disk_batch_drop_unkept(struct gw_disk_batch *batch)
+{
+    for (size_t i = 0; i < batch->buckets; i++) {
+        for (struct gw_disk_record *record = batch->table[i]; record; record = record->next) {
+            if (record->gone && !record->dirty) {
+                record->dirty = record->wipe = true;
+                record->next_dirty = batch->dirty;
+                batch->dirty = record;
+            }
+        }
+    }
+}
+
+/* --- the batch
+ * -------------------------------------------------------------------------------------------------------- */
+
+void gw_disk_batch_take(struct gw_disk_batch *batch, struct gw_disk_queue *queue)
+{
+    if (!batch->queue.count) {
+        struct gw_disk_queue taken = *queue;
+        *queue = batch->queue;
+        batch->queue = taken;
+        return;
+    }
+    for (size_t i = 0; i < queue->count; i++)
+        gw_disk_queue_add(&batch->queue, &queue->entries[i]);
+    queue->count = 0;
+}
+
+/* What the batch makes of the channels. Done again from the start where a transaction failed. */
+static void batch_apply(struct gw_disk_batch *batch)
+{
+    for (size_t i = 0; i < batch->queue.count; i++) {
+        struct gw_disk_entry *entry = &batch->queue.entries[i];
+        struct gw_disk_record *record = entry->record = record_of(batch, &entry->channel);
+        if (!record->dirty) {
+            record->dirty = true;
+            record->next_dirty = batch->dirty;
+            batch->dirty = record;
+        }
+        const char *name = record->channel.name;
+        record->gone = entry->kind == DISK_FORGET;
+        if (record->gone) {
+            record->wipe = true;
+            record->since = i + 1;
+        } else {
+            record->channel = entry->channel;
+            record->channel.name = name;
+        }
+    }
+}
+
+static bool batch_put_messages(struct gw_disk_batch *batch, struct gw_disk_db *db, uint64_t *written)
+{
+    for (size_t i = 0; i < batch->queue.count; i++) {
+        const struct gw_disk_entry *entry = &batch->queue.entries[i];
+        const struct gw_disk_record *record = entry->record;
+        if (!entry->msg || i < record->since ||
+            (entry->msg->seq <= record->channel.evicted && entry->msg->seq != record->channel.last))
+            continue; /* gone again, or will be */
+        if (!gw_disk_db_put_message(db, record->id, entry->msg))
+            return false;
+        ++*written;
+    }
+    return true;
+}
+
+static bool batch_put(struct gw_disk_batch *batch, struct gw_disk_db *db, const struct gw_disk_state *state,
+                      uint64_t *written)
+{
+    if (!gw_disk_db_begin(db))
+        return false;
+    for (const struct gw_disk_record *record = batch->dirty; record; record = record->next_dirty) {
+        if (record->wipe && !gw_disk_db_wipe(db, record->id))
+            return false;
+    }
+    if (!batch_put_messages(batch, db, written))
+        return false;
+    for (const struct gw_disk_record *record = batch->dirty; record; record = record->next_dirty) {
+        if (!record->gone && (!gw_disk_db_put_channel(db, record->id, &record->channel) ||
+                              !gw_disk_db_prune(db, record->id, record->channel.evicted, record->channel.last)))
+            return false;
+    }
+    return gw_disk_db_put_state(db, state) && gw_disk_db_commit(db);
+}
+
+bool gw_disk_batch_write(struct gw_disk_batch *batch, struct gw_disk_db *db, const struct gw_disk_state *state,
+                         uint64_t *written)
+{
+    *written = 0;
+    batch_apply(batch);
+    return batch_put(batch, db, state, written);
+}
+
+size_t gw_disk_batch_done(struct gw_disk_batch *batch)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < batch->queue.count; i++) {
+        bytes += gw_disk_entry_bytes(&batch->queue.entries[i]);
+        gw_disk_entry_release(&batch->queue.entries[i]);
+    }
+    batch->queue.count = 0;
+    for (struct gw_disk_record *record = batch->dirty, *next; record; record = next) {
+        next = record->next_dirty;
+        record->dirty = record->wipe = false;
+        record->since = 0;
+        if (record->gone)
+            record_free(batch, record);
+    }
+    batch->dirty = NULL;
+    return bytes;
+}

@@ -1,0 +1,344 @@
+#include "engine/disk_db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "message/cursor.h"
+
+#define DISK_APPLICATION 0x534c4348 /* in the file's header: it is one of ours */
+#define DISK_VERSION     1
+
+#define FLAG_RETAINED 1
+#define FLAG_CLEAR    2
+#define FLAG_BINARY   4
+
+/* synchronous=FULL: a commit is on the disk, not only with the kernel: numbers must not be given twice after a power
+ * failure either. It costs one fsync for each flush, on the writer's thread. Exclusive: two gateways on one file
+ * would give the same numbers; and WAL then needs no shared memory file. */
+static const char disk_settings[] = "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                                    "PRAGMA journal_size_limit=4194304; PRAGMA temp_store=MEMORY;";
+
+static const char disk_schema[] =
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE state(epoch TEXT NOT NULL, clean INTEGER, seq INTEGER, reserved INTEGER, lost INTEGER, forgotten "
+    "INTEGER);"
+    "CREATE TABLE channel(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_seq INTEGER, before_last INTEGER,"
+    " last INTEGER, evicted INTEGER, kept INTEGER);"
+    "CREATE TABLE message(channel INTEGER, seq INTEGER, ts INTEGER, flags INTEGER, data BLOB, payload BLOB,"
+    " PRIMARY KEY(channel, seq)) WITHOUT ROWID;"
+    "PRAGMA application_id=1397506888; PRAGMA user_version=1;";
+_Static_assert(DISK_APPLICATION == 1397506888 && DISK_VERSION == 1, "as in the schema");
+
+static const char *const disk_sql[DISK_STATEMENTS] = {
+    [DISK_BEGIN] = "BEGIN IMMEDIATE",
+    [DISK_COMMIT] = "COMMIT",
+    [DISK_ROLLBACK] = "ROLLBACK",
+    [DISK_STATE] = "UPDATE state SET clean=?1, seq=?2, reserved=?3, lost=?4, forgotten=?5",
+    [DISK_CHANNEL] =
+        ("INSERT INTO channel(id,name,last_seq,before_last,last,evicted,kept) VALUES(?1,?2,?3,?4,?5,?6,?7)"
+         " ON CONFLICT(id) DO UPDATE SET last_seq=?3, before_last=?4, last=?5, evicted=?6, kept=?7"),
+    [DISK_MESSAGE] = "INSERT OR REPLACE INTO message(channel,seq,ts,flags,data,payload) VALUES(?1,?2,?3,?4,?5,?6)",
+    [DISK_PRUNE] = "DELETE FROM message WHERE channel=?1 AND seq<=?2 AND seq<>?3",
+    [DISK_WIPE_MESSAGES] = "DELETE FROM message WHERE channel=?1",
+    [DISK_WIPE_CHANNEL] = "DELETE FROM channel WHERE id=?1",
+};
+
+const char *gw_disk_db_error(struct gw_disk_db *db)
+{
+    int code = db->handle ? sqlite3_errcode(db->handle) : SQLITE_NOMEM;
+    if (code == SQLITE_BUSY)
+        return "another process has it open";
+    return db->handle ? sqlite3_errmsg(db->handle) : "out of memory";
+}
+
+static bool disk_step(sqlite3_stmt *statement)
+{
+    int rc = sqlite3_step(statement);
+    sqlite3_reset(statement);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW;
+}
+
+static bool disk_number(struct gw_disk_db *db, const char *sql, int64_t *out)
+{
+    sqlite3_stmt *statement;
+    if (sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL) != SQLITE_OK)
+        return false;
+    bool got = sqlite3_step(statement) == SQLITE_ROW;
+    if (got)
+        *out = sqlite3_column_int64(statement, 0);
+    return sqlite3_finalize(statement) == SQLITE_OK && got;
+}
+
+/* --- opening
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* A file of ours, whole; or a new one. */
+static bool disk_check(struct gw_disk_db *db, bool *fresh, struct gw_buf *why)
+{
+    int64_t application, version, tables;
+    if (!disk_number(db, "PRAGMA application_id", &application) ||
+        !disk_number(db, "PRAGMA user_version", &version) ||
+        !disk_number(db, "SELECT count(*) FROM sqlite_schema", &tables)) {
+        gw_buf_adds(why, gw_disk_db_error(db));
+        return false;
+    }
+    *fresh = !application && !version && !tables;
+    if (!*fresh && (application != DISK_APPLICATION || version != DISK_VERSION)) {
+        gw_buf_printf(why,
+                      "it is a database of another program, or of another version of this one (version %d expected)",
+                      DISK_VERSION);
+        return false;
+    }
+    sqlite3_stmt *statement;
+    if (sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK) {
+        gw_buf_adds(why, gw_disk_db_error(db));
+        return false;
+    }
+    const char *text = sqlite3_step(statement) == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+    bool good = text && !strcmp(text, "ok");
+    if (!good)
+        gw_buf_printf(why, "it is damaged: %s", text ? text : gw_disk_db_error(db));
+    sqlite3_finalize(statement);
+    return good;
+}
+
+static bool disk_create(struct gw_disk_db *db)
+{
+    char epoch[GW_EPOCH_MAX + 1];
+    gw_epoch_make(epoch);
+    struct gw_buf sql;
+    gw_buf_init(&sql);
+    gw_buf_adds(&sql, disk_schema);
+    gw_buf_printf(&sql, "INSERT INTO state VALUES('%s',1,0,0,0,0); COMMIT;", epoch);
+    bool good = sqlite3_exec(db->handle, sql.data, NULL, NULL, NULL) == SQLITE_OK;
+    gw_buf_fini(&sql);
+    return good;
+}
+
+static bool disk_read_state(struct gw_disk_db *db, struct gw_disk_state *state)
+{
+    sqlite3_stmt *statement;
+    *state = (struct gw_disk_state){.clean = false};
+    if (sqlite3_prepare_v2(db->handle, "SELECT epoch,clean,seq,reserved,lost,forgotten FROM state", -1, &statement,
+                           NULL) != SQLITE_OK)
+        return false;
+    bool got = sqlite3_step(statement) == SQLITE_ROW;
+    const char *epoch = got ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+    struct gw_cursor cursor;
+    struct gw_buf text;
+    gw_buf_init(&text);
+    gw_buf_printf(&text, "%s.1", epoch ? epoch : "");
+    got = got && gw_cursor_parse(&cursor, text.data, text.len);
+    gw_buf_fini(&text);
+    if (got) {
+        strncpy(state->epoch, cursor.epoch, sizeof state->epoch - 1);
+        state->clean = sqlite3_column_int(statement, 1) != 0;
+        state->seq = (uint64_t)sqlite3_column_int64(statement, 2);
+        state->reserved = (uint64_t)sqlite3_column_int64(statement, 3);
+        state->lost = (uint64_t)sqlite3_column_int64(statement, 4);
+        state->forgotten = (uint64_t)sqlite3_column_int64(statement, 5);
+    }
+    sqlite3_finalize(statement);
+    return got;
+}
+
+static bool disk_prepare(struct gw_disk_db *db)
+{
+    for (size_t i = 0; i < DISK_STATEMENTS; i++) {
+        if (sqlite3_prepare_v3(db->handle, disk_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &db->statements[i], NULL) !=
+            SQLITE_OK)
+            return false;
+    }
+    return true;
+}
+
+enum gw_err gw_disk_db_open(struct gw_disk_db *db, const char *path, struct gw_disk_state *state,
+                            struct gw_buf *error)
+{
+    *db = (struct gw_disk_db){.handle = NULL};
+    struct gw_buf why;
+    gw_buf_init(&why);
+    bool fresh = false;
+    /* Payloads may be private: the file is its owner's. SQLite gives its journal the same mode. */
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        gw_buf_adds(&why, strerror(errno));
+    else
+        close(fd);
+    if (!why.len &&
+        sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        gw_buf_adds(&why, gw_disk_db_error(db));
+    if (!why.len && sqlite3_exec(db->handle, disk_settings, NULL, NULL, NULL) != SQLITE_OK)
+        gw_buf_adds(&why, gw_disk_db_error(db));
+    if (!why.len)
+        disk_check(db, &fresh, &why);
+    if (!why.len && fresh && !disk_create(db))
+        gw_buf_adds(&why, gw_disk_db_error(db));
+    if (!why.len && !disk_read_state(db, state))
+        gw_buf_adds(&why, "it is damaged: it does not say where the numbers stood");
+    if (!why.len && !disk_prepare(db))
+        gw_buf_adds(&why, gw_disk_db_error(db));
+    enum gw_err err = why.len ? GW_ERR_INTERNAL : GW_OK;
+    if (why.len) {
+        gw_buf_printf(error, "storage.path: can't use '%s': %s", path, why.data);
+        gw_disk_db_close(db);
+    }
+    gw_buf_fini(&why);
+    return err;
+}
+
+void gw_disk_db_close(struct gw_disk_db *db)
+{
+    for (size_t i = 0; i < DISK_STATEMENTS; i++)
+        sqlite3_finalize(db->statements[i]);
+    sqlite3_close(db->handle);
+    *db = (struct gw_disk_db){.handle = NULL};
+}
+
+/* --- reading
+ * --------------------------------------------------------------------------------------------------------- */
+
+static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct gw_history_channel *channel,
+                              const struct gw_history_load *load)
+{
+    int flags = sqlite3_column_int(row, 2);
+    struct gw_message_spec spec = {
+        .channel = channel->name,
+        .channel_len = channel->len,
+        .epoch = epoch,
+        .seq = (uint64_t)sqlite3_column_int64(row, 0),
+        .ts = sqlite3_column_int64(row, 1),
+        .retained = flags & FLAG_RETAINED,
+        .clear = flags & FLAG_CLEAR,
+        .binary = flags & FLAG_BINARY,
+        .json = sqlite3_column_blob(row, 3),
+        .json_len = (size_t)sqlite3_column_bytes(row, 3),
+    };
+    bool same = sqlite3_column_type(row, 4) == SQLITE_NULL;
+    spec.payload = same ? spec.json : sqlite3_column_blob(row, 4);
+    spec.payload_len = same ? spec.json_len : (size_t)sqlite3_column_bytes(row, 4);
+    if (!spec.payload) /* how SQLite gives an empty one */
+        spec.payload = "";
+    spec.born_ns = gw_monotonic_ns() - (gw_wall_ms() - spec.ts) * 1000000;
+    load->message(load->context, &spec);
+}
+
+enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
+                            void (*number)(void *context, const struct gw_history_channel *channel, int64_t id),
+                            void *number_context, const struct gw_history_load *load, struct gw_buf *error)
+{
+    sqlite3_stmt *channels = NULL, *messages = NULL;
+    int rc = sqlite3_prepare_v2(
+        db->handle, "SELECT id,name,last_seq,before_last,last,evicted,kept FROM channel ORDER BY last_seq", -1,
+        &channels, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_prepare_v2(db->handle,
+                                "SELECT seq,ts,flags,data,payload FROM message WHERE channel=? ORDER BY seq", -1,
+                                &messages, NULL);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(channels)) == SQLITE_ROW) {
+        struct gw_history_channel channel = {
+            .name = (const char *)sqlite3_column_text(channels, 1),
+            .len = (size_t)sqlite3_column_bytes(channels, 1),
+            .last_seq = (uint64_t)sqlite3_column_int64(channels, 2),
+            .before_last = (uint64_t)sqlite3_column_int64(channels, 3),
+            .last = (uint64_t)sqlite3_column_int64(channels, 4),
+            .evicted = (uint64_t)sqlite3_column_int64(channels, 5),
+            .kept = sqlite3_column_int(channels, 6) != 0,
+        };
+        int64_t id = sqlite3_column_int64(channels, 0);
+        channel.hash = gw_hash(channel.name, channel.len);
+        number(number_context, &channel, id);
+        load->channel(load->context, &channel);
+        sqlite3_bind_int64(messages, 1, id);
+        while ((rc = sqlite3_step(messages)) == SQLITE_ROW)
+            disk_load_message(messages, epoch, &channel, load);
+        sqlite3_reset(messages);
+        rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
+    }
+    bool good = rc == SQLITE_DONE;
+    if (!good)
+        gw_buf_printf(error, "storage.path: can't read '%s': %s", sqlite3_db_filename(db->handle, "main"),
+                      gw_disk_db_error(db));
+    sqlite3_finalize(channels);
+    sqlite3_finalize(messages);
+    return good ? GW_OK : GW_ERR_INTERNAL;
+}
+
+/* --- writing
+ * --------------------------------------------------------------------------------------------------------- */
+
+bool gw_disk_db_begin(struct gw_disk_db *db)
+{
+    return disk_step(db->statements[DISK_BEGIN]);
+}
+
+bool gw_disk_db_commit(struct gw_disk_db *db)
+{
+    return disk_step(db->statements[DISK_COMMIT]);
+}
+
+void gw_disk_db_rollback(struct gw_disk_db *db)
+{
+    if (!sqlite3_get_autocommit(db->handle)) /* some errors roll back by themselves */
+        disk_step(db->statements[DISK_ROLLBACK]);
+}
+
+bool gw_disk_db_put_state(struct gw_disk_db *db, const struct gw_disk_state *state)
+{
+    sqlite3_stmt *put = db->statements[DISK_STATE];
+    sqlite3_bind_int(put, 1, state->clean);
+    sqlite3_bind_int64(put, 2, (int64_t)state->seq);
+    sqlite3_bind_int64(put, 3, (int64_t)state->reserved);
+    sqlite3_bind_int64(put, 4, (int64_t)state->lost);
+    sqlite3_bind_int64(put, 5, (int64_t)state->forgotten);
+    return disk_step(put);
+}
+
+bool gw_disk_db_put_channel(struct gw_disk_db *db, int64_t id, const struct gw_history_channel *channel)
+{
+    sqlite3_stmt *put = db->statements[DISK_CHANNEL];
+    sqlite3_bind_int64(put, 1, id);
+    sqlite3_bind_text(put, 2, channel->name, (int)channel->len, SQLITE_STATIC);
+    sqlite3_bind_int64(put, 3, (int64_t)channel->last_seq);
+    sqlite3_bind_int64(put, 4, (int64_t)channel->before_last);
+    sqlite3_bind_int64(put, 5, (int64_t)channel->last);
+    sqlite3_bind_int64(put, 6, (int64_t)channel->evicted);
+    sqlite3_bind_int(put, 7, channel->kept);
+    return disk_step(put);
+}
+
+bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_message *msg)
+{
+    sqlite3_stmt *put = db->statements[DISK_MESSAGE];
+    bool binary = (msg->raw[0] & 15) == 2;
+    sqlite3_bind_int64(put, 1, id);
+    sqlite3_bind_int64(put, 2, (int64_t)msg->seq);
+    sqlite3_bind_int64(put, 3, msg->ts);
+    sqlite3_bind_int(
+        put, 4, (msg->retained ? FLAG_RETAINED : 0) | (msg->clear ? FLAG_CLEAR : 0) | (binary ? FLAG_BINARY : 0));
+    sqlite3_bind_blob64(put, 5, msg->data.data, msg->data.len, SQLITE_STATIC);
+    if (msg->payload.data == msg->data.data)
+        sqlite3_bind_null(put, 6);
+    else
+        sqlite3_bind_blob64(put, 6, msg->payload.data, msg->payload.len, SQLITE_STATIC);
+    return disk_step(put);
+}
+
+bool gw_disk_db_prune(struct gw_disk_db *db, int64_t id, uint64_t evicted, uint64_t last)
+{
+    sqlite3_stmt *prune = db->statements[DISK_PRUNE];
+    sqlite3_bind_int64(prune, 1, id);
+    sqlite3_bind_int64(prune, 2, (int64_t)evicted);
+    sqlite3_bind_int64(prune, 3, (int64_t)last);
+    return disk_step(prune);
+}
+
+bool gw_disk_db_wipe(struct gw_disk_db *db, int64_t id)
+{
+    sqlite3_bind_int64(db->statements[DISK_WIPE_MESSAGES], 1, id);
+    sqlite3_bind_int64(db->statements[DISK_WIPE_CHANNEL], 1, id);
+    return disk_step(db->statements[DISK_WIPE_MESSAGES]) && disk_step(db->statements[DISK_WIPE_CHANNEL]);
+}

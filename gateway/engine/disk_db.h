@@ -1,0 +1,65 @@
+/* disk_db.h: the database of the engine `disk`: the only file that speaks SQL.
+ *
+ *   state    one row: epoch, numbers, was the stop in order
+ *   channel  what gw_history_channel holds
+ *   message  what the rings of worker 0 hold, and last values
+ *
+ * Functions return false or an error on failure, and gw_disk_db_error() then says why. Thread: one at a time. */
+#ifndef GW_ENGINE_DISK_DB_H
+#define GW_ENGINE_DISK_DB_H
+
+#include <sqlite3.h>
+
+#include "gateway/history.h"
+
+enum gw_disk_statement {
+    DISK_BEGIN,
+    DISK_COMMIT,
+    DISK_ROLLBACK,
+    DISK_STATE,
+    DISK_CHANNEL,
+    DISK_MESSAGE,
+    DISK_PRUNE,
+    DISK_WIPE_MESSAGES,
+    DISK_WIPE_CHANNEL,
+    DISK_STATEMENTS
+};
+
+struct gw_disk_db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[DISK_STATEMENTS];
+};
+
+struct gw_disk_state {
+    char epoch[32];
+    bool clean;
+    uint64_t seq;      /* last number given, if clean */
+    uint64_t reserved; /* no number above it was given */
+    uint64_t lost, forgotten;
+};
+
+/* Opens, or makes, the database; locks it against other processes. On failure nothing is left open. */
+GW_MUST_CHECK enum gw_err gw_disk_db_open(struct gw_disk_db *db, const char *path, struct gw_disk_state *state,
+                                          struct gw_buf *error);
+void gw_disk_db_close(struct gw_disk_db *db);
+
+/* Every channel, with its number in the database, and its messages. */
+GW_MUST_CHECK enum gw_err
+gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
+                void (*number)(void *context, const struct gw_history_channel *channel, int64_t id),
+                void *number_context, const struct gw_history_load *load, struct gw_buf *error);
+
+/* Inside a transaction: begin, then these, then commit; rollback after a failure. */
+bool gw_disk_db_begin(struct gw_disk_db *db);
+bool gw_disk_db_put_state(struct gw_disk_db *db, const struct gw_disk_state *state);
+bool gw_disk_db_put_channel(struct gw_disk_db *db, int64_t id, const struct gw_history_channel *channel);
+bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_message *msg);
+/* Removes messages up to `evicted`, but for the last value. */
+bool gw_disk_db_prune(struct gw_disk_db *db, int64_t id, uint64_t evicted, uint64_t last);
+bool gw_disk_db_wipe(struct gw_disk_db *db, int64_t id);
+bool gw_disk_db_commit(struct gw_disk_db *db);
+void gw_disk_db_rollback(struct gw_disk_db *db);
+
+const char *gw_disk_db_error(struct gw_disk_db *db);
+
+#endif

@@ -1,0 +1,136 @@
+/* memory.c: history engine `memory`: a ring of references, bounded by count, bytes and age. The engine `disk` reads
+ * from the same ring. */
+#include "engine/memory.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+struct gw_history {
+    struct gw_history_limits limits;
+    struct gw_message **ring; /* of `allocated`, a power of two; grows with use up to what limits.count needs */
+    size_t first, count, allocated;
+    size_t bytes;
+    uint64_t evicted;
+};
+
+struct gw_history *gw_memory_open(const struct gw_history_limits *limits, uint64_t evicted)
+{
+    struct gw_history *history = gw_calloc(1, sizeof *history);
+    history->limits = *limits;
+    history->evicted = evicted;
+    return history;
+}
+
+static struct gw_message *memory_at(const struct gw_history *history, size_t index)
+{
+    return history->ring[(history->first + index) & (history->allocated - 1)];
+}
+
+static void memory_evict(struct gw_history *history)
+{
+    struct gw_message *msg = memory_at(history, 0);
+    history->first = (history->first + 1) & (history->allocated - 1);
+    history->count--;
+    history->bytes -= gw_message_size(msg);
+    history->evicted = msg->seq;
+    gw_message_unref(msg);
+}
+
+void gw_memory_drop(struct gw_history *history)
+{
+    while (history->count)
+        memory_evict(history);
+    free(history->ring);
+    history->ring = NULL;
+    history->first = history->allocated = 0;
+}
+
+void gw_memory_close(struct gw_history *history)
+{
+    gw_memory_drop(history);
+    free(history);
+}
+
+static void memory_bound(struct gw_history *history)
+{
+    while (history->count && (history->count > history->limits.count || history->bytes > history->limits.bytes))
+        memory_evict(history);
+}
+
+void gw_memory_expire(struct gw_history *history, int64_t now_ms)
+{
+    if (!history->limits.age_ms)
+        return;
+    while (history->count && memory_at(history, 0)->ts < now_ms - history->limits.age_ms)
+        memory_evict(history);
+}
+
+void gw_memory_limit(struct gw_history *history, const struct gw_history_limits *limits, int64_t now_ms)
+{
+    history->limits = *limits;
+    memory_bound(history);
+    gw_memory_expire(history, now_ms);
+}
+
+static void memory_grow(struct gw_history *history)
+{
+    size_t allocated = history->allocated ? history->allocated * 2 : 4;
+    struct gw_message **ring = gw_reallocarray(NULL, allocated, sizeof *ring);
+    for (size_t i = 0; i < history->count; i++)
+        ring[i] = memory_at(history, i);
+    free(history->ring);
+    history->ring = ring;
+    history->first = 0;
+    history->allocated = allocated;
+}
+
+void gw_memory_append(struct gw_history *history, struct gw_message *msg, int64_t now_ms)
+{
+    gw_memory_expire(history, now_ms);
+    if (!history->limits.count || gw_message_size(msg) > history->limits.bytes) {
+        /* It will never fit. What is older must go too: a history without holes is what `evicted` stands for. */
+        while (history->count)
+            memory_evict(history);
+        history->evicted = msg->seq;
+        return;
+    }
+    if (history->count == history->limits.count)
+        memory_evict(history);
+    if (history->count == history->allocated)
+        memory_grow(history);
+    history->ring[(history->first + history->count++) & (history->allocated - 1)] = gw_message_ref(msg);
+    history->bytes += gw_message_size(msg);
+    memory_bound(history);
+}
+
+void gw_memory_read(const struct gw_history *history, uint64_t after, gw_history_visit visit, void *context)
+{
+    size_t low = 0, high = history->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (memory_at(history, middle)->seq <= after)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    while (low < history->count && visit(context, memory_at(history, low)))
+        low++;
+}
+
+uint64_t gw_memory_evicted(const struct gw_history *history)
+{
+    return history->evicted;
+}
+
+size_t gw_memory_count(const struct gw_history *history)
+{
+    return history->count;
+}
+
+size_t gw_memory_bytes(const struct gw_history *history)
+{
+    return history->bytes;
+}
+
+const struct gw_history_engine gw_history_memory = {.name = "memory", GW_MEMORY_RING};

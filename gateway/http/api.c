@@ -1,0 +1,380 @@
+/* api.c: the HTTP interface (docs/protocol.md): who answers which request, and the answers that need no transport. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "gateway/protocol.h"
+#include "gateway/transport.h"
+#include "http/api.h"
+#include "http/conn.h"
+#include "http/exposition.h"
+#include "http/gate.h"
+#include "hub/inbox.h"
+#include "net/server.h"
+#include "topic/topic.h"
+
+#define JSON_TYPE "application/json"
+
+/* `cursor`: where a client that has read this answer stands; NULL: at the head. */
+static void api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char *cursor)
+{
+    char head[64], headers[96];
+    gw_hub_cursor(gw_conn_hub(conn), head);
+    if (!cursor)
+        cursor = head;
+    snprintf(headers, sizeof headers, "Sluice-Cursor: %s\r\n", cursor);
+    gw_http_reply(conn, 200, headers, JSON_TYPE, body->data, body->len);
+    gw_buf_fini(body);
+}
+
+static void api_method_not_allowed(struct gw_conn *conn, const char *allow)
+{
+    gw_http_error_headers(conn, GW_ERR_METHOD, NULL, allow);
+}
+
+static const struct gw_grants *api_grants(const struct gw_conn *conn)
+{
+    return conn->identity ? conn->identity->grants : NULL; /* gate.c lets nobody in without, where there is auth: */
+}
+
+/* Before anything is said of the channel. */
+static bool api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *name)
+{
+    if (gw_grants_contain(api_grants(conn), right, name->data, name->len))
+        return true;
+    GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), forbidden, 1);
+    gw_http_error(conn, GW_ERR_FORBIDDEN, NULL);
+    return false;
+}
+
+static bool api_is_read(const struct gw_request *request)
+{
+    return request->method == GW_GET || request->method == GW_HEAD;
+}
+
+/* --- GET /channels ------------------------------------------------------------------------------------------------
+ */
+
+struct listing {
+    struct gw_message **messages;
+    size_t count, allocated;
+};
+
+static bool listing_take(void *context, struct gw_message *msg)
+{
+    struct listing *listing = context;
+    if (listing->count == listing->allocated) {
+        listing->allocated = listing->allocated ? listing->allocated * 2 : 64;
+        listing->messages = gw_reallocarray(listing->messages, listing->allocated, sizeof *listing->messages);
+    }
+    listing->messages[listing->count++] = msg;
+    return true;
+}
+
+static int listing_compare(const void *a, const void *b)
+{
+    const struct gw_message *left = *(struct gw_message *const *)a, *right = *(struct gw_message *const *)b;
+    return strcmp(left->channel.data, right->channel.data);
+}
+
+static void api_channels(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct gw_hub *hub = gw_conn_hub(conn);
+    struct gw_buf filter, key, value;
+    gw_buf_init(&filter);
+    gw_buf_init(&key);
+    gw_buf_init(&value);
+    gw_buf_adds(&filter, "#");
+    size_t at = 0;
+    bool bad;
+    while (gw_request_query(request, &at, &key, &value, &bad)) {
+        if (key.data && !strcmp(key.data, "filter")) {
+            gw_buf_clear(&filter);
+            gw_buf_add(&filter, value.data, value.len);
+        }
+    }
+    gw_buf_fini(&key);
+    gw_buf_fini(&value);
+    if (bad || !gw_topic_filter_valid(filter.data, filter.len)) {
+        gw_buf_fini(&filter);
+        gw_http_error(conn, GW_ERR_BAD_REQUEST, "filter is no valid MQTT filter (such as rooms/+/t)");
+        return;
+    }
+    struct listing listing = {0};
+    const struct gw_grants *grants = api_grants(conn);
+    gw_hub_list(hub, grants, filter.data, filter.len, listing_take, &listing);
+    gw_buf_fini(&filter);
+    if (listing.count)
+        qsort(listing.messages, listing.count, sizeof *listing.messages, listing_compare);
+
+    struct gw_buf body;
+    char cursor[64];
+    gw_buf_init(&body);
+    gw_hub_cursor(hub, cursor);
+    gw_buf_printf(&body, "{\"cursor\":\"%s\",\"channels\":[", cursor);
+    for (size_t i = 0; i < listing.count; i++) {
+        const struct gw_message *msg = listing.messages[i];
+        gw_hub_format_cursor(hub, msg->seq, cursor);
+        gw_buf_adds(&body, i ? ",{\"channel\":" : "{\"channel\":");
+        gw_buf_add_json_string(&body, msg->channel.data, msg->channel.len);
+        gw_buf_printf(&body, ",\"cursor\":\"%s\",\"ts\":%lld,\"age\":%lld,\"publish\":%s}", cursor,
+                      (long long)msg->ts, (long long)(gw_hub_wall(hub) - msg->ts),
+                      gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true"
+                                                                                                   : "false");
+    }
+    gw_buf_adds(&body, "]}");
+    free(listing.messages);
+    api_reply_json(conn, &body, NULL);
+}
+
+/* --- GET /channels/NAME and /channels/NAME/history -----------------------------------------------------------------
+ */
+
+static void api_last(struct gw_conn *conn, const struct gw_buf *name)
+{
+    struct gw_hub *hub = gw_conn_hub(conn);
+    if (!api_may(conn, GW_RIGHT_SUBSCRIBE, name))
+        return;
+    struct gw_message *last = gw_hub_last(hub, api_grants(conn), name->data, name->len);
+    if (!last) {
+        gw_http_error(conn,
+                      gw_hub_channel_possible(hub, name->data, name->len) ? GW_ERR_NO_VALUE : GW_ERR_UNKNOWN_CHANNEL,
+                      NULL);
+        return;
+    }
+    struct gw_buf body;
+    gw_buf_init(&body);
+    struct gw_slice tail = gw_message_tail(last);
+    gw_buf_addc(&body, '{');
+    gw_buf_add(&body, tail.data, tail.len);
+    api_reply_json(conn, &body, NULL);
+}
+
+/* The newest `limit` without a cursor; with one, the oldest `limit` after it, so that a client can page on. */
+static void api_history_body(struct gw_conn *conn, const struct gw_buf *name, uint64_t after, bool from_cursor,
+                             bool other_epoch, const char *cursor_text, size_t limit)
+{
+    struct gw_hub *hub = gw_conn_hub(conn);
+    struct listing all = {0};
+    uint64_t evicted;
+    gw_hub_history(hub, api_grants(conn), name->data, name->len, after, listing_take, &all, &evicted);
+    size_t first = !from_cursor && all.count > limit ? all.count - limit : 0;
+    size_t end = all.count - first > limit ? first + limit : all.count;
+
+    char cursor[64], to[64];
+    if (end < all.count)
+        gw_hub_format_cursor(hub, all.messages[end]->seq - 1, cursor);
+    else
+        gw_hub_cursor(hub, cursor);
+    struct gw_buf body;
+    gw_buf_init(&body);
+    gw_buf_printf(&body, "{\"cursor\":\"%s\",\"channel\":", cursor);
+    gw_buf_add_json_string(&body, name->data, name->len);
+    gw_buf_adds(&body, ",\"messages\":[");
+    for (size_t i = first; i < end; i++) {
+        struct gw_slice tail = gw_message_tail(all.messages[i]);
+        gw_buf_adds(&body, i > first ? ",{" : "{");
+        gw_buf_add(&body, tail.data, tail.len);
+    }
+    gw_buf_adds(&body, "],\"gaps\":[");
+    if (from_cursor && (other_epoch || evicted > after)) {
+        gw_hub_format_cursor(hub, evicted, to);
+        struct gw_gap gap = {name->data, (char *)(uintptr_t)cursor_text, to, other_epoch ? "epoch" : "history"};
+        gw_json_gap(&body, &gap);
+    }
+    gw_buf_adds(&body, "]}");
+    free(all.messages);
+    api_reply_json(conn, &body, cursor);
+}
+
+static void api_history(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
+{
+    struct gw_hub *hub = gw_conn_hub(conn);
+    if (!api_may(conn, GW_RIGHT_SUBSCRIBE, name) || !api_may(conn, GW_RIGHT_HISTORY, name))
+        return;
+    if (!gw_hub_channel_possible(hub, name->data, name->len)) {
+        gw_http_error(conn, GW_ERR_UNKNOWN_CHANNEL, NULL);
+        return;
+    }
+    struct gw_buf key, value, cursor;
+    gw_buf_init(&key);
+    gw_buf_init(&value);
+    gw_buf_init(&cursor);
+    const char *why = NULL;
+    size_t limit = SIZE_MAX, at = 0;
+    uint64_t after = 0;
+    bool bad, from_cursor = false, other_epoch = false;
+    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
+        if (!key.data)
+            continue;
+        if (!strcmp(key.data, "limit")) {
+            char *end;
+            unsigned long number = strtoul(value.data, &end, 10);
+            if (!value.len || *end || value.data[0] < '0' || value.data[0] > '9' || !number)
+                why = "limit is a number, 1 or more";
+            limit = number;
+        } else if (!strcmp(key.data, "cursor") && value.len) {
+            enum gw_cursor_check check = gw_hub_check_cursor(hub, value.data, value.len, &after);
+            if (check == GW_CURSOR_BAD)
+                why = "the cursor is none of this gateway's (<epoch>.<number> expected)";
+            from_cursor = true;
+            other_epoch = check == GW_CURSOR_OTHER_EPOCH;
+            if (other_epoch)
+                after = 0;
+            gw_buf_clear(&cursor);
+            gw_buf_add(&cursor, value.data, value.len);
+        }
+    }
+    if (!why && bad)
+        why = "the query has a broken percent-encoding";
+    if (why)
+        gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
+    else
+        api_history_body(conn, name, after, from_cursor, other_epoch, cursor.data, limit);
+    gw_buf_fini(&key);
+    gw_buf_fini(&value);
+    gw_buf_fini(&cursor);
+}
+
+/* --- the rest -----------------------------------------------------------------------------------------------------
+ */
+
+/* `/channels/NAME` or, where the path ends in a plain `/history`, the history of NAME. (A channel whose own last
+ * level is `history` is reached by encoding the slash before it.) */
+static void api_channel(struct gw_conn *conn, const struct gw_request *request)
+{
+    static const char suffix[] = "/history";
+    struct gw_request shortened = *request;
+    bool history = api_is_read(request) && request->path.len > strlen("/channels/") + sizeof suffix - 1 &&
+                   !memcmp(request->path.data + request->path.len - (sizeof suffix - 1), suffix, sizeof suffix - 1);
+    if (history)
+        shortened.path.len -= sizeof suffix - 1;
+
+    struct gw_buf name;
+    gw_buf_init(&name);
+    bool bad;
+    if (!gw_request_path_after(&shortened, "/channels/", &name, &bad) || !gw_topic_name_valid(name.data, name.len))
+        gw_http_error(conn, GW_ERR_BAD_REQUEST,
+                      "the path does not name a channel (percent-encoded UTF-8 without NUL, + and #, expected)");
+    else if (history)
+        api_history(conn, request, &name);
+    else if (api_is_read(request))
+        api_last(conn, &name);
+    else if (request->method == GW_POST)
+        gw_api_post(conn, request, &name);
+    else
+        api_method_not_allowed(conn, history ? "Allow: GET, HEAD\r\n" : "Allow: GET, HEAD, POST\r\n");
+    gw_buf_fini(&name);
+}
+
+static void api_health(struct gw_conn *conn, const struct gw_request *request)
+{
+    (void)request;
+    static const char body[] = "{\"status\":\"ok\"}";
+    gw_http_reply(conn, 200, NULL, JSON_TYPE, body, sizeof body - 1);
+}
+
+static void api_ready(struct gw_conn *conn, const struct gw_request *request)
+{
+    (void)request;
+    if (!gw_hub_upstream(gw_conn_hub(conn))->up) {
+        gw_http_error(conn, GW_ERR_UPSTREAM_DOWN, NULL);
+        return;
+    }
+    static const char body[] = "{\"status\":\"ready\"}";
+    gw_http_reply(conn, 200, NULL, JSON_TYPE, body, sizeof body - 1);
+}
+
+static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct gw_buf body;
+    gw_buf_init(&body);
+    struct gw_slice accept = gw_request_header(request, "accept");
+    struct gw_exposition to = {.out = &body, .openmetrics = gw_metric_wants_openmetrics(accept.data, accept.len)};
+    gw_metrics_write(conn->worker, &to);
+    gw_http_reply(conn, 200, "Vary: Accept\r\n",
+                  to.openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                 : "text/plain; version=0.0.4; charset=utf-8",
+                  body.data, body.len);
+    gw_buf_fini(&body);
+}
+
+static const struct {
+    const char *path;
+    bool open; /* for operators' programs, which need not be known */
+    void (*answer)(struct gw_conn *conn, const struct gw_request *request);
+} api_reads[] = {
+    {"/channels", false, api_channels},
+    {"/healthz", true, api_health},
+    {"/readyz", true, api_ready},
+    {"/metrics", true, api_metrics},
+};
+
+static bool api_asset(struct gw_conn *conn, const struct gw_request *request)
+{
+    for (const struct gw_asset *asset = gw_assets; asset->path; asset++) {
+        if (!gw_request_path_is(request, asset->path))
+            continue;
+        if (!api_is_read(request)) {
+            api_method_not_allowed(conn, "Allow: GET, HEAD\r\n");
+            return true;
+        }
+        /* The client is for pages everywhere; what it may do is decided where it asks for something. */
+        gw_http_reply(
+            conn, 200,
+            "Content-Security-Policy: default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+            "frame-ancestors 'none'\r\n"
+            "X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n"
+            "Access-Control-Allow-Origin: *\r\n",
+            asset->type, (const char *)asset->data, asset->len);
+        return true;
+    }
+    return false;
+}
+
+static bool api_is_open(const struct gw_request *request)
+{
+    for (size_t i = 0; i < sizeof api_reads / sizeof *api_reads; i++) {
+        if (api_reads[i].open && gw_request_path_is(request, api_reads[i].path))
+            return true;
+    }
+    for (const struct gw_asset *asset = gw_assets; asset->path; asset++) {
+        if (gw_request_path_is(request, asset->path))
+            return true;
+    }
+    return false;
+}
+
+static void api_answer(struct gw_conn *conn, const struct gw_request *request)
+{
+    for (size_t i = 0; gw_transports[i]; i++) {
+        if (gw_transports[i]->match(request)) {
+            gw_transports[i]->open(conn, request);
+            return;
+        }
+    }
+    for (size_t i = 0; i < sizeof api_reads / sizeof *api_reads; i++) {
+        if (!gw_request_path_is(request, api_reads[i].path))
+            continue;
+        if (api_is_read(request))
+            api_reads[i].answer(conn, request);
+        else
+            api_method_not_allowed(conn, "Allow: GET, HEAD\r\n");
+        return;
+    }
+    static const char prefix[] = "/channels/";
+    if (request->path.len >= sizeof prefix - 1 && !memcmp(request->path.data, prefix, sizeof prefix - 1))
+        api_channel(conn, request);
+    else if (gw_request_path_is(request, "/ticket"))
+        gw_gate_ticket(conn, request);
+    else if (!api_asset(conn, request))
+        gw_http_error(conn, GW_ERR_NOT_FOUND, NULL);
+}
+
+void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request)
+{
+    if (gw_gate_pass(conn, request, api_is_open(request)))
+        api_answer(conn, request);
+    gw_gate_done(conn);
+}

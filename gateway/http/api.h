@@ -1,0 +1,29 @@
+/* api.h: the pieces of the HTTP interface in files of their own. Thread: any worker's. */
+#ifndef GW_HTTP_API_H
+#define GW_HTTP_API_H
+
+#include <stddef.h>
+
+#include "gateway/buf.h"
+
+struct gw_worker;
+struct gw_conn;
+struct gw_exposition;
+struct gw_request;
+
+/* metrics.c: everything there is to tell, all workers added up. Thread: that worker's. */
+void gw_metrics_write(const struct gw_worker *worker, struct gw_exposition *to);
+
+/* Files inside the binary, made from client/ by the build; ends with a NULL path. */
+struct gw_asset {
+    const char *path;
+    const char *type;
+    const unsigned char *data;
+    size_t len;
+};
+extern const struct gw_asset gw_assets[];
+
+/* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
+void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
+
+#endif

@@ -1,0 +1,20 @@
+/* gate.h: who may ask at all: origins of web pages (WHATWG Fetch, "CORS protocol"; RFC 6454) and credentials. Thread:
+ * the worker's. */
+#ifndef GW_HTTP_GATE_H
+#define GW_HTTP_GATE_H
+
+#include <stdbool.h>
+
+struct gw_conn;
+struct gw_request;
+
+/* Looks at Origin and credentials before anything else does. True: go on, gw_conn_identity() says who it is. False:
+ * it was answered (a preflight, or a refusal). `open`: nobody has to be known here, and any page may ask. */
+bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool open);
+/* The request has been given to whoever answers it. */
+void gw_gate_done(struct gw_conn *conn);
+
+/* POST /ticket. */
+void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request);
+
+#endif

@@ -1,0 +1,435 @@
+#include "http/http1.h"
+
+#include <limits.h>
+#include <string.h>
+#include <strings.h>
+
+static bool http_is_token(unsigned char c)
+{
+    /* RFC 9110 section 5.6.2 */
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+static bool http_slice_is(struct gw_slice slice, const char *text)
+{
+    return slice.len == strlen(text) && !strncasecmp(slice.data, text, slice.len);
+}
+
+/* Is `word` an element of the comma-separated list? */
+static bool http_list_has(struct gw_slice list, const char *word)
+{
+    if (!list.data)
+        return false;
+    const char *at = list.data, *end = list.data + list.len;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma ? comma : end;
+        struct gw_slice element = {at, (size_t)(stop - at)};
+        while (element.len && (*element.data == ' ' || *element.data == '\t'))
+            element.data++, element.len--;
+        while (element.len && (element.data[element.len - 1] == ' ' || element.data[element.len - 1] == '\t'))
+            element.len--;
+        if (http_slice_is(element, word))
+            return true;
+        at = comma ? comma + 1 : end;
+    }
+    return false;
+}
+
+struct gw_slice gw_request_header(const struct gw_request *request, const char *name)
+{
+    for (unsigned i = 0; i < request->header_count; i++) {
+        if (http_slice_is(request->headers[i].name, name))
+            return request->headers[i].value;
+    }
+    return (struct gw_slice){NULL, 0};
+}
+
+static enum gw_method http_method(struct gw_slice name)
+{
+    static const struct {
+        const char *name;
+        enum gw_method method;
+    } methods[] = {{"GET", GW_GET}, {"HEAD", GW_HEAD}, {"POST", GW_POST}, {"OPTIONS", GW_OPTIONS}};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        if (name.len == strlen(methods[i].name) && !memcmp(name.data, methods[i].name, name.len))
+            return methods[i].method;
+    }
+    return GW_OTHER_METHOD;
+}
+
+/* `GET /path?query HTTP/1.1`, without the line end. Returns 0 or the status. */
+static int http_request_line(const char *line, size_t len, struct gw_request *out, bool *http10, const char **why)
+{
+    const char *end = line + len, *space = memchr(line, ' ', len);
+    *why = "the request line is malformed (METHOD TARGET HTTP/1.1 expected)";
+    if (!space || space == line)
+        return 400;
+    for (const char *c = line; c < space; c++) {
+        if (!http_is_token((unsigned char)*c))
+            return 400;
+    }
+    out->method = http_method((struct gw_slice){line, (size_t)(space - line)});
+    const char *target = space + 1, *version = memchr(target, ' ', (size_t)(end - target));
+    if (!version)
+        return 400;
+    size_t target_len = (size_t)(version - target);
+    version++;
+    if (end - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[6] != '.')
+        return 400;
+    *why = "the HTTP version is not supported (HTTP/1.1 expected)";
+    if (version[5] != '1' || (version[7] != '0' && version[7] != '1'))
+        return 505;
+    *http10 = version[7] == '0';
+
+    *why = "the request target is malformed (a path beginning with / expected)";
+    /* RFC 9112 section 3.2.2: the absolute form must be understood, for requests through proxies. */
+    if (target_len > 7 && !strncasecmp(target, "http://", 7)) {
+        const char *slash = memchr(target + 7, '/', target_len - 7);
+        if (!slash)
+            return 400;
+        target_len -= (size_t)(slash - target);
+        target = slash;
+    }
+    if (!target_len || target[0] != '/')
+        return 400;
+    for (size_t i = 0; i < target_len; i++) {
+        if ((unsigned char)target[i] <= 0x20 || target[i] == 0x7f || target[i] == '#')
+            return 400;
+    }
+    const char *question = memchr(target, '?', target_len);
+    out->path = (struct gw_slice){target, question ? (size_t)(question - target) : target_len};
+    out->query =
+        question ? (struct gw_slice){question + 1, target_len - out->path.len - 1} : (struct gw_slice){"", 0};
+    return 0;
+}
+
+static int http_header_line(const char *line, size_t len, struct gw_request *out, const char **why)
+{
+    *why = "a header line is malformed (Name: value expected)";
+    const char *colon = memchr(line, ':', len);
+    if (!colon || colon == line)
+        return 400; /* also a folded line: it begins with a blank, which is no token */
+    for (const char *c = line; c < colon; c++) {
+        if (!http_is_token((unsigned char)*c))
+            return 400;
+    }
+    struct gw_slice value = {colon + 1, len - (size_t)(colon + 1 - line)};
+    while (value.len && (*value.data == ' ' || *value.data == '\t'))
+        value.data++, value.len--;
+    while (value.len && (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t'))
+        value.len--;
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.data[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return 400;
+    }
+    if (out->header_count == GW_HEADERS_MAX) {
+        *why = "too many header lines (at most 64)";
+        return 431;
+    }
+    out->headers[out->header_count].name = (struct gw_slice){line, (size_t)(colon - line)};
+    out->headers[out->header_count++].value = value;
+    return 0;
+}
+
+/* What the headers mean for framing (RFC 9112 section 6). Anything ambiguous is refused: that is where request
+ * smuggling lives. */
+static int http_framing(struct gw_request *out, bool http10, const char **why)
+{
+    unsigned lengths = 0, encodings = 0, hosts = 0;
+    for (unsigned i = 0; i < out->header_count; i++) {
+        struct gw_slice name = out->headers[i].name, value = out->headers[i].value;
+        if (http_slice_is(name, "content-length")) {
+            *why = "Content-Length is malformed (one decimal number expected)";
+            if (lengths++ || !value.len || value.len > 15)
+                return 400;
+            for (size_t j = 0; j < value.len; j++) {
+                if (value.data[j] < '0' || value.data[j] > '9')
+                    return 400;
+                out->content_length = out->content_length * 10 + (size_t)(value.data[j] - '0');
+            }
+            out->has_length = true;
+        } else if (http_slice_is(name, "transfer-encoding")) {
+            *why = "this Transfer-Encoding is not supported (chunked expected)";
+            if (encodings++ || !http_slice_is(value, "chunked"))
+                return 501;
+            out->chunked = true;
+        } else if (http_slice_is(name, "host")) {
+            hosts++;
+        } else if (http_slice_is(name, "expect")) {
+            out->expect_continue = http_slice_is(value, "100-continue");
+        }
+    }
+    *why = "Content-Length and Transfer-Encoding exclude each other";
+    if (lengths && encodings)
+        return 400;
+    *why = "exactly one Host header expected";
+    if (hosts > 1 || (!hosts && !http10))
+        return 400;
+    *why = "Transfer-Encoding needs HTTP/1.1";
+    if (http10 && encodings)
+        return 400;
+
+    struct gw_slice connection = gw_request_header(out, "connection");
+    out->keep_alive = http10 ? http_list_has(connection, "keep-alive") : !http_list_has(connection, "close");
+    out->upgrade = out->method == GW_GET && http_list_has(connection, "upgrade") &&
+                   http_list_has(gw_request_header(out, "upgrade"), "websocket");
+    return 0;
+}
+
+int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *out, const char **why)
+{
+    *why = "the request line and headers are too large";
+    /* RFC 9112 section 2.2: empty lines before a request are ignored. */
+    size_t at = 0;
+    while (at < len && (data[at] == '\r' || data[at] == '\n'))
+        at++;
+    size_t start = at;
+    bool first = true, http10 = false;
+    *out = (struct gw_request){.query = {"", 0}, .body = {"", 0}};
+    for (;;) {
+        const char *newline = memchr(data + at, '\n', len - at);
+        if (!newline) {
+            if (len - start > max)
+                return -431;
+            if (first && len > start) { /* refuse what can't become a request before its line ends */
+                for (size_t i = start; i < len && data[i] != ' ' && i < start + 32; i++) {
+                    if (!http_is_token((unsigned char)data[i])) {
+                        *why = "this is not HTTP (METHOD TARGET HTTP/1.1 expected)";
+                        return -400;
+                    }
+                }
+            }
+            return 0;
+        }
+        size_t line_len = (size_t)(newline - (data + at));
+        const char *line = data + at;
+        at += line_len + 1;
+        if (at - start > max)
+            return -431;
+        if (line_len && line[line_len - 1] == '\r')
+            line_len--;
+        if (!first && !line_len)
+            break;
+        int status =
+            first ? http_request_line(line, line_len, out, &http10, why) : http_header_line(line, line_len, out, why);
+        if (status)
+            return -status;
+        first = false;
+    }
+    int status = http_framing(out, http10, why);
+    if (status)
+        return -status;
+    return at <= INT_MAX ? (int)at : -431;
+}
+
+/* --- percent-encoding (RFC 3986 section 2.1) ------------------------------------------------------------------- */
+
+static int http_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A byte that is in no UTF-8 text stands for a plain `+` until the whole value is known. */
+#define PLUS '\xff'
+
+static bool http_decode(const char *text, size_t len, bool plus, struct gw_buf *out)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (c == '%') {
+            if (len - i < 3 || http_hex(text[i + 1]) < 0 || http_hex(text[i + 2]) < 0)
+                return false;
+            c = (char)(http_hex(text[i + 1]) << 4 | http_hex(text[i + 2]));
+            i += 2;
+            if (c == PLUS)
+                return false;
+        } else if (c == '+' && plus) {
+            c = PLUS;
+        }
+        gw_buf_addc(out, c);
+    }
+    return true;
+}
+
+static void http_resolve_plus(struct gw_buf *value)
+{
+    for (size_t i = 0; i < value->len; i++) {
+        if (value->data[i] != PLUS)
+            continue;
+        bool starts = i == 0 || value->data[i - 1] == '/';
+        bool ends = i + 1 == value->len || value->data[i + 1] == '/';
+        value->data[i] = starts && ends ? '+' : ' ';
+    }
+}
+
+bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_buf *key, struct gw_buf *value,
+                      bool *bad)
+{
+    *bad = false;
+    const struct gw_slice query = request->query;
+    while (*at < query.len) {
+        const char *start = query.data + *at;
+        const char *amp = memchr(start, '&', query.len - *at);
+        size_t len = amp ? (size_t)(amp - start) : query.len - *at;
+        *at += len + (amp ? 1 : 0);
+        if (!len)
+            continue;
+        const char *equals = memchr(start, '=', len);
+        size_t key_len = equals ? (size_t)(equals - start) : len;
+        gw_buf_clear(key);
+        gw_buf_clear(value);
+        gw_buf_reserve(value, 0)[0] = '\0';
+        if (!http_decode(start, key_len, false, key) ||
+            (equals && !http_decode(equals + 1, len - key_len - 1, true, value))) {
+            *bad = true;
+            return false;
+        }
+        http_resolve_plus(value);
+        return true;
+    }
+    return false;
+}
+
+bool gw_request_path_after(const struct gw_request *request, const char *prefix, struct gw_buf *rest, bool *bad)
+{
+    size_t len = strlen(prefix);
+    *bad = false;
+    if (request->path.len < len || memcmp(request->path.data, prefix, len) != 0)
+        return false;
+    *bad = !http_decode(request->path.data + len, request->path.len - len, false, rest);
+    return !*bad;
+}
+
+bool gw_request_path_is(const struct gw_request *request, const char *path)
+{
+    return request->path.len == strlen(path) && !memcmp(request->path.data, path, request->path.len);
+}
+
+/* --- chunked bodies ------------------------------------------------------------------------------------------ */
+
+#define CHUNK_OVERHEAD_MAX 8192
+
+long gw_chunked_feed(struct gw_chunked *chunked, const char *data, size_t len, size_t max, struct gw_buf *out)
+{
+    size_t i = 0;
+    while (i < len && chunked->state != GW_CHUNK_DONE) {
+        char c = data[i];
+        switch (chunked->state) {
+        case GW_CHUNK_SIZE: {
+            int digit = http_hex(c);
+            i++;
+            if (digit >= 0) {
+                if (++chunked->digits > 8)
+                    return -2;
+                chunked->left = chunked->left << 4 | (size_t)digit;
+            } else if (!chunked->digits) {
+                return -1;
+            } else if (c == ';' || c == ' ' || c == '\t' || c == '\r') {
+                chunked->state = GW_CHUNK_EXTENSION;
+            } else if (c == '\n') {
+                chunked->state = GW_CHUNK_EXTENSION;
+                i--; /* handled there */
+            } else {
+                return -1;
+            }
+            break;
+        }
+        case GW_CHUNK_EXTENSION:
+            i++;
+            if (++chunked->overhead > CHUNK_OVERHEAD_MAX)
+                return -1;
+            if (c == '\n') {
+                if (chunked->left > max || out->len > max - chunked->left)
+                    return -2;
+                chunked->line = 0;
+                chunked->digits = 0;
+                chunked->state = chunked->left ? GW_CHUNK_DATA : GW_CHUNK_TRAILER;
+            }
+            break;
+        case GW_CHUNK_DATA: {
+            size_t part = len - i < chunked->left ? len - i : chunked->left;
+            gw_buf_add(out, data + i, part);
+            chunked->left -= part;
+            i += part;
+            if (!chunked->left)
+                chunked->state = GW_CHUNK_DATA_END;
+            break;
+        }
+        case GW_CHUNK_DATA_END:
+            i++;
+            if (c == '\n')
+                chunked->state = GW_CHUNK_SIZE;
+            else if (c != '\r')
+                return -1;
+            break;
+        case GW_CHUNK_TRAILER:
+            i++;
+            if (++chunked->overhead > CHUNK_OVERHEAD_MAX)
+                return -1;
+            if (c == '\n' && chunked->line == 0)
+                chunked->state = GW_CHUNK_DONE;
+            else if (c == '\n')
+                chunked->line = 0;
+            else if (c != '\r')
+                chunked->line++;
+            break;
+        case GW_CHUNK_DONE:
+            break;
+        }
+    }
+    return (long)i;
+}
+
+const char *gw_http_reason(int status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 202:
+        return "Accepted";
+    case 204:
+        return "No Content";
+    case 304:
+        return "Not Modified";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 413:
+        return "Content Too Large";
+    case 426:
+        return "Upgrade Required";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return "Unknown";
+    }
+}

@@ -1,0 +1,165 @@
+/* post.c: POST /channels/NAME: a publish or a request over plain HTTP, by a session that lives as long as the
+ * exchange. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/json_scan.h"
+#include "base/units.h"
+#include "gateway/protocol.h"
+#include "gateway/transport.h"
+#include "http/api.h"
+#include "http/conn.h"
+#include "net/server.h"
+
+#define JSON_TYPE "application/json"
+
+struct post {
+    struct gw_session session; /* first member; it subscribes to nothing */
+    struct gw_conn *conn;
+};
+
+static void post_free(struct post *post)
+{
+    gw_session_close(&post->session);
+    free(post);
+}
+
+static void post_ready(struct gw_session *session)
+{
+    (void)session; /* nothing is ever queued */
+}
+
+static void post_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
+{
+    (void)reference;
+    struct post *post = (struct post *)session;
+    struct gw_conn *conn = post->conn;
+    post_free(post);
+    if (err == GW_OK) {
+        static const char body[] = "{\"status\":\"published\"}";
+        gw_http_reply(conn, 200, NULL, JSON_TYPE, body, sizeof body - 1);
+        return;
+    }
+    struct gw_buf body;
+    gw_buf_init(&body);
+    gw_json_error(&body, NULL, err, NULL, reason);
+    gw_http_reply(conn, gw_err_status(err), NULL, JSON_TYPE, body.data, body.len);
+    gw_buf_fini(&body);
+}
+
+static void post_response(struct gw_session *session, const char *reference, struct gw_slice data)
+{
+    (void)reference;
+    struct post *post = (struct post *)session;
+    struct gw_conn *conn = post->conn;
+    struct gw_buf body;
+    gw_buf_init(&body);
+    gw_buf_adds(&body, "{\"status\":\"response\",\"data\":");
+    gw_buf_add(&body, data.data, data.len);
+    gw_buf_addc(&body, '}');
+    post_free(post);
+    gw_http_reply(conn, 200, NULL, JSON_TYPE, body.data, body.len);
+    gw_buf_fini(&body);
+}
+
+static void post_kick(struct gw_session *session, enum gw_err why)
+{
+    struct post *post = (struct post *)session;
+    struct gw_conn *conn = post->conn;
+    post_free(post);
+    gw_http_error(conn, why, NULL);
+}
+
+static const struct gw_session_ops post_session_ops = {
+    .transport = "post",
+    .ready = post_ready,
+    .published = post_published,
+    .response = post_response,
+    .upstream = NULL,
+    .kick = post_kick,
+};
+
+static void post_on_closed(struct gw_conn *conn)
+{
+    post_free(gw_conn_context(conn));
+}
+
+static const struct gw_conn_ops post_conn_ops = {.writable = NULL, .message = NULL, .closed = post_on_closed};
+
+struct post_query {
+    bool as_json;       /* the body is `data` as on /ws, not the payload itself */
+    int64_t timeout_ms; /* of a request; -1: none is asked for */
+};
+
+/* NULL if all is well, else what was expected. */
+static const char *post_query_read(struct post_query *query, const struct gw_request *request)
+{
+    *query = (struct post_query){.timeout_ms = -1};
+    struct gw_buf key, value;
+    gw_buf_init(&key);
+    gw_buf_init(&value);
+    const char *why = NULL;
+    size_t at = 0;
+    bool bad;
+    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
+        if (!key.data)
+            continue;
+        if (!strcmp(key.data, "as")) {
+            query->as_json = !strcmp(value.data, "json");
+            if (!query->as_json && strcmp(value.data, "payload") != 0)
+                why = "as is json or payload";
+        } else if (!strcmp(key.data, "reply") && (!gw_parse_duration(value.data, &query->timeout_ms) ||
+                                                  query->timeout_ms < 1 || query->timeout_ms > GW_REQUEST_MAX_MS)) {
+            why = "reply is a duration such as 5s, up to 5m";
+        }
+    }
+    if (!why && bad)
+        why = "the query has a broken percent-encoding";
+    if (!why && query->as_json && !gw_json_valid(request->body.data, request->body.len))
+        why = "the body is not valid JSON";
+    gw_buf_fini(&key);
+    gw_buf_fini(&value);
+    return why;
+}
+
+void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
+{
+    struct post_query query;
+    const char *why = post_query_read(&query, request);
+    if (why) {
+        gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
+        return;
+    }
+    struct gw_hub *hub = gw_conn_hub(conn);
+    if (!gw_admission_may_publish(conn->worker->server->admission, &conn->address,
+                                  gw_hub_config(hub)->limits.publish_rate)) {
+        GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
+        gw_http_error(conn, GW_ERR_RATE_LIMITED, NULL);
+        return;
+    }
+    struct post *post = gw_calloc(1, sizeof *post);
+    post->conn = conn;
+    gw_session_open(&post->session, hub, &post_session_ops);
+    gw_session_identify(&post->session, gw_conn_identity(conn));
+    gw_conn_log_session(conn, &post->session);
+    bool accepted = false;
+    enum gw_err err;
+    if (query.timeout_ms >= 0)
+        err = gw_session_request(&post->session, name->data, name->len, request->body.data, request->body.len,
+                                 query.as_json, query.timeout_ms, NULL, &why);
+    else
+        err = gw_session_publish(&post->session, name->data, name->len, request->body.data, request->body.len,
+                                 query.as_json, NULL, &accepted, &why);
+    if (err == GW_OK && !accepted) {
+        gw_conn_attach(conn, &post_conn_ops, post);
+        return;
+    }
+    post_free(post);
+    if (err != GW_OK) {
+        gw_http_error(conn, err, why);
+        return;
+    }
+    static const char body[] = "{\"status\":\"accepted\"}";
+    gw_http_reply(conn, 202, NULL, JSON_TYPE, body, sizeof body - 1);
+}

@@ -1,0 +1,118 @@
+#include "gateway/query.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+
+static bool query_wait(const struct gw_buf *value, int64_t max_ms, int64_t *out)
+{
+    char *end;
+    if (!value->len || value->data[0] < '0' || value->data[0] > '9')
+        return false;
+    double seconds = strtod(value->data, &end);
+    if (*end || !(seconds >= 0))
+        return false;
+    *out = seconds * 1000 > (double)max_ms ? max_ms : (int64_t)(seconds * 1000);
+    return true;
+}
+
+static void query_end_channel(struct gw_query *query)
+{
+    if (query->open)
+        gw_buf_addc(&query->channels, '\0');
+    query->open = false;
+}
+
+static const char *query_take(struct gw_query *query, const char *key, const struct gw_buf *value,
+                              const struct gw_cfg_web *web)
+{
+    if (!strcmp(key, "channel")) {
+        if (memchr(value->data, '\0', value->len))
+            return "a channel must not hold the NUL character";
+        query_end_channel(query);
+        gw_buf_add(&query->channels, value->data, value->len);
+        gw_buf_addc(&query->channels, '\0');
+        query->channel_count++;
+        query->open = true;
+    } else if (!strcmp(key, "from")) {
+        if (!query->open)
+            return "from says where the channel before it begins: channel=NAME&from=CURSOR";
+        if (memchr(value->data, '\0', value->len))
+            return "from is last or a cursor";
+        gw_buf_add(&query->channels, value->data, value->len);
+        query_end_channel(query);
+    } else if (!strcmp(key, "cursor")) {
+        gw_buf_clear(&query->cursor);
+        gw_buf_add(&query->cursor, value->data, value->len);
+        query->has_cursor = value->len > 0;
+    } else if (!strcmp(key, "interval")) {
+        if (!gw_parse_duration(value->data, &query->interval_ms) || query->interval_ms > GW_INTERVAL_MAX_MS)
+            return "interval is a duration such as 2s, up to 1h";
+    } else if (!strcmp(key, "wait") && !query_wait(value, web->poll_wait_max_ms, &query->wait_ms)) {
+        return "wait is a number of seconds, 0 or more";
+    }
+    return NULL;
+}
+
+const char *gw_query_read(struct gw_query *query, const struct gw_request *request, const struct gw_config *config)
+{
+    *query = (struct gw_query){.wait_ms = config->web.poll_wait_ms};
+    struct gw_buf key, value;
+    gw_buf_init(&key);
+    gw_buf_init(&value);
+    const char *why = NULL;
+    size_t at = 0;
+    bool bad;
+    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
+        if (key.data)
+            why = query_take(query, key.data, &value, &config->web);
+    }
+    query_end_channel(query);
+    if (!why && bad)
+        why = "the query has a broken percent-encoding";
+    if (!why && !query->channel_count)
+        why = "at least one channel=NAME expected in the query";
+    gw_buf_fini(&key);
+    gw_buf_fini(&value);
+    return why;
+}
+
+void gw_query_fini(struct gw_query *query)
+{
+    gw_buf_fini(&query->channels);
+    gw_buf_fini(&query->cursor);
+}
+
+/* Where a subscription begins, from the text of `cursor` or `from`. */
+static struct gw_start query_start(const char *text, size_t len, enum gw_start_at without)
+{
+    if (!len)
+        return (struct gw_start){.at = without};
+    if (!strcmp(text, "last"))
+        return (struct gw_start){.at = GW_START_LAST};
+    return (struct gw_start){.at = GW_START_CURSOR, .cursor = text, .cursor_len = len};
+}
+
+enum gw_err gw_query_subscribe(const struct gw_query *query, struct gw_session *session, enum gw_start_at without,
+                               const char **why)
+{
+    const char *name = query->channels.data;
+    *why = NULL;
+    for (unsigned i = 0; i < query->channel_count; i++) {
+        const char *from = name + strlen(name) + 1;
+        struct gw_subscribed subscribed;
+        struct gw_start start = query_start(query->cursor.data, query->cursor.len, without);
+        if (*from && !query->pinned)
+            start = query_start(from, strlen(from), without);
+        start.interval_ms = query->interval_ms;
+        enum gw_err err = gw_session_subscribe(session, name, strlen(name), &start, &subscribed);
+        if (err == GW_ERR_BAD_REQUEST)
+            *why = "a channel is no valid name or filter, or the cursor is none of this gateway's (last or "
+                   "<epoch>.<number> expected)";
+        if (err != GW_OK)
+            return err;
+        name = from + strlen(from) + 1;
+    }
+    return GW_OK;
+}

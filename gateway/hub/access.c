@@ -1,0 +1,203 @@
+/* access.c: who a session is, and what it therefore gets.
+ *
+ * A subscription is let in only if a grant contains its filter whole, and what is delivered is asked about again,
+ * channel by channel: grants change under a live session (a new hello, a reload). Most sessions share their grants
+ * with others, so a channel remembers what it answered to the last few (struct gw_view). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/projection.h"
+#include "base/alloc.h"
+#include "hub/hub_private.h"
+
+/* --- what is seen of a channel
+ * ---------------------------------------------------------------------------------------- */
+
+static const struct gw_view *channel_view(struct gw_channel *channel, const struct gw_grants *grants)
+{
+    if (!channel->views)
+        channel->views = gw_calloc(GW_VIEWS, sizeof *channel->views);
+    for (size_t i = 0; i < GW_VIEWS; i++) {
+        if (channel->views[i].grants == grants)
+            return &channel->views[i];
+    }
+    struct gw_view *view = &channel->views[channel->next_view++ % GW_VIEWS];
+    gw_grants_unref(view->grants);
+    view->grants = gw_grants_ref((struct gw_grants *)(uintptr_t)grants);
+    view->allowed = gw_grants_allow(grants, GW_RIGHT_SUBSCRIBE, channel->name, channel->len, &view->projection);
+    return view;
+}
+
+bool gw_channel_visible(struct gw_channel *channel, const struct gw_grants *grants)
+{
+    return !grants || channel_view(channel, grants)->allowed;
+}
+
+struct gw_message *gw_channel_show(const struct gw_hub *hub, struct gw_channel *channel,
+                                   const struct gw_grants *grants, struct gw_message *msg)
+{
+    if (!grants)
+        return msg;
+    const struct gw_view *view = channel_view(channel, grants);
+    if (!view->allowed)
+        return NULL;
+    return view->projection ? gw_projection_of(view->projection, msg, hub->epoch) : msg;
+}
+
+void gw_channel_forget_views(struct gw_channel *channel)
+{
+    for (size_t i = 0; channel->views && i < GW_VIEWS; i++)
+        gw_grants_unref(channel->views[i].grants);
+    free(channel->views);
+    channel->views = NULL;
+}
+
+/* What waits in a queue has been made for the grants of before. */
+static struct gw_message *access_show_again(struct gw_session *session, struct gw_message *msg)
+{
+    struct gw_projection *projection;
+    if (!gw_grants_allow(session->grants, GW_RIGHT_SUBSCRIBE, msg->channel.data, msg->channel.len, &projection))
+        return NULL;
+    return projection ? gw_projection_of(projection, msg, session->hub->epoch) : msg;
+}
+
+/* --- expiry
+ * ----------------------------------------------------------------------------------------------------------- */
+
+struct gw_expiry {
+    struct gw_timer timer; /* first member */
+    struct gw_session *session;
+    bool warned;
+};
+
+/* Timers run on the monotonic clock, tokens on the wall's, which may be set: so it looks again at least once a
+ * minute. */
+#define EXPIRY_LOOK_MS 60000
+
+static void expiry_look(struct gw_expiry *expiry)
+{
+    struct gw_session *session = expiry->session;
+    struct gw_hub *hub = session->hub;
+    int64_t expires_ms = session->identity->expires_ms, left_ms = expires_ms - hub->wall_ms;
+    if (left_ms <= 0) {
+        gw_session_kick(session, GW_ERR_EXPIRED); /* may free the session, and this with it */
+        return;
+    }
+    int64_t warning_ms = hub->config->auth.expiry_warning_ms, wait_ms = left_ms;
+    if (!expiry->warned && left_ms <= warning_ms) {
+        expiry->warned = true;
+        if (session->ops->expiring)
+            session->ops->expiring(session, expires_ms);
+    } else if (!expiry->warned) {
+        wait_ms = left_ms - warning_ms;
+    }
+    gw_timer_set(hub->timers, &expiry->timer, hub->now_ms + (wait_ms < EXPIRY_LOOK_MS ? wait_ms : EXPIRY_LOOK_MS));
+}
+
+static void expiry_fire(struct gw_timer *timer)
+{
+    expiry_look((struct gw_expiry *)timer);
+}
+
+static void expiry_cancel(struct gw_session *session)
+{
+    if (!session->expiry)
+        return;
+    gw_timer_cancel(session->hub->timers, &session->expiry->timer);
+    free(session->expiry);
+    session->expiry = NULL;
+}
+
+static void expiry_begin(struct gw_session *session)
+{
+    session->expiry = gw_calloc(1, sizeof *session->expiry);
+    session->expiry->timer.fire = expiry_fire;
+    session->expiry->session = session;
+    /* Not at once: a transport may not have said its first word yet. */
+    gw_timer_set(session->hub->timers, &session->expiry->timer, session->hub->now_ms);
+}
+
+/* --- who it is
+ * ---------------------------------------------------------------------------------------------------------- */
+
+enum gw_err gw_session_check(const struct gw_session *session, enum gw_right right, const char *filter, size_t len)
+{
+    if (gw_grants_contain(session->grants, right, filter, len))
+        return GW_OK;
+    return session->identity ? GW_ERR_FORBIDDEN : GW_ERR_UNAUTHORIZED;
+}
+
+void gw_session_forget_identity(struct gw_session *session)
+{
+    expiry_cancel(session);
+    gw_identity_unref(session->identity);
+    session->identity = NULL;
+}
+
+/* Ends the subscriptions that the grants no longer contain. False: the session itself was ended, and may be gone. */
+static bool session_revoke(struct gw_session *session)
+{
+    for (uint32_t i = 0; i < session->sub_count;) {
+        const struct gw_filter *filter = session->subs[i]->filter;
+        if (gw_grants_contain(session->grants, GW_RIGHT_SUBSCRIBE, filter->text, filter->len)) {
+            i++;
+            continue;
+        }
+        if (!session->ops->revoked) {
+            gw_session_kick(session, session->identity ? GW_ERR_FORBIDDEN : GW_ERR_UNAUTHORIZED);
+            return false;
+        }
+        char *text = gw_strndup(filter->text, filter->len);
+        size_t len = filter->len;
+        gw_session_unsubscribe(session, text, len);
+        session->ops->revoked(session, text, len);
+        free(text);
+    }
+    return true;
+}
+
+bool gw_session_identify(struct gw_session *session, struct gw_identity *identity)
+{
+    struct gw_hub *hub = session->hub;
+    GW_ASSERT_LOOP(hub);
+    if (!session->open || session->kicked)
+        return false;
+    struct gw_identity *before = session->identity;
+    session->identity = gw_identity_ref(identity);
+    session->grants = identity ? identity->grants : hub->auth ? hub->nothing : NULL;
+    expiry_cancel(session);
+    if (identity && identity->expires_ms != INT64_MAX)
+        expiry_begin(session);
+    gw_session_review(session, access_show_again);
+    gw_pace_review(session, access_show_again);
+    bool alive = session_revoke(session);
+    gw_identity_unref(before); /* last: its grants were in use */
+    return alive;
+}
+
+/* Whoever came with a token or key keeps it; whoever came with nothing is what such a client is now. Who was
+ * somebody, or needed to be nobody, and would not be let in any more is ended; who is still to say hello may do so.
+ */
+static void session_identify_again(struct gw_session *session)
+{
+    struct gw_hub *hub = session->hub;
+    struct gw_identity *identity = NULL;
+    bool known = session->identity && session->identity->kind != GW_ANONYMOUS;
+    if (hub->auth)
+        identity = known ? gw_auth_again(hub->auth, session->identity) : gw_auth_anonymous(hub->auth);
+    if (hub->auth && !identity && (session->identity || !session->grants)) {
+        gw_session_kick(session, GW_ERR_UNAUTHORIZED);
+        return;
+    }
+    gw_session_identify(session, identity);
+    gw_identity_unref(identity);
+}
+
+void gw_hub_identify_again(struct gw_hub *hub)
+{
+    for (struct gw_session *session = hub->sessions, *next; session; session = next) {
+        next = session->next; /* ending a session ends no other */
+        if (!session->kicked)
+            session_identify_again(session);
+    }
+}

@@ -1,0 +1,382 @@
+/* channel.c: the table of channels of one worker, with their last values, histories and the filters that match them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "hub/hub_private.h"
+
+void gw_channels_init(struct gw_channels *channels)
+{
+    *channels = (struct gw_channels){.buckets = 256, .names = gw_topic_tree_create()};
+    channels->table = gw_calloc(channels->buckets, sizeof *channels->table);
+}
+
+static void channel_unlink(struct gw_channel_list *list, struct gw_channel *channel)
+{
+    *(channel->older ? &channel->older->newer : &list->oldest) = channel->newer;
+    *(channel->newer ? &channel->newer->older : &list->newest) = channel->older;
+    channel->older = channel->newer = NULL;
+}
+
+static void channel_link_newest(struct gw_channel_list *list, struct gw_channel *channel)
+{
+    channel->older = list->newest;
+    channel->newer = NULL;
+    *(list->newest ? &list->newest->newer : &list->oldest) = channel;
+    list->newest = channel;
+}
+
+static void history_unlink(struct gw_channels *channels, struct gw_channel *channel)
+{
+    if (!channel->in_history)
+        return;
+    struct gw_channel_list *list = &channels->with_history;
+    *(channel->older_history ? &channel->older_history->newer_history : &list->oldest) = channel->newer_history;
+    *(channel->newer_history ? &channel->newer_history->older_history : &list->newest) = channel->older_history;
+    channel->older_history = channel->newer_history = NULL;
+    channel->in_history = false;
+}
+
+static void history_link_newest(struct gw_channels *channels, struct gw_channel *channel)
+{
+    history_unlink(channels, channel);
+    struct gw_channel_list *list = &channels->with_history;
+    channel->older_history = list->newest;
+    channel->newer_history = NULL;
+    *(list->newest ? &list->newest->newer_history : &list->oldest) = channel;
+    list->newest = channel;
+    channel->in_history = true;
+}
+
+static void channel_free(struct gw_channel *channel)
+{
+    if (channel->history)
+        channel->engine->close(channel->history);
+    gw_message_unref(channel->last);
+    gw_channel_forget_views(channel);
+    free(channel->filters);
+    free(channel->name);
+    free(channel);
+}
+
+void gw_channels_fini(struct gw_channels *channels)
+{
+    for (struct gw_channel *channel = channels->all.oldest, *next; channel; channel = next) {
+        next = channel->newer;
+        channel_free(channel);
+    }
+    free(channels->table);
+    gw_topic_tree_destroy(channels->names);
+}
+
+struct gw_channel *gw_channel_find(const struct gw_hub *hub, const char *name, size_t len, uint64_t hash)
+{
+    const struct gw_channels *channels = &hub->channels;
+    struct gw_channel *channel = channels->table[hash & (channels->buckets - 1)];
+    while (channel && (channel->hash != hash || channel->len != len || memcmp(channel->name, name, len)))
+        channel = channel->hash_next;
+    return channel;
+}
+
+static void channels_grow(struct gw_channels *channels)
+{
+    size_t buckets = channels->buckets * 2;
+    struct gw_channel **table = gw_calloc(buckets, sizeof *table);
+    for (size_t i = 0; i < channels->buckets; i++) {
+        for (struct gw_channel *channel = channels->table[i], *next; channel; channel = next) {
+            next = channel->hash_next;
+            struct gw_channel **bucket = &table[channel->hash & (buckets - 1)];
+            channel->hash_next = *bucket;
+            *bucket = channel;
+        }
+    }
+    free(channels->table);
+    channels->table = table;
+    channels->buckets = buckets;
+}
+
+/* Removes the channel with everything that is known of it. A client that resumes from before is told so by a gap,
+ * because `forgotten` is then past its cursor. */
+static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
+{
+    struct gw_channels *channels = &hub->channels;
+    if (channel->last_seq > channels->forgotten)
+        channels->forgotten = channel->last_seq;
+    gw_channel_keep_no_more(hub, channel, true);
+    if (channel->history)
+        channels->history_bytes -= channel->engine->bytes(channel->history);
+    history_unlink(channels, channel);
+    channel_unlink(&channels->all, channel);
+    gw_topic_tree_remove(channels->names, channel->name, channel->len);
+    struct gw_channel **link = &channels->table[channel->hash & (channels->buckets - 1)];
+    while (*link != channel)
+        link = &(*link)->hash_next;
+    *link = channel->hash_next;
+    channels->count--;
+    channel_free(channel);
+    GW_STAT_ADD(&hub->stats, channels_evicted, 1);
+}
+
+static void channel_add_filter(struct gw_channel *channel, struct gw_filter *filter)
+{
+    if (channel->filter_count == channel->filter_allocated) {
+        channel->filter_allocated = channel->filter_allocated ? channel->filter_allocated * 2 : 2;
+        channel->filters = gw_reallocarray(channel->filters, channel->filter_allocated, sizeof *channel->filters);
+    }
+    channel->filters[channel->filter_count++] = filter;
+}
+
+static bool channel_collect_filter(void *context, void *filter)
+{
+    channel_add_filter(context, filter);
+    return true;
+}
+
+struct channel_move {
+    struct gw_hub *hub;
+    struct gw_channel *channel; /* with its new history */
+};
+
+static bool channel_move_message(void *context, struct gw_message *msg)
+{
+    const struct channel_move *move = context;
+    move->channel->engine->append(move->channel->history, msg, move->hub->wall_ms);
+    return true;
+}
+
+/* A reload: what the old engine has goes into the new one. */
+static void channel_change_engine(struct gw_hub *hub, struct gw_channel *channel, const struct gw_cfg_route *policy)
+{
+    const struct gw_history_engine *old_engine = channel->engine;
+    struct gw_history *old = channel->history;
+    gw_channel_keep_no_more(hub, channel, false);
+    channel->engine = policy->history_engine;
+    channel->history = channel->engine->open(&policy->history, old_engine->evicted(old));
+    struct channel_move move = {hub, channel};
+    old_engine->read(old, 0, channel_move_message, &move);
+    hub->channels.history_bytes += channel->engine->bytes(channel->history) - old_engine->bytes(old);
+    old_engine->close(old);
+    gw_channel_keep_all(hub, channel);
+}
+
+static void channel_apply_route(struct gw_hub *hub, struct gw_channel *channel, uint32_t route)
+{
+    const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
+    channel->route = route;
+    channel->interval_ms = policy->rate == GW_RATE_ALL ? 0 : policy->rate_interval_ms;
+    if (channel->engine != policy->history_engine) {
+        channel_change_engine(hub, channel, policy);
+        return;
+    }
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->limit(channel->history, &policy->history, hub->wall_ms);
+    hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
+    gw_channel_keep_bounds(hub, channel);
+}
+
+/* `evicted`: its messages up to here, if there were any, are gone. */
+static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice *name, uint64_t hash, uint32_t route,
+                                       uint64_t evicted)
+{
+    struct gw_channels *channels = &hub->channels;
+    if (channels->count >= hub->config->limits.channels) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "limits.channels (%u) reached: forgetting '%s', silent the longest",
+                             hub->config->limits.channels, channels->all.oldest->name);
+        channel_evict(hub, channels->all.oldest);
+    }
+    if (channels->count >= channels->buckets)
+        channels_grow(channels);
+
+    const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
+    struct gw_channel *channel = gw_calloc(1, sizeof *channel);
+    channel->name = gw_strndup(name->data, name->len);
+    channel->len = name->len;
+    channel->hash = hash;
+    channel->number = ++channels->made;
+    channel->lost = channels->lost;
+    struct gw_channel **bucket = &channels->table[hash & (channels->buckets - 1)];
+    channel->hash_next = *bucket;
+    *bucket = channel;
+    *gw_topic_tree_insert(channels->names, channel->name, channel->len) = channel;
+    channel_link_newest(&channels->all, channel);
+    channels->count++;
+    channel->engine = policy->history_engine;
+    channel->history = channel->engine->open(&policy->history, evicted);
+    channel->kept_evicted = evicted;
+    channel_apply_route(hub, channel, route);
+    gw_topic_tree_match_name(hub->filters, channel->name, channel->len, channel_collect_filter, channel);
+    GW_STAT_SET(&hub->stats, channels, channels->count);
+    return channel;
+}
+
+struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *msg)
+{
+    struct gw_channel *channel = gw_channel_find(hub, msg->channel.data, msg->channel.len, msg->hash);
+    /* It may be one that was forgotten: what it had until then is gone. */
+    if (!channel)
+        return channel_make(hub, &msg->channel, msg->hash, msg->route, hub->channels.forgotten);
+    if (channel->route != msg->route)
+        channel_apply_route(hub, channel, msg->route);
+    return channel;
+}
+
+/* limits.history: the histories of the channels that have been silent the longest go first. */
+static void channels_bound_history(struct gw_hub *hub)
+{
+    struct gw_channels *channels = &hub->channels;
+    while (channels->history_bytes > hub->config->limits.history_bytes && channels->with_history.oldest) {
+        struct gw_channel *channel = channels->with_history.oldest;
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "limits.history (%zu bytes) reached: dropping the history of '%s'",
+                             hub->config->limits.history_bytes, channel->name);
+        channels->history_bytes -= channel->engine->bytes(channel->history);
+        channel->engine->drop(channel->history);
+        gw_channel_keep_bounds(hub, channel);
+        history_unlink(channels, channel);
+        GW_STAT_ADD(&hub->stats, history_evicted, 1);
+    }
+}
+
+void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
+{
+    struct gw_channels *channels = &hub->channels;
+    gw_message_unref(channel->last);
+    channel->last = msg->clear ? NULL : gw_message_ref(msg);
+    channel->before_last = channel->last_seq;
+    channel->last_seq = msg->seq;
+    channel_unlink(&channels->all, channel);
+    channel_link_newest(&channels->all, channel);
+
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->append(channel->history, msg, hub->wall_ms);
+    channels->history_bytes += channel->engine->bytes(channel->history) - before;
+    if (channel->engine->count(channel->history))
+        history_link_newest(channels, channel);
+    else
+        history_unlink(channels, channel);
+    gw_channel_keep(hub, channel, msg);
+    channels_bound_history(hub);
+    GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);
+}
+
+void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel)
+{
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->expire(channel->history, hub->wall_ms);
+    hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
+    if (!channel->engine->count(channel->history))
+        history_unlink(&hub->channels, channel);
+    gw_channel_keep_bounds(hub, channel);
+}
+
+uint64_t gw_channel_evicted(const struct gw_channel *channel)
+{
+    uint64_t evicted = channel->engine->evicted(channel->history);
+    /* What is still there as the last value isn't missing, even if the history threw it away. */
+    if (channel->last && evicted >= channel->last->seq)
+        evicted = channel->before_last;
+    return evicted > channel->lost ? evicted : channel->lost;
+}
+
+uint64_t gw_channel_missing(const struct gw_channel *channel)
+{
+    uint64_t evicted = channel->engine->evicted(channel->history);
+    return evicted > channel->lost ? evicted : channel->lost;
+}
+
+void gw_channel_restore(struct gw_hub *hub, const struct gw_history_channel *kept, uint32_t route, uint64_t lost)
+{
+    /* Of one that nobody kept all is gone, its last value too. */
+    struct gw_slice name = {kept->name, kept->len};
+    struct gw_channel *channel =
+        channel_make(hub, &name, kept->hash, route, kept->kept ? kept->evicted : kept->last_seq);
+    if (!kept->kept)
+        channel->kept_evicted = UINT64_MAX; /* if it is kept now, the store must be told */
+    /* As if the number that may have been lost had been a message of this channel, which it may have been. */
+    channel->last_seq = kept->last_seq > lost ? kept->last_seq : lost;
+    channel->before_last = kept->last_seq > lost ? kept->before_last : lost;
+}
+
+void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_channel *kept, struct gw_message *msg)
+{
+    struct gw_channels *channels = &hub->channels;
+    struct gw_channel *channel = gw_channel_find(hub, kept->name, kept->len, kept->hash);
+    if (msg->seq == kept->last)
+        channel->last = gw_message_ref(msg);
+    if (msg->seq <= kept->evicted)
+        return; /* there as the last value only */
+    size_t before = channel->engine->bytes(channel->history);
+    channel->engine->append(channel->history, msg, hub->wall_ms);
+    channels->history_bytes += channel->engine->bytes(channel->history) - before;
+    if (channel->engine->count(channel->history))
+        history_link_newest(channels, channel);
+    else
+        history_unlink(channels, channel);
+    channels_bound_history(hub);
+}
+
+void gw_channels_restored(struct gw_hub *hub)
+{
+    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer)
+        gw_channel_expire(hub, channel);
+    GW_STAT_SET(&hub->stats, history_bytes, hub->channels.history_bytes);
+}
+
+void gw_channels_relimit(struct gw_hub *hub)
+{
+    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
+        const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel->name, channel->len);
+        if (!route)
+            continue; /* nothing feeds it any more; it ages as it was */
+        uint32_t index = 0;
+        while (gw_routes_get(hub->routes, index) != route)
+            index++;
+        channel_apply_route(hub, channel, index);
+        if (!channel->engine->count(channel->history))
+            history_unlink(&hub->channels, channel);
+    }
+    while (hub->channels.count > hub->config->limits.channels)
+        channel_evict(hub, hub->channels.all.oldest);
+    channels_bound_history(hub);
+    GW_STAT_SET(&hub->stats, channels, hub->channels.count);
+}
+
+void gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, gw_channel_visit visit, void *context)
+{
+    if (filter->wildcard) {
+        gw_topic_tree_match_filter(hub->channels.names, filter->text, filter->len, visit, context);
+        return;
+    }
+    struct gw_channel *channel = gw_channel_find(hub, filter->text, filter->len, gw_hash(filter->text, filter->len));
+    if (channel)
+        visit(context, channel);
+}
+
+static bool channel_attach(void *filter, void *channel)
+{
+    channel_add_filter(channel, filter);
+    return true;
+}
+
+void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter)
+{
+    gw_channels_match(hub, filter, channel_attach, filter);
+}
+
+static bool channel_detach(void *filter, void *value)
+{
+    struct gw_channel *channel = value;
+    for (uint32_t i = 0; i < channel->filter_count; i++) {
+        if (channel->filters[i] == filter) {
+            channel->filters[i] = channel->filters[--channel->filter_count];
+            break;
+        }
+    }
+    return true;
+}
+
+void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter)
+{
+    gw_channels_match(hub, filter, channel_detach, filter);
+}

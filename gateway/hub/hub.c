@@ -1,0 +1,387 @@
+/* hub.c: events in, fan-out to sessions, and the questions that transports ask. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "hub/hub_private.h"
+#include "topic/topic.h"
+
+struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
+{
+    struct gw_hub *hub = gw_calloc(1, sizeof *hub);
+    hub->config = gw_config_ref(setup->config);
+    hub->routes = gw_routes_ref(setup->routes);
+    hub->auth = gw_auth_ref(setup->auth);
+    hub->nothing = gw_grants_create();
+    hub->upstream = setup->upstream;
+    hub->timers = setup->timers;
+    hub->worker = setup->worker;
+    strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
+    hub->filters = gw_topic_tree_create();
+    gw_pauses_init(&hub->pauses);
+    hub->dirty_end = &hub->dirty;
+    gw_channels_init(&hub->channels);
+    return hub;
+}
+
+void gw_hub_destroy(struct gw_hub *hub)
+{
+    if (!hub)
+        return;
+    assert(!hub->sessions);
+    gw_giveback_all(&hub->giveback);
+    gw_channels_fini(&hub->channels);
+    gw_pauses_fini(&hub->pauses);
+    gw_topic_tree_destroy(hub->filters);
+    free(hub->pending);
+    gw_grants_unref(hub->nothing);
+    gw_auth_unref(hub->auth);
+    gw_routes_unref(hub->routes);
+    gw_config_unref(hub->config);
+    free(hub);
+}
+
+void gw_hub_tick(struct gw_hub *hub, int64_t monotonic_ms, int64_t wall_ms)
+{
+    if (!hub->thread_known) {
+        hub->thread = pthread_self();
+        hub->thread_known = true;
+    }
+    hub->now_ms = monotonic_ms;
+    hub->wall_ms = wall_ms;
+}
+
+/* The pace of a session for which `sub` is one that matches the channel. */
+static int64_t hub_interval(const struct gw_channel *channel, const struct gw_sub *sub)
+{
+    if (!sub->interval_ms || sub->session->sub_count == 1)
+        return sub->interval_ms > channel->interval_ms ? sub->interval_ms : channel->interval_ms;
+    return gw_session_interval(sub->session, channel);
+}
+
+/* The hot path: every subscriber of every filter that matches the channel, each session once. Neighbours mostly have
+ * the same grants, so what those see is looked up only where they change, and the references of all who took it are
+ * taken together (giveback.c). Until then the event's own keeps the message, or the message its projection. */
+static void hub_fan_out(const struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
+{
+    const struct gw_grants *grants = NULL;
+    struct gw_message *shown = msg;
+    uint32_t taken = 0; /* of `shown`, without a reference yet */
+    for (uint32_t i = 0; i < channel->filter_count; i++) {
+        const struct gw_filter *filter = channel->filters[i];
+        for (uint32_t j = 0; j < filter->count; j++) {
+            const struct gw_sub *sub = filter->subs[j];
+            if (sub->session->stamp == msg->seq || msg->seq <= sub->from)
+                continue;
+            if (sub->session->grants != grants) {
+                if (taken)
+                    gw_message_ref_many(shown, taken);
+                taken = 0;
+                grants = sub->session->grants;
+                shown = gw_channel_show(hub, channel, grants, msg);
+            }
+            if (!shown)
+                continue;
+            int64_t interval = channel->interval_ms | sub->interval_ms ? hub_interval(channel, sub) : 0;
+            if (interval)
+                gw_pace_deliver(sub->session, channel, shown, interval);
+            else if (gw_session_take(sub->session, shown))
+                taken++;
+        }
+    }
+    if (taken)
+        gw_message_ref_many(shown, taken);
+}
+
+/* The broker sends retained messages again whenever we subscribe again; what we have already is no news. */
+static bool hub_repeats(const struct gw_channel *channel, const struct gw_message *msg)
+{
+    return msg->retained && channel->last && channel->last->payload.len == msg->payload.len &&
+           !memcmp(channel->last->payload.data, msg->payload.data, msg->payload.len);
+}
+
+/* Policy on_change: is what it looks at the same as in the channel's last value, or within the deadband of it? That
+ * value is what clients see, so a slow drift passes once it has left the band. */
+static bool hub_unchanged(const struct gw_hub *hub, const struct gw_channel *channel, const struct gw_message *msg)
+{
+    const struct gw_message *last = channel->last;
+    if (!msg->watched.data || !last || !last->watched.data)
+        return false;
+    if (msg->is_number && last->is_number) {
+        double difference = msg->number - last->number;
+        return (difference < 0 ? -difference : difference) <= gw_routes_get(hub->routes, msg->route)->rate_deadband;
+    }
+    return msg->watched.len == last->watched.len && !memcmp(msg->watched.data, last->watched.data, msg->watched.len);
+}
+
+static void hub_note_moment(struct gw_hub *hub, const struct gw_message *msg)
+{
+    struct gw_moments *moments = &hub->moments;
+    if (moments->count && msg->born_ns - moments->ring[(moments->count - 1) % GW_MOMENTS].born_ns < GW_MOMENT_NS)
+        return;
+    moments->ring[moments->count % GW_MOMENTS].seq = msg->seq;
+    moments->ring[moments->count % GW_MOMENTS].born_ns = msg->born_ns;
+    moments->count++;
+}
+
+int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq)
+{
+    const struct gw_moments *moments = &hub->moments;
+    uint64_t low = moments->count > GW_MOMENTS ? moments->count - GW_MOMENTS : 0, high = moments->count;
+    if (low == high || moments->ring[low % GW_MOMENTS].seq > seq)
+        return INT64_MIN;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (moments->ring[middle % GW_MOMENTS].seq <= seq)
+            low = middle;
+        else
+            high = middle;
+    }
+    return moments->ring[low % GW_MOMENTS].born_ns;
+}
+
+static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
+{
+    GW_STAT_ADD(&hub->stats, messages, 1);
+    struct gw_channel *channel = gw_channel_of(hub, msg);
+    if (hub_repeats(channel, msg)) {
+        GW_STAT_ADD(&hub->stats, repeats, 1);
+    } else if (hub_unchanged(hub, channel, msg)) {
+        GW_STAT_ADD(&hub->stats, unchanged, 1);
+    } else {
+        hub_note_moment(hub, msg);
+        hub->head = msg->seq;
+        hub->unflushed += msg->text.len;
+        gw_channel_append(hub, channel, msg);
+        uint64_t before = atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed);
+        hub_fan_out(hub, channel, msg);
+        if (atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed) != before)
+            gw_stats_arrived(&hub->arrivals, msg->born_ns);
+    }
+    gw_message_unref(msg);
+}
+
+static void hub_on_upstream(struct gw_hub *hub, const struct gw_upstream_state *state)
+{
+    hub->state = *state;
+    for (struct gw_session *session = hub->sessions, *next; session; session = next) {
+        next = session->next;
+        if (session->ops->upstream && !session->kicked)
+            session->ops->upstream(session, state);
+    }
+}
+
+static void hub_on_reload(struct gw_hub *hub, struct gw_config *config, struct gw_routes *routes,
+                          struct gw_auth *auth)
+{
+    gw_config_unref(hub->config);
+    gw_routes_unref(hub->routes);
+    gw_auth_unref(hub->auth);
+    hub->config = config;
+    hub->routes = routes;
+    hub->auth = auth;
+    gw_channels_relimit(hub);
+    gw_hub_identify_again(hub);
+}
+
+void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
+{
+    GW_ASSERT_LOOP(hub);
+    switch (event->type) {
+    case GW_EVENT_MESSAGE:
+        hub_on_message(hub, event->u.message);
+        break;
+    case GW_EVENT_UPSTREAM:
+        hub_on_upstream(hub, &event->u.upstream);
+        break;
+    case GW_EVENT_PUBLISHED:
+        gw_hub_settle(hub, &event->u.result);
+        break;
+    case GW_EVENT_RESPONSE:
+        gw_hub_respond(hub, &event->u.response);
+        break;
+    case GW_EVENT_RELOAD:
+        hub_on_reload(hub, event->u.reload.config, event->u.reload.routes, event->u.reload.auth);
+        break;
+    case GW_EVENT_STOP:
+        break; /* the worker's business */
+    }
+    /* Messages of one batch are joined in the sessions' queues, but a batch larger than a queue must not make a
+     * session look slow that has had no chance to send yet. */
+    if (hub->unflushed > hub->config->limits.queue_bytes / 2)
+        gw_hub_flush(hub);
+}
+
+void gw_hub_flush(struct gw_hub *hub)
+{
+    GW_ASSERT_LOOP(hub);
+    hub->unflushed = 0;
+    while (hub->dirty) {
+        struct gw_session *session = hub->dirty;
+        hub->dirty = session->next_dirty;
+        if (!hub->dirty)
+            hub->dirty_end = &hub->dirty;
+        session->dirty = false;
+        if (!session->kicked)
+            session->ops->ready(session);
+    }
+    gw_giveback_all(&hub->giveback);
+    gw_stats_flushed(hub);
+}
+
+void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why)
+{
+    while (true) {
+        struct gw_session *session = hub->sessions;
+        while (session && session->kicked)
+            session = session->next;
+        if (!session)
+            return;
+        gw_session_kick(session, why);
+    }
+}
+
+/* --- questions ----------------------------------------------------------------------------------------------- */
+
+int64_t gw_hub_now(const struct gw_hub *hub)
+{
+    return hub->now_ms;
+}
+
+int64_t gw_hub_wall(const struct gw_hub *hub)
+{
+    return hub->wall_ms;
+}
+
+struct gw_timers *gw_hub_timers(struct gw_hub *hub)
+{
+    return hub->timers;
+}
+
+unsigned gw_hub_worker(const struct gw_hub *hub)
+{
+    return hub->worker;
+}
+
+const struct gw_config *gw_hub_config(const struct gw_hub *hub)
+{
+    return hub->config;
+}
+
+const struct gw_upstream_state *gw_hub_upstream(const struct gw_hub *hub)
+{
+    return &hub->state;
+}
+
+struct gw_stats *gw_hub_stats(struct gw_hub *hub)
+{
+    return &hub->stats;
+}
+
+uint64_t gw_hub_pending(const struct gw_hub *hub)
+{
+    return hub->pending_count;
+}
+
+size_t gw_hub_format_cursor(const struct gw_hub *hub, uint64_t seq, char out[64])
+{
+    _Static_assert(GW_CURSOR_MAX <= 64, "cursors fit the buffers of the interface");
+    return gw_cursor_format(out, hub->epoch, seq);
+}
+
+size_t gw_hub_cursor(const struct gw_hub *hub, char out[64])
+{
+    return gw_hub_format_cursor(hub, hub->head, out);
+}
+
+enum gw_cursor_check gw_hub_check_cursor(const struct gw_hub *hub, const char *text, size_t len, uint64_t *seq)
+{
+    struct gw_cursor cursor;
+    if (!gw_cursor_parse(&cursor, text, len))
+        return GW_CURSOR_BAD;
+    if (strcmp(cursor.epoch, hub->epoch) != 0)
+        return GW_CURSOR_OTHER_EPOCH;
+    *seq = cursor.seq;
+    return GW_CURSOR_OK;
+}
+
+struct gw_auth *gw_hub_auth(const struct gw_hub *hub)
+{
+    return hub->auth;
+}
+
+struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len)
+{
+    GW_ASSERT_LOOP(hub);
+    struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
+    return found && found->last ? gw_channel_show(hub, found, grants, found->last) : NULL;
+}
+
+bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len)
+{
+    return gw_routes_channel_possible(hub->routes, filter, len);
+}
+
+bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
+                                size_t len)
+{
+    if (!gw_grants_contain(grants, GW_RIGHT_PUBLISH, channel, len))
+        return false;
+    struct gw_publish_target target = {0};
+    gw_buf_init(&target.topic);
+    enum gw_err err = gw_routes_publish_target(hub->routes, channel, len, &target);
+    gw_buf_fini(&target.topic);
+    return err == GW_OK;
+}
+
+/* Hands on what the grants show of each message. */
+struct shown_context {
+    const struct gw_hub *hub;
+    struct gw_channel *channel;
+    const struct gw_grants *grants;
+    gw_history_visit visit;
+    void *context;
+};
+
+static bool hub_show(void *context, struct gw_message *msg)
+{
+    const struct shown_context *shown = context;
+    struct gw_message *form = gw_channel_show(shown->hub, shown->channel, shown->grants, msg);
+    return !form || shown->visit(shown->context, form);
+}
+
+void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len,
+                    uint64_t after, gw_history_visit visit, void *context, uint64_t *evicted)
+{
+    GW_ASSERT_LOOP(hub);
+    *evicted = 0;
+    struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
+    if (!found)
+        *evicted = hub->channels.forgotten;
+    if (!found || !gw_channel_visible(found, grants))
+        return;
+    gw_channel_expire(hub, found);
+    *evicted = gw_channel_missing(found);
+    struct shown_context shown = {hub, found, grants, visit, context};
+    found->engine->read(found->history, after, hub_show, &shown);
+}
+
+static bool hub_list_channel(void *context, void *value)
+{
+    struct shown_context *list = context;
+    list->channel = value;
+    return !list->channel->last || hub_show(list, list->channel->last);
+}
+
+void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+                 gw_history_visit visit, void *context)
+{
+    GW_ASSERT_LOOP(hub);
+    struct gw_filter matched = {
+        .text = (char *)(uintptr_t)filter,
+        .len = len,
+        .wildcard = gw_topic_has_wildcard(filter, len),
+    };
+    struct shown_context list = {.hub = hub, .grants = grants, .visit = visit, .context = context};
+    gw_channels_match(hub, &matched, hub_list_channel, &list);
+}

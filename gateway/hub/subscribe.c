@@ -1,0 +1,201 @@
+/* subscribe.c: what a session subscribes to: filters that sessions share, and where each subscription begins. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "hub/hub_private.h"
+#include "hub/session_log.h"
+#include "topic/topic.h"
+
+static struct gw_filter *filter_get(struct gw_hub *hub, const char *text, size_t len)
+{
+    void **place = gw_topic_tree_insert(hub->filters, text, len);
+    struct gw_filter *filter = *place;
+    if (filter)
+        return filter;
+    filter = gw_calloc(1, sizeof *filter);
+    filter->text = gw_strndup(text, len);
+    filter->len = len;
+    filter->wildcard = gw_topic_has_wildcard(text, len);
+    *place = filter;
+    gw_channels_attach(hub, filter);
+    return filter;
+}
+
+static void filter_add(struct gw_filter *filter, struct gw_sub *sub)
+{
+    if (filter->count == filter->allocated) {
+        filter->allocated = filter->allocated ? filter->allocated * 2 : 1;
+        filter->subs = gw_reallocarray(filter->subs, filter->allocated, sizeof *filter->subs);
+    }
+    sub->filter = filter;
+    sub->index = filter->count;
+    filter->subs[filter->count++] = sub;
+}
+
+void gw_sub_free(struct gw_hub *hub, struct gw_sub *sub)
+{
+    struct gw_filter *filter = sub->filter;
+    struct gw_sub *moved = filter->subs[--filter->count];
+    filter->subs[sub->index] = moved;
+    moved->index = sub->index;
+    free(sub->epoch_from);
+    free(sub);
+    if (filter->count)
+        return;
+    gw_channels_detach(hub, filter);
+    gw_topic_tree_remove(hub->filters, filter->text, filter->len);
+    free(filter->subs);
+    free(filter->text);
+    free(filter);
+}
+
+static struct gw_sub *session_find(const struct gw_session *session, const char *text, size_t len, uint32_t *at)
+{
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        const struct gw_filter *filter = session->subs[i]->filter;
+        if (filter->len == len && !memcmp(filter->text, text, len)) {
+            if (at)
+                *at = i;
+            return session->subs[i];
+        }
+    }
+    return NULL;
+}
+
+static struct gw_sub *session_add(struct gw_session *session, const char *text, size_t len)
+{
+    struct gw_sub *sub = gw_calloc(1, sizeof *sub);
+    sub->session = session;
+    filter_add(filter_get(session->hub, text, len), sub);
+    if (session->sub_count == session->sub_allocated) {
+        session->sub_allocated = session->sub_allocated ? session->sub_allocated * 2 : 1;
+        session->subs = gw_reallocarray(session->subs, session->sub_allocated, sizeof *session->subs);
+    }
+    session->subs[session->sub_count++] = sub;
+    return sub;
+}
+
+struct subscribe_count {
+    struct gw_session *session;
+    struct gw_sub *sub;
+    uint32_t values;
+    bool lost;
+    bool now; /* it begins with what comes: nothing to count */
+};
+
+/* Has another subscription brought the channel's last value? The same rule as in catchup.c. */
+static bool session_has_last(const struct gw_session *session, const struct gw_sub *except,
+                             const struct gw_channel *channel)
+{
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        const struct gw_sub *sub = session->subs[i];
+        if (sub != except && channel->last->seq > sub->from && channel->last->seq <= sub->position &&
+            gw_topic_matches(sub->filter->text, sub->filter->len, channel->name, channel->len))
+            return true;
+    }
+    return false;
+}
+
+static bool subscribe_count_channel(void *context, void *value)
+{
+    struct subscribe_count *count = context;
+    struct gw_channel *channel = value;
+    if (!gw_channel_visible(channel, count->session->grants))
+        return true;
+    int64_t interval = gw_session_interval(count->session, channel);
+    if (interval)
+        count->session->paced = true;
+    if (count->now)
+        return true;
+    gw_channel_expire(count->session->hub, channel);
+    if (count->sub->fresh_to) {
+        if (channel->last && !session_has_last(count->session, count->sub, channel))
+            count->values++;
+    } else if (!(interval && channel->last) && gw_channel_evicted(channel) > count->sub->from) {
+        count->lost = true;
+    }
+    return true;
+}
+
+enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, size_t len,
+                                 const struct gw_start *start, struct gw_subscribed *out)
+{
+    struct gw_hub *hub = session->hub;
+    GW_ASSERT_LOOP(hub);
+    if (!gw_topic_filter_valid(text, len))
+        return GW_ERR_BAD_REQUEST;
+    enum gw_err allowed = gw_session_check(session, GW_RIGHT_SUBSCRIBE, text, len);
+    if (allowed != GW_OK) {
+        GW_STAT_ADD(&hub->stats, forbidden, 1);
+        return allowed;
+    }
+    uint64_t seq = hub->head;
+    bool settled = false;
+    enum gw_cursor_check check = GW_CURSOR_OK;
+    if (start->at == GW_START_CURSOR) {
+        struct gw_cursor cursor;
+        check = gw_hub_check_cursor(hub, start->cursor, start->cursor_len, &seq);
+        settled =
+            check == GW_CURSOR_OK && gw_cursor_parse(&cursor, start->cursor, start->cursor_len) && cursor.settled;
+        if (check == GW_CURSOR_BAD)
+            return GW_ERR_BAD_REQUEST;
+    }
+    /* Whoever may see the present of a channel but not its past resumes as after a loss of the history. */
+    bool past = check == GW_CURSOR_OK && gw_session_check(session, GW_RIGHT_HISTORY, text, len) != GW_OK;
+    if (past && start->at == GW_START_CURSOR && seq < hub->head)
+        check = GW_CURSOR_OTHER_EPOCH;
+    if (!gw_routes_channel_possible(hub->routes, text, len))
+        return GW_ERR_UNKNOWN_CHANNEL;
+    struct gw_sub *sub = session_find(session, text, len, NULL);
+    if (!sub && session->sub_count >= hub->config->limits.subscriptions) {
+        GW_STAT_ADD(&hub->stats, subscriptions_refused, 1);
+        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "subscription refused: limits.subscriptions (%u) reached",
+                                     hub->config->limits.subscriptions);
+        return GW_ERR_LIMIT;
+    }
+
+    /* The other subscriptions are where a live session is: at the head. */
+    if (!session->lagging)
+        gw_session_lag_from(session, hub->head, "history");
+    if (!sub)
+        sub = session_add(session, text, len);
+    sub->fresh_to = 0;
+    free(sub->epoch_from);
+    sub->epoch_from = check == GW_CURSOR_OTHER_EPOCH ? gw_strndup(start->cursor, start->cursor_len) : NULL;
+    sub->epoch_reason = past ? "history" : "epoch";
+    if (start->at == GW_START_LAST || sub->epoch_from) {
+        sub->from = sub->position = 0;
+        sub->fresh_to = hub->head;
+    } else {
+        sub->from = sub->position = start->at == GW_START_NOW ? hub->head : seq;
+    }
+    if (sub->position < session->position)
+        session->position = sub->position;
+    bool resumed = start->at == GW_START_CURSOR && !sub->epoch_from;
+    sub->interval_ms = start->interval_ms;
+    sub->doubt_ns = resumed && !settled ? gw_hub_moment(hub, seq) : INT64_MAX;
+    session->settled |= settled;
+    session->paced |= sub->interval_ms > 0;
+
+    struct subscribe_count count = {.session = session, .sub = sub, .now = start->at == GW_START_NOW};
+    gw_channels_match(hub, sub->filter, subscribe_count_channel, &count);
+    out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
+    out->snapshot = sub->fresh_to ? count.values : 0;
+    gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "subscribes to '%.*s' from %s", (int)len, text, out->cursor);
+    return GW_OK;
+}
+
+bool gw_session_unsubscribe(struct gw_session *session, const char *text, size_t len)
+{
+    GW_ASSERT_LOOP(session->hub);
+    uint32_t at;
+    struct gw_sub *sub = session_find(session, text, len, &at);
+    if (!sub)
+        return false;
+    session->subs[at] = session->subs[--session->sub_count];
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "unsubscribes from '%.*s'", (int)len, text);
+    gw_sub_free(session->hub, sub);
+    return true;
+}

@@ -1,0 +1,176 @@
+/* explain.c: `sluice explain`: what the route table makes of a topic or a channel, and why. */
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/codec.h"
+#include "route/routes_private.h"
+#include "topic/topic.h"
+
+/* Why a filter does not match a name: the first level that differs, or the number of levels. */
+static void explain_why_not(const char *filter, const char *name, struct gw_buf *out)
+{
+    if (name[0] == '$' && (filter[0] == '+' || filter[0] == '#')) {
+        gw_buf_adds(out, "a topic that begins with $ is not matched by a wildcard in the first level");
+        return;
+    }
+    const char *f = filter, *n = name;
+    for (int level = 1;; level++) {
+        size_t f_len = strcspn(f, "/"), n_len = strcspn(n, "/");
+        bool wild = f_len == 1 && (*f == '+' || *f == '#');
+        if (!wild && (f_len != n_len || memcmp(f, n, f_len) != 0)) {
+            gw_buf_printf(out, "level %d is '%.*s', the route wants '%.*s'", level, (int)n_len, n, (int)f_len, f);
+            return;
+        }
+        f += f_len;
+        n += n_len;
+        if (!*f || !*n) {
+            gw_buf_printf(
+                out, *n ? "it has more levels than the route's %d" : "it has only %d level(s), the route wants more",
+                level);
+            return;
+        }
+        f++;
+        n++;
+    }
+}
+
+static void explain_captures(const struct gw_captures *captures, struct gw_buf *out)
+{
+    for (size_t i = 0; i < captures->count; i++)
+        gw_buf_printf(out, "  capture:  {%s} = '%.*s'\n", captures->items[i].name, (int)captures->items[i].value_len,
+                      captures->items[i].value);
+}
+
+static void explain_policies(const struct gw_cfg_route *config, struct gw_buf *out)
+{
+    gw_buf_printf(out, "  codec:    %s\n  qos:      %d\n", config->codec->name, config->qos);
+    gw_buf_printf(out, "  history:  count %u, %zu bytes, age %llds%s%s\n", config->history.count,
+                  config->history.bytes, (long long)(config->history.age_ms / 1000),
+                  config->history_engine->keeper ? ", store " : "",
+                  config->history_engine->keeper ? config->history_engine->name : "");
+    if (config->rate == GW_RATE_LATEST)
+        gw_buf_printf(out, "  rate:     latest, every %lldms\n", (long long)config->rate_interval_ms);
+    else if (config->rate == GW_RATE_ON_CHANGE)
+        gw_buf_printf(out, "  rate:     on_change of %s, deadband %g%s\n",
+                      config->rate_pointer ? config->rate_pointer : "the whole value", config->rate_deadband,
+                      config->rate_interval_ms ? ", with an interval" : "");
+    else
+        gw_buf_adds(out, "  rate:     all\n");
+}
+
+static void explain_publish(const struct gw_routes *routes, size_t index, const char *channel, size_t len,
+                            struct gw_buf *out)
+{
+    const struct gw_cfg_route *config = &routes->config->routes[index];
+    if (!config->publish) {
+        gw_buf_adds(out, "  publish:  forbidden (the route has no publish:)\n");
+        return;
+    }
+    struct gw_captures captures;
+    struct gw_buf topic;
+    gw_buf_init(&topic);
+    if (gw_route_publish_topic(&routes->routes[index], channel, len, &captures, &topic))
+        gw_buf_printf(out, "  publish:  to topic '%s', qos %d%s\n", topic.data, config->publish_qos,
+                      config->publish_retain ? ", retained" : "");
+    gw_buf_fini(&topic);
+}
+
+static void explain_head(const struct gw_routes *routes, size_t index, bool matches, struct gw_buf *out)
+{
+    const struct gw_cfg_route *config = &routes->config->routes[index];
+    gw_buf_printf(out, "routes[%zu] (line %d) %s: %s\n", index, config->line, config->topic,
+                  matches ? "matches" : "does not match");
+}
+
+struct explain {
+    struct gw_buf *out;
+    size_t count;
+    uint32_t routes[1024]; /* those that make a message; beyond that explain says less */
+};
+
+static void explain_note(void *context, uint32_t route, const char *channel, size_t len)
+{
+    (void)channel;
+    (void)len;
+    struct explain *explain = context;
+    if (explain->count < sizeof explain->routes / sizeof *explain->routes)
+        explain->routes[explain->count++] = route;
+}
+
+void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out)
+{
+    size_t len = strlen(topic);
+    if (!gw_topic_name_valid(topic, len)) {
+        gw_buf_printf(out, "'%s' is no topic name (no wildcards, UTF-8, not empty)\n", topic);
+        return;
+    }
+    struct explain explain = {.out = out};
+    gw_routes_match(routes, topic, len, explain_note, &explain);
+    gw_buf_printf(out, "topic '%s'\n", topic);
+    for (size_t i = 0; i < routes->config->route_count; i++) {
+        struct gw_captures captures;
+        struct gw_buf channel;
+        gw_buf_init(&channel);
+        bool matches = gw_route_channel(&routes->routes[i], topic, len, &captures, &channel);
+        explain_head(routes, i, matches, out);
+        if (!matches) {
+            gw_buf_adds(out, "  because:  ");
+            explain_why_not(gw_pattern_filter(routes->routes[i].topic), topic, out);
+            gw_buf_addc(out, '\n');
+        } else {
+            bool first = false;
+            for (size_t j = 0; j < explain.count; j++)
+                first |= explain.routes[j] == i;
+            explain_captures(&captures, out);
+            gw_buf_printf(out, "  channel:  %s%s\n", channel.data,
+                          first ? "" : " (an earlier route makes the message on this channel)");
+            explain_policies(&routes->config->routes[i], out);
+            explain_publish(routes, i, channel.data, channel.len, out);
+        }
+        gw_buf_fini(&channel);
+    }
+    size_t canonical = gw_routes_canonical_subscription(routes, topic, len);
+    if (canonical == SIZE_MAX)
+        gw_buf_adds(out, "no route matches: the gateway does not receive this topic\n");
+    else
+        gw_buf_printf(
+            out, "received through the subscription '%s', qos %d\n", routes->subscriptions[canonical].filter,
+            routes->subscriptions[canonical].qos < GW_SUBSCRIPTION_QOS_MAX ? routes->subscriptions[canonical].qos
+                                                                           : GW_SUBSCRIPTION_QOS_MAX);
+}
+
+void gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out)
+{
+    size_t len = strlen(channel), matching = 0;
+    if (!gw_topic_name_valid(channel, len)) {
+        gw_buf_printf(out, "'%s' is no channel name (no wildcards, UTF-8, not empty)\n", channel);
+        return;
+    }
+    gw_buf_printf(out, "channel '%s'\n", channel);
+    for (size_t i = 0; i < routes->config->route_count; i++) {
+        const struct gw_pattern *pattern = gw_route_channel_pattern(&routes->routes[i]);
+        struct gw_captures captures;
+        bool matches = gw_pattern_match(pattern, channel, len, &captures);
+        explain_head(routes, i, matches, out);
+        if (!matches) {
+            gw_buf_adds(out, "  because:  ");
+            explain_why_not(gw_pattern_filter(pattern), channel, out);
+            gw_buf_addc(out, '\n');
+            continue;
+        }
+        matching++;
+        explain_captures(&captures, out);
+        struct gw_buf topic;
+        gw_buf_init(&topic);
+        if (gw_pattern_expand(routes->routes[i].topic, &captures, &topic))
+            gw_buf_printf(out, "  fed by:   topic '%s'\n", topic.data);
+        else
+            gw_buf_printf(out, "  fed by:   topics '%s'\n",
+                          routes->routes[i].channel ? gw_pattern_filter(routes->routes[i].topic) : channel);
+        gw_buf_fini(&topic);
+        explain_policies(&routes->config->routes[i], out);
+        explain_publish(routes, i, channel, len, out);
+    }
+    if (!matching)
+        gw_buf_adds(out, "no route leads to this channel\n");
+}

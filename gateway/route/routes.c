@@ -1,0 +1,352 @@
+#include "route/routes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "route/routes_private.h"
+#include "topic/topic.h"
+
+static struct gw_pattern *routes_compile(const char *text, enum gw_pattern_kind kind)
+{
+    if (!text)
+        return NULL;
+    struct gw_buf error;
+    size_t offset;
+    gw_buf_init(&error);
+    struct gw_pattern *pattern = gw_pattern_compile(text, kind, &error, &offset);
+    assert(pattern); /* the configuration was checked */
+    gw_buf_fini(&error);
+    return pattern;
+}
+
+/* Appends the route to the list of those with the same filter, so that lists are in the order of the file. */
+static void routes_index(struct gw_routes *routes, struct gw_topic_tree *tree, const char *filter, uint32_t route,
+                         size_t next_offset)
+{
+    void **place = gw_topic_tree_insert(tree, filter, strlen(filter));
+    if (!*place) {
+        *place = (void *)(uintptr_t)(route + 1);
+        return;
+    }
+    uint32_t at = (uint32_t)(uintptr_t)*place - 1;
+    for (;;) {
+        uint32_t *next = (uint32_t *)(void *)((char *)&routes->routes[at] + next_offset);
+        if (!*next) {
+            *next = route + 1;
+            return;
+        }
+        at = *next - 1;
+    }
+}
+
+/* --- subscriptions
+ * -------------------------------------------------------------------------------------------------- */
+
+struct cover {
+    const struct gw_subscription *all;
+    size_t self;
+    bool covered;
+};
+
+static bool routes_check_cover(void *context, void *value)
+{
+    struct cover *cover = context;
+    size_t other = (size_t)(uintptr_t)value - 1;
+    if (other != cover->self && cover->all[other].qos >= cover->all[cover->self].qos &&
+        gw_topic_filter_covers(cover->all[other].filter, strlen(cover->all[other].filter),
+                               cover->all[cover->self].filter, strlen(cover->all[cover->self].filter)))
+        cover->covered = true;
+    return !cover->covered;
+}
+
+static void routes_subscribe(struct gw_routes *routes)
+{
+    const struct gw_config *config = routes->config;
+    struct gw_subscription *all = gw_calloc(config->route_count, sizeof *all);
+    struct gw_topic_tree *distinct = gw_topic_tree_create();
+    size_t count = 0;
+    for (size_t i = 0; i < config->route_count; i++) {
+        const char *filter = gw_pattern_filter(routes->routes[i].topic);
+        void **place = gw_topic_tree_insert(distinct, filter, strlen(filter));
+        if (!*place) {
+            all[count].filter = filter;
+            all[count].qos = config->routes[i].qos;
+            *place = (void *)(uintptr_t)++count;
+        } else {
+            struct gw_subscription *same = &all[(uintptr_t)*place - 1];
+            if (config->routes[i].qos > same->qos)
+                same->qos = config->routes[i].qos;
+        }
+    }
+    routes->subscriptions = gw_calloc(count, sizeof *routes->subscriptions);
+    for (size_t i = 0; i < count; i++) {
+        struct cover cover = {all, i, false};
+        gw_topic_tree_match_name(distinct, all[i].filter, strlen(all[i].filter), routes_check_cover, &cover);
+        if (cover.covered)
+            continue;
+        routes->subscriptions[routes->subscription_count++] = all[i];
+        *gw_topic_tree_insert(routes->by_subscription, all[i].filter, strlen(all[i].filter)) =
+            (void *)(uintptr_t)routes->subscription_count;
+    }
+    free(all);
+    gw_topic_tree_destroy(distinct);
+}
+
+size_t gw_routes_subscriptions(const struct gw_routes *routes, const struct gw_subscription **out)
+{
+    *out = routes->subscriptions;
+    return routes->subscription_count;
+}
+
+struct canonical {
+    const struct gw_routes *routes;
+    size_t best; /* plus 1 */
+};
+
+static bool routes_better(void *context, void *value)
+{
+    struct canonical *canonical = context;
+    size_t index = (size_t)(uintptr_t)value;
+    const struct gw_subscription *all = canonical->routes->subscriptions;
+    if (!canonical->best || all[index - 1].qos > all[canonical->best - 1].qos ||
+        (all[index - 1].qos == all[canonical->best - 1].qos && index < canonical->best))
+        canonical->best = index;
+    return true;
+}
+
+size_t gw_routes_canonical_subscription(const struct gw_routes *routes, const char *topic, size_t len)
+{
+    struct canonical canonical = {routes, 0};
+    gw_topic_tree_match_name(routes->by_subscription, topic, len, routes_better, &canonical);
+    return canonical.best ? canonical.best - 1 : SIZE_MAX;
+}
+
+/* --- life
+ * ----------------------------------------------------------------------------------------------------------- */
+
+struct gw_routes *gw_routes_build(struct gw_config *config)
+{
+    struct gw_routes *routes = gw_calloc(1, sizeof *routes);
+    atomic_init(&routes->refs, 1);
+    routes->config = gw_config_ref(config);
+    routes->routes = gw_calloc(config->route_count, sizeof *routes->routes);
+    routes->by_topic = gw_topic_tree_create();
+    routes->by_channel = gw_topic_tree_create();
+    routes->by_subscription = gw_topic_tree_create();
+    for (uint32_t i = 0; i < config->route_count; i++) {
+        struct gw_route *route = &routes->routes[i];
+        route->topic = routes_compile(config->routes[i].topic, GW_PATTERN_TOPIC);
+        route->channel = routes_compile(config->routes[i].channel, GW_PATTERN_CHANNEL);
+        route->publish = routes_compile(config->routes[i].publish_topic, GW_PATTERN_PUBLISH);
+        routes_index(routes, routes->by_topic, gw_pattern_filter(route->topic), i,
+                     offsetof(struct gw_route, next_by_topic));
+        routes_index(routes, routes->by_channel, gw_pattern_filter(gw_route_channel_pattern(route)), i,
+                     offsetof(struct gw_route, next_by_channel));
+    }
+    routes_subscribe(routes);
+    return routes;
+}
+
+struct gw_routes *gw_routes_ref(struct gw_routes *routes)
+{
+    atomic_fetch_add(&routes->refs, 1);
+    return routes;
+}
+
+void gw_routes_unref(struct gw_routes *routes)
+{
+    if (!routes || atomic_fetch_sub(&routes->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < routes->config->route_count; i++) {
+        gw_pattern_free(routes->routes[i].topic);
+        gw_pattern_free(routes->routes[i].channel);
+        gw_pattern_free(routes->routes[i].publish);
+    }
+    free(routes->routes);
+    free(routes->subscriptions);
+    gw_topic_tree_destroy(routes->by_topic);
+    gw_topic_tree_destroy(routes->by_channel);
+    gw_topic_tree_destroy(routes->by_subscription);
+    gw_config_unref(routes->config);
+    free(routes);
+}
+
+/* --- matching
+ * ------------------------------------------------------------------------------------------------------- */
+
+bool gw_route_channel(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
+                      struct gw_buf *out)
+{
+    if (!gw_pattern_match(route->topic, topic, len, captures))
+        return false;
+    if (route->channel)
+        return gw_pattern_expand(route->channel, captures, out);
+    gw_buf_add(out, topic, len);
+    return true;
+}
+
+bool gw_route_publish_topic(const struct gw_route *route, const char *channel, size_t len,
+                            struct gw_captures *captures, struct gw_buf *out)
+{
+    if (!gw_pattern_match(gw_route_channel_pattern(route), channel, len, captures))
+        return false;
+    if (route->publish)
+        return gw_pattern_expand(route->publish, captures, out);
+    if (route->channel)
+        return gw_pattern_expand(route->topic, captures, out);
+    gw_buf_add(out, channel, len);
+    return true;
+}
+
+/* Indices of routes whose filter matches, to be put in the order of the file. */
+#define CANDIDATES 64
+
+struct candidates {
+    const struct gw_routes *routes;
+    size_t next_offset;
+    uint32_t first[CANDIDATES];
+    uint32_t *items; /* first, or allocated when there are more */
+    size_t count, allocated;
+};
+
+static bool routes_collect(void *context, void *value)
+{
+    struct candidates *found = context;
+    for (uint32_t at = (uint32_t)(uintptr_t)value; at;) {
+        if (found->count == found->allocated) {
+            uint32_t *items = gw_reallocarray(NULL, found->allocated * 2, sizeof *items);
+            memcpy(items, found->items, found->count * sizeof *items);
+            if (found->items != found->first)
+                free(found->items);
+            found->items = items;
+            found->allocated *= 2;
+        }
+        found->items[found->count++] = at - 1;
+        at = *(const uint32_t *)(const void *)((const char *)&found->routes->routes[at - 1] + found->next_offset);
+    }
+    return true;
+}
+
+static int routes_compare(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+static void routes_find(const struct gw_routes *routes, const struct gw_topic_tree *tree, size_t next_offset,
+                        const char *name, size_t len, struct candidates *found)
+{
+    found->routes = routes;
+    found->next_offset = next_offset;
+    found->items = found->first;
+    found->count = 0;
+    found->allocated = CANDIDATES;
+    gw_topic_tree_match_name(tree, name, len, routes_collect, found);
+    if (found->count > 1)
+        qsort(found->items, found->count, sizeof *found->items, routes_compare);
+}
+
+static void routes_found_fini(struct candidates *found)
+{
+    if (found->items != found->first)
+        free(found->items);
+}
+
+void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t len, gw_routes_visit visit,
+                     void *context)
+{
+    struct candidates found;
+    routes_find(routes, routes->by_topic, offsetof(struct gw_route, next_by_topic), topic, len, &found);
+    struct gw_buf channels; /* those visited, one after the other, each with its length before it */
+    gw_buf_init(&channels);
+    struct gw_buf channel;
+    gw_buf_init(&channel);
+    for (size_t i = 0; i < found.count; i++) {
+        struct gw_captures captures;
+        gw_buf_clear(&channel);
+        if (!gw_route_channel(&routes->routes[found.items[i]], topic, len, &captures, &channel))
+            continue;
+        bool again = false;
+        for (size_t at = 0; at < channels.len && !again;) {
+            size_t other;
+            memcpy(&other, channels.data + at, sizeof other);
+            at += sizeof other;
+            again = other == channel.len && !memcmp(channels.data + at, channel.data, other);
+            at += other;
+        }
+        if (again)
+            continue;
+        visit(context, found.items[i], channel.data, channel.len);
+        if (i + 1 < found.count) {
+            gw_buf_add(&channels, &channel.len, sizeof channel.len);
+            gw_buf_add(&channels, channel.data, channel.len);
+        }
+    }
+    gw_buf_fini(&channel);
+    gw_buf_fini(&channels);
+    routes_found_fini(&found);
+}
+
+/* --- questions of the workers
+ * --------------------------------------------------------------------------------------- */
+
+bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len)
+{
+    if (!gw_topic_has_wildcard(filter, len))
+        return gw_routes_of_channel(routes, filter, len) != NULL;
+    for (size_t i = 0; i < routes->config->route_count; i++) {
+        const char *own = gw_pattern_filter(gw_route_channel_pattern(&routes->routes[i]));
+        if (gw_topic_filters_overlap(own, strlen(own), filter, len))
+            return true;
+    }
+    return false;
+}
+
+const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index)
+{
+    return index < routes->config->route_count ? &routes->config->routes[index] : NULL;
+}
+
+const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len)
+{
+    const struct gw_cfg_route *result = NULL;
+    struct candidates found;
+    routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
+    for (size_t i = 0; i < found.count && !result; i++) {
+        if (gw_pattern_match(gw_route_channel_pattern(&routes->routes[found.items[i]]), channel, len, NULL))
+            result = &routes->config->routes[found.items[i]];
+    }
+    routes_found_fini(&found);
+    return result;
+}
+
+enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
+                                     struct gw_publish_target *target)
+{
+    if (!gw_topic_name_valid(channel, len))
+        return GW_ERR_BAD_REQUEST;
+    enum gw_err err = GW_ERR_UNKNOWN_CHANNEL;
+    struct candidates found;
+    routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
+    for (size_t i = 0; i < found.count && err != GW_OK; i++) {
+        const struct gw_cfg_route *config = &routes->config->routes[found.items[i]];
+        struct gw_captures captures;
+        const struct gw_route *route = &routes->routes[found.items[i]];
+        gw_buf_clear(&target->topic);
+        if (!gw_pattern_match(gw_route_channel_pattern(route), channel, len, NULL))
+            continue;
+        err = GW_ERR_FORBIDDEN;
+        if (!config->publish || !gw_route_publish_topic(route, channel, len, &captures, &target->topic))
+            continue;
+        target->codec = config->codec;
+        target->qos = config->publish_qos;
+        target->retain = config->publish_retain;
+        err = GW_OK;
+    }
+    routes_found_fini(&found);
+    if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len))
+        err = GW_ERR_BAD_REQUEST; /* the captures made it longer than a topic can be */
+    return err;
+}

@@ -1,0 +1,78 @@
+/* routes.h: the route table: which channels a topic feeds, and where a publish to a channel goes.
+ *
+ * Every route that matches a topic makes a message on its channel; where two give the same channel, the first in the
+ * file makes it (docs/decisions/). Immutable once built, reference-counted; thread: any. Matching walks a trie, so
+ * its cost does not grow with the number of routes. */
+#ifndef GW_ROUTE_ROUTES_H
+#define GW_ROUTE_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/buf.h"
+#include "gateway/config.h"
+#include "gateway/error.h"
+
+struct gw_routes; /* immutable and reference-counted */
+
+/* Where a client's publish goes. */
+struct gw_publish_target {
+    struct gw_buf topic; /* init'd and fini'd by the caller */
+    const struct gw_codec *codec;
+    int qos;
+    bool retain;
+};
+
+/* Keeps a reference to config. Its patterns were checked when it was loaded. */
+struct gw_routes *gw_routes_build(struct gw_config *config);
+
+/* Called for each distinct channel that the topic feeds, in the order of the file. The channel is valid during the
+ * call. */
+typedef void (*gw_routes_visit)(void *context, uint32_t route, const char *channel, size_t channel_len);
+void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t len, gw_routes_visit visit,
+                     void *context);
+
+/* What to subscribe to at the broker: the routes' filters, each once with its highest QoS, leaving out those that
+ * another one covers at no lower QoS. */
+/* The most that is asked of the broker. QoS 2 would add nothing: in a new session nothing is sent twice, and in a
+ * kept one redelivery.c sees it. And libmosquitto's receiving side of QoS 2 does not survive a broken connection: it
+ * queues what the broker sends again a second time, and keeps what waits for a PUBREL when the broker's session is
+ * gone. Then old messages come in place of new ones, until its window is full and it refuses every PUBLISH (2.0.11;
+ * the same in 2.0.20). */
+#define GW_SUBSCRIPTION_QOS_MAX 1
+
+struct gw_subscription {
+    const char *filter;
+    int qos;
+};
+size_t gw_routes_subscriptions(const struct gw_routes *routes, const struct gw_subscription **out);
+
+/* The subscription (index into the array above) that speaks for this topic where several match: a topic's copies that
+ * came through another one are doubles. */
+size_t gw_routes_canonical_subscription(const struct gw_routes *routes, const char *topic, size_t len);
+
+/* `sluice explain`: appends plain text. */
+void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out);
+void gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out);
+
+/* The three questions a worker asks of a route table. Thread: any. */
+
+/* Could any route ever produce a channel that this channel name or filter matches? */
+bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len);
+
+/* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL; GW_ERR_FORBIDDEN where no route for the channel has publish;
+ * GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long). */
+GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
+                                                   struct gw_publish_target *target);
+
+/* The configuration of route number `index`, as message->route has it. */
+const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
+
+/* The configuration of the first route that can produce this channel, NULL if none can. */
+const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len);
+
+struct gw_routes *gw_routes_ref(struct gw_routes *routes);
+void gw_routes_unref(struct gw_routes *routes);
+
+#endif

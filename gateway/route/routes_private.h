@@ -1,0 +1,39 @@
+/* routes_private.h: the route table's inside, shared by routes.c and explain.c. */
+#ifndef GW_ROUTE_ROUTES_PRIVATE_H
+#define GW_ROUTE_ROUTES_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "route/routes.h"
+#include "topic/pattern.h"
+#include "topic/topic_tree.h"
+
+struct gw_route {
+    struct gw_pattern *topic;
+    struct gw_pattern *channel;              /* NULL: the topic itself is the channel */
+    struct gw_pattern *publish;              /* NULL: the topic, filled from the channel */
+    uint32_t next_by_topic, next_by_channel; /* route with the same filter, plus 1; 0: none */
+};
+
+struct gw_routes {
+    atomic_uint refs;
+    struct gw_config *config;
+    struct gw_route *routes;
+    struct gw_topic_tree *by_topic, *by_channel; /* filter -> index of the first route with it, plus 1 */
+    struct gw_subscription *subscriptions;
+    size_t subscription_count;
+    struct gw_topic_tree *by_subscription; /* filter -> index, plus 1 */
+};
+
+/* The channel that `topic` feeds by this route, appended to out; false if the route does not match. */
+bool gw_route_channel(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
+                      struct gw_buf *out);
+/* Where a publish to the channel goes by this route; false if the channel is none of the route's. */
+bool gw_route_publish_topic(const struct gw_route *route, const char *channel, size_t len,
+                            struct gw_captures *captures, struct gw_buf *out);
+static inline const struct gw_pattern *gw_route_channel_pattern(const struct gw_route *route)
+{
+    return route->channel ? route->channel : route->topic;
+}
+
+#endif

@@ -1,0 +1,342 @@
+#include "topic/topic_tree.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "gateway/hash.h"
+
+/* One level of a key. Children are in a hash table of their own, so that a node with 100,000 children finds one as
+ * fast as a node with two. `+` and `#` have their own places: they are looked for at every step of a match. */
+struct node {
+    struct node *parent;
+    struct node *bucket_next;
+    struct node **buckets; /* a power of two, NULL while there is no child */
+    size_t bucket_count, child_count;
+    struct node *plus, *hash;
+    void *value;
+    bool has_value;
+    uint64_t level_hash;
+    size_t level_len;
+    char level[];
+};
+
+struct gw_topic_tree {
+    struct node *root;
+    size_t count;
+};
+
+static struct node *node_create(struct node *parent, const char *level, size_t len, uint64_t hash)
+{
+    struct node *node = gw_calloc(1, sizeof *node + len + 1);
+    node->parent = parent;
+    node->level_hash = hash;
+    node->level_len = len;
+    memcpy(node->level, level, len);
+    return node;
+}
+
+static bool is_wild(const char *level, size_t len, char c)
+{
+    return len == 1 && level[0] == c;
+}
+
+static struct node *node_child(const struct node *node, const char *level, size_t len)
+{
+    if (is_wild(level, len, '+'))
+        return node->plus;
+    if (is_wild(level, len, '#'))
+        return node->hash;
+    if (!node->child_count)
+        return NULL;
+    uint64_t hash = gw_hash(level, len);
+    struct node *child = node->buckets[hash & (node->bucket_count - 1)];
+    while (child && (child->level_hash != hash || child->level_len != len || memcmp(child->level, level, len) != 0))
+        child = child->bucket_next;
+    return child;
+}
+
+static void node_rehash(struct node *node, size_t bucket_count)
+{
+    struct node **buckets = gw_calloc(bucket_count, sizeof *buckets);
+    for (size_t i = 0; i < node->bucket_count; i++) {
+        for (struct node *child = node->buckets[i], *next; child; child = next) {
+            next = child->bucket_next;
+            struct node **bucket = &buckets[child->level_hash & (bucket_count - 1)];
+            child->bucket_next = *bucket;
+            *bucket = child;
+        }
+    }
+    free(node->buckets);
+    node->buckets = buckets;
+    node->bucket_count = bucket_count;
+}
+
+static struct node *node_add(struct node *node, const char *level, size_t len)
+{
+    if (is_wild(level, len, '+'))
+        return node->plus = node_create(node, level, len, 0);
+    if (is_wild(level, len, '#'))
+        return node->hash = node_create(node, level, len, 0);
+    if (node->child_count >= node->bucket_count)
+        node_rehash(node, node->bucket_count ? node->bucket_count * 2 : 2);
+    struct node *child = node_create(node, level, len, gw_hash(level, len));
+    struct node **bucket = &node->buckets[child->level_hash & (node->bucket_count - 1)];
+    child->bucket_next = *bucket;
+    *bucket = child;
+    node->child_count++;
+    return child;
+}
+
+static void node_free(struct node *node)
+{
+    free(node->buckets);
+    free(node);
+}
+
+/* Takes a node without value and children out of its parent; returns the parent. */
+static struct node *node_prune(struct node *node)
+{
+    struct node *parent = node->parent;
+    if (parent->plus == node) {
+        parent->plus = NULL;
+    } else if (parent->hash == node) {
+        parent->hash = NULL;
+    } else {
+        struct node **link = &parent->buckets[node->level_hash & (parent->bucket_count - 1)];
+        while (*link != node)
+            link = &(*link)->bucket_next;
+        *link = node->bucket_next;
+        parent->child_count--;
+    }
+    node_free(node);
+    return parent;
+}
+
+struct gw_topic_tree *gw_topic_tree_create(void)
+{
+    struct gw_topic_tree *tree = gw_calloc(1, sizeof *tree);
+    tree->root = node_create(NULL, "", 0, 0);
+    return tree;
+}
+
+/* A child that is left, taken out of its parent's lists. */
+static struct node *node_take_child(struct node *node)
+{
+    struct node *child = node->plus ? node->plus : node->hash;
+    if (child) {
+        *(child == node->plus ? &node->plus : &node->hash) = NULL;
+        return child;
+    }
+    while (node->bucket_count) {
+        struct node **bucket = &node->buckets[node->bucket_count - 1];
+        if (*bucket) {
+            child = *bucket;
+            *bucket = child->bucket_next;
+            return child;
+        }
+        node->bucket_count--;
+    }
+    return NULL;
+}
+
+void gw_topic_tree_destroy(struct gw_topic_tree *tree)
+{
+    if (!tree)
+        return;
+    struct node *node = tree->root;
+    while (node) {
+        struct node *child = node_take_child(node);
+        if (child) {
+            node = child;
+        } else {
+            struct node *parent = node->parent;
+            node_free(node);
+            node = parent;
+        }
+    }
+    free(tree);
+}
+
+/* The end of the level that starts at text + at. */
+static size_t level_end(const char *text, size_t len, size_t at)
+{
+    const char *slash = at < len ? memchr(text + at, '/', len - at) : NULL;
+    return slash ? (size_t)(slash - text) : len;
+}
+
+void **gw_topic_tree_insert(struct gw_topic_tree *tree, const char *key, size_t len)
+{
+    struct node *node = tree->root;
+    for (size_t at = 0; at <= len;) {
+        size_t end = level_end(key, len, at);
+        struct node *child = node_child(node, key + at, end - at);
+        node = child ? child : node_add(node, key + at, end - at);
+        at = end + 1;
+    }
+    if (!node->has_value) {
+        node->has_value = true;
+        node->value = NULL;
+        tree->count++;
+    }
+    return &node->value;
+}
+
+static struct node *tree_find(const struct gw_topic_tree *tree, const char *key, size_t len)
+{
+    struct node *node = tree->root;
+    for (size_t at = 0; at <= len && node;) {
+        size_t end = level_end(key, len, at);
+        node = node_child(node, key + at, end - at);
+        at = end + 1;
+    }
+    return node && node->has_value ? node : NULL;
+}
+
+void *gw_topic_tree_get(const struct gw_topic_tree *tree, const char *key, size_t len)
+{
+    struct node *node = tree_find(tree, key, len);
+    return node ? node->value : NULL;
+}
+
+void *gw_topic_tree_remove(struct gw_topic_tree *tree, const char *key, size_t len)
+{
+    struct node *node = tree_find(tree, key, len);
+    if (!node)
+        return NULL;
+    void *value = node->value;
+    node->has_value = false;
+    node->value = NULL;
+    tree->count--;
+    while (node != tree->root && !node->has_value && !node->child_count && !node->plus && !node->hash)
+        node = node_prune(node);
+    return value;
+}
+
+size_t gw_topic_tree_count(const struct gw_topic_tree *tree)
+{
+    return tree->count;
+}
+
+/* --- matching ------------------------------------------------------------------------------------------------- */
+
+/* Where a walk still has to go: a node, and the byte where its next level begins (len + 1: no level is left). Every
+ * node is pushed at most once in a walk, because each has one parent and the levels fix its depth. */
+struct step {
+    const struct node *node;
+    size_t at;
+};
+
+struct walk {
+    struct step *steps;
+    size_t count, allocated;
+    struct step first[32];
+};
+
+static void walk_init(struct walk *walk)
+{
+    walk->steps = walk->first;
+    walk->count = 0;
+    walk->allocated = sizeof walk->first / sizeof *walk->first;
+}
+
+static void walk_push(struct walk *walk, const struct node *node, size_t at)
+{
+    if (!node)
+        return;
+    if (walk->count == walk->allocated) {
+        struct step *steps = gw_reallocarray(NULL, walk->allocated * 2, sizeof *steps);
+        memcpy(steps, walk->steps, walk->count * sizeof *steps);
+        if (walk->steps != walk->first)
+            free(walk->steps);
+        walk->steps = steps;
+        walk->allocated *= 2;
+    }
+    walk->steps[walk->count++] = (struct step){node, at};
+}
+
+static void walk_fini(struct walk *walk)
+{
+    if (walk->steps != walk->first)
+        free(walk->steps);
+}
+
+static bool visit_value(const struct node *node, gw_topic_tree_visit visit, void *context)
+{
+    return !node || !node->has_value || visit(context, node->value);
+}
+
+void gw_topic_tree_match_name(const struct gw_topic_tree *tree, const char *name, size_t len,
+                              gw_topic_tree_visit visit, void *context)
+{
+    struct walk walk;
+    walk_init(&walk);
+    walk_push(&walk, tree->root, 0);
+    bool more = true;
+    while (more && walk.count) {
+        struct step step = walk.steps[--walk.count];
+        /* MQTT 5.0 section 4.7.2 */
+        bool wild = step.node != tree->root || !len || name[0] != '$';
+        if (wild)
+            more = visit_value(step.node->hash, visit, context); /* "a/#" matches "a" too */
+        if (!more)
+            break;
+        if (step.at > len) {
+            more = visit_value(step.node, visit, context);
+            continue;
+        }
+        size_t end = level_end(name, len, step.at);
+        if (wild)
+            walk_push(&walk, step.node->plus, end + 1);
+        /* A name has no wildcards; were one given, its `+` must not find the filter's node twice. */
+        if (!is_wild(name + step.at, end - step.at, '+') && !is_wild(name + step.at, end - step.at, '#'))
+            walk_push(&walk, node_child(step.node, name + step.at, end - step.at), end + 1);
+    }
+    walk_fini(&walk);
+}
+
+static void walk_push_children(struct walk *walk, const struct node *node, size_t at, bool skip_dollar)
+{
+    for (size_t i = 0; i < node->bucket_count; i++) {
+        for (const struct node *child = node->buckets[i]; child; child = child->bucket_next) {
+            if (!skip_dollar || child->level[0] != '$')
+                walk_push(walk, child, at);
+        }
+    }
+}
+
+void gw_topic_tree_match_filter(const struct gw_topic_tree *tree, const char *filter, size_t len,
+                                gw_topic_tree_visit visit, void *context)
+{
+    /* `at` beyond len + 1 stands for "everything below", where `#` has been passed. */
+    const size_t everything = len + 2;
+    struct walk walk;
+    walk_init(&walk);
+    walk_push(&walk, tree->root, 0);
+    bool more = true;
+    while (more && walk.count) {
+        struct step step = walk.steps[--walk.count];
+        bool root = step.node == tree->root;
+        if (step.at == everything) {
+            more = visit_value(step.node, visit, context);
+            walk_push_children(&walk, step.node, everything, false);
+            continue;
+        }
+        if (step.at > len) {
+            more = visit_value(step.node, visit, context);
+            continue;
+        }
+        size_t end = level_end(filter, len, step.at);
+        if (is_wild(filter + step.at, end - step.at, '#')) {
+            if (!root) /* the parent level itself */
+                more = visit_value(step.node, visit, context);
+            walk_push_children(&walk, step.node, everything, root);
+        } else if (is_wild(filter + step.at, end - step.at, '+')) {
+            walk_push_children(&walk, step.node, end + 1, root);
+        } else {
+            walk_push(&walk, node_child(step.node, filter + step.at, end - step.at), end + 1);
+        }
+    }
+    walk_fini(&walk);
+}
