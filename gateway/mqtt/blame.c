@@ -97,25 +97,33 @@ static unsigned blame_strike(struct gw_blame *blame, uint64_t hash, size_t len, 
     return ++row->strikes;
 }
 
-void gw_blame_lost(struct gw_blame *blame, const char *why, bool by_broker, int64_t now_ms)
+/* The oldest one that was to be acknowledged, since brokers work in order; without any, the newest. */
+static const struct gw_blame_sent *blame_suspect(const struct gw_blame *blame, int64_t now_ms, unsigned *left)
 {
     const struct gw_blame_sent *suspect = NULL;
-    unsigned left = 0;
+    *left = 0;
     for (uint64_t i = blame->cleared_to; i < blame->sent; i++) {
         const struct gw_blame_sent *sent = &blame->recent[i % GW_BLAME_RECENT];
         if (now_ms - sent->at_ms > SUSPECT_MS && !sent->qos)
             continue;
-        suspect = suspect ? suspect : sent;
-        left++;
+        suspect = suspect && suspect->qos ? suspect : sent;
+        ++*left;
     }
+    return suspect;
+}
+
+void gw_blame_lost(struct gw_blame *blame, const char *why, bool by_broker, int64_t now_ms)
+{
+    unsigned left;
+    const struct gw_blame_sent *suspect = blame_suspect(blame, now_ms, &left);
     blame->cleared_to = blame->sent;
     if (!suspect)
         return;
-    gw_log(
-        GW_LOG_WARN, "mqtt",
-        "the connection broke with %u publish(es) not acknowledged, first the one to '%s' (%zu bytes, qos %d): %s; "
-        "given up",
-        left, suspect->topic, suspect->len, suspect->qos, why);
+    gw_log(GW_LOG_WARN, "mqtt",
+           "the connection broke with %u publish(es) not acknowledged, probably on the one to '%s' (%zu bytes, qos "
+           "%d): %s; "
+           "given up",
+           left, suspect->topic, suspect->len, suspect->qos, why);
     if (!by_broker || now_ms - suspect->at_ms > SUSPECT_MS)
         return;
     if (blame_strike(blame, suspect->hash, suspect->len, now_ms) == STRIKES)

@@ -2,9 +2,10 @@
  *
  * Where a broker closes on a publish it does not like (a packet too large with MQTT 3.1.1, a policy, AWS IoT Core),
  * it does so for all web clients. The publishes handed over last are remembered until something later is
- * acknowledged, since brokers work in order; the oldest one left is the suspect. If that happens twice to a topic,
- * publishes to it of that size or above are refused for a while; likewise for sizes above all that were ever
- * acknowledged. An acknowledgement clears the topic. Thread: whoever holds the publisher's lock. */
+ * acknowledged, since brokers work in order; the oldest one left that was to be acknowledged is the suspect, or else
+ * the newest. If that happens twice to a topic, publishes to it of that size or above are refused for a while;
+ * likewise for sizes above all that were ever acknowledged. An acknowledgement clears the topic. Thread: whoever
+ * holds the publisher's lock. */
 #ifndef GW_MQTT_BLAME_H
 #define GW_MQTT_BLAME_H
 
@@ -23,7 +24,6 @@ struct gw_blame_sent {
     size_t len; /* of the payload, bytes */
     int64_t at_ms;
     int mid, qos;
-    bool cleared;
 };
 
 struct gw_blame_row {

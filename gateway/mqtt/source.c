@@ -19,6 +19,7 @@
 #include "mqtt/attempts.h"
 #include "mqtt/client.h"
 #include "mqtt/ingest.h"
+#include "mqtt/notes.h"
 #include "mqtt/publisher.h"
 #include "mqtt/reason.h"
 #include "mqtt/receiver.h"
@@ -61,6 +62,7 @@ struct gw_source {
     struct gw_attempts attempts;
     struct gw_abilities broker;
     struct gw_mqtt_tls tls;
+    mosquitto_property *notes;     /* of the packet that libmosquitto reads next */
     char told[GW_REASON_MAX + 64]; /* what the broker gave as its reason, in CONNACK or DISCONNECT; "": nothing */
     int told_code;                 /* ... its number; 0: none */
     bool again;                    /* end this connection and make another at once, with a client object of its own */
@@ -207,7 +209,7 @@ static void source_on_disconnect(struct mosquitto *mosq, void *object, int reaso
         return;
     source->told_code = reason;
     snprintf(source->told, sizeof source->told, "the broker disconnects: %s",
-             gw_reason_words(words, reason, properties));
+             gw_reason_words(words, reason, properties ? properties : source->notes));
 }
 
 static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int reason,
@@ -215,7 +217,15 @@ static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int
 {
     (void)mosq;
     struct gw_source *source = object;
-    gw_publisher_acknowledged(&source->publisher, mid, reason, properties);
+    gw_publisher_acknowledged(&source->publisher, mid, reason, properties ? properties : source->notes);
+}
+
+static void source_on_other(void *context, const uint8_t *data, size_t len)
+{
+    struct gw_source *source = context;
+    mosquitto_property_free_all(&source->notes);
+    if (source_is_v5(source))
+        source->notes = gw_notes_read(data, len);
 }
 
 static void source_on_log(struct mosquitto *mosq, void *object, int level, const char *line)
@@ -298,7 +308,7 @@ static int source_make_client(struct gw_source *source)
 static void source_failed(struct gw_source *source, int rc, int error)
 {
     const struct gw_cfg_broker *broker = &source->config->broker;
-    bool closed = rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
+    bool closed = *source->told || rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
                   (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE || error == 0));
     bool tls = broker->tls_enabled && *source->tls.reason;
     if (source->again) { /* what was told is dealt with */
@@ -490,7 +500,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     source->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
-    gw_receiver_init(&source->receiver, source_on_packet, source);
+    gw_receiver_init(&source->receiver, source_on_packet, source_on_other, source);
     gw_ingest_init(&source->ingest, epoch, inboxes, workers);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
@@ -557,6 +567,7 @@ void gw_source_destroy(struct gw_source *source)
     if (source->mosq)
         mosquitto_destroy(source->mosq);
     gw_receiver_lost(&source->receiver);
+    mosquitto_property_free_all(&source->notes);
     gw_publisher_fini(&source->publisher);
     gw_ingest_fini(&source->ingest);
     gw_subscriptions_fini(&source->subs);
