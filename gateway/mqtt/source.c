@@ -58,6 +58,7 @@ struct gw_source {
     struct gw_subscriptions subs;
     struct gw_redelivery redelivery;
     bool connecting, connected, up;
+    bool open;           /* while connecting: TCP is */
     int64_t deadline_ms; /* of the handshake */
     struct gw_attempts attempts;
     struct gw_abilities broker;
@@ -304,6 +305,31 @@ static int source_make_client(struct gw_source *source)
     return rc;
 }
 
+/* Did the broker's machine take the connection? Then it is its program that says nothing. */
+static bool source_is_open(const struct gw_source *source)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    int fd = source->mosq ? mosquitto_socket(source->mosq) : -1;
+    return fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
+/* The handshake takes too long. */
+static void source_overdue(struct gw_source *source)
+{
+    bool open = source->open;
+    bool other = open && !source->connected &&
+                 gw_attempts_refused(&source->attempts, &source->config->broker, false, gw_monotonic_ms());
+    source_give_up(source,
+                   !open               ? "the broker does not answer: check the address, the port and firewalls"
+                   : source->connected ? "the broker does not answer SUBSCRIBE"
+                   : other             ? "the broker does not answer CONNECT: trying MQTT 3.1.1"
+                                       : "the broker does not answer CONNECT; see its log",
+                   false);
+    if (other)
+        source->attempts.at_ms = 0;
+}
+
 /* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
 static void source_failed(struct gw_source *source, int rc, int error)
 {
@@ -316,10 +342,17 @@ static void source_failed(struct gw_source *source, int rc, int error)
         source->attempts.at_ms = 0;
         return;
     }
+    if (rc == MOSQ_ERR_KEEPALIVE && source->connecting && !source->connected) {
+        source_overdue(source);
+        return;
+    }
     /* Closed between CONNECT and CONNACK: some brokers do that with a version they don't know. */
     if (closed && !tls && !*source->told && source->connecting && !source->connected &&
         gw_attempts_refused(&source->attempts, broker, false, gw_monotonic_ms())) {
-        source_give_up(source, "the broker closed the connection without answering CONNECT: trying MQTT 3.1.1",
+        source_give_up(source,
+                       "the broker closed the connection without answering CONNECT (it may want TLS, or know no MQTT "
+                       "5): trying MQTT "
+                       "3.1.1",
                        closed);
         source->attempts.at_ms = 0;
         return;
@@ -330,6 +363,7 @@ static void source_failed(struct gw_source *source, int rc, int error)
 static void source_attempt(struct gw_source *source)
 {
     const struct gw_cfg_broker *broker = &source->config->broker;
+    source->open = false;
     source->tls.reason[0] = '\0';
     source->tls.final = false;
     int rc = source->mosq ? MOSQ_ERR_SUCCESS : source_make_client(source);
@@ -343,31 +377,6 @@ static void source_attempt(struct gw_source *source)
                                           (int)(broker->keepalive_ms / 1000), NULL);
     if (rc != MOSQ_ERR_SUCCESS)
         source_failed(source, rc, errno);
-}
-
-/* Did the broker's machine take the connection? Then it is its program that says nothing. */
-static bool source_is_open(const struct gw_source *source)
-{
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof peer;
-    int fd = source->mosq ? mosquitto_socket(source->mosq) : -1;
-    return fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
-}
-
-/* The handshake takes too long. */
-static void source_overdue(struct gw_source *source)
-{
-    bool open = source_is_open(source);
-    bool other = open && !source->connected &&
-                 gw_attempts_refused(&source->attempts, &source->config->broker, false, gw_monotonic_ms());
-    source_give_up(source,
-                   !open               ? "the broker does not answer: check the address, the port and firewalls"
-                   : source->connected ? "the broker does not answer SUBSCRIBE"
-                   : other             ? "the broker does not answer CONNECT: trying MQTT 3.1.1"
-                                       : "the broker does not answer CONNECT; see its log",
-                   false);
-    if (other)
-        source->attempts.at_ms = 0;
 }
 
 /* --- the loop
@@ -439,6 +448,8 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     if (rc == MOSQ_ERR_SUCCESS && !source->again && mosquitto_socket(source->mosq) >= 0)
         rc = gw_receiver_write(&source->receiver, source->mosq);
     int saved = errno;
+    if (source->connecting)
+        source->open = source_is_open(source);
     if (rc == MOSQ_ERR_SUCCESS && !source->again)
         rc = mosquitto_loop_misc(source->mosq);
     if (rc != MOSQ_ERR_SUCCESS || source->again || mosquitto_socket(source->mosq) < 0)

@@ -1,12 +1,10 @@
 """What a broker says in CONNACK, SUBACK, PUBACK and DISCONNECT (MQTT 5.0), each with what the gateway makes of it; and brokers
 that know 3.1.1 only. docs/mqtt.md has the same table in words."""
-import ssl
 import struct
-import subprocess
 
 import pytest
 from conftest import yaml
-from fake_broker import FakeBroker
+from fake_broker import FakeBroker, PacketTypes, properties
 from harness import wait_until
 
 ROUTES = "  - topic: home/#\n    publish: {}\n"
@@ -31,7 +29,6 @@ CONNACK = [
     ("MaximumQoS", {"MaximumQoS": 1}, "publishes up to QoS 1"),
     ("RetainAvailable", {"RetainAvailable": 0}, "keeps no retained messages"),
     ("MaximumPacketSize", {"MaximumPacketSize": 1000}, ""),
-    ("AssignedClientIdentifier", {"AssignedClientIdentifier": "given"}, "gives the client id 'given'"),
     ("TopicAliasMaximum", {"TopicAliasMaximum": 10}, ""),
     ("ReasonString", {"ReasonString": "hello"}, ""),
     ("UserProperty", {"UserProperty": ("a", "b")}, ""),
@@ -54,6 +51,13 @@ def test_connack(world, name, properties, log):
     with_id = "SubscriptionIdentifier" in broker.subscribes[0]["props"]
     assert with_id == (name != "SubscriptionIdentifierAvailable")
     assert all("TopicAlias" not in publish["props"] for publish in broker.publishes)
+
+
+def test_assigned_client_identifier(world):
+    """Only a client that sent none may be given one (section 3.2.2.3.7), and the gateway always sends one."""
+    broker = world.keep(FakeBroker(AssignedClientIdentifier="given"))
+    gateway = start(world, broker, ready=False)
+    wait_until(lambda: "the broker breaks the protocol" in gateway.text())
 
 
 def test_server_keep_alive(world):
@@ -137,8 +141,6 @@ def test_puback_and_pubrec(world, code, qos):
             if code < 0x80 and qos == 2:
                 super().publish(c, packet)
             else:
-                from paho.mqtt.packettypes import PacketTypes
-                from fake_broker import properties
                 kind = PacketTypes.PUBREC if qos == 2 else PacketTypes.PUBACK
                 c.send(0x50 if qos == 2 else 0x40, struct.pack("!HB", packet["mid"], code) + properties(kind, ReasonString="so be it"))
     broker = world.keep(Refusing())
@@ -299,8 +301,8 @@ def test_no_answer_to_connect(world):
 def test_what_is_no_mqtt(world):
     class Http(FakeBroker):
         def connect(self, c):
-            c.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            c.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 200)
             c.close()
     broker = world.keep(Http())
     gateway = start(world, broker, ready=False)
-    wait_until(lambda: "what the broker sends is no MQTT: check the port" in gateway.text())
+    wait_until(lambda: "what answers is no MQTT broker: check the port in broker.url" in gateway.text())
