@@ -1,9 +1,14 @@
 """TLS towards the broker: each cause of a failing handshake is told by a reason of its own, with what to do, by one line."""
+import contextlib
+import socket
+import ssl
 import subprocess
+import threading
+import warnings
 
 import pytest
 from conftest import yaml
-from harness import free_port, wait_until
+from harness import wait_until
 
 ROUTES = "  - topic: home/#\n    publish: {}\n"
 
@@ -102,13 +107,41 @@ def test_cause(world, authority, case):
     assert all(wanted in line for line in lines), lines
 
 
+class OldTls:
+    """Speaks nothing newer than TLS 1.1: mosquitto takes no such setting."""
+
+    def __init__(self, directory):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.context.minimum_version = ssl.TLSVersion.TLSv1
+            self.context.maximum_version = ssl.TLSVersion.TLSv1_1
+        self.context.load_cert_chain(directory / "server.crt", directory / "server.key")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError):
+                self.context.wrap_socket(raw, server_side=True)
+            raw.close()
+
+    def end(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
 def test_old_protocol_version(world, authority):
-    """A server that speaks nothing newer than TLS 1.1 (openssl: mosquitto takes no such setting)."""
-    from harness import Process
-    port, d = free_port(), authority.directory
-    world.keep(Process(["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", f"{d}/server.crt", "-key", f"{d}/server.key",
-                        "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], world.directory / "s_server.log"))
-    gateway = world.sluice(yaml(port, routes=ROUTES, broker=f"  tls: {{ ca_file: {d}/ca.crt }}\n", scheme="mqtts"), ready=False)
+    server = world.keep(OldTls(authority.directory))
+    gateway = world.sluice(yaml(server.port, routes=ROUTES, broker=f"  tls: {{ ca_file: {authority.directory}/ca.crt }}\n",
+                                scheme="mqtts"), ready=False)
     wait_until(lambda: "the broker speaks no TLS version from 1.2 on" in gateway.text(), 20)
 
 
