@@ -17,9 +17,9 @@ export function keepToken(): void {
   if (token) sessionStorage.setItem(KEY, token);
 }
 
-/** fetch() from the gateway as who is signed in. */
+/** fetch() from the gateway as who is signed in. The gateway may sit below a prefix: its addresses are relative to the page. */
 export const api = (path: string): Promise<Response> =>
-  fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  fetch('.' + path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
 
 /** What a JWT says of itself, for transports over which the gateway does not say it. Nothing is decided by it. */
 export function claims(): Identity {
