@@ -19,7 +19,8 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build/test"
-CLIENT_MAX_BYTES = 6000
+CLIENT_MAX_BYTES = 7500
+SKIPPED = 77  # the machine itself does not allow it; a package that is missing is no such reason
 PRESETS = ["release", "asan", "tsan", "fuzz"]
 
 
@@ -51,6 +52,9 @@ class Job:
                 out.write(f"\ntests/all.py: ended after {self.timeout} s\n".encode())
                 status = 1
         self.seconds = time.monotonic() - begin
+        if status == SKIPPED and not self.report:
+            print(f"{self.name}: skipped, since this machine cannot: {tail(self.log, 1)}")
+            return [], []
         if not self.report:
             return ([self.name], []) if status == 0 else ([], [self.name])
         good, bad = read_report(self.report)
@@ -178,6 +182,9 @@ def jobs(fuzz_seconds, soak_minutes):
         *pytest_jobs("release", "build/release"),
         *node_jobs("release", "build/release", sorted(browser.glob("*.test.mjs"))),
         *node_jobs("asan", "build/asan", [browser / "client.test.mjs", browser / "auth.test.mjs"]),
+        # Both engines in turn: they share what debootstrap makes.
+        Job("containers", ["sh", "-c", f"{python} -B tests/docker/containers.py podman && {python} -B tests/docker/containers.py docker"],
+            timeout=1500),
         ctest_job("asan"),
         ctest_job("tsan"),
         *fuzz_jobs(fuzz_seconds),

@@ -12,7 +12,7 @@ import { Watch } from './watch';
 
 const PREFILL = 40; // sparklines filled from history, so that the page is not bare at first
 
-const client = new Sluice('', { token: signedIn() });
+const client = new Sluice('.', { token: signedIn() });
 const store = new Store();
 const nameInHash = (): string | undefined => {
   const found = /^#\/channels\/(.+)$/.exec(location.hash);

@@ -1,4 +1,5 @@
 /** What the operator must know at a glance: over what, whether live, whether the broker is there, what was missed. */
+import { storage } from './session';
 import type { Sluice, StateEvent, Transport } from '../client/index';
 import { byId, el, icon, setText } from './dom';
 import { age } from './format';
@@ -87,7 +88,7 @@ export class Status {
   private theme(onTheme: () => void): void {
     const button = byId('theme');
     const system = matchMedia('(prefers-color-scheme: dark)');
-    let wanted = localStorage.getItem('sluice-theme');
+    let wanted = storage('localStorage')?.getItem('sluice-theme') || null;
     const apply = (): void => {
       const dark = wanted ? wanted === 'dark' : system.matches;
       document.documentElement.dataset.theme = dark ? 'dark' : 'light';
@@ -96,7 +97,7 @@ export class Status {
     };
     button.addEventListener('click', () => {
       wanted = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
-      localStorage.setItem('sluice-theme', wanted);
+      storage('localStorage')?.setItem('sluice-theme', wanted);
       apply();
     });
     system.addEventListener('change', apply);
