@@ -12,7 +12,7 @@
 #include "net/tls.h"
 
 /* Handled in one turn of the loop; the rest is still ready in the next. */
-#define EVENTS 512
+#define EVENTS 64
 
 static bool sock_watch(struct gw_conn *conn, int operation)
 {
