@@ -203,7 +203,8 @@ test('a publish that a stranger answers is never said to be published', async (t
     front.onlyPosts = true;
     front.stranger = stranger;
     const error = await one.client.publish('n/b', 1).then((how) => how, (why) => why);
-    assert.ok(['connection_lost', 'timeout'].includes(error.code), `${name}: ${error} ${error.code}`);
+    // The login page's GET gets through to the gateway here, which knows no such address.
+    assert.ok(['connection_lost', 'timeout', name.startsWith('a login') && 'not_found'].includes(error.code), `${name}: ${error} ${error.code}`);
   }));
 });
 
