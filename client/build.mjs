@@ -14,7 +14,7 @@ await build({ ...common, entryPoints: ['src/client/index.ts'], format: 'esm', ou
 await build({ ...common, entryPoints: ['src/client/iife.ts'], format: 'iife', outfile: `${out}/client.js` });
 await build({ ...common, entryPoints: ['src/dashboard/main.ts'], format: 'iife', outfile: `${out}/dashboard.js` });
 await build({ ...common, entryPoints: ['src/dashboard/style.css'], outfile: `${out}/dashboard.css` });
-for (const file of ['index.html', 'favicon.svg']) cpSync(`src/dashboard/${file}`, `${out}/${file}`);
+for (const file of ['index.html', 'favicon.svg', 'favicon-down.svg']) cpSync(`src/dashboard/${file}`, `${out}/${file}`);
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.', '--noEmit', 'false', '--emitDeclarationOnly', '--declaration',
   '--outDir', `${out}/all`], { stdio: 'inherit' });
 cpSync(`${out}/all/client`, `${out}/types`, { recursive: true });

@@ -26,4 +26,7 @@ extern const struct gw_asset gw_assets[];
 /* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
+/* GET /explain. */
+void gw_api_explain(struct gw_conn *conn, const struct gw_request *request);
+
 #endif
