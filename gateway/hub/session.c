@@ -120,6 +120,7 @@ void gw_session_mark_dirty(struct gw_session *session)
 void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason)
 {
     session->lagging = true;
+    session->walking = false;
     session->lag_reason = reason;
     session->position = position;
     for (uint32_t i = 0; i < session->sub_count; i++) {
@@ -325,6 +326,7 @@ void gw_session_close(struct gw_session *session)
     session->told = NULL;
     session->sub_allocated = session->told_count = session->told_allocated = 0;
     session_clear_queue(session);
+    gw_session_not_later(session);
     if (session->dirty) {
         struct gw_session **link = &hub->dirty;
         while (*link != session)

@@ -90,7 +90,8 @@ enum gw_err gw_conn_refused(const struct gw_conn *conn);
 
 /* --- HTTP answers. Each ends the exchange: detaches the ops without calling closed(). --------------------------- */
 
-/* `headers`: complete lines with CRLF, or NULL. `type` NULL: no body at all (204). */
+/* `headers`: complete lines with CRLF, or NULL. What is said may not be kept (`Cache-Control: no-store`), unless they
+ * begin with another Cache-Control. `type` NULL: no body at all (204). */
 void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
                    size_t len);
 /* {"type":"error","code":…,"message":…} with the fitting status. `message` NULL: gw_err_text(). */

@@ -17,7 +17,7 @@ import { Status } from './status';
 import { Store } from './store';
 import { Watch } from './watch';
 
-const client = new Sluice('', { token: signedIn() });
+const client = new Sluice('.', { token: signedIn() });
 const store = new Store();
 let place: Place = readPlace();
 let counted = { shown: 0, all: 0 };

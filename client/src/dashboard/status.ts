@@ -1,4 +1,5 @@
 /** What the operator must know at a glance: over what, whether live, whether the broker is there, what was missed. */
+import { storage } from './session';
 import type { Sluice, StateEvent, Transport } from '../client/index';
 import { byId, el, setText } from './dom';
 import { age, clock } from './format';
@@ -125,10 +126,10 @@ export class Status {
       apply();
       onLook();
     };
-    const kept = localStorage.getItem(key);
+    const kept = storage('localStorage')?.getItem(key);
     if (kept && [...select.options].some(({ value }) => value === kept)) select.value = kept;
     select.addEventListener('change', () => {
-      localStorage.setItem(key, select.value);
+      storage('localStorage')?.setItem(key, select.value);
       changed();
     });
     if (name === 'theme') system.addEventListener('change', changed);
