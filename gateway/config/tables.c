@@ -612,7 +612,21 @@ static const struct gw_field fields_web[] = {
     {.key = "origins",
      .type = GW_FIELD_STRINGS,
      .offset = CFG(web.origins),
-     .doc = "Origins of other web pages that may use the gateway, such as https://dash.example; exact. \"*\": any."},
+     .doc =
+         "Origins of other web pages and apps that may use the gateway, such as https://dash.example or "
+         "capacitor://localhost; exact, but for `https://*.preview.example` (one or more labels) and "
+         "`http://localhost:*` (any port). `null` and `file://` are those of pages from the disk, and of any page's "
+         "sandboxed frames. \"*\": any. Cookies count for exact ones only."},
+    {.key = "frame_ancestors",
+     .type = GW_FIELD_STRINGS,
+     .offset = CFG(web.frame_ancestors),
+     .doc = "Origins of pages that may show the dashboard in a frame, such as https://home.example:8123; `self`: the "
+            "gateway's own. Default: none."},
+    {.key = "base_path",
+     .type = GW_FIELD_STRING,
+     .offset = CFG(web.base_path),
+     .doc = "What stands before every path, such as `/sluice`, for a proxy that passes it on. `/healthz` and "
+            "`/metrics` are below it, too."},
     {.key = "hosts",
      .type = GW_FIELD_STRINGS,
      .offset = CFG(web.hosts),

@@ -154,7 +154,7 @@ static void conn_timed_out(struct gw_timer *timer)
 static void conn_forwarded(struct gw_conn *conn, const struct gw_request *request)
 {
     conn->address = conn->origin;
-    conn->secure = conn->tls || conn->proxy_secure;
+    conn->secure = conn->tls != NULL || conn->proxy_secure;
     if (!conn->trusted)
         return;
     gw_forward_address(request, &conn_web(conn)->trusted_proxies, &conn->address);
@@ -301,8 +301,8 @@ void gw_conn_process(struct gw_conn *conn)
         gw_buf_fini(&conn->in); /* idle connections hold no buffer */
 }
 
-/* Takes the header off the socket and not one byte more: what follows may be a TLS handshake, which is libwebsockets'
- * to read. */
+/* Takes the header off the socket and not one byte more: what follows may be a TLS handshake, which is OpenSSL's to
+ * read. */
 void gw_conn_read_proxy(struct gw_conn *conn)
 {
     char peeked[GW_PROXY_HEADER_MAX];
@@ -382,8 +382,9 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
     conn->context = NULL;
     struct gw_buf head;
     gw_buf_init(&head);
-    gw_buf_printf(&head, "HTTP/1.1 %d %s\r\nServer: sluice\r\nCache-Control: no-store\r\n", status,
-                  gw_http_reason(status));
+    bool cached = headers && !strncmp(headers, "Cache-Control:", 14);
+    gw_buf_printf(&head, "HTTP/1.1 %d %s\r\nServer: sluice\r\n%s", status, gw_http_reason(status),
+                  cached ? "" : "Cache-Control: no-store\r\n");
     if (headers)
         gw_buf_adds(&head, headers);
     if (conn->headers)

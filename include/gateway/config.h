@@ -149,16 +149,18 @@ struct gw_cfg_limits {
 };
 
 struct gw_cfg_web {
-    int64_t heartbeat_ms;       /* WebSocket ping on an idle socket */
-    int64_t poll_wait_ms;       /* default of `wait` */
-    int64_t poll_wait_max_ms;   /* its cap */
-    int64_t request_timeout_ms; /* to send a complete request */
-    int64_t keepalive_ms;       /* idle HTTP connection between requests */
-    int64_t shutdown_ms;        /* how long SIGTERM waits for acknowledgements */
-    bool compression;           /* permessage-deflate for WebSockets that offer it */
-    size_t compression_min;     /* smaller messages are sent as they are */
-    struct gw_strings origins;  /* of web pages that may use the gateway, besides its own; "*": any */
-    struct gw_strings hosts;    /* names by which it may be asked, besides addresses and localhost; empty: any */
+    int64_t heartbeat_ms;              /* WebSocket ping on an idle socket */
+    int64_t poll_wait_ms;              /* default of `wait` */
+    int64_t poll_wait_max_ms;          /* its cap */
+    int64_t request_timeout_ms;        /* to send a complete request */
+    int64_t keepalive_ms;              /* idle HTTP connection between requests */
+    int64_t shutdown_ms;               /* how long SIGTERM waits for acknowledgements */
+    bool compression;                  /* permessage-deflate for WebSockets that offer it */
+    size_t compression_min;            /* smaller messages are sent as they are */
+    struct gw_strings origins;         /* of web pages that may use the gateway, besides its own; "*": any */
+    struct gw_strings frame_ancestors; /* pages that may show the dashboard in a frame; empty: none */
+    char *base_path;                   /* before every path, such as /sluice; NULL: none */
+    struct gw_strings hosts; /* names by which it may be asked, besides addresses and localhost; empty: any */
     struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
 };
 
