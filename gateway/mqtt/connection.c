@@ -41,11 +41,10 @@ static void connection_on_subscribe(struct mosquitto *mosq, void *object, int mi
                                     const mosquitto_property *properties)
 {
     (void)mosq;
-    (void)properties;
     struct gw_source *source = object;
     if (gw_publisher_subscribed(&source->publisher, mid, count > 0 ? granted[0] : 0x80))
         return;
-    gw_subscriptions_answered(&source->subs, mid, count, granted);
+    gw_subscriptions_answered(&source->subs, mid, count, granted, properties);
     connection_check_up(source);
 }
 

@@ -98,6 +98,7 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
     source->tls.broker = &config->broker;
+    source->attempts.v5_again_ms = 0; /* the broker may be another one meanwhile */
     if (gw_client_differs(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
         if (source->mosq && source->connected) {

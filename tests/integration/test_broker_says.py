@@ -166,7 +166,7 @@ def test_suback(world, code):
     broker = world.keep(Refusing())
     gateway = start(world, broker, routes=ROUTES + "  - topic: bad/#\n")
     works(gateway, broker)
-    assert f"the broker refused the subscription to 'bad/#'" in gateway.text() and f"(0x{code:02x})" in gateway.text()
+    assert f"the broker refused the subscription to 'bad/#'" in gateway.text() and f"(0x{code:02x}), it says 'not for you'" in gateway.text()
 
 
 class Aws(FakeBroker):
@@ -203,6 +203,14 @@ def test_aws_iot_core(world):
     broker.connections[-1].publish("f19/in", b"7")
     wait_until(lambda: gateway.get("/channels/f19/in").status_code == 200)
     assert len(broker.connects) == connects
+    # Nothing tells how deep topics may be: two publishes find it out, and the third is refused, whatever its topic.
+    codes = []
+    for number in range(4):
+        codes.append(gateway.post(f"/channels/home/{number}/3/4/5/6/7/8/9", b"1").json().get("code"))
+        wait_until(lambda: gateway.get("/readyz").status_code == 200)
+    assert codes == ["upstream_down"] * 2 + ["rejected"] * 2 and len(broker.connects) == connects + 2
+    assert "topics of 9 levels or more are refused" in gateway.text()
+    assert gateway.post("/channels/home/2/3/4/5/6/7/8", b"1").status_code == 200
 
 
 def test_subscriptions_without_an_answer_are_named(world):
