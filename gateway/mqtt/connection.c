@@ -48,7 +48,7 @@ static void connection_on_subscribe(struct mosquitto *mosq, void *object, int mi
     connection_check_up(source);
 }
 
-void gw_connection_drop_client(struct gw_source *source)
+static void connection_drop_client(struct gw_source *source)
 {
     if (source->mosq)
         mosquitto_destroy(source->mosq);
@@ -62,9 +62,7 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
     const struct gw_cfg_broker *broker = &source->config->broker;
     bool was = source->connected || source->connecting;
     const struct gw_loss loss = {
-        .why = *source->told ? source->told
-               : why         ? why
-                             : "connecting anew",
+        .why = why && *source->told ? source->told : why,
         .by_broker = by_broker && gw_reason_may_be_ours(source->told_code),
         .kept = broker->session_expiry_ms > 0 && !source->again,
     };
@@ -72,7 +70,7 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", broker->url, loss.why);
     gw_subscriptions_lost(&source->subs, loss.by_broker);
     if (gw_publisher_lost(&source->publisher, &loss))
-        gw_connection_drop_client(source);
+        connection_drop_client(source);
     gw_receiver_lost(&source->receiver);
     if (was && why) {
         atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
@@ -250,7 +248,7 @@ void gw_connection_attempt(struct gw_source *source)
     source->connecting = true;
     source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
     if (rc != MOSQ_ERR_SUCCESS)
-        gw_connection_drop_client(source); /* half made: never to be used */
+        connection_drop_client(source); /* half made: never to be used */
     errno = 0;
     if (rc == MOSQ_ERR_SUCCESS)
         rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port,

@@ -361,7 +361,7 @@ bool gw_publisher_lost(struct gw_publisher *publisher, const struct gw_loss *los
     int64_t now_ms = gw_monotonic_ms();
     pthread_mutex_lock(&publisher->lock);
     bool broken = publisher->mosq != NULL;
-    if (broken) {
+    if (broken && loss->why) {
         gw_blame_lost(&publisher->blame, loss->why, loss->by_broker, now_ms);
         gw_responses_lost(&publisher->responses, loss->by_broker);
     }

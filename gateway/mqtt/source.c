@@ -192,7 +192,8 @@ static void *source_run(void *context)
         if (mosquitto_socket(source->mosq) >= 0)
             gw_client_disconnect(source->mosq, until);
     }
-    gw_connection_drop_client(source);
+    source->up = false; /* no worker is there to be told */
+    gw_connection_give_up(source, NULL, false);
     return NULL;
 }
 

@@ -66,7 +66,6 @@ void gw_connection_failed(struct gw_source *source, int rc, int error);
 void gw_connection_overdue(struct gw_source *source);
 /* The connection ends, and nothing of it goes on with the next one. `why` NULL: it is nothing to tell. */
 void gw_connection_give_up(struct gw_source *source, const char *why, bool by_broker);
-void gw_connection_drop_client(struct gw_source *source);
 /* Did the broker's machine take the connection? Then it is its program that says nothing. */
 bool gw_connection_is_open(const struct gw_source *source);
 /* Answers publishes whose time is up, and ends a connection that takes none. */
