@@ -23,6 +23,7 @@
 
 #define GW_MESSAGE_PREFIX "{\"type\":\"message\","
 #define GW_WS_HEADER_MAX  10
+#define GW_EVENT_HEAD_MAX 14
 
 /* Another form of a message for some of its readers (what a role sees of it, a compressed frame): made once, kept as
  * long as the message. First member of what it is a form of. */
@@ -50,8 +51,11 @@ struct gw_message {
     struct gw_slice data; /* inside text */
     struct gw_slice channel;
     uint8_t frame_len, raw_len;
-    uint8_t frame[GW_WS_HEADER_MAX];       /* header of a text frame holding `text` */
-    uint8_t raw[GW_WS_HEADER_MAX];         /* header of a text or binary frame holding `payload` */
+    uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
+    uint8_t raw[GW_WS_HEADER_MAX];   /* header of a text or binary frame holding `payload` */
+    uint8_t event_len;
+    char event[GW_EVENT_HEAD_MAX]; /* how its event of an SSE stream begins as a chunk (RFC 9112 section 7.1): size,
+                                    * CRLF, "id: " */
     _Atomic(struct gw_variant *) variants; /* what some readers see in its place */
     char bytes[];
 };
