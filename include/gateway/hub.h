@@ -88,6 +88,13 @@ struct gw_stats {
                           memory_order_relaxed)
 #define GW_STAT_SET(stats, field, n) atomic_store_explicit(&(stats)->field, (n), memory_order_relaxed)
 
+/* A turn of the worker's loop took so long. */
+static inline void gw_stats_turn(struct gw_stats *stats, int64_t took_ns)
+{
+    if ((uint64_t)took_ns > atomic_load_explicit(&stats->longest_turn_ns, memory_order_relaxed))
+        GW_STAT_SET(stats, longest_turn_ns, (uint64_t)took_ns);
+}
+
 struct gw_hub_setup {
     uint32_t worker; /* whose inbox gets the results of publishes */
     const char *epoch;
@@ -151,9 +158,14 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants
 void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len,
                     uint64_t after, gw_history_visit visit, void *context, uint64_t *evicted);
 
-/* Last values of the channels that `filter` matches, in no particular order. */
-void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+/* Last values of the channels that `filter` matches, in no particular order. False: they are too many for one turn
+ * of the loop, and only some were visited. */
+bool gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
                  gw_history_visit visit, void *context);
+/* The same in slices, of `most` channels each: *slot is 0 at first, and then what the last slice left there. True:
+ * that was the last. A channel is visited once at most; one that is new or forgotten meanwhile may be or not. */
+bool gw_hub_list_slice(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+                       uint32_t *slot, uint32_t most, gw_history_visit visit, void *context);
 
 /* What was kept of the last process, into every worker's hub; hubs[0] tells the store of changes from then on.
  * Thread: main, before the workers start. */
