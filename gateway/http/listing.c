@@ -69,7 +69,8 @@ static void listing_add(struct gw_buf *body, struct gw_hub *hub, const struct gw
                   gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true" : "false");
 }
 
-/* --- a long one -------------------------------------------------------------------------------------------------- */
+/* --- a long one --------------------------------------------------------------------------------------------------
+ */
 
 static void listing_on_closed(struct gw_conn *conn)
 {
@@ -145,7 +146,8 @@ static void listing_begin(struct gw_conn *conn, struct gw_buf *filter)
     gw_timer_set(gw_hub_timers(hub), &listing->timer, gw_hub_now(hub));
 }
 
-/* --- a short one ------------------------------------------------------------------------------------------------- */
+/* --- a short one -------------------------------------------------------------------------------------------------
+ */
 
 static void listing_reply(struct gw_conn *conn, struct found *found)
 {

@@ -46,8 +46,7 @@ static void channel_take_slot(struct gw_channels *channels, struct gw_channel *c
 {
     if (!channels->free_count && channels->slot_count == channels->slot_allocated) {
         channels->slot_allocated = channels->slot_allocated ? channels->slot_allocated * 2 : 256;
-        channels->slots =
-            gw_reallocarray(channels->slots, channels->slot_allocated, sizeof(struct gw_channel *));
+        channels->slots = gw_reallocarray(channels->slots, channels->slot_allocated, sizeof(struct gw_channel *));
         channels->free_slots =
             gw_reallocarray(channels->free_slots, channels->slot_allocated, sizeof *channels->free_slots);
     }
@@ -391,7 +390,8 @@ static void channel_meet_reload(struct gw_hub *hub, struct gw_channel *channel)
 void gw_channels_work(struct gw_hub *hub)
 {
     struct gw_channels *channels = &hub->channels;
-    bool all = channels->policy_slot >= channels->slot_count;
+    if (channels->policy_slot >= channels->slot_count && channels->count <= hub->config->limits.channels)
+        return;
     while (channels->policy_slot < channels->slot_count && gw_slice_take(hub, RELOAD_UNITS)) {
         struct gw_channel *channel = channels->slots[channels->policy_slot++];
         if (channel && channel->policy_at != channels->policy_at)
@@ -399,8 +399,6 @@ void gw_channels_work(struct gw_hub *hub)
     }
     while (channels->count > hub->config->limits.channels && gw_slice_take(hub, RELOAD_UNITS))
         channel_evict(hub, channels->all.oldest);
-    if (all && channels->count <= hub->config->limits.channels)
-        return;
     channels_bound_history(hub);
     GW_STAT_SET(&hub->stats, channels, channels->count);
 }

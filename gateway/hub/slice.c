@@ -87,8 +87,8 @@ void gw_slices_resume(struct gw_hub *hub)
     if (slices->send_bytes < SEND_BYTES / 2)
         slices->send_bytes = SEND_BYTES / 2;
     /* Who comes back during this goes behind `last`: everybody has a turn before anybody has two. */
-    const struct gw_session *last = (const struct gw_session *)((const char *)slices->later_end -
-                                                                offsetof(struct gw_session, next_later));
+    const struct gw_session *last =
+        (const struct gw_session *)((const char *)slices->later_end - offsetof(struct gw_session, next_later));
     while (slices->later && slices->work > 0 && slices->send_bytes > 0) {
         struct gw_session *session = slices->later;
         bool end = session == last;

@@ -73,8 +73,8 @@ struct gw_stats {
     _Atomic uint64_t bytes_out;
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t gaps_history, gaps_epoch, gaps_overflow; /* gaps, by reason */
-    _Atomic uint64_t slices;          /* of sessions that catch up, in all */
-    _Atomic uint64_t longest_turn_ns; /* of the worker's loop, since the start */
+    _Atomic uint64_t slices;                                  /* of sessions that catch up, in all */
+    _Atomic uint64_t longest_turn_ns;                         /* of the worker's loop, since the start */
     _Atomic uint64_t queued_sessions; /* whose queue is not empty after a flush; once a second */
     _Atomic uint64_t queued_bytes;    /* in all of those queues */
     _Atomic uint64_t queued_largest;  /* ... and in the fullest of them */
@@ -121,7 +121,8 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
  * socket that could take it has it. */
 void gw_hub_flush(struct gw_hub *hub);
 
-/* Is there work that must not wait for the next event? Then the loop comes back with gw_hub_flush() without resting. */
+/* Is there work that must not wait for the next event? Then the loop comes back with gw_hub_flush() without resting.
+ */
 bool gw_hub_busy(const struct gw_hub *hub);
 
 int64_t gw_hub_now(const struct gw_hub *hub);  /* monotonic, ms */
