@@ -249,10 +249,8 @@ static const struct {
     bool open; /* for operators' programs, which need not be known */
     void (*answer)(struct gw_conn *conn, const struct gw_request *request);
 } api_reads[] = {
-    {"/channels", false, gw_api_channels},
-    {"/healthz", true, api_health},
-    {"/readyz", true, api_ready},
-    {"/metrics", true, api_metrics},
+    {"/channels", false, gw_api_channels}, {"/explain", false, gw_api_explain}, {"/healthz", true, api_health},
+    {"/readyz", true, api_ready},          {"/metrics", true, api_metrics},
 };
 
 static bool api_is_open(const struct gw_request *request)

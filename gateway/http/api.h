@@ -41,4 +41,7 @@ void gw_api_channels(struct gw_conn *conn, const struct gw_request *request);
 /* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
+/* GET /explain. */
+void gw_api_explain(struct gw_conn *conn, const struct gw_request *request);
+
 #endif

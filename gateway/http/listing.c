@@ -69,6 +69,11 @@ static void listing_add(struct gw_buf *body, struct gw_hub *hub, const struct gw
                   gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true" : "false");
 }
 
+static void listing_end(struct gw_buf *body, const struct gw_hub *hub, const struct gw_grants *grants)
+{
+    gw_buf_printf(body, "],\"publish\":%s}", gw_hub_may_publish(hub, grants) ? "true" : "false");
+}
+
 /* --- a long one --------------------------------------------------------------------------------------------------
  */
 
@@ -99,7 +104,7 @@ static void listing_slice(struct gw_timer *timer)
     bool over = gw_hub_list_slice(hub, listing_grants(listing->identity), listing->filter.data, listing->filter.len,
                                   &listing->slot, SLICE, listing_take, listing);
     if (over)
-        gw_buf_adds(&listing->out, "]}");
+        listing_end(&listing->out, hub, listing_grants(listing->identity));
     if (listing->out.len)
         gw_conn_send(conn, listing->out.data, listing->out.len);
     if (over)
@@ -162,7 +167,7 @@ static void listing_reply(struct gw_conn *conn, struct found *found)
     gw_buf_printf(&body, "{\"cursor\":\"%s\",\"channels\":[", cursor);
     for (size_t i = 0; i < found->count; i++)
         listing_add(&body, hub, listing_grants(gw_conn_identity(conn)), found->messages[i], !i);
-    gw_buf_adds(&body, "]}");
+    listing_end(&body, hub, listing_grants(gw_conn_identity(conn)));
     gw_http_reply(conn, 200, headers, JSON_TYPE, body.data, body.len);
     gw_buf_fini(&body);
 }

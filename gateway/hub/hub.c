@@ -340,6 +340,31 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants
     return err == GW_OK;
 }
 
+static void hub_note_publish(void *context, enum gw_right right, const char *filter, bool projected)
+{
+    (void)filter;
+    (void)projected;
+    if (right == GW_RIGHT_PUBLISH)
+        *(bool *)context = true;
+}
+
+bool gw_hub_may_publish(const struct gw_hub *hub, const struct gw_grants *grants)
+{
+    bool granted = !grants;
+    if (grants)
+        gw_grants_list(grants, hub_note_publish, &granted);
+    for (size_t i = 0; granted && i < hub->config->route_count; i++) {
+        if (hub->config->routes[i].publish)
+            return true;
+    }
+    return false;
+}
+
+const struct gw_routes *gw_hub_routes(const struct gw_hub *hub)
+{
+    return hub->routes;
+}
+
 /* Hands on what the grants show of each message. */
 struct shown_context {
     const struct gw_hub *hub;

@@ -22,6 +22,7 @@ struct gw_event;
 struct gw_upstream_state;
 struct gw_auth;
 struct gw_grants;
+struct gw_routes;
 
 /* How the publishes and requests of clients ended: one of these, or the enum gw_err of a failure. */
 enum gw_outcome {
@@ -153,6 +154,12 @@ struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grant
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
+
+/* May they publish anything at all: is there a grant, and a route that takes it? */
+bool gw_hub_may_publish(const struct gw_hub *hub, const struct gw_grants *grants);
+
+/* The route table in force, borrowed until the next gw_hub_handle(). */
+const struct gw_routes *gw_hub_routes(const struct gw_hub *hub);
 
 /* Visits what the history holds after `after`, oldest first. *evicted: the newest sequence number already gone, or 0.
  */
