@@ -106,7 +106,6 @@ static void channel_free(struct gw_channel *channel)
     gw_message_unref(channel->last);
     gw_channel_forget_views(channel);
     free(channel->filters);
-    free(channel->name);
     free(channel);
 }
 
@@ -233,9 +232,9 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
         channels_grow(channels);
 
     const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
-    struct gw_channel *channel = gw_calloc(1, sizeof *channel);
-    channel->name = gw_strndup(name->data, name->len);
-    channel->len = name->len;
+    struct gw_channel *channel = gw_calloc(1, offsetof(struct gw_channel, name) + name->len + 1);
+    memcpy(channel->name, name->data, name->len);
+    channel->len = (uint16_t)name->len;
     channel->hash = hash;
     channel->number = ++channels->made;
     channel->lost = channels->lost;

@@ -58,9 +58,8 @@ struct gw_view {
     bool allowed;
 };
 
+/* There may be a million of them. */
 struct gw_channel {
-    char *name; /* owned, NUL-terminated */
-    size_t len;
     uint64_t hash;
     struct gw_channel *hash_next;
     struct gw_message *last; /* NULL: none yet, or cleared */
@@ -73,19 +72,21 @@ struct gw_channel {
     struct gw_filter **filters; /* those that match the name, if filters_at is the hub's: gw_channel_filters() */
     uint32_t filter_count, filter_allocated;
     uint32_t slot;                    /* its place in gw_channels.slots */
+    uint32_t policy_at;               /* gw_channels.policy_at when its route was looked up */
     uint64_t filters_at;              /* gw_hub.filters_at when they were collected */
-    uint64_t policy_at;               /* gw_channels.policy_at when its route was looked up */
     uint64_t loss_to;                 /* its newest loss that is in gw_channels.losses ends here ... */
     uint64_t loss_key;                /* ... and has this key */
-    uint32_t route;                   /* index into hub->routes; whose policy holds */
     uint64_t number;                  /* never used again, for pauses */
     int64_t interval_ms;              /* of the route's rate policy; 0: every message counts */
     struct gw_view *views;            /* of GW_VIEWS; NULL until somebody with grants asks */
-    uint32_t next_view;               /* to be replaced */
     uint64_t visited;                 /* mark of the last gw_channel walk that met it */
     struct gw_channel *older, *newer; /* all channels, by last message */
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
+    uint32_t route;                                   /* index into hub->routes; whose policy holds */
+    uint8_t next_view;                                /* to be replaced */
     bool in_history;
+    uint16_t len;
+    char name[]; /* NUL-terminated */
 };
 
 struct gw_channel_list {
@@ -107,7 +108,7 @@ struct gw_channels {
     uint32_t free_count;
     struct gw_order messages; /* key: sequence number of a message that a history holds or that is a last value */
     struct gw_order losses;   /* key: gw_loss_key(); one for each channel that has lost messages */
-    uint64_t policy_at;       /* counts reloads */
+    uint32_t policy_at;       /* counts reloads */
     uint32_t policy_slot;     /* channels in slots before it have met the newest reload */
 };
 

@@ -7,11 +7,11 @@
  * its slice. Large messages are handed to the kernel by bytes a turn in the same way (net/wire.c). */
 #include "hub/hub_private.h"
 
-#define TURN_UNITS   8192
-#define SLICE_UNITS  2048
-#define DIRECT_NAMES 4096
+#define TURN_UNITS   4096
+#define SLICE_UNITS  1024
+#define DIRECT_NAMES 2048
 #define NEAR         512
-#define ATTACH_NAMES 1024
+#define ATTACH_NAMES 128
 #define SEND_BYTES   (4 << 20)
 
 void gw_slices_init(struct gw_slices *slices)
