@@ -1,7 +1,7 @@
 // Makes dist/ from src/: the client (ES module, script, types) and the dashboard. dist/ is committed, so that building the
 // gateway needs no Node; a test fails if it is stale.
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
 process.chdir(new URL('.', import.meta.url).pathname);
@@ -12,10 +12,16 @@ rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await build({ ...common, entryPoints: ['src/client/index.ts'], format: 'esm', outfile: `${out}/sluice-client.js` });
 await build({ ...common, entryPoints: ['src/client/iife.ts'], format: 'iife', outfile: `${out}/client.js` });
+await build({ ...common, entryPoints: ['src/client/module.ts'], format: 'esm', outfile: `${out}/client.mjs` });
+// For require(), Jest and Metro, and in the syntax that webpack 4 reads.
+await build({ ...common, target: 'es2019', entryPoints: ['src/client/index.ts'], format: 'cjs', outfile: `${out}/cjs/sluice-client.js` });
 await build({ ...common, entryPoints: ['src/dashboard/main.ts'], format: 'iife', outfile: `${out}/dashboard.js` });
 await build({ ...common, entryPoints: ['src/dashboard/style.css'], outfile: `${out}/dashboard.css` });
-for (const file of ['index.html', 'favicon.svg']) cpSync(`src/dashboard/${file}`, `${out}/${file}`);
+for (const file of ['index.html', 'favicon.svg', 'favicon-down.svg']) cpSync(`src/dashboard/${file}`, `${out}/${file}`);
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.', '--noEmit', 'false', '--emitDeclarationOnly', '--declaration',
   '--outDir', `${out}/all`], { stdio: 'inherit' });
-cpSync(`${out}/all/client`, `${out}/types`, { recursive: true });
+for (const file of ['iife', 'module']) rmSync(`${out}/all/client/${file}.d.ts`);
+// The same twice: TypeScript takes a file's kind from the package.json above it.
+for (const folder of ['types', 'cjs/types']) cpSync(`${out}/all/client`, `${out}/${folder}`, { recursive: true });
+writeFileSync(`${out}/cjs/package.json`, '{ "type": "commonjs" }\n');
 rmSync(`${out}/all`, { recursive: true });

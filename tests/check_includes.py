@@ -43,7 +43,7 @@ LIBRARIES = {
     "sqlite3.h": ("gateway/engine/",),
     "liburing.h": ("gateway/net/ring.c",),
     "zlib.h": ("gateway/websocket/deflate.c",),
-    "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/app/healthcheck.c"),
+    "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/app/healthcheck.c"),
     "openssl/pem.h": ("gateway/net/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/http/protocol.c", "gateway/auth/"),
     "rhonabwy.h": ("gateway/auth/",),

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "config/access.h"
 #include "gateway/auth.h"
 #include "gateway/history.h"
 #include "message/cursor.h"
@@ -249,6 +250,13 @@ static void app_announce(const struct app *app)
             gw_log(GW_LOG_INFO, "web", "listening on %s%s%s:%u, %u worker(s)%s", v6 ? "[" : "", host, v6 ? "]" : "",
                    (unsigned)app->server.ports[i], app->server.worker_count, extra);
     }
+    const struct gw_cfg_listen *open = gw_access_open_to_all(app->config);
+    if (open)
+        gw_log(
+            GW_LOG_WARN, "web",
+            "%s is open to everybody who reaches this machine: there is no auth:, so they may read and publish what "
+            "the routes allow. Add auth:, or listen on an address such as 127.0.0.1:8080",
+            open->address);
 }
 
 int gw_app_run(struct gw_config *config)

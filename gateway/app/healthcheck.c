@@ -85,7 +85,10 @@ static bool health_ask_tls(int fd, const char *request, char *answer, int size)
 
 int gw_healthcheck(const struct gw_config *config)
 {
-    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    struct gw_buf request;
+    gw_buf_init(&request);
+    gw_buf_printf(&request, "GET %s/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                  config->web.base_path ? config->web.base_path : "");
     const struct gw_cfg_listen *listen_cfg = health_listener(config);
     char answer[64] = "";
     int status = 1, fd = health_connect(listen_cfg);
@@ -93,12 +96,13 @@ int gw_healthcheck(const struct gw_config *config)
         fprintf(stderr, "sluice: no answer from %s: %s\n", listen_cfg->address, strerror(errno));
     else if (listen_cfg->proxy_protocol)
         status = 0; /* only the proxy is answered there; that it listens is all that can be known */
-    else if (!(listen_cfg->cert_pem ? health_ask_tls : health_ask_plain)(fd, request, answer, sizeof answer - 1))
+    else if (!(listen_cfg->cert_pem ? health_ask_tls : health_ask_plain)(fd, request.data, answer, sizeof answer - 1))
         fprintf(stderr, "sluice: no answer from %s in 3 s\n", listen_cfg->address);
     else if (strncmp(answer, "HTTP/1.1 200 ", 13) != 0)
         fprintf(stderr, "sluice: %s answers: %.*s\n", listen_cfg->address, (int)strcspn(answer, "\r\n"), answer);
     else
         status = 0;
+    gw_buf_fini(&request);
     if (fd >= 0)
         close(fd);
     return status;

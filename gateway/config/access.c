@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "config/fields.h"
+#include "config/origin.h"
 #include "topic/topic.h"
 
 void gw_access_free(struct gw_config *config)
@@ -190,14 +191,63 @@ static void access_read_keys(struct gw_config *config, const struct gw_node *lis
 /* --- lists of the web side
  * ------------------------------------------------------------------------------------------ */
 
-static bool access_origin_valid(const char *origin)
+/* `self`: the gateway's own pages, where that has a meaning. */
+static void access_check_origins(const struct gw_strings *list, const struct gw_node *node, const char *path,
+                                 bool self, struct gw_problems *problems)
 {
-    if (!strcmp(origin, "*"))
-        return true;
-    const char *host = !strncmp(origin, "https://", 8)  ? origin + 8
-                       : !strncmp(origin, "http://", 7) ? origin + 7
-                                                        : NULL;
-    return host && *host && !strpbrk(host, "/?#@* ");
+    for (size_t i = 0; node && i < list->count; i++) {
+        const struct gw_node *item = access_item(node, i);
+        const char *text = list->items[i];
+        struct gw_buf hint;
+        gw_buf_init(&hint);
+        bool framed = !self || strcmp(text, "null") != 0; /* no page can be told by that */
+        if (self && !strcmp(text, "self"))
+            continue;
+        if (framed && gw_origin_valid(text, &hint))
+            continue;
+        if (hint.len && framed)
+            gw_problem_add(problems, item->line, item->column, "%s: '%s' is no origin (%s expected)", path, text,
+                           hint.data);
+        else
+            gw_problem_add(problems, item->line, item->column,
+                           "%s: '%s' is no origin (such as https://dash.example, http://localhost:3000, "
+                           "https://*.preview.example%s or * expected)",
+                           path, text, self ? ", self" : ", capacitor://localhost");
+        gw_buf_fini(&hint);
+    }
+}
+
+/* Ends up as NULL or `/prefix`. */
+static void access_check_base(struct gw_config *config, const struct gw_node *node, struct gw_problems *problems)
+{
+    char *path = config->web.base_path;
+    if (!path || !node)
+        return;
+    size_t len = strlen(path);
+    while (len && path[len - 1] == '/')
+        path[--len] = '\0';
+    if (!len && node->text[0] == '/') {
+        free(path);
+        config->web.base_path = NULL;
+        return;
+    }
+    bool good = path[0] == '/' && !strstr(path, "//") && !strstr(path, "/.") &&
+                !path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~/")];
+    if (!good)
+        gw_problem_add(problems, node->line, node->column,
+                       "web.base_path: '%s' is no prefix of paths (such as /sluice, of letters, digits and -_.~ "
+                       "expected)",
+                       node->text);
+}
+
+const struct gw_cfg_listen *gw_access_open_to_all(const struct gw_config *config)
+{
+    for (size_t i = 0; i < config->listen_count && !config->auth.enabled; i++) {
+        const char *host = config->listen[i].host;
+        if (host && (!strcmp(host, "0.0.0.0") || !strcmp(host, "::")))
+            return &config->listen[i];
+    }
+    return NULL;
 }
 
 /* Without a port, since what counts is who resolves the name. */
@@ -260,9 +310,10 @@ void gw_access_read(struct gw_config *config, const struct gw_node *root, struct
         gw_problem_add(problems, roles->line, roles->column,
                        "roles: they have no effect without auth: (auth: expected)");
     }
-    access_check_list(&config->web.origins, gw_node_get(web, "origins"), access_origin_valid, "web.origins",
-                      "an origin such as https://dash.example or http://localhost:3000, without a path, or *",
-                      problems);
+    access_check_origins(&config->web.origins, gw_node_get(web, "origins"), "web.origins", false, problems);
+    access_check_origins(&config->web.frame_ancestors, gw_node_get(web, "frame_ancestors"), "web.frame_ancestors",
+                         true, problems);
+    access_check_base(config, gw_node_get(web, "base_path"), problems);
     access_check_list(&config->web.hosts, gw_node_get(web, "hosts"), access_host_valid, "web.hosts",
                       "a name such as dash.example, without scheme and port", problems);
     access_check_list(&config->web.trusted_proxies, gw_node_get(web, "trusted_proxies"), access_network_valid,

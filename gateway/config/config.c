@@ -231,6 +231,15 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
         config_read_routes(config, gw_node_get(tree.root, "routes"), &problems);
         gw_access_read(config, tree.root, &problems);
         gw_check_storage(config, tree.root, &problems);
+        const struct gw_cfg_listen *open = problems.errors ? NULL : gw_access_open_to_all(config);
+        if (open) {
+            const struct gw_node *at = gw_node_get(tree.root, "listen");
+            gw_warning_add(&problems, at ? at->line : 1, at ? at->column : 1,
+                           "listen: %s is open to everybody who reaches this machine: there is no auth:, so they may "
+                           "read and publish what the routes allow (auth:, or an address such as 127.0.0.1:8080, "
+                           "expected)",
+                           open->address);
+        }
         if (config->web.poll_wait_ms > config->web.poll_wait_max_ms) /* the cap holds for the default as well */
             config->web.poll_wait_ms = config->web.poll_wait_max_ms;
     }

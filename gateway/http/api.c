@@ -123,7 +123,7 @@ static void api_channels(struct gw_conn *conn, const struct gw_request *request)
                       gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true"
                                                                                                    : "false");
     }
-    gw_buf_adds(&body, "]}");
+    gw_buf_printf(&body, "],\"publish\":%s}", gw_hub_may_publish(hub, grants) ? "true" : "false");
     free(listing.messages);
     api_reply_json(conn, &body, NULL);
 }
@@ -305,33 +305,9 @@ static const struct {
     bool open; /* for operators' programs, which need not be known */
     void (*answer)(struct gw_conn *conn, const struct gw_request *request);
 } api_reads[] = {
-    {"/channels", false, api_channels},
-    {"/healthz", true, api_health},
-    {"/readyz", true, api_ready},
-    {"/metrics", true, api_metrics},
+    {"/channels", false, api_channels}, {"/explain", false, gw_api_explain}, {"/healthz", true, api_health},
+    {"/readyz", true, api_ready},       {"/metrics", true, api_metrics},
 };
-
-static bool api_asset(struct gw_conn *conn, const struct gw_request *request)
-{
-    for (const struct gw_asset *asset = gw_assets; asset->path; asset++) {
-        if (!gw_request_path_is(request, asset->path))
-            continue;
-        if (!api_is_read(request)) {
-            api_method_not_allowed(conn, "Allow: GET, HEAD\r\n");
-            return true;
-        }
-        /* The client is for pages everywhere; what it may do is decided where it asks for something. */
-        gw_http_reply(
-            conn, 200,
-            "Content-Security-Policy: default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
-            "frame-ancestors 'none'\r\n"
-            "X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n"
-            "Access-Control-Allow-Origin: *\r\n",
-            asset->type, (const char *)asset->data, asset->len);
-        return true;
-    }
-    return false;
-}
 
 static bool api_is_open(const struct gw_request *request)
 {
@@ -339,11 +315,7 @@ static bool api_is_open(const struct gw_request *request)
         if (api_reads[i].open && gw_request_path_is(request, api_reads[i].path))
             return true;
     }
-    for (const struct gw_asset *asset = gw_assets; asset->path; asset++) {
-        if (gw_request_path_is(request, asset->path))
-            return true;
-    }
-    return false;
+    return gw_asset_find(request) != NULL;
 }
 
 static void api_answer(struct gw_conn *conn, const struct gw_request *request)
@@ -368,12 +340,46 @@ static void api_answer(struct gw_conn *conn, const struct gw_request *request)
         api_channel(conn, request);
     else if (gw_request_path_is(request, "/ticket"))
         gw_gate_ticket(conn, request);
-    else if (!api_asset(conn, request))
+    else if (gw_asset_find(request))
+        gw_asset_reply(conn, request, gw_asset_find(request));
+    else
         gw_http_error(conn, GW_ERR_NOT_FOUND, NULL);
 }
 
-void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request)
+/* Takes `web.base_path` off the path; false: it was answered, since it does not begin with it. */
+static bool api_below(struct gw_conn *conn, const char *base, struct gw_request *request)
 {
+    size_t len = strlen(base);
+    bool below = request->path.len >= len && !memcmp(request->path.data, base, len);
+    if (below && request->path.len > len && request->path.data[len] == '/') {
+        request->path.data += len;
+        request->path.len -= len;
+        return true;
+    }
+    struct gw_buf text;
+    gw_buf_init(&text);
+    if (below && request->path.len == len && api_is_read(request)) {
+        gw_buf_printf(&text, "Location: %s/\r\n", base); /* the dashboard's addresses are relative */
+        gw_http_reply(conn, 308, text.data, NULL, NULL, 0);
+    } else {
+        gw_buf_printf(&text, "the addresses of this gateway begin with %s/ (web.base_path)", base);
+        gw_http_error(conn, GW_ERR_NOT_FOUND, text.data);
+    }
+    gw_buf_fini(&text);
+    return false;
+}
+
+void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *whole)
+{
+    struct gw_request below;
+    const struct gw_request *request = whole;
+    const char *base = gw_hub_config(gw_conn_hub(conn))->web.base_path;
+    if (base) {
+        below = *whole;
+        if (!api_below(conn, base, &below))
+            return;
+        request = &below;
+    }
     if (gw_gate_pass(conn, request, api_is_open(request)))
         api_answer(conn, request);
     gw_gate_done(conn);

@@ -2,6 +2,7 @@
 #ifndef GW_HTTP_API_H
 #define GW_HTTP_API_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "gateway/buf.h"
@@ -20,10 +21,24 @@ struct gw_asset {
     const char *type;
     const unsigned char *data;
     size_t len;
+    const char *etag;          /* with its quotes */
+    const unsigned char *gzip; /* the same, compressed; NULL: the build had no gzip */
+    size_t gzip_len;
+    const char *gzip_etag;
 };
 extern const struct gw_asset gw_assets[];
 
+/* assets.c. NULL: the request is for none of them. */
+const struct gw_asset *gw_asset_find(const struct gw_request *request);
+void gw_asset_reply(struct gw_conn *conn, const struct gw_request *request, const struct gw_asset *asset);
+/* What the values of Accept-Encoding and If-None-Match mean. Pure; thread: any. */
+bool gw_asset_takes_gzip(struct gw_slice accept);
+bool gw_asset_is_known(struct gw_slice if_none_match, const char *etag);
+
 /* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
+
+/* GET /explain. */
+void gw_api_explain(struct gw_conn *conn, const struct gw_request *request);
 
 #endif

@@ -382,8 +382,9 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
     conn->context = NULL;
     struct gw_buf head;
     gw_buf_init(&head);
-    gw_buf_printf(&head, "HTTP/1.1 %d %s\r\nServer: sluice\r\nCache-Control: no-store\r\n", status,
-                  gw_http_reason(status));
+    bool cached = headers && !strncmp(headers, "Cache-Control:", 14);
+    gw_buf_printf(&head, "HTTP/1.1 %d %s\r\nServer: sluice\r\n%s", status, gw_http_reason(status),
+                  cached ? "" : "Cache-Control: no-store\r\n");
     if (headers)
         gw_buf_adds(&head, headers);
     if (conn->headers)

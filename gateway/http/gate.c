@@ -1,12 +1,14 @@
 #include "http/gate.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "config/origin.h"
 #include "gateway/auth.h"
 #include "gateway/transport.h"
 #include "http/conn.h"
@@ -90,17 +92,67 @@ static enum gate_origin gate_origin(const struct gw_conn *conn, const struct gw_
     if (gate_same_origin(request, *origin))
         return GATE_SAME;
     const struct gw_strings *listed = &gw_hub_config(conn->worker->hub)->web.origins;
-    bool any = false;
+    enum gate_origin kind = GATE_FOREIGN;
     for (size_t i = 0; i < listed->count; i++) {
-        any |= !strcmp(listed->items[i], "*");
-        if (strlen(listed->items[i]) == origin->len && !memcmp(listed->items[i], origin->data, origin->len))
+        enum gw_origin_match match = gw_origin_match(listed->items[i], *origin);
+        if (match == GW_ORIGIN_EXACT)
             return GATE_LISTED;
+        if (match == GW_ORIGIN_PATTERN)
+            kind = GATE_ANY;
     }
-    return any ? GATE_ANY : GATE_FOREIGN;
+    return kind;
 }
 
-/* What a page on another origin may read of the answer. With `*`, credentials of the browser's own (cookies) don't
- * count. */
+/* Whoever puts a page elsewhere meets this first, and the browser tells him nothing: once a minute for each origin,
+ * of at most so many. */
+#define GATE_TOLD          32
+#define GATE_TOLD_BYTES    128
+#define GATE_TOLD_AFTER_MS (60 * 1000)
+
+static void gate_tell(const struct gw_conn *conn, struct gw_slice origin)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static struct told {
+        char origin[GATE_TOLD_BYTES];
+        int64_t at_ms;
+    } table[GATE_TOLD];
+    char text[GATE_TOLD_BYTES];
+    int64_t now = gw_hub_now(conn->worker->hub);
+    struct gw_buf hint;
+    gw_buf_init(&hint);
+    if (!origin.len || origin.len >= sizeof text)
+        return;
+    memcpy(text, origin.data, origin.len);
+    text[origin.len] = '\0';
+    bool valid = gw_origin_valid(text, &hint); /* what can't be listed is no browser's */
+    gw_buf_fini(&hint);
+    if (!valid || strchr(text, '*'))
+        return;
+    struct told *slot = NULL;
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < GATE_TOLD; i++) {
+        bool due = !table[i].origin[0] || now - table[i].at_ms >= GATE_TOLD_AFTER_MS;
+        if (!strcmp(table[i].origin, text)) {
+            slot = due ? &table[i] : NULL;
+            break;
+        }
+        if (due && !slot)
+            slot = &table[i];
+    }
+    if (slot) {
+        memcpy(slot->origin, text, origin.len + 1);
+        slot->at_ms = now;
+    }
+    pthread_mutex_unlock(&mutex);
+    if (slot)
+        gw_log(GW_LOG_WARN, "web",
+               "a page of %s was refused; to let it in, add web: { origins: [\"%s\"] } to %s. If it is the gateway's "
+               "own page, let the proxy pass the browser's Host on",
+               text, text, gw_hub_config(conn->worker->hub)->file);
+}
+
+/* What a page on another origin may read of the answer. Where the page is one of many (`*`, a wildcard, `null`),
+ * credentials of the browser's own (cookies) don't count. */
 static void gate_allow(struct gw_conn *conn, enum gate_origin kind, struct gw_slice origin, bool preflight)
 {
     if (kind != GATE_LISTED && kind != GATE_ANY)
@@ -248,6 +300,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
                      gw_request_header(request, "access-control-request-method").data;
     if (kind == GATE_FOREIGN) {
         GW_STAT_ADD(gw_hub_stats(conn->worker->hub), forbidden, 1);
+        gate_tell(conn, origin);
         gw_http_error(conn, GW_ERR_FORBIDDEN,
                       "pages of this origin may not use the gateway (web.origins lists those that may)");
         return false;

@@ -25,6 +25,10 @@
 /* With TLS, while more handshakes wait than there is time for: the others wait in the kernel's queue. */
 #define ACCEPT_BATCH_LATE 16
 
+/* What the kernel may hold of a connection and has not sent yet. It bounds what a client that does not read costs
+ * beside its queue, and not the window of one that is far away: what was sent does not count. */
+#define UNSENT_BYTES (128 * 1024)
+
 /* SO_REUSEPORT, which our workers need among themselves, would also share the port in silence with another gateway of
  * the same user: so it is asked for once without. */
 static bool listener_is_free(const struct sockaddr *address, socklen_t len)
@@ -74,7 +78,9 @@ int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, bool
     step = "SO_REUSEPORT";
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on))
         goto fail;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what is accepted inherits it */
+    /* What is accepted inherits these two. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &(int){UNSENT_BYTES}, sizeof(int));
     step = "bind";
     if (bind(fd, &address.any, len))
         goto fail;

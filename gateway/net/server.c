@@ -239,7 +239,7 @@ static void worker_turn(struct gw_worker *worker)
  * millisecond. */
 static bool worker_serve(struct gw_worker *worker)
 {
-    bool rest = gw_inbox_rest(worker->inbox);
+    bool rest = !gw_hub_busy(worker->hub) && gw_inbox_rest(worker->inbox);
     int64_t now = gw_monotonic_ms();
     if (!rest && now == worker->served_ms)
         return true;

@@ -18,7 +18,7 @@
 #include "net/tls.h"
 
 /* Handled in one turn of the loop; the rest is still ready in the next. */
-#define EVENTS 512
+#define EVENTS 64
 /* The same for handshakes, of each of the two sets; and no further one is served after this time. */
 #define HANDSHAKES   256
 #define HANDSHAKE_NS 1000000

@@ -63,8 +63,11 @@ struct gw_transport {
     void (*open)(struct gw_conn *conn, const struct gw_request *request);
 };
 
-/* builtins.c; NULL-terminated, asked in this order. */
-extern const struct gw_transport *const gw_transports[];
+/* What there is; NULL-terminated, asked in this order. */
+extern const struct gw_transport *const *gw_transports;
+
+/* Sets it: NULL-terminated and static. Thread: main, before any other one. */
+void gw_transports_use(const struct gw_transport *const *list);
 
 /* What a transport (or the HTTP interface) wants to hear of a connection it holds. */
 struct gw_conn_ops {
@@ -90,7 +93,8 @@ enum gw_err gw_conn_refused(const struct gw_conn *conn);
 
 /* --- HTTP answers. Each ends the exchange: detaches the ops without calling closed(). --------------------------- */
 
-/* `headers`: complete lines with CRLF, or NULL. `type` NULL: no body at all (204). */
+/* `headers`: complete lines with CRLF, or NULL. What is said may not be kept (`Cache-Control: no-store`), unless they
+ * begin with another Cache-Control. `type` NULL: no body at all (204). */
 void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
                    size_t len);
 /* {"type":"error","code":…,"message":…} with the fitting status. `message` NULL: gw_err_text(). */

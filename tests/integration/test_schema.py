@@ -141,7 +141,8 @@ def test_broken_files(tmp_path, wrong):
 def test_good_files(tmp_path, right):
     document = {**MINIMAL, **right}
     assert problems(document) == []
-    assert check(tmp_path, document) == (0, "")
+    status, said = check(tmp_path, document)
+    assert status == 0 and all("is open to everybody" in line for line in said.splitlines())
 
 
 def test_generated_documents_can_be_stale(tmp_path):

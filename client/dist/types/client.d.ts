@@ -1,4 +1,8 @@
 import type { Events, Handler, Identity, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
+/** The address of a script that came from the gateway itself (iife.ts, module.ts). */
+export declare const home: {
+    script?: string;
+};
 export declare class Sluice {
     state: State;
     transport: Transport | null;
@@ -8,6 +12,7 @@ export declare class Sluice {
     private token?;
     private turn;
     private renewed;
+    private hinted;
     private host;
     private order;
     private index;
@@ -58,6 +63,10 @@ export declare class Sluice {
     private dead;
     private failed;
     private pause;
+    /** Browsers don't tell a page why another origin is out of its reach, and that is what everybody meets first. */
+    private hint;
+    /** Also in the console, where nobody listens. */
+    private complain;
     private planUpgrade;
     /** A WebSocket is tried beside the current link. A stream would deliver at once, so it takes over, and may fail. */
     private upgrade;

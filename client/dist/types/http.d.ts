@@ -1,4 +1,7 @@
-/** What SSE and long-poll share: asking with a query, publishing by POST, and finding out which channel is refused. */
+/** What SSE and long-poll share: asking with a query, publishing by POST, and finding out which channel is refused.
+ *
+ * Whatever answers may be a proxy, a captive portal or another server. Only what the protocol defines counts as the
+ * gateway's word; the rest ends the link, and nothing is concluded from it. */
 import type { Ask, Host, Link, Sub } from './link.js';
 import { type Transport } from './types.js';
 /** A link of requests, each for all subscriptions as they then are. */
@@ -22,8 +25,14 @@ export declare abstract class HttpLink implements Link {
     close(): void;
     protected wait(ms: number): void;
     protected sign(): void;
+    /** Not the gateway's answer. */
+    protected strange(answer: Response): void;
     protected end(reason: string, more?: {}): void;
     private run;
 }
 /** `?channel=A&from=C1&channel=B…`; one common cursor where all stand at the same place. */
 export declare function query(subs: Sub[]): string;
+/** An object, whatever came. */
+export declare const bodyOf: (answer: Response) => Promise<any>;
+/** POST /channels/NAME. Slashes stay as they are, unless a proxy would tidy the path. */
+export declare function post(host: Host, { channel, body, reply }: Ask): Promise<unknown>;

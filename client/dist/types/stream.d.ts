@@ -6,5 +6,6 @@ export declare class StreamLink extends HttpLink {
     readonly transport = "sse";
     protected path(subs: Sub[]): string;
     protected read(answer: Response, subs: Sub[], signal: AbortSignal): Promise<void>;
+    /** False: no gateway says that. The first that names a place is the sign of life. */
     private event;
 }

@@ -54,8 +54,20 @@ export interface Options {
     hidden?: string | false;
     /** ms until a better transport is tried again, default 30000; doubles up to 5 minutes. */
     upgradeAfter?: number;
-    WebSocket?: typeof WebSocket;
+    /** As of fetch(). 'include': the cookies of a gateway on another origin, which must list the page's own exactly. */
+    credentials?: 'omit' | 'same-origin' | 'include';
+    WebSocket?: new (url: string, protocols?: string) => WebSocketLike;
     fetch?: typeof fetch;
+}
+/** What the client needs of a WebSocket: the browser's, or that of the package `ws`. */
+export interface WebSocketLike {
+    readonly readyState: number;
+    onopen: any;
+    onmessage: any;
+    onclose: any;
+    onerror: any;
+    send(text: string): void;
+    close(code?: number): void;
 }
 export interface SubscribeOptions {
     /** '2s': at most one value per channel in that time, always the last. */
@@ -71,14 +83,14 @@ export interface Subscription {
     off(): void;
 }
 export declare class SluiceError extends Error {
-    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed'. */
+    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed', 'unreachable'. */
     readonly code: string;
     /** MQTT 5 reason code, if the broker refused. */
     readonly reason?: number | undefined;
     /** The channel of a subscription that was refused or taken away. */
     readonly channel?: string | undefined;
     constructor(
-    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed'. */
+    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed', 'unreachable'. */
     code: string, message?: string, 
     /** MQTT 5 reason code, if the broker refused. */
     reason?: number | undefined, 

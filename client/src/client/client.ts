@@ -1,6 +1,7 @@
 /** The client: subscriptions and their handlers, one current link, what to do when it ends. */
 import type { Ask, End, Host, Link, Sub } from './link.js';
 import { compare, duration, isFilter, later, matches } from './names.js';
+import { encode } from './payload.js';
 import { PollLink } from './poll.js';
 import { SocketLink } from './socket.js';
 import { StreamLink } from './stream.js';
@@ -35,8 +36,22 @@ interface Kept {
   reject(error: SluiceError): void;
 }
 
-/** The page's own address, or nothing outside of a browser. */
 const page = (): Document | undefined => globalThis.document;
+
+/** The address of a script that came from the gateway itself (iife.ts, module.ts). */
+export const home: { script?: string } = {};
+
+/** The gateway's address without a slash at the end; '' where there is no page to start from, as on a server. */
+function locate(url: string): string {
+  const here = page()?.baseURI || globalThis.location?.href.replace(/^blob:/, '');
+  let base;
+  if (!url && home.script) base = new URL('.', home.script);
+  else if (here || /^\w+:/.test(url)) base = new URL(url || '/', here);
+  else return '';
+  const text = base.href.replace(/^ws/, 'http').replace(/[?#].*$/, '').replace(/\/+$/, '');
+  if (!/^https?:\/\/./.test(text)) throw new TypeError(`'${url || text}' is no address of a gateway, such as http://gateway:8080`);
+  return text;
+}
 
 export class Sluice {
   state: State = 'connecting';
@@ -44,10 +59,11 @@ export class Sluice {
   upstream: Upstream = { state: 'up' };
   identity: Identity = {};
 
-  private options: Required<Omit<Options, 'WebSocket' | 'fetch' | 'token'>>;
+  private options: Required<Omit<Options, 'WebSocket' | 'fetch' | 'token' | 'credentials'>>;
   private token?: Token;
   private turn = 0; // of connecting: what was asked in an earlier one is out of date
   private renewed = false; // the token, after it was refused
+  private hinted = false; // at what may keep a page of another origin away, or was live
   private host: Host;
   private order: Transport[] = [];
   private index = 0; // of the transport that is tried or used
@@ -70,7 +86,6 @@ export class Sluice {
   private removed = new Set<Own>();
 
   constructor(url = '', options: Options = {}) {
-    const base = new URL(url || '.', globalThis.location?.href).href.replace(/^ws/, 'http');
     this.options = {
       transports: ['websocket', 'sse', 'longpoll'],
       offline: 'reject',
@@ -85,13 +100,14 @@ export class Sluice {
     this.token = options.token;
     const get = options.fetch || ((input, init) => globalThis.fetch(input, init));
     const host: Host = (this.host = {
-      base: base.replace(/[?#].*$/, '').replace(/\/+$/, ''),
+      base: locate(url),
       connectTimeout: this.options.connectTimeout,
       WebSocket: options.WebSocket || globalThis.WebSocket,
       request: (path, init) =>
         get(host.base + path, {
           ...init,
           cache: 'no-store',
+          credentials: options.credentials,
           headers: host.token ? { Authorization: `Bearer ${host.token}` } : {},
         }),
       subs: () => [...this.own.values()].filter((sub) => !sub.refused),
@@ -107,8 +123,10 @@ export class Sluice {
       identity: (identity) => this.emit('identity', (this.identity = identity)),
       expiring: () => this.renew(),
     });
-    page()?.addEventListener('visibilitychange', this.onVisibility);
-    globalThis.addEventListener?.('online', this.onOnline);
+    if (host.base) {
+      page()?.addEventListener('visibilitychange', this.onVisibility);
+      globalThis.addEventListener?.('online', this.onOnline);
+    }
     this.use(this.options.transports);
   }
 
@@ -146,12 +164,12 @@ export class Sluice {
 
   /** Settles with the broker's acknowledgement. */
   publish(channel: string, data: unknown): Promise<'published' | 'accepted'> {
-    return this.send({ channel, data }, this.options.timeout) as Promise<'published' | 'accepted'>;
+    return this.send(channel, data, this.options.timeout) as Promise<'published' | 'accepted'>;
   }
 
   /** Settles with the device's answer (MQTT 5 request/response). */
   request<T = unknown>(channel: string, data: unknown, { timeout = 5_000 } = {}): Promise<T> {
-    return this.send({ channel, data, reply: timeout }, timeout + 5_000) as Promise<T>;
+    return this.send(channel, data, timeout + 5_000, timeout) as Promise<T>;
   }
 
   on<K extends keyof Events>(event: K, listener: (event: Events[K]) => void): () => void {
@@ -214,11 +232,12 @@ export class Sluice {
     }
   }
 
-  private connect(index: number): void {
+  private connect(index: number, reason?: string): void {
     this.stop();
+    if (!this.host.base) return void (this.state = 'closed');
     this.index = index;
     this.settle();
-    this.setState('connecting');
+    this.setState('connecting', reason);
     this.authorize(!this.host.token, () => {
       this.link = this.open(index);
       if (!this.link) this.failed({ reason: `${this.order[index]} is not possible` });
@@ -269,6 +288,7 @@ export class Sluice {
     this.link = link;
     this.since = Date.now();
     this.tries = 0;
+    this.hinted = true;
     this.transport = link.transport;
     this.setState('live');
     if (link.start()) this.settle();
@@ -306,8 +326,9 @@ export class Sluice {
     if (!lived && !(this.tries++ < 1 && this.since)) {
       // It does not work (twice, if it has worked before): the next one, at once.
       this.tries = this.since = 0;
-      if (this.index + 1 < this.order.length && !end.retryAfter) return this.connect(this.index + 1);
+      if (this.index + 1 < this.order.length && !end.retryAfter) return this.connect(this.index + 1, end.reason);
       this.index = 0;
+      if (!end.heard) this.hint();
     }
     const code = end.code || 0;
     const fault = code === 1002 || code === 1007; // ours: not in a loop
@@ -321,7 +342,26 @@ export class Sluice {
   private pause(state: State, delay: number, reason: string): void {
     this.timer = setTimeout(() => this.connect(this.index), delay);
     this.setState(state, reason, Math.round(delay));
-    if (state === 'unauthorized') this.emit('error', new SluiceError(state, reason));
+    if (state === 'unauthorized') this.complain(new SluiceError(state, reason));
+  }
+
+  /** Browsers don't tell a page why another origin is out of its reach, and that is what everybody meets first. */
+  private hint(): void {
+    const { base } = this.host;
+    const { origin } = globalThis.location || {};
+    if (this.hinted || !origin || origin === new URL(base).origin) return;
+    this.hinted = true;
+    const why = /^https:/.test(origin) && /^http:/.test(base)
+      ? 'a page over https may not use http: give the gateway TLS'
+      : `if it runs, its configuration lacks web: { origins: ["${origin}"] }`;
+    this.complain(new SluiceError('unreachable', `${base} can't be reached from a page of ${origin}: ${why}`), false, true);
+  }
+
+  /** Also in the console, where nobody listens. */
+  private complain(error: SluiceError, heard?: boolean, loud?: boolean): void {
+    this.emit('error', error);
+    if (loud || !(heard || this.events.get('error')?.size))
+      console.warn('sluice:', error.code, error.channel || '', error.message);
   }
 
   private planUpgrade(): void {
@@ -409,8 +449,12 @@ export class Sluice {
     const sub = this.own.get(channel);
     if (sub) sub.refused = true;
     this.routes.clear();
-    for (const listener of sub?.listeners || []) listener.error?.(error);
-    this.emit('error', error);
+    let heard = false;
+    for (const listener of sub?.listeners || []) {
+      heard ||= !!listener.error;
+      listener.error?.(error);
+    }
+    this.complain(error, heard);
   }
 
   // --- what comes -----------------------------------------------------------------------------------------------
@@ -475,11 +519,12 @@ export class Sluice {
 
   // --- what goes ------------------------------------------------------------------------------------------------
 
-  private send(ask: Ask, timeout: number): Promise<unknown> {
+  private send(channel: string, data: unknown, timeout: number, reply?: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const fail = (code: string, text?: string): void => reject(new SluiceError(code, text));
       if (this.state === 'closed') return fail('closed');
-      if (isFilter(ask.channel)) return fail('bad_request', 'a filter is no channel to publish to');
+      if (isFilter(channel)) return fail('bad_request', 'a filter is no channel to publish to');
+      const ask: Ask = { channel, body: encode(data), reply };
       const kept: Kept = { ask, resolve, reject };
       const timer = setTimeout(() => {
         const at = this.kept.indexOf(kept);

@@ -1,4 +1,7 @@
-/** What SSE and long-poll share: asking with a query, publishing by POST, and finding out which channel is refused. */
+/** What SSE and long-poll share: asking with a query, publishing by POST, and finding out which channel is refused.
+ *
+ * Whatever answers may be a proxy, a captive portal or another server. Only what the protocol defines counts as the
+ * gateway's word; the rest ends the link, and nothing is concluded from it. */
 import type { Ask, End, Host, Link, Sub } from './link.js';
 import { SluiceError, type Transport } from './types.js';
 
@@ -60,6 +63,11 @@ export abstract class HttpLink implements Link {
     this.host.alive(this);
   }
 
+  /** Not the gateway's answer. */
+  protected strange(answer: Response): void {
+    this.end(strange(answer), { heard: true });
+  }
+
   protected end(reason: string, more = {}): void {
     if (this.abort.signal.aborted) return;
     this.close();
@@ -80,9 +88,11 @@ export abstract class HttpLink implements Link {
         } else if (subs.length) {
           await this.read(answer, subs, signal);
         } else {
-          // Nothing to listen to yet; somebody is there.
+          // Nothing to listen to yet; is somebody there?
+          const body = await bodyOf(answer);
+          if (signal.aborted) return;
           clearTimeout(this.timer);
-          return this.sign();
+          return body.status ? this.sign() : this.strange(answer);
         }
       }
     } catch (error) {
@@ -104,42 +114,57 @@ export function query(subs: Sub[]): string {
   return '?' + parts.join('&');
 }
 
-async function errorOf(answer: Response): Promise<SluiceError> {
-  const body: any = await answer.json().catch(() => ({}));
-  return new SluiceError(body.code || `http_${answer.status}`, body.message, body.reason);
+const strange = (answer: Response): string =>
+  `HTTP ${answer.status} ${answer.headers.get('content-type') || ''} is no answer of the gateway`;
+
+/** An object, whatever came. */
+export const bodyOf = async (answer: Response): Promise<any> => (await answer.json().catch(() => 0)) || {};
+
+/** The gateway's own error, if it is one. */
+async function errorOf(answer: Response): Promise<SluiceError | undefined> {
+  const { type, code, message, reason } = await bodyOf(answer);
+  return type === 'error' && code ? new SluiceError(code, message, reason) : undefined;
 }
 
 /** POST /channels/NAME. Slashes stay as they are, unless a proxy would tidy the path. */
-async function post(host: Host, { channel, data, reply }: Ask): Promise<unknown> {
+export async function post(host: Host, { channel, body, reply }: Ask): Promise<unknown> {
   const tidy = !/(^|\/)(\.{0,2})(\/|$)/.test(channel);
   const name = encodeURIComponent(channel);
-  const path = `/channels/${tidy ? name.replace(/%2F/g, '/') : name}?as=json`;
+  const path = `/channels/${tidy ? name.replace(/%2F/g, '/') : name}?as=${typeof body === 'string' ? 'json' : 'payload'}`;
   let answer: Response;
   try {
     answer = await host.request(path + (reply ? `&reply=${reply}ms` : ''), {
       method: 'POST',
-      body: JSON.stringify(data ?? null),
+      body,
     });
   } catch (error) {
     throw new SluiceError('connection_lost', String(error));
   }
-  if (!answer.ok) throw await errorOf(answer);
-  const body: any = await answer.json();
-  return body.status === 'response' ? body.data : body.status;
+  const said = answer.ok ? await bodyOf(answer) : {};
+  if (/^(published|accepted)$/.test(said.status)) return said.status;
+  if (said.status === 'response') return said.data;
+  throw (
+    (!answer.ok && (await errorOf(answer))) ||
+    new SluiceError('connection_lost', strange(answer) + '; whether it took effect is unknown')
+  );
 }
 
 /** A request with all channels was refused: sets aside those that are refused alone, else says how the link ends. */
 async function sortOut(host: Host, answer: Response, signal: AbortSignal): Promise<End | undefined> {
-  const end: End = { reason: `HTTP ${answer.status}`, retryAfter: Number(answer.headers.get('retry-after')) * 1000 || 0 };
-  if (answer.status === 401) return { code: 4401, reason: (await errorOf(answer)).message };
-  if (![400, 403, 404].includes(answer.status)) return end;
+  const error = await errorOf(answer);
+  const asked = Number(answer.headers.get('retry-after')) * 1000 || 0;
+  if (!error) return { reason: strange(answer), heard: true, retryAfter: Math.min(asked, 30_000) };
+  if (answer.status === 401) return { code: 4401, reason: error.message };
+  const end: End = { reason: `HTTP ${answer.status}: ${error.message}`, heard: true, retryAfter: Math.min(asked, 300_000) };
+  const refusal = ({ status }: Response): boolean => [400, 403, 404].includes(status);
+  if (!refusal(answer)) return end;
   let found = false;
   for (const sub of host.subs()) {
     const alone = await host.request(`/poll${query([sub])}&wait=0`, { signal });
-    if (alone.status < 400 || alone.status >= 500) continue;
-    const error = await errorOf(alone);
+    const why = refusal(alone) && (await errorOf(alone));
+    if (!why) continue;
     found = true;
-    host.refused(sub.channel, new SluiceError(error.code, error.message, undefined, sub.channel));
+    host.refused(sub.channel, new SluiceError(why.code, why.message, undefined, sub.channel));
   }
   return found ? undefined : end;
 }

@@ -1,5 +1,6 @@
 /** What the client and its three transports know of one another. */
-import type { Gap, Identity, Message, SluiceError, Transport, Upstream } from './types.js';
+import type { Payload } from './payload.js';
+import type { Gap, Identity, Message, SluiceError, Transport, Upstream, WebSocketLike } from './types.js';
 
 /** One subscription at the gateway, shared by all handlers of the same text. */
 export interface Sub {
@@ -20,11 +21,13 @@ export interface End {
   code?: number;
   /** ms, from Retry-After. */
   retryAfter?: number;
+  /** The page may read the answers: it is not the browser that forbids them. */
+  heard?: boolean;
 }
 
 export interface Ask {
   channel: string;
-  data: unknown;
+  body: Payload;
   /** ms; undefined: a publish. */
   reply?: number;
 }
@@ -33,7 +36,7 @@ export interface Ask {
 export interface Host {
   readonly base: string;
   readonly connectTimeout: number;
-  readonly WebSocket?: typeof WebSocket;
+  readonly WebSocket?: new (url: string, protocols?: string) => WebSocketLike;
   /** Goes in a header or a frame, never into an address. */
   token?: string;
   /** fetch() from the gateway, with the token. */

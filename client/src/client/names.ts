@@ -22,6 +22,8 @@ const split = (cursor: string): [string, bigint] => {
   return [cursor.slice(0, dot), BigInt(cursor.slice(dot + 1))];
 };
 
+export const isCursor = (text: unknown): boolean => /^\S+\.\d+$/.test(text as string);
+
 /** -1, 0, 1; undefined for different epochs. */
 export function compare(a: string, b: string): number | undefined {
   const [ea, na] = split(a);

@@ -1,6 +1,7 @@
 /** Long-poll: what always works. */
-import { HttpLink, query } from './http.js';
+import { bodyOf, HttpLink, query } from './http.js';
 import type { Sub } from './link.js';
+import { isCursor } from './names.js';
 
 const WAIT = 25; // s
 const SLACK = 10_000; // the answer may take so much longer
@@ -18,10 +19,12 @@ export class PollLink extends HttpLink {
   }
 
   protected async read(answer: Response, subs: Sub[], signal: AbortSignal): Promise<void> {
-    const body: any = answer.status === 200 ? await answer.json() : {};
+    const body = answer.status === 200 ? await bodyOf(answer) : {};
     const { host } = this;
     const { headers } = answer;
     if (signal.aborted) return;
+    const cursor = headers.get('sluice-cursor') || body.cursor;
+    if (!isCursor(cursor) || (answer.status === 200 && !body.messages)) return this.strange(answer);
     this.sign();
     host.upstream(body.upstream || { state: headers.get('sluice-upstream') ? 'down' : 'up' });
     for (const gap of body.gaps || []) host.gap(gap);
@@ -30,8 +33,6 @@ export class PollLink extends HttpLink {
       if (signal.aborted) return;
       host.message(message);
     }
-    if (signal.aborted) return;
-    const cursor = headers.get('sluice-cursor') || body.cursor;
-    if (cursor) host.caughtUp(subs, cursor);
+    if (!signal.aborted) host.caughtUp(subs, cursor);
   }
 }

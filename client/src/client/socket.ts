@@ -1,7 +1,8 @@
 /** WebSocket: /ws. */
+import { post } from './http.js';
 import type { Ask, Host, Link, Sub } from './link.js';
-import { later } from './names.js';
-import { closeCodeOf, SluiceError } from './types.js';
+import { isCursor, later } from './names.js';
+import { closeCodeOf, SluiceError, type WebSocketLike } from './types.js';
 
 const QUIET = 30_000; // nothing for so long: ask
 const PONG = 5_000; // ... and wait so long for an answer
@@ -13,11 +14,12 @@ interface Pending {
 
 export class SocketLink implements Link {
   readonly transport = 'websocket';
-  private socket: WebSocket;
+  private socket: WebSocketLike;
   private next = 1;
   private pending = new Map<number, Pending>();
   private subscribing = new Map<number, Sub>();
   private told = false; // that it is alive
+  private greeted = false;
   private over = false;
   private asked = false;
   private heard = Date.now();
@@ -28,8 +30,8 @@ export class SocketLink implements Link {
     // A proxy may let the handshake through and nothing after it.
     this.timer = setTimeout(() => this.end('no welcome'), host.connectTimeout);
     this.socket.onopen = () => host.token && this.renew();
-    this.socket.onmessage = (event) => this.receive(JSON.parse(event.data as string));
-    this.socket.onclose = (event) => this.end(event.reason || `closed (${event.code})`, event.code);
+    this.socket.onmessage = (event: MessageEvent) => this.read(event.data);
+    this.socket.onclose = (event: CloseEvent) => this.end(event.reason || `closed (${event.code})`, event.code);
     this.socket.onerror = () => {}; // close follows
   }
 
@@ -57,11 +59,14 @@ export class SocketLink implements Link {
     this.send({ type: 'hello', id: 0, token: this.host.token });
   }
 
-  ask({ channel, data, reply }: Ask): Promise<unknown> {
+  ask(ask: Ask): Promise<unknown> {
+    const { channel, body, reply } = ask;
+    if (typeof body !== 'string') return post(this.host, ask); // frames are JSON, which has no bytes
     const id = this.next++;
     return new Promise((resolve, reject) => {
       this.pending.set(id, { resolve, reject });
-      this.send({ type: reply ? 'request' : 'publish', id, channel, data: data ?? null, timeout: reply });
+      const head = JSON.stringify({ type: reply ? 'request' : 'publish', id, channel, timeout: reply });
+      this.write(`${head.slice(0, -1)},"data":${body}}`);
     });
   }
 
@@ -79,7 +84,11 @@ export class SocketLink implements Link {
   }
 
   private send(frame: object): void {
-    if (this.socket.readyState === 1) this.socket.send(JSON.stringify(frame));
+    this.write(JSON.stringify(frame));
+  }
+
+  private write(text: string): void {
+    if (this.socket.readyState === 1) this.socket.send(text);
   }
 
   /** Asks as soon as nothing has come for long. Browsers answer the gateway's pings, but don't show them. */
@@ -95,6 +104,17 @@ export class SocketLink implements Link {
     this.told = true;
     this.listen();
     this.host.alive(this);
+  }
+
+  /** Other servers have a /ws as well: development servers, for instance. */
+  private read(text: string): void {
+    let frame;
+    try {
+      frame = JSON.parse(text);
+    } catch {} // seen below
+    this.greeted ||= frame?.type === 'welcome' && isCursor(frame.cursor);
+    if (frame && this.greeted) this.receive(frame);
+    else this.end('the WebSocket is not of a gateway');
   }
 
   private receive(frame: any): void {

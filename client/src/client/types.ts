@@ -62,8 +62,21 @@ export interface Options {
   hidden?: string | false;
   /** ms until a better transport is tried again, default 30000; doubles up to 5 minutes. */
   upgradeAfter?: number;
-  WebSocket?: typeof WebSocket;
+  /** As of fetch(). 'include': the cookies of a gateway on another origin, which must list the page's own exactly. */
+  credentials?: 'omit' | 'same-origin' | 'include';
+  WebSocket?: new (url: string, protocols?: string) => WebSocketLike;
   fetch?: typeof fetch;
+}
+
+/** What the client needs of a WebSocket: the browser's, or that of the package `ws`. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  onopen: any;
+  onmessage: any;
+  onclose: any;
+  onerror: any;
+  send(text: string): void;
+  close(code?: number): void;
 }
 
 export interface SubscribeOptions {
@@ -84,7 +97,7 @@ export interface Subscription {
 
 export class SluiceError extends Error {
   constructor(
-    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed'. */
+    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed', 'unreachable'. */
     readonly code: string,
     message = code,
     /** MQTT 5 reason code, if the broker refused. */

@@ -3,23 +3,32 @@ import type { Identity } from '../client/index';
 
 const KEY = 'sluice-token';
 
-let token = sessionStorage.getItem(KEY) || undefined;
+/** A page in a frame of another site may be denied its storage. */
+export const storage = (which: 'sessionStorage' | 'localStorage'): Storage | undefined => {
+  try {
+    return window[which];
+  } catch {
+    return undefined;
+  }
+};
+
+let token = storage('sessionStorage')?.getItem(KEY) || undefined;
 
 export const signedIn = (): string | undefined => token;
 
 /** From now on; undefined: nobody. `keep` it when the gateway has taken it. */
 export function useToken(text: string | undefined): void {
   token = text;
-  if (!text) sessionStorage.removeItem(KEY);
+  if (!text) storage('sessionStorage')?.removeItem(KEY);
 }
 
 export function keepToken(): void {
-  if (token) sessionStorage.setItem(KEY, token);
+  if (token) storage('sessionStorage')?.setItem(KEY, token);
 }
 
-/** fetch() from the gateway as who is signed in. */
+/** fetch() from the gateway as who is signed in. The gateway may sit below a prefix: its addresses are relative to the page. */
 export const api = (path: string): Promise<Response> =>
-  fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  fetch('.' + path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
 
 /** What a JWT says of itself, for transports over which the gateway does not say it. Nothing is decided by it. */
 export function claims(): Identity {

@@ -1,0 +1,109 @@
+/** What users of the client see. */
+export type Transport = 'websocket' | 'sse' | 'longpoll';
+/** `waiting`: backing off between attempts. `unauthorized`: the gateway wants another token; tried again slowly, or by setToken(). */
+export type State = 'connecting' | 'live' | 'waiting' | 'unauthorized' | 'closed';
+/** A JWT or an API key, or where to get one: asked at first, when it is about to expire, and once more when it is refused. */
+export type Token = string | (() => string | Promise<string>);
+/** Who the gateway says we are. */
+export interface Identity {
+    subject?: string;
+    /** ms since 1970; null: never. */
+    expires?: number | null;
+}
+export interface Message<T = unknown> {
+    channel: string;
+    data: T;
+    cursor: string;
+    /** When the gateway got it, ms since 1970. */
+    ts: number;
+    /** The broker sent it as a stored value. */
+    retained?: true;
+}
+export interface Gap {
+    channel: string;
+    from: string;
+    to: string;
+    reason: 'history' | 'epoch' | 'overflow';
+}
+/** The gateway's connection to the broker. */
+export interface Upstream {
+    state: 'up' | 'down';
+    since?: number;
+}
+export interface StateEvent {
+    state: State;
+    transport: Transport | null;
+    reason?: string;
+    /** While waiting: ms until the next attempt. */
+    retryIn?: number;
+}
+export interface Options {
+    /** For a gateway with `auth:`. Goes in the first frame or in a header, never into an address. */
+    token?: Token;
+    /** Tried in this order. */
+    transports?: Transport[];
+    /** publish() and request() while not live: rejected at once (default), or kept until it is. */
+    offline?: 'reject' | 'queue';
+    /** How many are kept, default 100; more are rejected. */
+    queueLimit?: number;
+    /** ms until a publish without an answer is rejected, default 15000. */
+    timeout?: number;
+    /** ms for the first sign of life of a transport, default 4000. */
+    connectTimeout?: number;
+    /** Interval asked for while the page is hidden, default '5s'; false: full speed. */
+    hidden?: string | false;
+    /** ms until a better transport is tried again, default 30000; doubles up to 5 minutes. */
+    upgradeAfter?: number;
+    /** As of fetch(). 'include': the cookies of a gateway on another origin, which must list the page's own exactly. */
+    credentials?: 'omit' | 'same-origin' | 'include';
+    WebSocket?: new (url: string, protocols?: string) => WebSocketLike;
+    fetch?: typeof fetch;
+}
+/** What the client needs of a WebSocket: the browser's, or that of the package `ws`. */
+export interface WebSocketLike {
+    readonly readyState: number;
+    onopen: any;
+    onmessage: any;
+    onclose: any;
+    onerror: any;
+    send(text: string): void;
+    close(code?: number): void;
+}
+export interface SubscribeOptions {
+    /** '2s': at most one value per channel in that time, always the last. */
+    interval?: string;
+    /** false: full speed also while the page is hidden. */
+    hidden?: false;
+    /** The gateway refuses the channel, or takes it away: code 'forbidden', 'unknown_channel', … */
+    error?: (error: SluiceError) => void;
+}
+export type Handler<T = unknown> = (message: Message<T>) => void;
+export interface Subscription {
+    readonly channel: string;
+    off(): void;
+}
+export declare class SluiceError extends Error {
+    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed', 'unreachable'. */
+    readonly code: string;
+    /** MQTT 5 reason code, if the broker refused. */
+    readonly reason?: number | undefined;
+    /** The channel of a subscription that was refused or taken away. */
+    readonly channel?: string | undefined;
+    constructor(
+    /** The machine word of docs/protocol.md, or 'offline', 'connection_lost', 'closed', 'unreachable'. */
+    code: string, message?: string, 
+    /** MQTT 5 reason code, if the broker refused. */
+    reason?: number | undefined, 
+    /** The channel of a subscription that was refused or taken away. */
+    channel?: string | undefined);
+}
+export interface Events {
+    state: StateEvent;
+    gap: Gap;
+    upstream: Upstream;
+    /** Over WebSocket only. */
+    identity: Identity;
+    error: SluiceError;
+}
+/** The close code that goes with these errors. */
+export declare const closeCodeOf: (code: string) => number | undefined;
