@@ -6,6 +6,7 @@
   tls.py paced [CLIENTS]         20 messages/s, CPU for each delivery
   tls.py saturated [CLIENTS]     bursts of 64, CPU for each delivery
   tls.py storm [CLIENTS ...]     all clients return with their cursors after kill -9, plain and TLS, with and without storage
+  tls.py tokens [CLIENTS]        CPU to accept a plain one with a JWT: RS256 and ES256, one token for all and one for each
 
 SLUICE_BINARY names the binary to measure.
 """
@@ -293,6 +294,32 @@ def storm(world, cert, counts):
                 again.end()
 
 
+def tokens(world, cert, count):
+    import jwt
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    for alg, key in (("none", None), ("RS256", rsa.generate_private_key(65537, 2048)), ("ES256", ec.generate_private_key(ec.SECP256R1()))):
+        extra = ""
+        if key:
+            path = world.directory / f"{alg}.pem"
+            path.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+            extra = f"auth: {{ jwt: {{ key_file: {path} }}, anonymous: [all] }}\nroles: {{ all: {{ subscribe: '#' }} }}\n"
+        gateway = Gateway(world, cert, extra=extra, name=f"tokens-{alg}")
+        for each in (False, True) if key else (False,):
+            made = [jwt.encode({"sub": f"user {number}", "exp": int(time.time()) + 3600, "roles": ["all"]}, key, alg).encode()
+                    for number in range(count if each else 1)] if key else [None]
+            requests_ = [gateway.stream()[:-2] + (b"Authorization: Bearer " + token + b"\r\n\r\n" if token else b"\r\n") for token in made]
+            used, clients = cpu(gateway.pids), []
+            for number in range(count):
+                client = connect(gateway, False, request=requests_[number % len(requests_)])
+                assert client.recv(4096).startswith(b"HTTP/1.1 200")
+                clients.append(client)
+            print(f"{alg}, {'a token for each' if each else 'one for all'}: {(cpu(gateway.pids) - used) / count * 1e6:.0f} us CPU a client")
+            for client in clients:
+                client.close()
+        gateway.end()
+
+
 def main():
     what, numbers = sys.argv[1] if len(sys.argv) > 1 else "", [int(text) for text in sys.argv[2:]]
     with tempfile.TemporaryDirectory() as directory:
@@ -309,6 +336,8 @@ def main():
                 deliveries(world, cert, *(numbers or [200]), 0, 64, 40)
             elif what == "storm":
                 storm(world, cert, numbers or [1000, 3000])
+            elif what == "tokens":
+                tokens(world, cert, *(numbers or [1000]))
             else:
                 sys.exit(__doc__)
         finally:
