@@ -187,7 +187,7 @@ static void sock_handshake(struct gw_conn *conn, uint32_t events)
     }
     conn->blocked = conn->want_write;
     /* The client's first request may have come with the end of its handshake. */
-    if (step == GW_TLS_FAILED || !sock_move(conn, GW_SOCK_OPEN) || !gw_tls_read(conn))
+    if (step == GW_TLS_FAILED || !sock_move(conn, GW_SOCK_OPEN) || !gw_tls_read_rest(conn))
         gw_conn_kill(conn);
 }
 
