@@ -17,7 +17,7 @@ await build({ ...common, entryPoints: ['src/client/module.ts'], format: 'esm', o
 await build({ ...common, target: 'es2019', entryPoints: ['src/client/index.ts'], format: 'cjs', outfile: `${out}/cjs/sluice-client.js` });
 await build({ ...common, entryPoints: ['src/dashboard/main.ts'], format: 'iife', outfile: `${out}/dashboard.js` });
 await build({ ...common, entryPoints: ['src/dashboard/style.css'], outfile: `${out}/dashboard.css` });
-for (const file of ['index.html', 'favicon.svg']) cpSync(`src/dashboard/${file}`, `${out}/${file}`);
+for (const file of ['index.html', 'favicon.svg', 'favicon-down.svg']) cpSync(`src/dashboard/${file}`, `${out}/${file}`);
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.', '--noEmit', 'false', '--emitDeclarationOnly', '--declaration',
   '--outDir', `${out}/all`], { stdio: 'inherit' });
 for (const file of ['iife', 'module']) rmSync(`${out}/all/client/${file}.d.ts`);

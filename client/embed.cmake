@@ -4,6 +4,7 @@
 # cmake -DOUT=assets.c -DDIR=client/dist -P embed.cmake
 set(files "/=index.html=text/html" "/dashboard.js=dashboard.js=text/javascript"
     "/dashboard.css=dashboard.css=text/css" "/favicon.svg=favicon.svg=image/svg+xml"
+    "/favicon-down.svg=favicon-down.svg=image/svg+xml"
     "/client.js=client.js=text/javascript" "/client.mjs=client.mjs=text/javascript")
 set(code "/* Made from client/ by embed.cmake. */\n#include \"http/api.h\"\n\n")
 set(table "")

@@ -41,7 +41,7 @@ user)
     user "$name" "$password"
     own 1883 "$passwd"
     echo "user $name, password $password"
-    echo "The broker reads it with: docker compose kill -s HUP mosquitto"
+    echo "The broker reads it with: docker compose exec mosquitto sh -c 'kill -HUP 1'"
     ;;
 "")
     mkdir -p "$root/mosquitto" "$root/sluice" "$root/devices" "$root/grafana"

@@ -6,23 +6,23 @@
 #include <string.h>
 
 #include "app/healthcheck.h"
+#include "app/reload.h"
 #include "app/verdict.h"
 #include "config/describe.h"
 #include "gateway/auth.h"
 #include "route/routes.h"
 
-#define DEFAULT_FILE "/etc/sluice/sluice.yaml"
-
 static const char command_help[] =
     "sluice: MQTT topics as live channels for web clients\n"
     "\n"
-    "  sluice [-c FILE]                     run (default " DEFAULT_FILE ")\n"
+    "  sluice [-c FILE]                     run (default " GW_DEFAULT_FILE ")\n"
     "  sluice check FILE                    check a configuration and say everything that is wrong with it\n"
     "  sluice explain [-c FILE] --topic T   which routes match an MQTT topic, and why others don't\n"
     "  sluice explain [-c FILE] --channel C the same for a channel\n"
     "         … --as TOKEN                  what somebody may do there, or altogether; TOKEN: a JWT, an API key,\n"
     "                                       anonymous, or - to read it from standard input\n"
     "  sluice healthcheck [-c FILE]         ask a running gateway's /healthz; exit status 0 if it is alive\n"
+    "  sluice reload [-c FILE]              check the file, then have the running gateway read it again\n"
     "  sluice apikey                        make an API key; prints it and its hash for auth.api_keys\n"
     "  sluice schema                        print a JSON Schema of the configuration, for editors\n"
     "  sluice reference [--man]             print every key of the configuration, in Markdown or for man\n"
@@ -123,6 +123,16 @@ static int command_healthcheck(const char *file)
     return status;
 }
 
+/* A file with mistakes is refused here, where the caller sees them, and not only in the gateway's log. */
+static int command_reload(const char *file)
+{
+    struct gw_config *config = command_load(file, true);
+    if (!config)
+        return 2;
+    gw_config_unref(config);
+    return gw_reload(file);
+}
+
 /* The key goes to whoever will use it, the hash into the configuration. */
 static int command_apikey(void)
 {
@@ -160,7 +170,7 @@ static int command_options(int argc, char **argv, int from, bool explain, struct
 
 int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
 {
-    struct arguments arguments = {.file = DEFAULT_FILE};
+    struct arguments arguments = {.file = GW_DEFAULT_FILE};
     const char *command = argc > 1 ? argv[1] : "";
     if (!strcmp(command, "--version")) {
         puts("sluice " SLUICE_VERSION);
@@ -199,10 +209,12 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
             return command_usage("--topic T, --channel C or --as TOKEN is expected after explain", NULL);
         return command_explain(arguments.file, arguments.topic, arguments.channel, arguments.token);
     }
-    bool health = !strcmp(command, "healthcheck");
-    int status = command_options(argc, argv, health ? 2 : 1, false, &arguments);
+    bool health = !strcmp(command, "healthcheck"), reload = !strcmp(command, "reload");
+    int status = command_options(argc, argv, health || reload ? 2 : 1, false, &arguments);
     if (status)
         return status;
+    if (reload)
+        return command_reload(arguments.file);
     if (health)
         return command_healthcheck(arguments.file);
     struct gw_config *config = command_load(arguments.file, false);

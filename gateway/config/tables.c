@@ -10,7 +10,7 @@
 #define MIB(n)        ((int64_t)(n) << 20)
 #define DAY           MS(86400)
 
-static const struct gw_choice choices_protocol[] = {{"5", 5}, {"3.1.1", 4}, {NULL, 0}};
+static const struct gw_choice choices_protocol[] = {{"auto", 0}, {"5", 5}, {"3.1.1", 4}, {NULL, 0}};
 static const struct gw_choice choices_qos[] = {{"0", 0}, {"1", 1}, {"2", 2}, {NULL, 0}};
 static const struct gw_choice choices_while_down[] = {{"refuse", 0}, {"queue", 1}, {NULL, 0}};
 static const struct gw_choice choices_rate[] = {
@@ -76,9 +76,10 @@ const struct gw_field gw_fields_broker[] = {
     {.key = "protocol",
      .type = GW_FIELD_CHOICE,
      .offset = CFG(broker.protocol),
-     .def = "5",
+     .def = "auto",
      .choices = choices_protocol,
-     .doc = "MQTT version."},
+     .doc = "MQTT version. `auto`: 5, and 3.1.1 with a broker that takes no other; then 5 is tried again at a reload"
+            " and, when the connection is lost, after an hour."},
     {.key = "keepalive",
      .type = GW_FIELD_DURATION,
      .offset = CFG(broker.keepalive_ms),
@@ -484,6 +485,15 @@ static const struct gw_field fields_limits[] = {
      .max = 60000,
      .def = "1024",
      .doc = "Publishes of all clients waiting for the broker; beyond that `overloaded`."},
+    {.key = "levels",
+     .type = GW_FIELD_INT,
+     .offset = CFG(limits.levels),
+     .min = 1,
+     .max = 65535,
+     .def = "128",
+     .doc =
+         "Levels (parts between slashes) of a topic that clients may publish to; beyond that `bad_request`. Keep it"
+         " at or below what the broker takes: mosquitto closes the connection above 200, AWS IoT Core above 8."},
     {.key = "publishes_per_session",
      .type = GW_FIELD_INT,
      .offset = CFG(limits.publishes_per_session),

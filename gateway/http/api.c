@@ -123,7 +123,7 @@ static void api_channels(struct gw_conn *conn, const struct gw_request *request)
                       gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true"
                                                                                                    : "false");
     }
-    gw_buf_adds(&body, "]}");
+    gw_buf_printf(&body, "],\"publish\":%s}", gw_hub_may_publish(hub, grants) ? "true" : "false");
     free(listing.messages);
     api_reply_json(conn, &body, NULL);
 }
@@ -305,10 +305,8 @@ static const struct {
     bool open; /* for operators' programs, which need not be known */
     void (*answer)(struct gw_conn *conn, const struct gw_request *request);
 } api_reads[] = {
-    {"/channels", false, api_channels},
-    {"/healthz", true, api_health},
-    {"/readyz", true, api_ready},
-    {"/metrics", true, api_metrics},
+    {"/channels", false, api_channels}, {"/explain", false, gw_api_explain}, {"/healthz", true, api_health},
+    {"/readyz", true, api_ready},       {"/metrics", true, api_metrics},
 };
 
 static bool api_is_open(const struct gw_request *request)

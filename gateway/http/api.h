@@ -38,4 +38,7 @@ bool gw_asset_is_known(struct gw_slice if_none_match, const char *etag);
 /* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
+/* GET /explain. */
+void gw_api_explain(struct gw_conn *conn, const struct gw_request *request);
+
 #endif

@@ -7,10 +7,60 @@
 #include "base/log.h"
 #include "hub/hub_private.h"
 
+/* Of a reload, for each channel: looking up its route. */
+#define RELOAD_UNITS 8
+
+/* --- what is in order ------------------------------------------------------------------------------------------- */
+
+/* A new channel in an old slot began with `evicted` at or above every number of the one before it. */
+static bool channel_has_message(const void *context, uint64_t seq, uint32_t slot)
+{
+    const struct gw_channel *channel = ((const struct gw_channels *)context)->slots[slot];
+    return channel &&
+           (seq > channel->engine->evicted(channel->history) || (channel->last && channel->last->seq == seq));
+}
+
+static bool channel_has_loss(const void *context, uint64_t key, uint32_t slot)
+{
+    const struct gw_channel *channel = ((const struct gw_channels *)context)->slots[slot];
+    return channel && channel->loss_key == key;
+}
+
+/* To be called after whatever may have made the channel lose messages. The key is never below the number of what was
+ * lost, so whoever is past a key has nothing to fear from it. */
+static void channel_note_loss(struct gw_hub *hub, struct gw_channel *channel)
+{
+    uint64_t evicted = gw_channel_evicted(channel);
+    if (evicted <= channel->loss_to)
+        return;
+    struct gw_order *losses = &hub->channels.losses;
+    uint64_t newest = hub->head > evicted ? hub->head : evicted, key = newest << GW_LOSS_BITS;
+    if (key <= losses->newest)
+        key = losses->newest + 1;
+    channel->loss_to = evicted;
+    channel->loss_key = key;
+    gw_order_add(losses, key, channel->slot);
+}
+
+static void channel_take_slot(struct gw_channels *channels, struct gw_channel *channel)
+{
+    if (!channels->free_count && channels->slot_count == channels->slot_allocated) {
+        channels->slot_allocated = channels->slot_allocated ? channels->slot_allocated * 2 : 256;
+        channels->slots =
+            gw_reallocarray(channels->slots, channels->slot_allocated, sizeof(struct gw_channel *));
+        channels->free_slots =
+            gw_reallocarray(channels->free_slots, channels->slot_allocated, sizeof *channels->free_slots);
+    }
+    channel->slot = channels->free_count ? channels->free_slots[--channels->free_count] : channels->slot_count++;
+    channels->slots[channel->slot] = channel;
+}
+
 void gw_channels_init(struct gw_channels *channels)
 {
     *channels = (struct gw_channels){.buckets = 256, .names = gw_topic_tree_create()};
     channels->table = gw_calloc(channels->buckets, sizeof *channels->table);
+    gw_order_init(&channels->messages, channel_has_message, channels);
+    gw_order_init(&channels->losses, channel_has_loss, channels);
 }
 
 static void channel_unlink(struct gw_channel_list *list, struct gw_channel *channel)
@@ -68,6 +118,10 @@ void gw_channels_fini(struct gw_channels *channels)
         channel_free(channel);
     }
     free(channels->table);
+    free(channels->slots);
+    free(channels->free_slots);
+    gw_order_fini(&channels->messages);
+    gw_order_fini(&channels->losses);
     gw_topic_tree_destroy(channels->names);
 }
 
@@ -114,6 +168,8 @@ static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
     while (*link != channel)
         link = &(*link)->hash_next;
     *link = channel->hash_next;
+    channels->slots[channel->slot] = NULL;
+    channels->free_slots[channels->free_count++] = channel->slot;
     channels->count--;
     channel_free(channel);
     GW_STAT_ADD(&hub->stats, channels_evicted, 1);
@@ -132,6 +188,15 @@ static bool channel_collect_filter(void *context, void *filter)
 {
     channel_add_filter(context, filter);
     return true;
+}
+
+void gw_channel_filters(struct gw_hub *hub, struct gw_channel *channel)
+{
+    if (channel->filters_at == hub->filters_at)
+        return;
+    channel->filters_at = hub->filters_at;
+    channel->filter_count = 0;
+    gw_topic_tree_match_name(hub->filters, channel->name, channel->len, channel_collect_filter, channel);
 }
 
 struct channel_move {
@@ -165,15 +230,18 @@ static void channel_apply_route(struct gw_hub *hub, struct gw_channel *channel, 
 {
     const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
     channel->route = route;
+    channel->policy_at = hub->channels.policy_at;
     channel->interval_ms = policy->rate == GW_RATE_ALL ? 0 : policy->rate_interval_ms;
     if (channel->engine != policy->history_engine) {
         channel_change_engine(hub, channel, policy);
+        channel_note_loss(hub, channel);
         return;
     }
     size_t before = channel->engine->bytes(channel->history);
     channel->engine->limit(channel->history, &policy->history, hub->wall_ms);
     hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
     gw_channel_keep_bounds(hub, channel);
+    channel_note_loss(hub, channel);
 }
 
 /* `evicted`: its messages up to here, if there were any, are gone. */
@@ -202,10 +270,12 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
     *gw_topic_tree_insert(channels->names, channel->name, channel->len) = channel;
     channel_link_newest(&channels->all, channel);
     channels->count++;
+    channel_take_slot(channels, channel);
     channel->engine = policy->history_engine;
     channel->history = channel->engine->open(&policy->history, evicted);
     channel->kept_evicted = evicted;
     channel_apply_route(hub, channel, route);
+    channel->filters_at = hub->filters_at;
     gw_topic_tree_match_name(hub->filters, channel->name, channel->len, channel_collect_filter, channel);
     GW_STAT_SET(&hub->stats, channels, channels->count);
     return channel;
@@ -217,7 +287,7 @@ struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *ms
     /* It may be one that was forgotten: what it had until then is gone. */
     if (!channel)
         return channel_make(hub, &msg->channel, msg->hash, msg->route, hub->channels.forgotten);
-    if (channel->route != msg->route)
+    if (channel->route != msg->route || channel->policy_at != hub->channels.policy_at)
         channel_apply_route(hub, channel, msg->route);
     return channel;
 }
@@ -234,6 +304,7 @@ static void channels_bound_history(struct gw_hub *hub)
         channel->engine->drop(channel->history);
         gw_channel_keep_bounds(hub, channel);
         history_unlink(channels, channel);
+        channel_note_loss(hub, channel);
         GW_STAT_ADD(&hub->stats, history_evicted, 1);
     }
 }
@@ -256,6 +327,8 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
     else
         history_unlink(channels, channel);
     gw_channel_keep(hub, channel, msg);
+    gw_order_add(&channels->messages, msg->seq, channel->slot);
+    channel_note_loss(hub, channel);
     channels_bound_history(hub);
     GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);
 }
@@ -268,6 +341,7 @@ void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel)
     if (!channel->engine->count(channel->history))
         history_unlink(&hub->channels, channel);
     gw_channel_keep_bounds(hub, channel);
+    channel_note_loss(hub, channel);
 }
 
 uint64_t gw_channel_evicted(const struct gw_channel *channel)
@@ -316,59 +390,124 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_chan
     channels_bound_history(hub);
 }
 
-void gw_channels_restored(struct gw_hub *hub)
-{
-    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer)
-        gw_channel_expire(hub, channel);
-    GW_STAT_SET(&hub->stats, history_bytes, hub->channels.history_bytes);
-}
+struct restored_message {
+    uint64_t seq;
+    uint32_t slot;
+};
 
-void gw_channels_relimit(struct gw_hub *hub)
+struct restored {
+    struct restored_message *messages;
+    size_t count, allocated;
+    uint32_t slot;
+};
+
+static bool restored_add(void *context, struct gw_message *msg)
 {
-    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
-        const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel->name, channel->len);
-        if (!route)
-            continue; /* nothing feeds it any more; it ages as it was */
-        uint32_t index = 0;
-        while (gw_routes_get(hub->routes, index) != route)
-            index++;
-        channel_apply_route(hub, channel, index);
-        if (!channel->engine->count(channel->history))
-            history_unlink(&hub->channels, channel);
+    struct restored *restored = context;
+    if (restored->count == restored->allocated) {
+        restored->allocated = restored->allocated ? restored->allocated * 2 : 1024;
+        restored->messages =
+            gw_reallocarray(restored->messages, restored->allocated, sizeof(struct restored_message));
     }
-    while (hub->channels.count > hub->config->limits.channels)
-        channel_evict(hub, hub->channels.all.oldest);
-    channels_bound_history(hub);
-    GW_STAT_SET(&hub->stats, channels, hub->channels.count);
-}
-
-void gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, gw_channel_visit visit, void *context)
-{
-    if (filter->wildcard) {
-        gw_topic_tree_match_filter(hub->channels.names, filter->text, filter->len, visit, context);
-        return;
-    }
-    struct gw_channel *channel = gw_channel_find(hub, filter->text, filter->len, gw_hash(filter->text, filter->len));
-    if (channel)
-        visit(context, channel);
-}
-
-static bool channel_attach(void *filter, void *channel)
-{
-    channel_add_filter(channel, filter);
+    restored->messages[restored->count++] = (struct restored_message){msg->seq, restored->slot};
     return true;
 }
 
-void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter)
+static int restored_compare(const void *a, const void *b)
 {
-    gw_channels_match(hub, filter, channel_attach, filter);
+    uint64_t left = ((const struct restored_message *)a)->seq, right = ((const struct restored_message *)b)->seq;
+    return left < right ? -1 : left > right;
 }
 
-static bool channel_detach(void *filter, void *value)
+void gw_channels_restored(struct gw_hub *hub)
 {
+    struct restored all = {0};
+    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
+        gw_channel_expire(hub, channel);
+        all.slot = channel->slot;
+        size_t before = all.count;
+        channel->engine->read(channel->history, 0, restored_add, &all);
+        if (channel->last && (all.count == before || all.messages[all.count - 1].seq != channel->last->seq))
+            restored_add(&all, channel->last);
+    }
+    if (all.count)
+        qsort(all.messages, all.count, sizeof *all.messages, restored_compare);
+    for (size_t i = 0; i < all.count; i++)
+        gw_order_add(&hub->channels.messages, all.messages[i].seq, all.messages[i].slot);
+    free(all.messages);
+    GW_STAT_SET(&hub->stats, history_bytes, hub->channels.history_bytes);
+}
+
+/* Channels are looked at by slot, so that it does not matter which come and go meanwhile; one that gets a message
+ * before its turn comes meets the reload then (gw_channel_of()). */
+void gw_channels_relimit(struct gw_hub *hub)
+{
+    hub->channels.policy_at++;
+    hub->channels.policy_slot = 0;
+    gw_channels_work(hub);
+}
+
+static void channel_meet_reload(struct gw_hub *hub, struct gw_channel *channel)
+{
+    channel->policy_at = hub->channels.policy_at;
+    const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel->name, channel->len);
+    if (!route)
+        return; /* nothing feeds it any more; it ages as it was */
+    uint32_t index = 0;
+    while (gw_routes_get(hub->routes, index) != route)
+        index++;
+    channel_apply_route(hub, channel, index);
+    if (!channel->engine->count(channel->history))
+        history_unlink(&hub->channels, channel);
+}
+
+void gw_channels_work(struct gw_hub *hub)
+{
+    struct gw_channels *channels = &hub->channels;
+    bool all = channels->policy_slot >= channels->slot_count;
+    while (channels->policy_slot < channels->slot_count && gw_slice_take(hub, RELOAD_UNITS)) {
+        struct gw_channel *channel = channels->slots[channels->policy_slot++];
+        if (channel && channel->policy_at != channels->policy_at)
+            channel_meet_reload(hub, channel);
+    }
+    while (channels->count > hub->config->limits.channels && gw_slice_take(hub, RELOAD_UNITS))
+        channel_evict(hub, channels->all.oldest);
+    if (all && channels->count <= hub->config->limits.channels)
+        return;
+    channels_bound_history(hub);
+    GW_STAT_SET(&hub->stats, channels, channels->count);
+}
+
+bool gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, size_t *steps, gw_channel_visit visit,
+                       void *context)
+{
+    if (filter->wildcard)
+        return gw_topic_tree_match_some(hub->channels.names, filter->text, filter->len, steps, visit, context);
+    struct gw_channel *channel = gw_channel_find(hub, filter->text, filter->len, gw_hash(filter->text, filter->len));
+    return !channel || visit(context, channel);
+}
+
+struct tie {
+    struct gw_hub *hub;
+    struct gw_filter *filter;
+};
+
+/* A channel whose filters are to be collected anew anyway is left alone. */
+static bool channel_attach(void *context, void *value)
+{
+    const struct tie *tie = context;
     struct gw_channel *channel = value;
-    for (uint32_t i = 0; i < channel->filter_count; i++) {
-        if (channel->filters[i] == filter) {
+    if (channel->filters_at == tie->hub->filters_at)
+        channel_add_filter(channel, tie->filter);
+    return true;
+}
+
+static bool channel_detach(void *context, void *value)
+{
+    const struct tie *tie = context;
+    struct gw_channel *channel = value;
+    for (uint32_t i = 0; channel->filters_at == tie->hub->filters_at && i < channel->filter_count; i++) {
+        if (channel->filters[i] == tie->filter) {
             channel->filters[i] = channel->filters[--channel->filter_count];
             break;
         }
@@ -376,7 +515,21 @@ static bool channel_detach(void *filter, void *value)
     return true;
 }
 
+/* A filter that matches few is tied to them at once. Of any other the channels learn when they are used next. */
+static void channels_tie(struct gw_hub *hub, struct gw_filter *filter, gw_channel_visit visit)
+{
+    struct tie tie = {hub, filter};
+    size_t steps = hub->slices.attach;
+    if (!gw_channels_match(hub, filter, &steps, visit, &tie))
+        hub->filters_at++;
+}
+
+void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter)
+{
+    channels_tie(hub, filter, channel_attach);
+}
+
 void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter)
 {
-    gw_channels_match(hub, filter, channel_detach, filter);
+    channels_tie(hub, filter, channel_detach);
 }

@@ -20,6 +20,8 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->filters = gw_topic_tree_create();
     gw_pauses_init(&hub->pauses);
     hub->dirty_end = &hub->dirty;
+    gw_slices_init(&hub->slices);
+    hub->filters_at = 1;
     gw_channels_init(&hub->channels);
     return hub;
 }
@@ -62,8 +64,9 @@ static int64_t hub_interval(const struct gw_channel *channel, const struct gw_su
 /* The hot path: every subscriber of every filter that matches the channel, each session once. Neighbours mostly have
  * the same grants, so what those see is looked up only where they change, and the references of all who took it are
  * taken together (giveback.c). Until then the event's own keeps the message, or the message its projection. */
-static void hub_fan_out(const struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
+static void hub_fan_out(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
 {
+    gw_channel_filters(hub, channel);
     const struct gw_grants *grants = NULL;
     struct gw_message *shown = msg;
     uint32_t taken = 0; /* of `shown`, without a reference yet */
@@ -216,6 +219,7 @@ void gw_hub_flush(struct gw_hub *hub)
 {
     GW_ASSERT_LOOP(hub);
     hub->unflushed = 0;
+    gw_slices_begin(hub);
     while (hub->dirty) {
         struct gw_session *session = hub->dirty;
         hub->dirty = session->next_dirty;
@@ -225,6 +229,8 @@ void gw_hub_flush(struct gw_hub *hub)
         if (!session->kicked)
             session->ops->ready(session);
     }
+    if (hub->slices.later)
+        gw_slices_resume(hub);
     gw_giveback_all(&hub->giveback);
     gw_stats_flushed(hub);
 }
@@ -334,6 +340,31 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants
     return err == GW_OK;
 }
 
+static void hub_note_publish(void *context, enum gw_right right, const char *filter, bool projected)
+{
+    (void)filter;
+    (void)projected;
+    if (right == GW_RIGHT_PUBLISH)
+        *(bool *)context = true;
+}
+
+bool gw_hub_may_publish(const struct gw_hub *hub, const struct gw_grants *grants)
+{
+    bool granted = !grants;
+    if (grants)
+        gw_grants_list(grants, hub_note_publish, &granted);
+    for (size_t i = 0; granted && i < hub->config->route_count; i++) {
+        if (hub->config->routes[i].publish)
+            return true;
+    }
+    return false;
+}
+
+const struct gw_routes *gw_hub_routes(const struct gw_hub *hub)
+{
+    return hub->routes;
+}
+
 /* Hands on what the grants show of each message. */
 struct shown_context {
     const struct gw_hub *hub;
@@ -383,5 +414,6 @@ void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char 
         .wildcard = gw_topic_has_wildcard(filter, len),
     };
     struct shown_context list = {.hub = hub, .grants = grants, .visit = visit, .context = context};
-    gw_channels_match(hub, &matched, hub_list_channel, &list);
+    size_t steps = SIZE_MAX;
+    gw_channels_match(hub, &matched, &steps, hub_list_channel, &list);
 }

@@ -11,6 +11,7 @@
 #include "gateway/hub.h"
 #include "gateway/session.h"
 #include "hub/inbox.h"
+#include "hub/order.h"
 #include "message/cursor.h"
 #include "route/routes.h"
 #include "topic/topic_tree.h"
@@ -23,6 +24,8 @@ struct gw_filter {
     bool wildcard;
     struct gw_sub **subs;
     uint32_t count, allocated;
+    uint64_t mark;         /* of the last round of a session that subscribes to it ... */
+    struct gw_sub *marked; /* ... and its subscription */
 };
 
 struct gw_sub {
@@ -37,6 +40,8 @@ struct gw_sub {
     uint64_t fresh_to;        /* up to here only last values are wanted; 0: it resumed from a cursor */
     int64_t interval_ms;      /* the client asked for at most one value a channel in this time; 0: for all */
     int64_t doubt_ns; /* it resumed, and values that came after this may have been held; INT64_MAX: no doubt */
+    uint64_t forgotten_told; /* it was told of channels that were forgotten whole up to here */
+    bool epoch_told;         /* ... and of the other epoch, as a gap of the whole filter */
 };
 
 /* A gap that a lagging session was told of a channel ended here. */
@@ -65,8 +70,13 @@ struct gw_channel {
     uint64_t kept_evicted; /* what the store knows of engine->evicted() */
     const struct gw_history_engine *engine;
     struct gw_history *history; /* NULL: none kept */
-    struct gw_filter **filters; /* those that match the name */
+    struct gw_filter **filters; /* those that match the name, if filters_at is the hub's: gw_channel_filters() */
     uint32_t filter_count, filter_allocated;
+    uint32_t slot;       /* its place in gw_channels.slots */
+    uint64_t filters_at; /* gw_hub.filters_at when they were collected */
+    uint64_t policy_at;  /* gw_channels.policy_at when its route was looked up */
+    uint64_t loss_to;    /* its newest loss that is in gw_channels.losses ends here ... */
+    uint64_t loss_key;   /* ... and has this key */
     uint32_t route;                                   /* index into hub->routes; whose policy holds */
     uint64_t number;                                  /* never used again, for pauses */
     int64_t interval_ms;                              /* of the route's rate policy; 0: every message counts */
@@ -91,6 +101,14 @@ struct gw_channels {
     uint64_t forgotten; /* newest sequence number of any channel that was evicted whole */
     uint64_t lost;      /* of every channel messages up to here may be missing */
     uint64_t made;      /* channels so far */
+    struct gw_channel **slots; /* every channel at its slot; NULL: free */
+    uint32_t slot_count, slot_allocated;
+    uint32_t *free_slots; /* as many places as slots */
+    uint32_t free_count;
+    struct gw_order messages; /* key: sequence number of a message that a history holds or that is a last value */
+    struct gw_order losses;   /* key: gw_loss_key(); one for each channel that has lost messages */
+    uint64_t policy_at;       /* counts reloads */
+    uint32_t policy_slot;     /* channels in slots before it have met the newest reload */
 };
 
 /* All pauses of a hub, by session and channel (pace.c). */
@@ -134,6 +152,18 @@ struct gw_giveback {
     uint32_t used_count;
 };
 
+/* What one turn of the loop may cost (slice.c): about one unit for each channel or message that is looked at. */
+struct gw_slices {
+    int32_t work;       /* units left until the next gw_hub_flush() */
+    int32_t turn;       /* what a flush gives */
+    uint32_t slice;     /* entries that one session's slice looks at, at most */
+    uint32_t direct;    /* names that are looked at before a session walks the sequence instead */
+    uint32_t near;      /* so few messages are always walked */
+    uint32_t attach;    /* names that a new filter is tied to at once */
+    int64_t send_bytes; /* of large messages, left until the next flush */
+    struct gw_session *later, **later_end; /* those that go on in the next flush */
+};
+
 struct gw_hub {
     struct gw_config *config;
     struct gw_routes *routes;
@@ -157,6 +187,8 @@ struct gw_hub {
     struct gw_moments moments;
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;
+    struct gw_slices slices;
+    uint64_t filters_at; /* counts filters that came or went without being tied to every channel at once */
     int64_t queues_due_ms;         /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
     struct gw_session *sessions;
@@ -209,9 +241,25 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_chan
 void gw_channels_restored(struct gw_hub *hub);
 /* New limits after a reload. */
 void gw_channels_relimit(struct gw_hub *hub);
-/* Visits the channels that the filter matches. */
+/* Visits the channels that the filter matches, until *steps names have been looked at; false: there may be more. */
 typedef bool (*gw_channel_visit)(void *context, void *channel);
-void gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, gw_channel_visit visit, void *context);
+bool gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, size_t *steps, gw_channel_visit visit,
+                       void *context);
+/* Its filters are those that match it now. */
+void gw_channel_filters(struct gw_hub *hub, struct gw_channel *channel);
+/* The channel in that slot; NULL: none. */
+static inline struct gw_channel *gw_channel_at(const struct gw_hub *hub, uint32_t slot)
+{
+    return hub->channels.slots[slot];
+}
+/* Losses that may concern somebody at that position have keys above this. */
+#define GW_LOSS_BITS 20
+static inline uint64_t gw_loss_key(uint64_t position)
+{
+    return position << GW_LOSS_BITS | ((1u << GW_LOSS_BITS) - 1);
+}
+/* Goes on with what a reload left to do. */
+void gw_channels_work(struct gw_hub *hub);
 /* A filter comes or goes: ties it to the channels that it matches. */
 void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter);
 void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter);
@@ -237,6 +285,7 @@ bool gw_session_has_room(const struct gw_session *session);
 /* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. `reason` of
  * gaps. */
 void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason);
+void gw_session_forget_told(struct gw_session *session);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
 /* An idle session is back to its small size, however busy it once was: once a second, as busy ones would grow again
  * at once. */
@@ -251,6 +300,22 @@ struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, 
 
 /* giveback.c: all that is noted there. */
 void gw_giveback_all(struct gw_giveback *giveback);
+
+/* slice.c */
+void gw_slices_init(struct gw_slices *slices);
+/* Takes so many units. False: none were left. */
+bool gw_slice_take(struct gw_hub *hub, uint32_t units);
+/* Messages from this size on are handed to the kernel by bytes a turn. */
+#define GW_LARGE_BYTES (16 * 1024)
+/* The session is about to send so much. False: not in this turn; it is told ready() in the next one. */
+bool gw_slice_send(struct gw_session *session, size_t bytes);
+/* The session has more to do than its turn allows: ready() in the next flush, after those who wait already. */
+void gw_session_later(struct gw_session *session);
+void gw_session_not_later(struct gw_session *session);
+/* A flush begins: new units. */
+void gw_slices_begin(struct gw_hub *hub);
+/* ready() of those who wait, as far as the units reach. */
+void gw_slices_resume(struct gw_hub *hub);
 
 /* subscribe.c: gives up the subscription, and its filter with the last one. */
 void gw_sub_free(struct gw_hub *hub, struct gw_sub *sub);

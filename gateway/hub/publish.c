@@ -219,6 +219,10 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
     }
     if (err == GW_OK)
         err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
+    if (err == GW_OK && gw_topic_levels(target.topic.data, target.topic.len) > hub->config->limits.levels) {
+        err = GW_ERR_BAD_REQUEST;
+        *why = "the topic has more levels than limits.levels allows";
+    }
     if (err == GW_OK)
         err = publish_encode(target.codec, data, data_len, json, &payload, why);
     bool waits = request || target.qos > 0;
@@ -229,6 +233,7 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
             gw_publish_create(target.topic.data, target.topic.len, payload.data, payload.len);
         publish->worker = hub->worker;
         publish->qos = target.qos;
+        publish->deadline_ms = hub->now_ms + (request ? timeout_ms : hub->config->broker.publish_timeout_ms);
         publish->retain = target.retain && !request; /* a request is for whoever is there now */
         publish->request = request;
         struct gw_pending *pending = NULL;

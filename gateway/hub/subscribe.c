@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "hub/hub_private.h"
+#include "hub/round.h"
 #include "hub/session_log.h"
 #include "topic/topic.h"
 
@@ -76,7 +76,7 @@ static struct gw_sub *session_add(struct gw_session *session, const char *text, 
     return sub;
 }
 
-struct subscribe_count {
+struct subscription {
     struct gw_session *session;
     struct gw_sub *sub;
     uint32_t values;
@@ -99,7 +99,7 @@ static bool session_has_last(const struct gw_session *session, const struct gw_s
 
 static bool subscribe_count_channel(void *context, void *value)
 {
-    struct subscribe_count *count = context;
+    struct subscription *count = context;
     struct gw_channel *channel = value;
     if (!gw_channel_visible(channel, count->session->grants))
         return true;
@@ -116,6 +116,52 @@ static bool subscribe_count_channel(void *context, void *value)
         count->lost = true;
     }
     return true;
+}
+
+/* What a subscription misses is among what channels have lost since its position. False: that is too much to look
+ * at. */
+static bool subscribe_count_losses(struct subscription *count)
+{
+    struct gw_hub *hub = count->session->hub;
+    const struct gw_filter *filter = count->sub->filter;
+    const struct gw_order *losses = &hub->channels.losses;
+    struct gw_order_place place = gw_order_after(losses, gw_loss_key(count->sub->from));
+    uint64_t key;
+    uint32_t slot;
+    for (uint32_t left = hub->slices.direct; gw_order_next(losses, &place, &key, &slot); left--) {
+        const struct gw_channel *channel = gw_channel_at(hub, slot);
+        if (!left)
+            return false;
+        if (channel && channel->loss_key == key &&
+            gw_topic_matches(filter->text, filter->len, channel->name, channel->len))
+            count->lost |= !(gw_session_interval(count->session, channel) && channel->last) &&
+                           gw_channel_evicted(channel) > count->sub->from;
+    }
+    return true;
+}
+
+/* Exact where the filter matches few channels. Where it matches many, `snapshot` is the number of all channels, which
+ * is never too small, and what may be missing counts as lost. */
+static void subscribe_look(struct subscription *count)
+{
+    struct gw_hub *hub = count->session->hub;
+    const struct gw_sub *sub = count->sub;
+    bool wildcard = sub->filter->wildcard;
+    size_t steps = hub->slices.direct;
+    if (wildcard && !sub->fresh_to &&
+        gw_order_count_after(&hub->channels.messages, sub->from, hub->slices.near + 1) <= hub->slices.near) {
+        count->session->paced |= gw_walk_longest_interval(count->session) > 0;
+        count->lost = !subscribe_count_losses(count) || count->lost;
+        return;
+    }
+    bool all = gw_channels_match(hub, sub->filter, &steps, subscribe_count_channel, count);
+    gw_slice_take(hub, (uint32_t)(hub->slices.direct - steps));
+    if (all)
+        return;
+    count->session->paced |= gw_walk_longest_interval(count->session) > 0;
+    count->values = (uint32_t)hub->channels.count;
+    if (!sub->fresh_to && !count->now)
+        count->lost = !subscribe_count_losses(count) || count->lost;
 }
 
 enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, size_t len,
@@ -160,7 +206,10 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
         gw_session_lag_from(session, hub->head, "history");
     if (!sub)
         sub = session_add(session, text, len);
-    sub->fresh_to = 0;
+    session->walking = false; /* the new one may lead to few channels */
+    gw_session_forget_told(session); /* it was told of what the others miss */
+    sub->fresh_to = sub->forgotten_told = 0;
+    sub->epoch_told = false;
     free(sub->epoch_from);
     sub->epoch_from = check == GW_CURSOR_OTHER_EPOCH ? gw_strndup(start->cursor, start->cursor_len) : NULL;
     sub->epoch_reason = past ? "history" : "epoch";
@@ -178,8 +227,8 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     session->settled |= settled;
     session->paced |= sub->interval_ms > 0;
 
-    struct subscribe_count count = {.session = session, .sub = sub, .now = start->at == GW_START_NOW};
-    gw_channels_match(hub, sub->filter, subscribe_count_channel, &count);
+    struct subscription count = {.session = session, .sub = sub, .now = start->at == GW_START_NOW};
+    subscribe_look(&count);
     out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
     out->snapshot = sub->fresh_to ? count.values : 0;
     gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);

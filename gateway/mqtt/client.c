@@ -9,17 +9,6 @@
 
 #include "base/clock.h"
 
-static int client_setup_tls(struct mosquitto *mosq, const struct gw_cfg_tls *tls)
-{
-    int rc = mosquitto_tls_set(mosq, tls->ca_file, tls->ca_file ? NULL : "/etc/ssl/certs", tls->cert_file,
-                               tls->key_file, NULL);
-    if (rc == MOSQ_ERR_SUCCESS)
-        rc = mosquitto_tls_opts_set(mosq, 1, NULL, NULL);
-    if (rc == MOSQ_ERR_SUCCESS && !tls->verify_hostname)
-        rc = mosquitto_tls_insecure_set(mosq, true);
-    return rc;
-}
-
 /* The only call that takes CONNECT properties also connects, blocking. With an impossible port it stores them and
  * gives up before it touches the network; mosquitto_connect_bind_async() then uses them. */
 static void client_set_expiry(struct mosquitto *mosq, const struct gw_cfg_broker *broker)
@@ -52,18 +41,19 @@ bool gw_client_differs(const struct gw_cfg_broker *a, const struct gw_cfg_broker
            a->session_expiry_ms != b->session_expiry_ms || a->tls.verify_hostname != b->tls.verify_hostname;
 }
 
-int gw_client_create(const struct gw_cfg_broker *broker, void *object, struct mosquitto **out)
+int gw_client_create(const struct gw_cfg_broker *broker, int version, struct gw_mqtt_tls *tls, void *object,
+                     struct mosquitto **out)
 {
     struct mosquitto *mosq = *out = mosquitto_new(broker->client_id, broker->session_expiry_ms == 0, object);
     if (!mosq)
         return errno == ENOMEM ? MOSQ_ERR_NOMEM : MOSQ_ERR_INVAL;
     mosquitto_threaded_set(mosq, true); /* workers publish while the MQTT thread reads */
-    int rc = mosquitto_int_option(mosq, MOSQ_OPT_PROTOCOL_VERSION, broker->protocol);
+    int rc = mosquitto_int_option(mosq, MOSQ_OPT_PROTOCOL_VERSION, version);
     if (rc == MOSQ_ERR_SUCCESS && broker->username)
         rc = mosquitto_username_pw_set(mosq, broker->username, broker->password);
-    if (rc == MOSQ_ERR_SUCCESS && broker->tls_enabled)
-        rc = client_setup_tls(mosq, &broker->tls);
-    if (rc == MOSQ_ERR_SUCCESS && broker->protocol == MQTT_PROTOCOL_V5 && broker->session_expiry_ms > 0)
+    if (rc == MOSQ_ERR_SUCCESS && broker->tls_enabled && !gw_mqtt_tls_setup(tls, mosq, broker))
+        rc = MOSQ_ERR_TLS;
+    if (rc == MOSQ_ERR_SUCCESS && version == MQTT_PROTOCOL_V5 && broker->session_expiry_ms > 0)
         client_set_expiry(mosq, broker);
     return rc;
 }

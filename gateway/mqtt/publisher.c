@@ -2,26 +2,25 @@
 
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/buf.h"
+#include "mqtt/reason.h"
 
-/* A flight whose worker gave up long ago is kept this many time-outs, in case libmosquitto still delivers it. */
-#define FORGET_AFTER 10
+/* A broker that acknowledges nothing for this many time-outs, while publishes wait for that, is connected to anew. */
+#define STUCK_AFTER 3
 
 struct gw_flight {
     struct gw_flight *next;
-    struct gw_publish *publish; /* until it is sent */
+    struct gw_publish *publish; /* while it waits; NULL: it is with libmosquitto */
     uint64_t token;
     uint32_t worker;
-    int mid;
-    int64_t since_ms;
+    int mid, qos;
+    unsigned breaks; /* connections that were lost while it was on them */
+    int64_t deadline_ms;
 };
 
 void gw_publisher_init(struct gw_publisher *publisher, struct gw_inbox **inboxes, unsigned workers,
@@ -29,13 +28,13 @@ void gw_publisher_init(struct gw_publisher *publisher, struct gw_inbox **inboxes
 {
     memset(publisher, 0, sizeof *publisher);
     pthread_mutex_init(&publisher->lock, NULL);
+    gw_responses_init(&publisher->responses);
+    publisher->broker = gw_abilities_default(true);
     publisher->inboxes = inboxes;
     publisher->workers = workers;
     publisher->wake = wake;
     publisher->wake_context = context;
     publisher->waiting_end = &publisher->waiting;
-    if (getrandom(&publisher->nonce, sizeof publisher->nonce, 0) != sizeof publisher->nonce)
-        publisher->nonce = (uint32_t)gw_monotonic_ns();
 }
 
 static void flight_free(struct gw_flight *flight)
@@ -57,7 +56,7 @@ void gw_publisher_fini(struct gw_publisher *publisher)
     for (size_t i = 0; i < sizeof publisher->flights / sizeof *publisher->flights; i++)
         flights_free(publisher->flights[i]);
     flights_free(publisher->waiting);
-    free(publisher->response_topic);
+    gw_responses_fini(&publisher->responses);
     pthread_mutex_destroy(&publisher->lock);
 }
 
@@ -67,8 +66,9 @@ void gw_publisher_configure(struct gw_publisher *publisher, const struct gw_conf
     publisher->limit = config->limits.publish_queue;
     publisher->queue_while_down = config->broker.queue_while_down;
     publisher->timeout_ms = config->broker.publish_timeout_ms;
+    publisher->responses.closed_on = false;
     if (!publisher->mosq)
-        publisher->v5 = config->broker.protocol == MQTT_PROTOCOL_V5;
+        publisher->broker = gw_abilities_default(config->broker.protocol != MQTT_PROTOCOL_V311);
     pthread_mutex_unlock(&publisher->lock);
 }
 
@@ -90,6 +90,7 @@ static enum gw_err publisher_error(int rc)
         return GW_ERR_TOO_LARGE;
     case MOSQ_ERR_QOS_NOT_SUPPORTED: /* the broker can't do what the route asks for: never less, silently */
     case MOSQ_ERR_RETAIN_NOT_SUPPORTED:
+    case MOSQ_ERR_ACL_DENIED: /* it broke the connection before */
         return GW_ERR_REJECTED;
     case MOSQ_ERR_INVAL:
     case MOSQ_ERR_MALFORMED_UTF8:
@@ -101,66 +102,49 @@ static enum gw_err publisher_error(int rc)
     }
 }
 
-/* Correlation data: nonce of the process, worker and token, so that an answer finds whoever asked, and one to an
- * earlier process finds nobody. */
-#define CORRELATION     "%08x-%08x-%016llx"
-#define CORRELATION_LEN 34
-/* The highest subscription identifier (MQTT 5.0 section 3.8.2.1.2); those of routes count from 1. */
-#define RESPONSE_SUBSCRIPTION 268435455
-
-/* Lock held. The broker handles SUBSCRIBE before the PUBLISH that follows it on the same connection. */
-static void publisher_listen(struct gw_publisher *publisher)
+/* Lock held. What the broker would close the connection on is not sent at all. */
+static int publisher_check(struct gw_publisher *publisher, const struct gw_publish *publish)
 {
-    if (publisher->response_subscribed || !publisher->response_topic)
-        return;
-    mosquitto_property *properties = NULL;
-    mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, RESPONSE_SUBSCRIPTION);
-    if (mosquitto_subscribe_v5(publisher->mosq, &publisher->response_mid, publisher->response_topic, 1, 0,
-                               properties) == MOSQ_ERR_SUCCESS)
-        publisher->response_subscribed = true;
-    mosquitto_property_free_all(&properties);
-}
-
-/* Where a route's filter (`#`, say) matches the response topic as well, the broker sends a copy for each. */
-static bool publisher_is_copy(const struct gw_packet *packet)
-{
-    for (size_t i = 0; i < packet->id_count; i++) {
-        if (packet->ids[i] == RESPONSE_SUBSCRIPTION)
-            return false;
-    }
-    return packet->id_count > 0;
-}
-
-static mosquitto_property *publisher_request_properties(struct gw_publisher *publisher,
-                                                        const struct gw_publish *publish)
-{
-    char correlation[CORRELATION_LEN + 1];
-    snprintf(correlation, sizeof correlation, CORRELATION, publisher->nonce, publish->worker,
-             (unsigned long long)publish->token);
-    mosquitto_property *properties = NULL;
-    mosquitto_property_add_string(&properties, MQTT_PROP_RESPONSE_TOPIC, publisher->response_topic);
-    mosquitto_property_add_binary(&properties, MQTT_PROP_CORRELATION_DATA, correlation, CORRELATION_LEN);
-    return properties;
+    int rc = publish->payload_len > MQTT_MAX_PAYLOAD        ? MOSQ_ERR_PAYLOAD_SIZE
+             : publish->qos > publisher->broker.qos         ? MOSQ_ERR_QOS_NOT_SUPPORTED
+             : publish->retain && !publisher->broker.retain ? MOSQ_ERR_RETAIN_NOT_SUPPORTED
+                                                            : MOSQ_ERR_SUCCESS;
+    if (rc != MOSQ_ERR_SUCCESS)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "a publish to '%s' was not sent: %s", publish->topic,
+                             rc == MOSQ_ERR_PAYLOAD_SIZE        ? "it is larger than MQTT allows"
+                             : rc == MOSQ_ERR_QOS_NOT_SUPPORTED ? "the broker takes no such QoS (publish.qos)"
+                                                                : "the broker keeps nothing (publish.retain)");
+    return rc;
 }
 
 /* Lock held. */
 static int publisher_send(struct gw_publisher *publisher, const struct gw_publish *publish, int *mid)
 {
-    if (publish->payload_len > MQTT_MAX_PAYLOAD)
-        return MOSQ_ERR_PAYLOAD_SIZE;
     int len = (int)publish->payload_len;
-    if (!publisher->v5)
-        return mosquitto_publish(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
-                                 publish->retain);
+    int rc = publisher_check(publisher, publish);
+    if (rc != MOSQ_ERR_SUCCESS)
+        return rc;
+    if (gw_blame_refuses(&publisher->blame, publish, gw_monotonic_ms()))
+        return MOSQ_ERR_ACL_DENIED;
     mosquitto_property *properties = NULL;
     if (publish->request) {
-        publisher->response_wanted = true;
-        publisher_listen(publisher);
-        properties = publisher_request_properties(publisher, publish);
+        publisher->responses.wanted = true;
+        gw_responses_listen(&publisher->responses, publisher->mosq, publisher->broker.ids);
+        properties = gw_responses_properties(&publisher->responses, publish);
     }
-    int rc = mosquitto_publish_v5(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
+    if (publisher->broker.v5)
+        rc = mosquitto_publish_v5(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
                                   publish->retain, properties);
+    else
+        rc = mosquitto_publish(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
+                               publish->retain);
     mosquitto_property_free_all(&properties);
+    if (rc == MOSQ_ERR_SUCCESS)
+        gw_blame_note(&publisher->blame, publish, *mid, gw_monotonic_ms());
+    else if (rc == MOSQ_ERR_OVERSIZE_PACKET)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt",
+                             "a publish to '%s' of %zu bytes was not sent: the broker takes packets up to %u bytes",
+                             publish->topic, publish->payload_len, publisher->broker.packet);
     return rc;
 }
 
@@ -169,8 +153,9 @@ static struct gw_flight *flight_create(const struct gw_publish *publish, int mid
     struct gw_flight *flight = gw_calloc(1, sizeof *flight);
     flight->token = publish->token;
     flight->worker = publish->worker;
+    flight->qos = publish->qos;
+    flight->deadline_ms = publish->deadline_ms;
     flight->mid = mid;
-    flight->since_ms = gw_monotonic_ms();
     return flight;
 }
 
@@ -181,43 +166,56 @@ static void publisher_track(struct gw_publisher *publisher, struct gw_flight *fl
     flight->next = *bucket;
     *bucket = flight;
     publisher->count++;
+    publisher->window += flight->qos > 0;
+}
+
+/* Lock held. */
+static void publisher_wait(struct gw_publisher *publisher, struct gw_publish **publish)
+{
+    struct gw_flight *flight = flight_create(*publish, 0);
+    flight->publish = *publish;
+    *publish = NULL;
+    *publisher->waiting_end = flight;
+    publisher->waiting_end = &flight->next;
+    publisher->count++;
+}
+
+/* Lock held. */
+static enum gw_err publisher_refuses(struct gw_publisher *publisher, const struct gw_publish *publish)
+{
+    if (publish->request && !publisher->broker.v5)
+        return GW_ERR_UNSUPPORTED;
+    if (publish->request && publisher->responses.refused) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt",
+                             "no requests: the broker refuses the subscription to '%s' (broker.response_topic)",
+                             publisher->responses.topic);
+        return GW_ERR_FORBIDDEN;
+    }
+    if (!publisher->mosq && !publisher->queue_while_down)
+        return GW_ERR_UPSTREAM_DOWN;
+    if (publisher->count >= publisher->limit) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "limits.publish_queue (%u) reached", publisher->limit);
+        return publisher->mosq ? GW_ERR_OVERLOADED : GW_ERR_UPSTREAM_DOWN;
+    }
+    return GW_OK;
 }
 
 enum gw_err gw_publisher_publish(void *context, struct gw_publish **publish)
 {
     struct gw_publisher *publisher = context;
-    enum gw_err err = GW_OK;
     pthread_mutex_lock(&publisher->lock);
-    if ((*publish)->request && !publisher->v5) {
-        err = GW_ERR_UNSUPPORTED;
-    } else if ((*publish)->request && publisher->response_refused) {
-        err = GW_ERR_FORBIDDEN;
-        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt",
-                             "no requests: the broker refuses the subscription to '%s' (broker.response_topic)",
-                             publisher->response_topic);
-    } else if (!publisher->mosq && !publisher->queue_while_down) {
-        err = GW_ERR_UPSTREAM_DOWN;
-    } else if (publisher->count >= publisher->limit) {
-        err = publisher->mosq ? GW_ERR_OVERLOADED : GW_ERR_UPSTREAM_DOWN;
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "limits.publish_queue (%u) reached", publisher->limit);
-    } else if (publisher->mosq) {
+    bool full = publisher->window >= publisher->broker.in_flight || publisher->waiting;
+    enum gw_err err = publisher_refuses(publisher, *publish);
+    if (err == GW_OK && (!publisher->mosq || ((*publish)->qos > 0 && full))) {
+        publisher_wait(publisher, publish);
+    } else if (err == GW_OK) {
         int mid = 0;
         err = publisher_error(publisher_send(publisher, *publish, &mid));
-        if (err == GW_OK && (*publish)->qos > 0)
-            publisher_track(publisher, flight_create(*publish, mid));
-        else if (err == GW_OK)
-            atomic_fetch_add_explicit(&publisher->published, 1, memory_order_relaxed);
         if (err == GW_OK) {
+            publisher_track(publisher, flight_create(*publish, mid));
             free(*publish);
             *publish = NULL;
         }
-    } else {
-        struct gw_flight *flight = flight_create(*publish, 0);
-        flight->publish = *publish;
-        *publish = NULL;
-        *publisher->waiting_end = flight;
-        publisher->waiting_end = &flight->next;
-        publisher->count++;
     }
     pthread_mutex_unlock(&publisher->lock);
     if (err == GW_OK)
@@ -233,58 +231,100 @@ static void publisher_answer(struct gw_publisher *publisher, const struct gw_fli
         .u.result = {.token = flight->token, .err = err, .reason = reason},
     };
     atomic_fetch_add_explicit(err == GW_OK ? &publisher->published : &publisher->rejected, 1, memory_order_relaxed);
-    gw_inbox_put(publisher->inboxes[flight->worker], &event);
+    /* At QoS 0 its client had `accepted` long ago, and waits only if it was a request. */
+    if (flight->qos > 0 || (flight->publish && flight->publish->request))
+        gw_inbox_put(publisher->inboxes[flight->worker], &event);
 }
 
 static void publisher_answer_all(struct gw_publisher *publisher, struct gw_flight *list, enum gw_err err)
 {
     for (struct gw_flight *next; list; list = next) {
         next = list->next;
-        if (!list->publish || list->publish->qos > 0 ||
-            list->publish->request) /* else it was accepted and nobody waits */
-            publisher_answer(publisher, list, err, 0);
+        publisher_answer(publisher, list, err, 0);
         flight_free(list);
     }
 }
 
-void gw_publisher_connected(struct gw_publisher *publisher, struct mosquitto *mosq, bool v5)
+/* Lock held. Takes those out of the waiting list whose time is up. */
+static struct gw_flight *publisher_take_late(struct gw_publisher *publisher, int64_t now_ms)
+{
+    struct gw_flight *late = NULL, **link = &publisher->waiting;
+    for (struct gw_flight *flight; (flight = *link);) {
+        if (now_ms < flight->deadline_ms) {
+            link = &flight->next;
+            continue;
+        }
+        *link = flight->next;
+        publisher->count--;
+        flight->next = late;
+        late = flight;
+    }
+    publisher->waiting_end = link;
+    return late;
+}
+
+/* Lock held. Hands over what waits, as far as the broker takes more. What can't be sent comes back as a list. */
+static struct gw_flight *publisher_send_waiting(struct gw_publisher *publisher)
 {
     struct gw_flight *failed = NULL;
-    pthread_mutex_lock(&publisher->lock);
-    publisher->mosq = mosq;
-    publisher->response_mid = 0;
-    publisher->response_subscribed = publisher->response_refused = false;
-    if (mosq)
-        publisher->v5 = v5;
-    if (mosq && v5 && publisher->response_wanted)
-        publisher_listen(publisher);
-    while (mosq && publisher->waiting) {
+    while (publisher->mosq && publisher->waiting &&
+           (publisher->waiting->qos == 0 || publisher->window < publisher->broker.in_flight)) {
         struct gw_flight *flight = publisher->waiting;
         publisher->waiting = flight->next;
         publisher->count--;
-        int rc = publisher_send(publisher, flight->publish, &flight->mid);
-        if (rc != MOSQ_ERR_SUCCESS) {
+        if (publisher_send(publisher, flight->publish, &flight->mid) != MOSQ_ERR_SUCCESS) {
             flight->next = failed;
             failed = flight;
-        } else if (flight->publish->qos > 0) {
-            free(flight->publish);
-            flight->publish = NULL;
-            publisher_track(publisher, flight);
-        } else {
-            flight_free(flight);
+            continue;
         }
+        free(flight->publish);
+        flight->publish = NULL;
+        publisher_track(publisher, flight);
     }
     if (!publisher->waiting)
         publisher->waiting_end = &publisher->waiting;
+    return failed;
+}
+
+/* Lock held. Is there one with libmosquitto whose client has been answered? */
+static bool publisher_is_stale(const struct gw_publisher *publisher, int64_t now_ms)
+{
+    for (size_t i = 0; i < sizeof publisher->flights / sizeof *publisher->flights; i++) {
+        for (const struct gw_flight *flight = publisher->flights[i]; flight; flight = flight->next) {
+            if (now_ms >= flight->deadline_ms)
+                return true;
+        }
+    }
+    return false;
+}
+
+bool gw_publisher_is_stale(struct gw_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    bool stale = publisher_is_stale(publisher, gw_monotonic_ms());
     pthread_mutex_unlock(&publisher->lock);
+    return stale;
+}
+
+void gw_publisher_connected(struct gw_publisher *publisher, struct mosquitto *mosq, const struct gw_abilities *broker)
+{
+    int64_t now_ms = gw_monotonic_ms();
+    pthread_mutex_lock(&publisher->lock);
+    publisher->broker = *broker;
+    publisher->mosq = mosq;
+    publisher->heard_ms = now_ms;
+    gw_responses_connected(&publisher->responses, broker->v5 ? mosq : NULL, broker->ids);
+    struct gw_flight *late = publisher_take_late(publisher, now_ms);
+    struct gw_flight *failed = publisher_send_waiting(publisher);
+    pthread_mutex_unlock(&publisher->lock);
+    publisher_answer_all(publisher, late, GW_ERR_UPSTREAM_DOWN);
     publisher_answer_all(publisher, failed, GW_ERR_REJECTED);
 }
 
-void gw_publisher_forget(struct gw_publisher *publisher)
+/* Lock held. Everything that libmosquitto has, as a list. */
+static struct gw_flight *publisher_take_flights(struct gw_publisher *publisher)
 {
     struct gw_flight *all = NULL;
-    pthread_mutex_lock(&publisher->lock);
-    publisher->mosq = NULL;
     for (size_t i = 0; i < sizeof publisher->flights / sizeof *publisher->flights; i++) {
         for (struct gw_flight *flight = publisher->flights[i], *next; flight; flight = next) {
             next = flight->next;
@@ -294,90 +334,100 @@ void gw_publisher_forget(struct gw_publisher *publisher)
         }
         publisher->flights[i] = NULL;
     }
-    pthread_mutex_unlock(&publisher->lock);
-    publisher_answer_all(publisher, all, GW_ERR_TIMEOUT);
+    publisher->window = 0;
+    return all;
 }
 
-void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reason)
+/* Lock held. May libmosquitto go on with what it has, on another connection? Only if nobody has been answered yet,
+ * and nothing of it has broken a connection before. */
+static bool publisher_may_go_on(struct gw_publisher *publisher, bool broken, int64_t now_ms)
+{
+    bool may = publisher->window > 0 && !publisher_is_stale(publisher, now_ms);
+    for (size_t i = 0; i < sizeof publisher->flights / sizeof *publisher->flights; i++) {
+        for (struct gw_flight *flight = publisher->flights[i]; flight; flight = flight->next)
+            may = (flight->breaks += broken) < 2 && flight->qos > 0 && may;
+    }
+    return may;
+}
+
+bool gw_publisher_lost(struct gw_publisher *publisher, const struct gw_loss *loss)
+{
+    struct gw_flight *all = NULL;
+    int64_t now_ms = gw_monotonic_ms();
+    pthread_mutex_lock(&publisher->lock);
+    bool broken = publisher->mosq != NULL;
+    if (broken) {
+        gw_blame_lost(&publisher->blame, loss->why, loss->by_broker, now_ms);
+        gw_responses_lost(&publisher->responses, loss->by_broker);
+    }
+    publisher->mosq = NULL;
+    bool drop = !loss->kept || !publisher_may_go_on(publisher, broken, now_ms);
+    if (drop)
+        all = publisher_take_flights(publisher);
+    pthread_mutex_unlock(&publisher->lock);
+    publisher_answer_all(publisher, all, GW_ERR_UPSTREAM_DOWN);
+    return drop;
+}
+
+void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reason,
+                               const mosquitto_property *properties)
 {
     pthread_mutex_lock(&publisher->lock);
-    struct gw_flight **link = publisher_bucket(publisher, mid), *flight;
+    struct gw_flight **link = publisher_bucket(publisher, mid), *flight, *failed;
     while ((flight = *link) && flight->mid != mid)
         link = &flight->next;
     if (flight) {
         *link = flight->next;
         publisher->count--;
+        publisher->window -= flight->qos > 0;
     }
+    publisher->heard_ms = gw_monotonic_ms();
+    gw_blame_acknowledged(&publisher->blame, mid);
+    failed = publisher_send_waiting(publisher);
     pthread_mutex_unlock(&publisher->lock);
+    publisher_answer_all(publisher, failed, GW_ERR_REJECTED);
     if (!flight)
         return;
     enum gw_err err = GW_OK;
-    if (reason >= 0x80)
+    if (reason >= 0x80) {
+        char words[GW_REASON_MAX];
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "the broker refused a publish: %s",
+                             gw_reason_words(words, reason, properties));
         err = reason == MQTT_RC_NOT_AUTHORIZED     ? GW_ERR_FORBIDDEN
               : reason == MQTT_RC_QUOTA_EXCEEDED   ? GW_ERR_OVERLOADED
               : reason == MQTT_RC_PACKET_TOO_LARGE ? GW_ERR_TOO_LARGE
                                                    : GW_ERR_REJECTED;
+    }
     publisher_answer(publisher, flight, err, reason);
     flight_free(flight);
 }
 
 void gw_publisher_set_response_topic(struct gw_publisher *publisher, const struct gw_cfg_broker *broker)
 {
-    char *topic = broker->response_topic ? gw_strdup(broker->response_topic) : NULL;
-    if (!topic) {
-        struct gw_buf made;
-        gw_buf_init(&made);
-        gw_buf_printf(&made, "sluice/response/%s", broker->client_id);
-        topic = gw_strdup(made.data);
-        gw_buf_fini(&made);
-        for (char *at = topic + strlen("sluice/response/"); (at = strpbrk(at, "+#/"));)
-            *at = '_';
-    }
     pthread_mutex_lock(&publisher->lock);
-    free(publisher->response_topic);
-    publisher->response_topic = topic;
+    gw_responses_set_topic(&publisher->responses, broker);
     pthread_mutex_unlock(&publisher->lock);
 }
 
 bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int granted)
 {
     pthread_mutex_lock(&publisher->lock);
-    bool ours = publisher->response_mid && publisher->response_mid == mid;
-    if (ours) {
-        publisher->response_mid = 0;
-        publisher->response_refused = granted >= 0x80;
-    }
+    bool ours = gw_responses_subscribed(&publisher->responses, mid, granted);
     pthread_mutex_unlock(&publisher->lock);
-    if (ours && granted >= 0x80)
-        gw_log(GW_LOG_ERROR, "mqtt",
-               "the broker refused the subscription to '%s', so requests get no answers (broker.response_topic)",
-               publisher->response_topic);
     return ours;
 }
 
 bool gw_publisher_respond(struct gw_publisher *publisher, const struct gw_packet *packet,
                           const mosquitto_property *properties)
 {
-    /* Without the lock: only this thread changes it. */
-    const char *topic = publisher->response_topic;
-    if (!topic || strlen(topic) != packet->topic_len || memcmp(packet->topic, topic, packet->topic_len) != 0)
-        return false;
-    if (publisher_is_copy(packet))
-        return true;
-    void *data = NULL;
-    uint16_t data_len = 0;
-    unsigned nonce = 0, worker = 0;
-    unsigned long long token = 0;
-    char correlation[CORRELATION_LEN + 1] = "";
-    mosquitto_property_read_binary(properties, MQTT_PROP_CORRELATION_DATA, &data, &data_len, false);
-    if (data_len == CORRELATION_LEN)
-        memcpy(correlation, data, data_len);
-    free(data);
-    if (sscanf(correlation, "%8x-%8x-%16llx", &nonce, &worker, &token) != 3 || nonce != publisher->nonce ||
-        worker >= publisher->workers) {
+    unsigned worker = 0;
+    uint64_t token = 0;
+    enum gw_response_kind kind =
+        gw_responses_match(&publisher->responses, packet, properties, publisher->workers, &worker, &token);
+    if (kind == GW_RESPONSE_UNKNOWN)
         atomic_fetch_add_explicit(&publisher->responses_unknown, 1, memory_order_relaxed);
-        return true;
-    }
+    if (kind != GW_RESPONSE_FOUND)
+        return kind != GW_RESPONSE_NONE;
     struct gw_event event = {.type = GW_EVENT_RESPONSE, .u.response = {.token = token, .len = packet->payload_len}};
     if (packet->payload_len) {
         event.u.response.payload = gw_malloc(packet->payload_len);
@@ -387,30 +437,18 @@ bool gw_publisher_respond(struct gw_publisher *publisher, const struct gw_packet
     return true;
 }
 
-void gw_publisher_expire(struct gw_publisher *publisher, int64_t now_ms)
+enum gw_publisher_state gw_publisher_expire(struct gw_publisher *publisher, int64_t now_ms)
 {
-    struct gw_flight *late = NULL;
+    enum gw_publisher_state state = GW_PUBLISHER_WELL;
     pthread_mutex_lock(&publisher->lock);
-    while (publisher->waiting && now_ms - publisher->waiting->since_ms >= publisher->timeout_ms) {
-        struct gw_flight *flight = publisher->waiting;
-        publisher->waiting = flight->next;
-        publisher->count--;
-        flight->next = late;
-        late = flight;
-    }
-    if (!publisher->waiting)
-        publisher->waiting_end = &publisher->waiting;
-    for (size_t i = 0; i < sizeof publisher->flights / sizeof *publisher->flights; i++) {
-        for (struct gw_flight **link = &publisher->flights[i], *flight; (flight = *link);) {
-            if (now_ms - flight->since_ms < publisher->timeout_ms * FORGET_AFTER) {
-                link = &flight->next;
-                continue;
-            }
-            *link = flight->next;
-            publisher->count--;
-            flight_free(flight); /* its worker answered with a time-out long ago */
-        }
-    }
+    struct gw_flight *late = publisher_take_late(publisher, now_ms);
+    bool down = publisher->mosq == NULL;
+    bool silent = now_ms - publisher->heard_ms > STUCK_AFTER * publisher->timeout_ms;
+    if (down && publisher_is_stale(publisher, now_ms))
+        state = GW_PUBLISHER_STALE;
+    else if (!down && silent && (late || publisher->count >= publisher->limit))
+        state = GW_PUBLISHER_STUCK;
     pthread_mutex_unlock(&publisher->lock);
-    publisher_answer_all(publisher, late, GW_ERR_UPSTREAM_DOWN);
+    publisher_answer_all(publisher, late, down ? GW_ERR_UPSTREAM_DOWN : GW_ERR_TIMEOUT);
+    return state;
 }

@@ -5,22 +5,26 @@
 #include <mqtt_protocol.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mqtt/attempts.h"
 #include "mqtt/client.h"
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
+#include "mqtt/reason.h"
 #include "mqtt/receiver.h"
 #include "mqtt/redelivery.h"
 #include "mqtt/subscriptions.h"
+#include "mqtt/tls.h"
 #include "route/routes.h"
 
 /* Our own loop instead of mosquitto_loop_start(): libmosquitto 2.0.11 waits with select(2), which can't take a
@@ -54,8 +58,12 @@ struct gw_source {
     struct gw_redelivery redelivery;
     bool connecting, connected, up;
     int64_t deadline_ms; /* of the handshake */
-    int64_t attempt_ms;  /* when to try again */
-    unsigned attempts;
+    struct gw_attempts attempts;
+    struct gw_abilities broker;
+    struct gw_mqtt_tls tls;
+    char told[GW_REASON_MAX + 64]; /* what the broker gave as its reason, in CONNACK or DISCONNECT; "": nothing */
+    int told_code;                 /* ... its number; 0: none */
+    bool again;                    /* end this connection and make another at once, with a client object of its own */
     struct gw_receiver receiver;
 
     _Atomic uint64_t received, received_bytes, doubles, too_large, connects, connect_failures, disconnects;
@@ -78,7 +86,7 @@ static void source_post_state(struct gw_source *source, bool up)
 
 static bool source_is_v5(const struct gw_source *source)
 {
-    return source->config->broker.protocol == MQTT_PROTOCOL_V5;
+    return source->attempts.version == MQTT_PROTOCOL_V5;
 }
 
 /* --- connection
@@ -89,7 +97,7 @@ static void source_check_up(struct gw_source *source)
     if (!source->connected || source->subs.unanswered || source->up)
         return;
     source->connecting = false;
-    source->attempts = 0;
+    gw_attempts_complete(&source->attempts, gw_monotonic_ms());
     gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url,
            source->subs.count);
     source_post_state(source, true);
@@ -107,60 +115,85 @@ static void source_on_subscribe(struct mosquitto *mosq, void *object, int mid, i
     source_check_up(source);
 }
 
-static uint32_t source_random(uint32_t below)
+static void source_drop_client(struct gw_source *source)
 {
-    uint32_t bits = 0;
-    if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
-        bits = (uint32_t)gw_monotonic_ns();
-    return below ? bits % below : 0;
+    if (source->mosq)
+        mosquitto_destroy(source->mosq);
+    source->mosq = NULL;
 }
 
-/* Exponential back-off with full jitter, so that a thousand gateways don't come back in step. */
-static void source_schedule_attempt(struct gw_source *source)
+/* The connection is gone or did not come about. What libmosquitto still has of it goes with its client object, except
+ * in a kept session. `why` NULL: it is nothing to tell. */
+static void source_lost(struct gw_source *source, const char *why, bool by_broker)
 {
     const struct gw_cfg_broker *broker = &source->config->broker;
-    int64_t cap = broker->reconnect_min_ms;
-    for (unsigned i = 0; i < source->attempts && cap < broker->reconnect_max_ms; i++)
-        cap *= 2;
-    if (cap > broker->reconnect_max_ms)
-        cap = broker->reconnect_max_ms;
-    source->attempts++;
-    source->attempt_ms = gw_monotonic_ms() + cap / 4 + source_random((uint32_t)(cap - cap / 4 + 1));
-}
-
-static void source_lost(struct gw_source *source, const char *why)
-{
     bool was = source->connected || source->connecting;
-    gw_publisher_connected(&source->publisher, NULL, false);
-    source->connected = source->connecting = false;
-    gw_subscriptions_lost(&source->subs);
+    const struct gw_loss loss = {
+        .why = *source->told ? source->told
+               : why         ? why
+                             : "connecting anew",
+        .by_broker = by_broker && gw_reason_may_be_ours(source->told_code),
+        .kept = broker->session_expiry_ms > 0 && !source->again,
+    };
+    if (was && why)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", broker->url, loss.why);
+    gw_subscriptions_lost(&source->subs, loss.by_broker);
+    if (gw_publisher_lost(&source->publisher, &loss))
+        source_drop_client(source);
     gw_receiver_lost(&source->receiver);
-    if (was) {
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", source->config->broker.url, why);
+    if (was && why) {
         atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
-        source_schedule_attempt(source);
+        if (gw_attempts_lost(&source->attempts, broker, by_broker, gw_monotonic_ms()) && !*source->told)
+            gw_log(GW_LOG_WARN, "mqtt",
+                   "%s closes every connection within seconds: another client with the id '%s'? Give each its own "
+                   "broker.client_id; the broker's log tells more",
+                   broker->url, broker->client_id);
     }
+    source->connected = source->connecting = source->again = false;
+    source->told[0] = '\0';
+    source->told_code = 0;
     if (source->up)
         source_post_state(source, false);
+}
+
+/* The same, and nothing goes on from here with the next connection. */
+static void source_give_up(struct gw_source *source, const char *why, bool by_broker)
+{
+    source->again = true;
+    source_lost(source, why, by_broker);
+}
+
+static void source_refused(struct gw_source *source, int reason, const mosquitto_property *properties)
+{
+    char words[GW_REASON_MAX];
+    int code = source_is_v5(source) ? reason : gw_reason_of_return_code(reason);
+    source->told_code = code;
+    snprintf(source->told, sizeof source->told, "it refused the connection: %s",
+             gw_reason_words(words, code, properties));
+    source->again = code == MQTT_RC_UNSUPPORTED_PROTOCOL_VERSION &&
+                    gw_attempts_refused(&source->attempts, &source->config->broker, true, gw_monotonic_ms());
 }
 
 static void source_on_connect(struct mosquitto *mosq, void *object, int reason, int flags,
                               const mosquitto_property *properties)
 {
-    (void)properties;
     struct gw_source *source = object;
     if (reason) {
-        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "mqtt", "%s refused the connection: %s", source->config->broker.url,
-                             source_is_v5(source) ? mosquitto_reason_string(reason)
-                                                  : mosquitto_connack_string(reason));
+        source_refused(source, reason, properties);
         return; /* libmosquitto closes it */
     }
     source->connected = true;
+    source->broker = gw_abilities_read(source_is_v5(source), properties, &source->config->broker);
+    if (!gw_attempts_accepted(&source->attempts, &source->config->broker, gw_monotonic_ms()) ||
+        gw_publisher_is_stale(&source->publisher)) {
+        source->again = true;
+        return;
+    }
     gw_redelivery_connected(&source->redelivery, flags & 1);
     gw_receiver_connected(&source->receiver, source_is_v5(source), !source->config->broker.tls_enabled);
     atomic_fetch_add(&source->connects, 1);
-    gw_subscriptions_send(&source->subs, mosq, source_is_v5(source));
-    gw_publisher_connected(&source->publisher, mosq, source_is_v5(source));
+    gw_subscriptions_send(&source->subs, mosq, &source->broker);
+    gw_publisher_connected(&source->publisher, mosq, &source->broker);
     source_check_up(source);
 }
 
@@ -168,21 +201,29 @@ static void source_on_disconnect(struct mosquitto *mosq, void *object, int reaso
                                  const mosquitto_property *properties)
 {
     (void)mosq;
-    (void)properties;
     struct gw_source *source = object;
-    if (reason >= 0x80) /* an MQTT 5 DISCONNECT of the broker's; anything else is told by the loop */
-        gw_log(GW_LOG_WARN, "mqtt", "the broker disconnects: %s (0x%02x)", mosquitto_reason_string(reason),
-               (unsigned)reason);
-    (void)source;
+    char words[GW_REASON_MAX];
+    if (reason < 0x80) /* no MQTT 5 DISCONNECT of the broker's: told by the loop */
+        return;
+    source->told_code = reason;
+    snprintf(source->told, sizeof source->told, "the broker disconnects: %s",
+             gw_reason_words(words, reason, properties));
 }
 
 static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int reason,
                               const mosquitto_property *properties)
 {
     (void)mosq;
-    (void)properties;
     struct gw_source *source = object;
-    gw_publisher_acknowledged(&source->publisher, mid, reason);
+    gw_publisher_acknowledged(&source->publisher, mid, reason, properties);
+}
+
+static void source_on_log(struct mosquitto *mosq, void *object, int level, const char *line)
+{
+    (void)mosq;
+    struct gw_source *source = object;
+    if (level == MOSQ_LOG_ERR && source->config->broker.tls_enabled && strstr(line, "OpenSSL"))
+        gw_mqtt_tls_note(&source->tls, line);
 }
 
 /* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher.
@@ -238,10 +279,13 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
 
 static int source_make_client(struct gw_source *source)
 {
-    gw_publisher_set_response_topic(&source->publisher, &source->config->broker);
-    int rc = gw_client_create(&source->config->broker, source, &source->mosq);
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    gw_publisher_set_response_topic(&source->publisher, broker);
+    int version = gw_attempts_version(&source->attempts, broker, gw_monotonic_ms());
+    int rc = gw_client_create(broker, version, &source->tls, source, &source->mosq);
     if (!source->mosq)
         return rc;
+    mosquitto_log_callback_set(source->mosq, source_on_log);
     mosquitto_connect_v5_callback_set(source->mosq, source_on_connect);
     mosquitto_disconnect_v5_callback_set(source->mosq, source_on_disconnect);
     mosquitto_subscribe_v5_callback_set(source->mosq, source_on_subscribe);
@@ -250,27 +294,70 @@ static int source_make_client(struct gw_source *source)
     return rc;
 }
 
-static void source_drop_client(struct gw_source *source)
+/* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
+static void source_failed(struct gw_source *source, int rc, int error)
 {
-    gw_publisher_forget(&source->publisher);
-    if (source->mosq)
-        mosquitto_destroy(source->mosq);
-    source->mosq = NULL;
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    bool closed = rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
+                  (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE || error == 0));
+    bool tls = broker->tls_enabled && *source->tls.reason;
+    if (source->again) { /* what was told is dealt with */
+        source_lost(source, NULL, false);
+        source->attempts.at_ms = 0;
+        return;
+    }
+    /* Closed between CONNECT and CONNACK: some brokers do that with a version they don't know. */
+    if (closed && !tls && !*source->told && source->connecting && !source->connected &&
+        gw_attempts_refused(&source->attempts, broker, false, gw_monotonic_ms())) {
+        source_give_up(source, "the broker closed the connection without answering CONNECT: trying MQTT 3.1.1",
+                       closed);
+        source->attempts.at_ms = 0;
+        return;
+    }
+    source_lost(source, tls ? source->tls.reason : gw_reason_of_error(rc, error), closed);
 }
 
 static void source_attempt(struct gw_source *source)
 {
     const struct gw_cfg_broker *broker = &source->config->broker;
+    source->tls.reason[0] = '\0';
+    source->tls.final = false;
     int rc = source->mosq ? MOSQ_ERR_SUCCESS : source_make_client(source);
     source->connecting = true;
     source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
+    if (rc != MOSQ_ERR_SUCCESS)
+        source_drop_client(source); /* half made: never to be used */
+    errno = 0;
     if (rc == MOSQ_ERR_SUCCESS)
         rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port,
                                           (int)(broker->keepalive_ms / 1000), NULL);
-    else
-        source_drop_client(source);
     if (rc != MOSQ_ERR_SUCCESS)
-        source_lost(source, rc == MOSQ_ERR_ERRNO ? strerror(errno) : mosquitto_strerror(rc));
+        source_failed(source, rc, errno);
+}
+
+/* Did the broker's machine take the connection? Then it is its program that says nothing. */
+static bool source_is_open(const struct gw_source *source)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    int fd = source->mosq ? mosquitto_socket(source->mosq) : -1;
+    return fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
+/* The handshake takes too long. */
+static void source_overdue(struct gw_source *source)
+{
+    bool open = source_is_open(source);
+    bool other = open && !source->connected &&
+                 gw_attempts_refused(&source->attempts, &source->config->broker, false, gw_monotonic_ms());
+    source_give_up(source,
+                   !open               ? "the broker does not answer: check the address, the port and firewalls"
+                   : source->connected ? "the broker does not answer SUBSCRIBE"
+                   : other             ? "the broker does not answer CONNECT: trying MQTT 3.1.1"
+                                       : "the broker does not answer CONNECT; see its log",
+                   false);
+    if (other)
+        source->attempts.at_ms = 0;
 }
 
 /* --- the loop
@@ -285,18 +372,17 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
+    source->tls.broker = &config->broker;
     if (gw_client_differs(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
         if (source->mosq && source->connected) {
             mosquitto_disconnect(source->mosq);
             mosquitto_loop_write(source->mosq, 1);
         }
-        source_lost(source, "the broker settings changed");
-        source_drop_client(source);
-        source->attempts = 0;
-        source->attempt_ms = 0;
+        source_give_up(source, "the broker settings changed", false);
+        gw_attempts_reset(&source->attempts);
     }
-    gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, source_is_v5(source));
+    gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, &source->broker);
     /* From the next message on; and because the inboxes keep the order, the workers change at the same place. */
     struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config, auth}};
     gw_ingest_post(&source->ingest, &event);
@@ -340,15 +426,23 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     int rc = MOSQ_ERR_SUCCESS;
     if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
         rc = gw_receiver_read(&source->receiver, source->mosq);
-    if (rc == MOSQ_ERR_SUCCESS && mosquitto_socket(source->mosq) >= 0)
+    if (rc == MOSQ_ERR_SUCCESS && !source->again && mosquitto_socket(source->mosq) >= 0)
         rc = gw_receiver_write(&source->receiver, source->mosq);
     int saved = errno;
-    if (rc == MOSQ_ERR_SUCCESS)
+    if (rc == MOSQ_ERR_SUCCESS && !source->again)
         rc = mosquitto_loop_misc(source->mosq);
-    if (rc != MOSQ_ERR_SUCCESS || mosquitto_socket(source->mosq) < 0)
-        source_lost(source, rc == MOSQ_ERR_ERRNO && saved ? strerror(saved)
-                            : rc == MOSQ_ERR_SUCCESS      ? "the connection was closed"
-                                                          : mosquitto_strerror(rc));
+    if (rc != MOSQ_ERR_SUCCESS || source->again || mosquitto_socket(source->mosq) < 0)
+        source_failed(source, rc, saved);
+}
+
+static void source_expire(struct gw_source *source, int64_t now)
+{
+    enum gw_publisher_state state = gw_publisher_expire(&source->publisher, now);
+    if (state == GW_PUBLISHER_STALE && !source->connecting)
+        source_give_up(source, NULL, false); /* there is no connection: it only answers */
+    else if (state == GW_PUBLISHER_STUCK)
+        source_give_up(source, "the broker acknowledges no publishes, so that none can be sent: connecting anew",
+                       false);
 }
 
 static void *source_run(void *context)
@@ -358,19 +452,17 @@ static void *source_run(void *context)
     while (!atomic_load(&source->stopping)) {
         source_check_reload(source);
         int64_t now = gw_monotonic_ms();
-        if (!source->connecting && !source->connected && now >= source->attempt_ms)
-            source_attempt(source);
-        if (source->connecting && now >= source->deadline_ms) {
-            source_lost(source, "the broker does not answer");
-            source_drop_client(source);
-        }
         if (now - misc_ms >= 100) {
-            gw_publisher_expire(&source->publisher, now);
+            source_expire(source, now);
             misc_ms = now;
         }
+        if (!source->connecting && !source->connected && now >= source->attempts.at_ms)
+            source_attempt(source);
+        if (source->connecting && now >= source->deadline_ms)
+            source_overdue(source);
         int64_t wait = 500;
-        if (!source->connecting && !source->connected && source->attempt_ms - now < wait)
-            wait = source->attempt_ms > now ? source->attempt_ms - now : 0;
+        if (!source->connecting && !source->connected && source->attempts.at_ms - now < wait)
+            wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
         source_turn(source, (int)wait);
     }
     if (source->mosq && source->connected) {
@@ -403,7 +495,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
-    gw_subscriptions_change(&source->subs, routes, NULL, false);
+    gw_subscriptions_change(&source->subs, routes, NULL, NULL);
     return source;
 }
 
@@ -423,6 +515,7 @@ uint64_t gw_source_seq(const struct gw_source *source)
 
 enum gw_err gw_source_start(struct gw_source *source)
 {
+    source->broker = gw_abilities_default(true);
     source_post_state(source, false);
     if (pthread_create(&source->thread, NULL, source_run, source))
         return GW_ERR_INTERNAL;

@@ -5,7 +5,15 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "gateway/buf.h"
+
+/* A filter on which the broker closed the connection so often in a row is left out for so long. */
+#define BREAKS      2
+#define LEFT_OUT_MS 600000
+/* How many bytes of filters one line of the log names. */
+#define NAMES_MAX 400
 
 static void subs_free(struct gw_sub_entry *items, size_t count)
 {
@@ -25,14 +33,16 @@ static int subs_qos(const struct gw_sub_entry *entry)
     return entry->qos < GW_SUBSCRIPTION_QOS_MAX ? entry->qos : GW_SUBSCRIPTION_QOS_MAX;
 }
 
-static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq, bool v5)
+static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq,
+                           const struct gw_abilities *broker)
 {
     mosquitto_property *properties = NULL;
     int rc;
     if (!entry->id)
         entry->id = ++subs->next_id; /* 1 to 268,435,455 (MQTT 5.0 section 3.8.2.1.2) */
-    if (v5) {
-        mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)entry->id);
+    if (broker->v5) {
+        if (broker->ids)
+            mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)entry->id);
         /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
         rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, subs_qos(entry), 0, properties);
         mosquitto_property_free_all(&properties);
@@ -78,7 +88,7 @@ static struct gw_sub_entry *subs_find(struct gw_sub_entry **sorted, size_t count
 }
 
 void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_routes *routes, struct mosquitto *mosq,
-                             bool v5)
+                             const struct gw_abilities *broker)
 {
     const struct gw_subscription *wanted;
     struct gw_sub_entry *old = subs->items;
@@ -91,35 +101,66 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
         entry->filter = gw_strdup(wanted[i].filter);
         entry->qos = wanted[i].qos;
         const struct gw_sub_entry *same = subs_find(old_sorted, old_count, entry);
-        if (same && same->qos == entry->qos) {
+        if (same && same->qos == entry->qos && !same->left_out_till) {
             entry->id = same->id;
             entry->mid = same->mid;
         } else if (mosq) {
-            subs_subscribe(subs, entry, mosq, v5);
+            subs_subscribe(subs, entry, mosq, broker);
         }
     }
     struct gw_sub_entry **new_sorted = subs_sorted(subs->items, subs->count);
     for (size_t i = 0; mosq && i < old_count; i++) {
         if (!subs_find(new_sorted, subs->count, &old[i]))
-            subs_unsubscribe(&old[i], mosq, v5);
+            subs_unsubscribe(&old[i], mosq, broker->v5);
     }
     free(old_sorted);
     free(new_sorted);
     subs_free(old, old_count);
 }
 
-void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, bool v5)
+void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker)
 {
+    int64_t now_ms = gw_monotonic_ms();
     subs->unanswered = 0;
-    for (size_t i = 0; i < subs->count; i++)
-        subs_subscribe(subs, &subs->items[i], mosq, v5);
+    for (size_t i = 0; i < subs->count; i++) {
+        if (now_ms >= subs->items[i].left_out_till)
+            subs_subscribe(subs, &subs->items[i], mosq, broker);
+    }
 }
 
-void gw_subscriptions_lost(struct gw_subscriptions *subs)
+/* The broker closed on the first filter that it had not answered, since it works in order. */
+static void subs_blame(struct gw_sub_entry *entry)
 {
+    if (++entry->breaks < BREAKS)
+        return;
+    entry->breaks = 0;
+    entry->left_out_till = gw_monotonic_ms() + LEFT_OUT_MS;
+    gw_log(
+        GW_LOG_ERROR, "mqtt",
+        "the broker closes the connection on the subscription to '%s': left out for %d minutes, so that the others "
+        "work; allow it at the broker, or take the route out",
+        entry->filter, LEFT_OUT_MS / 60000);
+}
+
+void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker)
+{
+    struct gw_sub_entry *first = NULL;
+    struct gw_buf names;
+    gw_buf_init(&names);
+    for (size_t i = 0; i < subs->count; i++) {
+        struct gw_sub_entry *entry = &subs->items[i];
+        if (entry->mid && names.len < NAMES_MAX)
+            gw_buf_printf(&names, "%s'%s'", first ? ", " : "", entry->filter);
+        first = entry->mid && !first ? entry : first;
+        entry->mid = 0;
+    }
+    if (first)
+        gw_log(GW_LOG_WARN, "mqtt", "the connection was lost before the broker answered %zu subscription(s): %s%s",
+               subs->unanswered, names.data, names.len < NAMES_MAX ? "" : ", ...");
+    gw_buf_fini(&names);
+    if (first && by_broker)
+        subs_blame(first);
     subs->unanswered = 0;
-    for (size_t i = 0; i < subs->count; i++)
-        subs->items[i].mid = 0;
 }
 
 void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted)
@@ -129,6 +170,7 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count
         if (entry->mid != mid)
             continue;
         entry->mid = 0;
+        entry->breaks = 0;
         if (count > 0 && granted[0] >= 0x80)
             gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s (0x%02x)", entry->filter,
                    mosquitto_reason_string(granted[0]), (unsigned)granted[0]);

@@ -6,15 +6,19 @@
 #include <mosquitto.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
+#include "mqtt/abilities.h"
 #include "mqtt/packet.h"
 #include "route/routes.h"
 
 struct gw_sub_entry {
     char *filter;
     int qos;
-    int id;  /* MQTT 5 subscription identifier; 0: never subscribed */
-    int mid; /* of the SUBSCRIBE in flight, 0 once it was answered */
+    int id;                /* MQTT 5 subscription identifier; 0: never subscribed */
+    int mid;               /* of the SUBSCRIBE in flight, 0 once it was answered */
+    unsigned breaks;       /* connections in a row that the broker closed on it */
+    int64_t left_out_till; /* not subscribed to before, for the broker closes on it; gw_monotonic_ms() */
 };
 
 struct gw_subscriptions {
@@ -29,11 +33,12 @@ void gw_subscriptions_fini(struct gw_subscriptions *subs);
 /* The table for other routes. A filter that was there already with the same QoS keeps its identifier; what is gone is
  * unsubscribed from and what is new is subscribed to, if mosq is given (it is connected). */
 void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_routes *routes, struct mosquitto *mosq,
-                             bool v5);
+                             const struct gw_abilities *broker);
 /* After CONNACK: subscribes to everything. */
-void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, bool v5);
-/* The connection is gone, and with it the answers that were to come. */
-void gw_subscriptions_lost(struct gw_subscriptions *subs);
+void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker);
+/* The connection is gone, and with it the answers that were to come; logs which. A filter on which the broker closed
+ * twice is left out for a while, so that the others work. */
+void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker);
 /* A SUBACK; logs a refusal. */
 void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted);
 

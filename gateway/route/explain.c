@@ -174,3 +174,31 @@ void gw_routes_explain_channel(const struct gw_routes *routes, const char *chann
     if (!matching)
         gw_buf_adds(out, "no route leads to this channel\n");
 }
+
+static void describe_member(const char *name, const char *value, struct gw_buf *out)
+{
+    gw_buf_printf(out, ",\"%s\":", name);
+    gw_buf_add_json_string(out, value, strlen(value));
+}
+
+void gw_routes_describe(const struct gw_routes *routes, const char *channel, size_t len, size_t limit,
+                        struct gw_buf *out)
+{
+    size_t count = 0;
+    gw_buf_addc(out, '[');
+    for (size_t i = 0; i < routes->config->route_count && count < limit; i++) {
+        const struct gw_cfg_route *config = &routes->config->routes[i];
+        struct gw_captures captures;
+        if (channel && !gw_pattern_match(gw_route_channel_pattern(&routes->routes[i]), channel, len, &captures))
+            continue;
+        gw_buf_printf(out, "%s{\"line\":%d", count++ ? "," : "", config->line);
+        describe_member("topic", config->topic, out);
+        if (config->channel)
+            describe_member("channel", config->channel, out);
+        describe_member("codec", config->codec->name, out);
+        if (config->publish)
+            describe_member("publish", config->publish_topic ? config->publish_topic : config->topic, out);
+        gw_buf_addc(out, '}');
+    }
+    gw_buf_addc(out, ']');
+}

@@ -56,6 +56,10 @@ size_t gw_routes_canonical_subscription(const struct gw_routes *routes, const ch
 void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out);
 void gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out);
 
+/* Appends a JSON array: the first `limit` routes, or with a channel those of them that can produce it. */
+void gw_routes_describe(const struct gw_routes *routes, const char *channel, size_t len, size_t limit,
+                        struct gw_buf *out);
+
 /* The three questions a worker asks of a route table. Thread: any. */
 
 /* Could any route ever produce a channel that this channel name or filter matches? */

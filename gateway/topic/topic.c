@@ -112,3 +112,11 @@ bool gw_topic_filters_overlap(const char *a, size_t a_len, const char *b, size_t
             return false;
     }
 }
+
+size_t gw_topic_levels(const char *name, size_t len)
+{
+    size_t levels = 1;
+    for (size_t i = 0; i < len; i++)
+        levels += name[i] == '/';
+    return levels;
+}

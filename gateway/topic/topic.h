@@ -27,4 +27,7 @@ bool gw_topic_filter_covers(const char *a, size_t a_len, const char *b, size_t b
 /* Is there a name that both filters match? */
 bool gw_topic_filters_overlap(const char *a, size_t a_len, const char *b, size_t b_len);
 
+/* How many levels a name has: one more than it has slashes (MQTT 5.0 section 4.7.1.1). */
+size_t gw_topic_levels(const char *name, size_t len);
+
 #endif

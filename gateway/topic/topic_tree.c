@@ -221,8 +221,8 @@ size_t gw_topic_tree_count(const struct gw_topic_tree *tree)
 
 /* --- matching ------------------------------------------------------------------------------------------------- */
 
-/* Where a walk still has to go: a node, and the byte where its next level begins (len + 1: no level is left). Every
- * node is pushed at most once in a walk, because each has one parent and the levels fix its depth. */
+/* Where a walk over filters still has to go: a node, and the byte where its next level begins (len + 1: none is
+ * left). Every node is pushed at most once in a walk, because each has one parent and the levels fix its depth. */
 struct step {
     const struct node *node;
     size_t at;
@@ -296,47 +296,100 @@ void gw_topic_tree_match_name(const struct gw_topic_tree *tree, const char *name
     walk_fini(&walk);
 }
 
-static void walk_push_children(struct walk *walk, const struct node *node, size_t at, bool skip_dollar)
+/* Where a walk over names is at one node: its children are looked at one after the other, so that the walk can stop
+ * anywhere without having touched what is still to come. */
+struct frame {
+    const struct node *node;
+    const struct node *next; /* child to look at next; NULL: the first of the next bucket that has one */
+    size_t bucket;
+    size_t at; /* where the next level of the filter begins; `everything` below a `#` */
+};
+
+struct names {
+    struct frame *frames;
+    size_t count, allocated;
+    struct frame first[32];
+};
+
+static void names_push(struct names *names, const struct node *node, size_t at)
 {
-    for (size_t i = 0; i < node->bucket_count; i++) {
-        for (const struct node *child = node->buckets[i]; child; child = child->bucket_next) {
-            if (!skip_dollar || child->level[0] != '$')
-                walk_push(walk, child, at);
-        }
+    if (names->count == names->allocated) {
+        struct frame *frames = gw_reallocarray(NULL, names->allocated * 2, sizeof *frames);
+        memcpy(frames, names->frames, names->count * sizeof *frames);
+        if (names->frames != names->first)
+            free(names->frames);
+        names->frames = frames;
+        names->allocated *= 2;
     }
+    names->frames[names->count++] = (struct frame){.node = node, .at = at};
+}
+
+/* The next child of the frame's node, or NULL. */
+static const struct node *frame_child(struct frame *frame)
+{
+    while (!frame->next && frame->bucket < frame->node->bucket_count)
+        frame->next = frame->node->buckets[frame->bucket++];
+    const struct node *child = frame->next;
+    if (child)
+        frame->next = child->bucket_next;
+    return child;
+}
+
+/* Goes down to `node`, with what is left of the filter from `at` on; names without a wildcard level are followed on
+ * the spot. False: the visitor said stop. */
+static bool names_enter(struct names *names, const struct node *node, const char *filter, size_t len, size_t at,
+                        bool root, gw_topic_tree_visit visit, void *context)
+{
+    const size_t everything = len + 2;
+    while (node) {
+        if (at == everything) {
+            names_push(names, node, everything);
+            return visit_value(node, visit, context);
+        }
+        if (at > len)
+            return visit_value(node, visit, context);
+        size_t end = level_end(filter, len, at);
+        if (is_wild(filter + at, end - at, '#')) {
+            names_push(names, node, everything);
+            return root || visit_value(node, visit, context); /* the parent level itself */
+        }
+        if (is_wild(filter + at, end - at, '+')) {
+            names_push(names, node, end + 1);
+            return true;
+        }
+        node = node_child(node, filter + at, end - at);
+        at = end + 1;
+        root = false;
+    }
+    return true;
+}
+
+bool gw_topic_tree_match_some(const struct gw_topic_tree *tree, const char *filter, size_t len, size_t *steps,
+                              gw_topic_tree_visit visit, void *context)
+{
+    struct names names = {.frames = names.first, .allocated = sizeof names.first / sizeof *names.first};
+    bool more = names_enter(&names, tree->root, filter, len, 0, true, visit, context);
+    while (more && names.count && *steps) {
+        struct frame *frame = &names.frames[names.count - 1];
+        const struct node *child = frame_child(frame);
+        if (!child) {
+            names.count--;
+            continue;
+        }
+        --*steps;
+        if (frame->node == tree->root && child->level[0] == '$')
+            continue; /* MQTT 5.0 section 4.7.2 */
+        more = names_enter(&names, child, filter, len, frame->at, false, visit, context);
+    }
+    bool complete = more && !names.count;
+    if (names.frames != names.first)
+        free(names.frames);
+    return complete;
 }
 
 void gw_topic_tree_match_filter(const struct gw_topic_tree *tree, const char *filter, size_t len,
                                 gw_topic_tree_visit visit, void *context)
 {
-    /* `at` beyond len + 1 stands for "everything below", where `#` has been passed. */
-    const size_t everything = len + 2;
-    struct walk walk;
-    walk_init(&walk);
-    walk_push(&walk, tree->root, 0);
-    bool more = true;
-    while (more && walk.count) {
-        struct step step = walk.steps[--walk.count];
-        bool root = step.node == tree->root;
-        if (step.at == everything) {
-            more = visit_value(step.node, visit, context);
-            walk_push_children(&walk, step.node, everything, false);
-            continue;
-        }
-        if (step.at > len) {
-            more = visit_value(step.node, visit, context);
-            continue;
-        }
-        size_t end = level_end(filter, len, step.at);
-        if (is_wild(filter + step.at, end - step.at, '#')) {
-            if (!root) /* the parent level itself */
-                more = visit_value(step.node, visit, context);
-            walk_push_children(&walk, step.node, everything, root);
-        } else if (is_wild(filter + step.at, end - step.at, '+')) {
-            walk_push_children(&walk, step.node, end + 1, root);
-        } else {
-            walk_push(&walk, node_child(step.node, filter + step.at, end - step.at), end + 1);
-        }
-    }
-    walk_fini(&walk);
+    size_t steps = SIZE_MAX;
+    gw_topic_tree_match_some(tree, filter, len, &steps, visit, context);
 }

@@ -36,4 +36,9 @@ void gw_topic_tree_match_name(const struct gw_topic_tree *tree, const char *name
 void gw_topic_tree_match_filter(const struct gw_topic_tree *tree, const char *filter, size_t len,
                                 gw_topic_tree_visit visit, void *context);
 
+/* The same, until *steps levels of names have been looked at; *steps is what is left of them. False: it stopped
+ * before the end, because of that or of the visitor. */
+bool gw_topic_tree_match_some(const struct gw_topic_tree *tree, const char *filter, size_t len, size_t *steps,
+                              gw_topic_tree_visit visit, void *context);
+
 #endif

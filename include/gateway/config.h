@@ -32,7 +32,8 @@ struct gw_cfg_broker {
     bool client_id_made; /* not configured: made up for this process, new with each load */
     char *username;      /* NULL: anonymous */
     char *password;      /* from `password` or the first line of `password_file` */
-    int protocol;        /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311 */
+    int protocol; /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311; 0: 5, or 4 where the broker
+                     takes no other */
     int64_t keepalive_ms;
     int64_t session_expiry_ms;  /* 0: clean start */
     int64_t reconnect_min_ms;   /* first delay of the backoff */
@@ -137,6 +138,7 @@ struct gw_cfg_limits {
     enum gw_slow_policy slow;         /* what happens to a session whose queue is full and whose history is gone */
     uint32_t inbox;                   /* messages waiting for one worker */
     uint32_t publish_queue;           /* publishes waiting for the broker, all clients together */
+    uint32_t levels;                  /* of a topic that is published to: parts between slashes */
     uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
     uint32_t channels;
     size_t history_bytes;  /* history of all channels together */

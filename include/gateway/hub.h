@@ -22,6 +22,7 @@ struct gw_event;
 struct gw_upstream_state;
 struct gw_auth;
 struct gw_grants;
+struct gw_routes;
 
 /* How the publishes and requests of clients ended: one of these, or the enum gw_err of a failure. */
 enum gw_outcome {
@@ -73,6 +74,8 @@ struct gw_stats {
     _Atomic uint64_t bytes_out;
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t gaps_history, gaps_epoch, gaps_overflow; /* gaps, by reason */
+    _Atomic uint64_t slices;          /* of sessions that catch up, in all */
+    _Atomic uint64_t longest_turn_ns; /* of the worker's loop, since the start */
     _Atomic uint64_t queued_sessions; /* whose queue is not empty after a flush; once a second */
     _Atomic uint64_t queued_bytes;    /* in all of those queues */
     _Atomic uint64_t queued_largest;  /* ... and in the fullest of them */
@@ -112,6 +115,9 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
  * socket that could take it has it. */
 void gw_hub_flush(struct gw_hub *hub);
 
+/* Is there work that must not wait for the next event? Then the loop comes back with gw_hub_flush() without resting. */
+bool gw_hub_busy(const struct gw_hub *hub);
+
 int64_t gw_hub_now(const struct gw_hub *hub);  /* monotonic, ms */
 int64_t gw_hub_wall(const struct gw_hub *hub); /* ms since 1970 */
 struct gw_timers *gw_hub_timers(struct gw_hub *hub);
@@ -140,6 +146,12 @@ struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grant
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
+
+/* May they publish anything at all: is there a grant, and a route that takes it? */
+bool gw_hub_may_publish(const struct gw_hub *hub, const struct gw_grants *grants);
+
+/* The route table in force, borrowed until the next gw_hub_handle(). */
+const struct gw_routes *gw_hub_routes(const struct gw_hub *hub);
 
 /* Visits what the history holds after `after`, oldest first. *evicted: the newest sequence number already gone, or 0.
  */

@@ -17,6 +17,7 @@ struct gw_publish {
     uint64_t token;  /* chosen by the worker; comes back in the result */
     uint32_t worker; /* whose inbox gets the result */
     int qos;
+    int64_t deadline_ms; /* gw_monotonic_ms(): from then on its client has been answered, so it must not be sent */
     bool retain;
     bool request; /* with a response topic and correlation data (MQTT 5.0 section 4.10); the answer comes as
                      GW_EVENT_RESPONSE */

@@ -13,7 +13,7 @@ _sluice() {
     esac
     local words=
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check explain healthcheck apikey schema reference -c --version --help"
+        words="check explain healthcheck reload apikey schema reference -c --version --help"
     else
         case $command in
         check)
@@ -22,7 +22,7 @@ _sluice() {
             return
             ;;
         explain) words="-c --topic --channel --as" ;;
-        healthcheck) words="-c" ;;
+        healthcheck | reload) words="-c" ;;
         reference) words="--man" ;;
         esac
     fi

@@ -4,6 +4,7 @@ complete -c sluice -f
 complete -c sluice -n __fish_use_subcommand -a check -d 'Say everything that is wrong with a configuration'
 complete -c sluice -n __fish_use_subcommand -a explain -d 'Which routes match a topic or a channel'
 complete -c sluice -n __fish_use_subcommand -a healthcheck -d 'Ask a running gateway whether it is alive'
+complete -c sluice -n __fish_use_subcommand -a reload -d 'Have the running gateway read its configuration again'
 complete -c sluice -n __fish_use_subcommand -a apikey -d 'Make an API key and its hash'
 complete -c sluice -n __fish_use_subcommand -a schema -d 'Print a JSON Schema of the configuration'
 complete -c sluice -n __fish_use_subcommand -a reference -d 'Print every key of the configuration'

@@ -1,7 +1,9 @@
 import asyncio
+import contextlib
+import ctypes
 import inspect
+import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
@@ -132,8 +134,18 @@ def pytest_pyfunc_call(pyfuncitem):
     return None
 
 
+def pytest_sessionstart():
+    """Orphans become children of this process, so that those which a test leaves behind can be told from those of other runs."""
+    ctypes.CDLL(None, use_errno=True).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
 def pytest_sessionfinish(session):
-    left = subprocess.run(["pgrep", "-f", harness.BINARY + " -c"], capture_output=True, text=True).stdout.split()
+    left = []
+    for pid in pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            if "Name:\tsluice\n" in status and "State:\tZ" not in status:
+                left.append(pid)
     if left:
         print(f"processes left behind: {left}")
         session.exitstatus = 1

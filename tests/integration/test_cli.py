@@ -17,7 +17,7 @@ def run(*args, **env):
 
 def test_version_and_help():
     assert run("--version").stdout.startswith("sluice ")
-    for word in ("check", "explain", "healthcheck"):
+    for word in ("check", "explain", "healthcheck", "reload"):
         assert word in run("--help").stdout
     for args in (["--nonsense"], ["check"], ["check", "a", "b"], ["explain"], ["explain", "--topic"], ["-c"], ["nonsense"]):
         result = run(*args)
@@ -135,3 +135,20 @@ def test_apikey():
     assert key.startswith("slk_") and len(key) == 47
     assert digest == "sha256:" + hashlib.sha256(key.encode()).hexdigest()
     assert run("apikey", "x").returncode == 2
+
+
+def test_reload_signals_the_gateway_of_that_file(world):
+    """`sluice reload` checks the file first, finds the process that runs with it, and touches no other one."""
+    broker = world.broker()
+    one, other = (world.sluice(yaml(broker.port, "  - { topic: a/# }")) for _ in range(2))
+    one.config.write_text(yaml(broker.port, "  - { topic: b/#, publish: {} }"))
+    result = run("reload", "-c", str(one.config))
+    assert result.returncode == 0 and f"process {one.child.pid}" in result.stdout, result
+    wait_until(lambda: one.post("/channels/b/x", b"1").status_code == 200, what="the new routes")
+    assert other.text().count("reloaded") == 0
+    one.config.write_text("nonsense: 1\n")
+    result = run("reload", "-c", str(one.config))
+    assert result.returncode == 2 and "nonsense" in result.stderr and not result.stdout
+    result = run("reload", "-c", str(ROOT / "config/minimal.yaml"))
+    assert result.returncode == 1 and "no gateway runs with" in result.stderr
+    assert run("reload", "--nonsense").returncode == 2

@@ -1,8 +1,8 @@
 """docker/ as far as it can be checked without a container engine: its files are parsed by real tools, and what they
 configure is run: a mosquitto with the passwords that setup.sh makes, the gateway, the devices, nginx in front.
 
-tests/docker/with_engine.sh builds and runs the image where there is an engine; tests/docker/without_engine.py carries out
-the Dockerfile in chroots and measures the image.
+tests/docker/containers.py builds the image and brings compose.yaml up, with podman and with dockerd; tests/docker/without_engine.py
+carries out the Dockerfile in chroots and measures the image.
 """
 import json
 import os

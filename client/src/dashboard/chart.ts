@@ -1,21 +1,33 @@
-/** A chart over time of some numbers of one channel, by uPlot. */
+/** Charts over time of the numbers of one channel, by uPlot: one for each field, since their scales are their own; their
+ * cursors and the times they show go together. */
 import uPlot from 'uplot';
 import type { Message } from '../client/index';
-import { numbers } from './format';
+import { el } from './dom';
+import { clock, number, numbers } from './format';
 
-const POINTS = 2000; // kept
+const POINTS = 5000; // kept
+const SPANS: [string, number][] = [['5 min', 300], ['1 h', 3600], ['24 h', 86400], ['All', 0]];
+const HEIGHT = { one: 200, several: 150 };
 
 export class Chart {
-  readonly element = document.createElement('div');
-  private plot?: uPlot;
+  readonly element = el('div', { class: 'charts' });
+  private box = el('div');
+  private plots = new Map<string, uPlot>();
   private times: number[] = [];
   private rows: Map<string, number>[] = [];
   private frame = 0;
+  private span = 0;
+  private zoom?: [number, number];
+  private reset = el('button', { type: 'button', class: 'plain small', hidden: true, click: () => this.setZoom(undefined) }, 'Reset zoom');
   private sizes = new ResizeObserver(() => this.resize());
+  private sync: string;
 
-  constructor(readonly fields: Set<string>) {
-    this.element.className = 'chart';
-    this.sizes.observe(this.element);
+  constructor(readonly fields: Set<string>, name: string) {
+    this.sync = 'sluice ' + name;
+    const spans = el('div', { class: 'spans', role: 'group', 'aria-label': 'Time shown' }, ...SPANS.map(([label, seconds]) =>
+      el('button', { type: 'button', class: 'plain small', 'aria-pressed': String(seconds === this.span), 'data-span': String(seconds), click: () => this.setSpan(seconds) }, label)), this.reset);
+    this.element.append(spans, this.box);
+    this.sizes.observe(this.box);
   }
 
   load(messages: Message[]): void {
@@ -43,15 +55,27 @@ export class Chart {
 
   /** New colours or fields: uPlot takes them at birth only. */
   rebuild(): void {
-    this.plot?.destroy();
-    this.plot = undefined;
+    for (const plot of this.plots.values()) plot.destroy();
+    this.plots.clear();
     this.draw();
   }
 
   destroy(): void {
     cancelAnimationFrame(this.frame);
     this.sizes.disconnect();
-    this.plot?.destroy();
+    for (const plot of this.plots.values()) plot.destroy();
+  }
+
+  private setSpan(seconds: number): void {
+    this.span = seconds;
+    for (const button of this.element.querySelectorAll<HTMLElement>('[data-span]')) button.setAttribute('aria-pressed', String(button.dataset.span === String(seconds)));
+    this.setZoom(undefined);
+  }
+
+  private setZoom(zoom: [number, number] | undefined): void {
+    this.zoom = zoom;
+    this.reset.hidden = !zoom;
+    this.draw();
   }
 
   private push(message: Message): void {
@@ -72,45 +96,75 @@ export class Chart {
     });
   }
 
+  /** What is shown of the time: where one has zoomed in, the last minutes, or all there is. */
+  private range(): [number, number] {
+    if (this.zoom) return this.zoom;
+    const first = this.times[0], last = this.times[this.times.length - 1];
+    return this.span ? [Math.max(first, last - this.span), last] : [first, last];
+  }
+
   private paint(): void {
     const fields = [...this.fields];
     this.element.hidden = !fields.length || this.times.length < 2;
-    if (this.element.hidden || !this.element.clientWidth) return;
-    const data = [this.times, ...fields.map((field) => this.rows.map((row) => row.get(field) ?? null))] as uPlot.AlignedData;
-    if (!this.plot) this.plot = new uPlot(this.settings(fields), data, this.element);
-    else this.plot.setData(data);
-    this.showLast();
+    if (this.element.hidden || !this.box.clientWidth) return;
+    const [min, max] = this.range();
+    fields.forEach((field, i) => {
+      const data = [this.times, this.rows.map((row) => row.get(field) ?? null)] as uPlot.AlignedData;
+      let plot = this.plots.get(field);
+      if (!plot) this.plots.set(field, (plot = new uPlot(this.settings(field, i, fields.length), data, this.box)));
+      else plot.setData(data, false);
+      plot.setScale('x', { min, max });
+      this.showLast(plot);
+    });
   }
 
   /** Without a pointer over it the legend says what is now. */
-  private showLast(): void {
-    if (this.plot && (this.plot.cursor.left ?? -1) < 0) this.plot.setLegend({ idx: this.times.length - 1 });
+  private showLast(plot: uPlot): void {
+    if ((plot.cursor.left ?? -1) < 0) plot.setLegend({ idx: this.times.length - 1 });
   }
 
-  private settings(fields: string[]): uPlot.Options {
+  private settings(field: string, i: number, all: number): uPlot.Options {
     const style = getComputedStyle(this.element);
     const colour = (name: string): string => style.getPropertyValue(name).trim();
     const axis = { stroke: colour('--quiet'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 }, font: '12px system-ui, sans-serif' };
+    const stroke = colour(`--series-${i % 6}`);
     return {
-      width: this.element.clientWidth,
-      height: 220,
+      width: this.box.clientWidth,
+      height: all > 1 ? HEIGHT.several : HEIGHT.one,
       series: [
-        { value: '{HH}:{mm}:{ss}' },
-        ...fields.map((field, i) => {
-          const stroke = colour(`--series-${i % 6}`);
-          return { label: field || 'value', stroke, width: 2, spanGaps: true, points: { show: this.times.length < 40, size: 5, fill: stroke } };
-        }),
+        { label: 'Time', value: (_, time) => (time === null || time === undefined ? '' : clock(time * 1000)) },
+        { label: field || 'value', stroke, width: 2, spanGaps: true, value: (_, one) => (typeof one === 'number' ? number(one) : ''), points: { show: this.times.length < 40, size: 5, fill: stroke } },
       ],
-      axes: [{ ...axis, space: 70, values: '{HH}:{mm}:{ss}' as unknown as uPlot.Axis.Values }, { ...axis, size: 52 }],
+      scales: { x: { auto: false }, y: { range: (_, low, high) => around(low, high) } },
+      axes: [
+        { ...axis, space: 70, values: (_, times) => times.map((time) => clock(time * 1000).slice(-8)) },
+        { ...axis, size: 52, values: (_, ticks) => ticks.map(number) },
+      ],
       legend: { live: true },
-      cursor: { y: false },
-      hooks: { setCursor: [() => queueMicrotask(() => this.showLast())] },
+      cursor: { y: false, sync: { key: this.sync }, drag: { x: true, y: false, setScale: false } },
+      hooks: {
+        setCursor: [(plot) => queueMicrotask(() => this.plots.get(field) === plot && this.showLast(plot))],
+        setSelect: [(plot) => {
+          const { left, width } = plot.select;
+          if (width < 3) return;
+          this.setZoom([plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')]);
+          plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+        }],
+      },
     };
   }
 
   private resize(): void {
-    const width = this.element.clientWidth;
-    if (this.plot && width && width !== this.plot.width) this.plot.setSize({ width, height: 220 });
-    else if (!this.plot) this.draw();
+    const width = this.box.clientWidth;
+    if (!width) return;
+    if (!this.plots.size) this.draw();
+    for (const plot of this.plots.values()) if (width !== plot.width) plot.setSize({ width, height: plot.height });
   }
+}
+
+/** The values with some air; a constant in the middle of a span that suits it. */
+function around(low: number, high: number): [number, number] {
+  if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
+  const air = (high - low) * 0.08 || Math.abs(low) * 0.05 || 1;
+  return [low - air, high + air];
 }

@@ -1,64 +1,82 @@
-/** The selected channel: its value, its fields as a tree, a chart, and a box to publish. On a phone a sheet over the list. */
+/** The selected channel: its value, charts and fields, a log, the JSON, its route, and a box to publish. On a narrow page a
+ * sheet over the list. */
 import type { Message, Sluice } from '../client/index';
 import { Chart } from './chart';
+import { csv, save } from './copy';
 import { byId, el, icon, setText } from './dom';
-import { type Json, age, binarySize, bytes, byInterest, isBinary, isObject, numbers, rate, short } from './format';
+import { explain } from './explain';
+import { type Json, age, binarySize, bytes, byInterest, clock, isBinary, isObject, number, numbers, rate, short } from './format';
+import { Log } from './log';
 import { PublishBox } from './publish';
-import { api } from './session';
+import { Raw } from './raw';
+import { api, signedIn } from './session';
 import { type Channel, history } from './store';
 import { Tree } from './tree';
 
+const POINTS = 5000; // of the history
+const LOGGED = 100; // of it that the log begins with
+const TABS = ['Value', 'Log', 'JSON', 'Route'] as const;
+type Tab = (typeof TABS)[number];
+const CROSS = 'M6 6l12 12M18 6L6 18';
+const PIN = 'M9 4h6l-1 6 4 3v2H6v-2l4-3zM12 15v6';
+
+interface Host {
+  close(): void;
+  pinned(name: string): boolean;
+  pin(name: string): void;
+}
+
+const isTree = (data: unknown): boolean => (isObject(data) && !isBinary(data)) || Array.isArray(data);
+
 export class Detail {
-  channel?: Channel;
   private box = byId('detail');
+  private name?: string;
+  private channel?: Channel;
+  private tab: Tab = 'Value';
   private chart?: Chart;
   private tree?: Tree;
   private publish?: PublishBox;
+  private log?: Log;
+  private raw?: Raw;
+  private past: Message[] = [];
   private value = el('div', { class: 'big', 'data-field': 'detail-value' });
   private facts = el('p', { class: 'quiet facts' });
   private heading = el('h2', { tabindex: '-1' });
+  private pinButton = el('button', { type: 'button', class: 'plain icon', 'data-testid': 'pin', click: () => this.name !== undefined && this.host.pin(this.name) }, icon(PIN));
+  private panel = el('div', { class: 'panel', role: 'tabpanel', id: 'panel', tabindex: '-1' });
 
-  constructor(private client: Sluice, private onClose: () => void) {
+  constructor(private client: Sluice, private host: Host) {
     setInterval(() => this.channel && this.clock(), 1000);
-    this.box.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') this.onClose();
-    });
   }
 
-  open(channel: Channel, focus: boolean): void {
-    if (this.channel === channel) return;
+  /** channel undefined: nothing is known of it yet. */
+  open(name: string | undefined, channel: Channel | undefined, focus: boolean): void {
+    if (name === undefined) return this.close();
+    this.pinButton.setAttribute('aria-pressed', String(this.host.pinned(name)));
+    this.pinButton.setAttribute('aria-label', this.host.pinned(name) ? 'Unpin' : 'Pin to the top of the list');
+    if (this.name === name && this.channel === channel) return;
     this.close();
+    this.name = name;
     this.channel = channel;
-    const data = channel.message!.data;
-    const fields = numbers(data).sort(byInterest).map(([path]) => path);
-    this.chart = new Chart(new Set(fields.slice(0, 1)));
-    this.tree = isObject(data) && !isBinary(data) || Array.isArray(data)
-      ? new Tree({
-          charted: (path) => this.chart!.fields.has(path),
-          toggle: (path) => {
-            this.chart!.toggle(path);
-            this.tree!.refresh();
-          },
-        })
-      : undefined;
-    setText(this.heading, channel.name);
-    const slot = el('div');
+    setText(this.heading, name);
     this.box.replaceChildren(
-      el('div', { class: 'sheet-head' },
-        el('button', { type: 'button', class: 'plain icon back', 'aria-label': 'Back to the list', click: () => this.onClose() }, icon('M15 5l-7 7 7 7')),
-        this.heading),
-      this.value, this.facts, this.chart.element, ...(this.tree ? [this.tree.element] : []), slot,
+      el('div', { class: 'sheet-head' }, this.heading, this.pinButton,
+        el('button', { type: 'button', class: 'plain icon', 'data-testid': 'close', 'aria-label': 'Close', click: () => this.host.close() }, icon(CROSS))),
+      ...(channel ? this.content(channel) : [el('p', { class: 'waiting', role: 'status', 'data-testid': 'waiting' }, 'No value yet. Waiting for the first message…')]),
     );
     this.box.hidden = false;
     document.body.classList.add('has-detail');
-    this.show(channel.message!);
+    if (channel) {
+      this.show(channel.message!);
+      void this.load(channel);
+    }
     if (focus) this.heading.focus();
-    void this.load(channel, slot);
   }
 
-  close(): void {
+  private close(): void {
     this.chart?.destroy();
-    this.chart = this.tree = this.publish = this.channel = undefined;
+    this.chart = this.tree = this.publish = this.channel = this.name = this.log = this.raw = undefined;
+    this.past = [];
     this.box.hidden = true;
     document.body.classList.remove('has-detail');
   }
@@ -67,15 +85,66 @@ export class Detail {
   update(message: Message): void {
     this.show(message);
     this.chart?.add(message);
+    this.log?.take(message);
+    this.raw?.show();
   }
 
   repaint(): void {
     this.chart?.rebuild();
   }
 
+  private content(channel: Channel): HTMLElement[] {
+    const { data } = channel.message!;
+    this.chart = new Chart(new Set(numbers(data).sort(byInterest).map(([path]) => path).slice(0, 1)), channel.name);
+    this.tree = isTree(data)
+      ? new Tree({
+          charted: (path) => this.chart!.fields.has(path),
+          toggle: (path) => {
+            this.chart!.toggle(path);
+            this.tree!.refresh();
+          },
+        })
+      : undefined;
+    const tabs = el('div', { class: 'tabs', role: 'tablist', 'aria-label': 'What to show of the channel' }, ...TABS.map((name) =>
+      el('button', { type: 'button', role: 'tab', id: `tab-${name}`, 'aria-controls': 'panel', class: 'plain', click: () => this.choose(name) }, name)));
+    tabs.addEventListener('keydown', (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      this.choose(TABS[(TABS.indexOf(this.tab) + step + TABS.length) % TABS.length]);
+      byId(`tab-${this.tab}`).focus();
+    });
+    queueMicrotask(() => this.channel === channel && this.choose(this.tab));
+    return [this.value, this.facts, tabs, this.panel];
+  }
+
+  private choose(tab: Tab): void {
+    const { channel } = this;
+    if (!channel) return;
+    this.tab = tab;
+    for (const name of TABS) {
+      byId(`tab-${name}`).setAttribute('aria-selected', String(name === tab));
+      byId(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
+    }
+    this.panel.setAttribute('aria-labelledby', `tab-${tab}`);
+    this.log = this.raw = undefined;
+    if (tab === 'Value') {
+      this.panel.replaceChildren(this.chart!.element, ...(this.tree ? [this.tree.element] : []), ...(this.publish ? [this.publish.element] : []));
+      this.chart!.rebuild();
+    } else if (tab === 'Log') {
+      this.log = new Log();
+      for (const message of this.past.slice(-LOGGED)) this.log.take(message);
+      this.panel.replaceChildren(
+        el('div', { class: 'actions' }, el('button', { type: 'button', class: 'small', 'data-testid': 'csv', click: () => void this.export(channel.name) }, 'Save history as CSV')), this.log.element);
+    } else if (tab === 'JSON') {
+      this.panel.replaceChildren((this.raw = new Raw(channel)).element);
+    } else {
+      void this.route(channel);
+    }
+  }
+
   private show(message: Message): void {
     const { data } = message;
-    const tree = (isObject(data) && !isBinary(data)) || Array.isArray(data);
+    const tree = isTree(data);
     this.value.hidden = tree && !!this.tree;
     if (!this.value.hidden) {
       setText(this.value, isBinary(data) ? `Binary, ${bytes(binarySize(data))}` : typeof data === 'string' ? data : tree ? JSON.stringify(data) : short(data));
@@ -89,27 +158,52 @@ export class Detail {
   }
 
   private clock(): void {
-    const { message, count } = this.channel!;
+    const { message, before, count } = this.channel!;
     if (!message) return;
-    const facts = [`${age(Date.now() - message.ts)}${message.retained ? ' (retained: may be older)' : ''}`, new Date(message.ts).toLocaleTimeString()];
+    const facts = [`${age(Date.now() - message.ts)}${message.retained ? ' (retained: may be older)' : ''}`, clock(message.ts)];
     const often = rate(this.channel!.rate());
     if (often) facts.push(often);
     if (count) facts.push(`${count} message${count === 1 ? '' : 's'} since the page opened`);
+    if (before && typeof message.data === 'number' && typeof before.data === 'number') {
+      const step = message.data - before.data;
+      facts.unshift(`was ${number(before.data)} (${step > 0 ? '+' : ''}${number(step)})`);
+    }
     setText(this.facts, facts.join(' · '));
   }
 
-  /** What takes a round trip: the history for the chart, and whether one may publish. */
-  private async load(channel: Channel, slot: HTMLElement): Promise<void> {
-    const chart = this.chart;
+  /** What takes a round trip: the history, and whether one may publish. */
+  private async load(channel: Channel): Promise<void> {
     const listed = api(`/channels?filter=${encodeURIComponent(channel.name)}`)
-      .then(async (answer) => (answer.ok ? (await answer.json()).channels : []))
-      .catch(() => []);
-    const messages = await history(channel.name, 500).catch(() => []);
-    if (this.chart === chart) chart?.load(messages);
-    const [row] = await listed;
-    if (this.channel !== channel || !row?.publish) return;
-    this.publish = new PublishBox(this.client, () => channel.name);
-    this.publish.suggest(channel.message!.data);
-    slot.append(this.publish.element);
+      .then(async (answer) => (answer.ok ? await answer.json() : {}))
+      .catch(() => ({}));
+    const messages = await history(channel.name, POINTS).catch(() => []);
+    const { channels, publish } = await listed;
+    if (this.channel !== channel) return;
+    this.past = messages;
+    this.chart?.load(messages);
+    if (this.tab === 'Log') this.choose('Log');
+    const row = channels?.[0];
+    let box: HTMLElement | undefined;
+    if (row?.publish) {
+      this.publish = new PublishBox(this.client, () => channel.name);
+      this.publish.suggest(channel.message!.data);
+      box = this.publish.element;
+    } else if (row && signedIn() && publish) {
+      box = el('p', { class: 'quiet small', 'data-testid': 'no-publish' }, 'Your role may not publish here.');
+    }
+    if (box && this.tab === 'Value') this.panel.append(box);
+  }
+
+  private async export(name: string): Promise<void> {
+    save(name.replace(/[^\w.-]+/g, '_') + '.csv', 'text/csv', csv(await history(name, POINTS)));
+  }
+
+  private async route(channel: Channel): Promise<void> {
+    this.panel.replaceChildren(el('p', { class: 'quiet' }, 'Asking the gateway…'));
+    const found = await explain(channel.name);
+    if (this.channel !== channel || this.tab !== 'Route') return;
+    this.panel.replaceChildren(found?.text
+      ? el('pre', { class: 'explain', 'data-testid': 'explain', tabindex: '0', 'aria-label': 'Which routes lead to this channel' }, found.text)
+      : el('p', { class: 'quiet', 'data-testid': 'explain' }, 'Only those who may see every channel may see the routes.'));
   }
 }

@@ -34,20 +34,47 @@ export function rate(perSecond: number): string {
 
 export const bytes = (n: number): string => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
 
+/** What is at a path in a value. */
+export function at(value: unknown, keys: string[]): unknown {
+  for (const key of keys) {
+    if (!isObject(value) || !Object.hasOwn(value, key)) return undefined;
+    value = value[key];
+  }
+  return value;
+}
+
+const MOST_FIELDS = 64;
+
 /** The numbers in a value, by their path: '' for a number itself, 'ENERGY.Power' inside an object. */
 export function numbers(value: unknown, path = '', found: [string, number][] = []): [string, number][] {
   if (typeof value === 'number' && Number.isFinite(value)) found.push([path, value]);
-  else if (typeof value === 'boolean' && path) found.push([path, value ? 1 : 0]);
-  else if (isObject(value) && found.length < 64)
+  else if (isObject(value) && found.length < MOST_FIELDS)
     for (const key of Object.keys(value)) numbers(value[key], path ? `${path}.${key}` : key, found);
   return found;
+}
+
+/** Numbers and booleans inside an object: what a row has room for. */
+export function fields(value: unknown, path = '', found: [string, number | boolean][] = []): [string, number | boolean][] {
+  if (typeof value === 'number' || typeof value === 'boolean') found.push([path, value]);
+  else if (isObject(value) && found.length < MOST_FIELDS)
+    for (const key of Object.keys(value)) fields(value[key], path ? `${path}.${key}` : key, found);
+  return found;
+}
+
+/** 14:03:07, with the date if it is not today. */
+export function clock(ms: number, fraction = false): string {
+  const time = new Date(ms);
+  const two = (n: number): string => String(n).padStart(2, '0');
+  const text = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}${fraction ? '.' + String(time.getMilliseconds()).padStart(3, '0') : ''}`;
+  if (time.toDateString() === new Date().toDateString()) return text;
+  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${text}`;
 }
 
 /** Fields that say more of the radio than of the room come last. */
 const TELLING = /temperature|(^|\.)(tC|temp)$|power|humidity|co2|lux|illuminance|level|brightness/i;
 const DULL = /linkquality|voltage|battery|rssi|uptime|(^|\.)id$|(^|\.)ts$|\.tF$|Total|Factor|color_temp|Period/i;
 const interest = (path: string): number => (DULL.test(path) ? 2 : TELLING.test(path) ? 0 : 1);
-export const byInterest = (a: [string, number], b: [string, number]): number =>
+export const byInterest = (a: [string, unknown], b: [string, unknown]): number =>
   interest(a[0]) - interest(b[0]) || Number(/temp|tC/i.test(b[0])) - Number(/temp|tC/i.test(a[0]));
 
 export function short(value: unknown): string {

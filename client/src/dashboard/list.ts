@@ -1,236 +1,258 @@
-/** The list of channels, in groups by first level. Rows are made once, filled only while they are on the screen, and at most
- * once a frame: a thousand channels and hundreds of messages a second leave the page calm. */
-import { matches } from '../client/names';
-import { byId, el, setText } from './dom';
-import { age, byInterest, isBinary, isObject, number, numbers, rate, short } from './format';
-import { drawSpark } from './spark';
+/** The list of channels. Only the lines on the screen are in the page, and they are filled at most once a frame: a hundred
+ * thousand channels and hundreds of messages a second leave it calm. */
+import { byId } from './dom';
+import { type Line, Outline, type Sort, type View } from './outline';
+import { Head, Row } from './row';
 import type { Channel, Store } from './store';
 
-const MOST = 5000; // rows; beyond that the filter must help
-
-interface Row {
-  channel: Channel;
-  item: HTMLLIElement;
-  button: HTMLButtonElement;
-  value: HTMLElement;
-  age: HTMLElement;
-  rate: HTMLElement;
-  canvas: HTMLCanvasElement;
-  visible: boolean;
-  dirty: boolean;
-}
-
-interface Group {
-  node: HTMLDetailsElement;
-  list: HTMLUListElement;
-  count: HTMLElement;
-}
+const SPARE = 8; // lines above and below the screen
+const RESORT = 2000; // ms between orders by what changes
+const CALM = 4; // building the lines anew may take one part in so many of the time
 
 export class List {
-  private rows = new Map<string, Row>();
-  private groups = new Map<string, Group>();
-  private changed = new Set<Row>();
+  private outline = new Outline();
+  private lines: Line[] = [];
+  private index = new Map<string, number>();
+  private tops: number[] = [0];
+  private shown = new Map<string, Row | Head>();
+  private byName = new Map<string, Row[]>();
   private frame = 0;
-  private filter = '';
-  private selected?: Row;
+  private stale = false;
+  private built = 0;
+  private cost = 0;
+  private sortedAt = 0;
+  private selected?: string;
+  private active?: string; // the line that has the focus, or had it last
+  private height = { row: 44, branch: 44, top: 50 };
   private box = byId('groups');
-  private observer = new IntersectionObserver((entries) => this.onSeen(entries), { rootMargin: '200px' });
 
-  constructor(store: Store, private select: (channel: Channel) => void) {
-    store.onChange((channel) => this.onChange(channel));
+  /** onSeen: these channels are on the screen. */
+  constructor(
+    store: Store, private select: (channel: Channel) => void, private onSeen: (channels: Channel[]) => void, private onCount: (shown: number, all: number) => void,
+  ) {
+    store.onChange((channel, isNew) => this.onChange(channel, isNew));
     setInterval(() => this.tick(), 1000);
     this.box.addEventListener('keydown', (event) => this.onKey(event));
-    this.showEmpty();
+    this.box.addEventListener('focusin', (event) => (this.active = this.keyOf(event.target as HTMLElement)));
+    addEventListener('scroll', () => this.soon(), { passive: true });
+    addEventListener('resize', () => this.soon());
+    new ResizeObserver(() => this.measure()).observe(this.box.parentElement!); // and once at first
   }
 
   setFilter(text: string): void {
-    this.filter = text.trim();
-    for (const row of this.rows.values()) row.item.hidden = !this.wanted(row.channel.name);
-    this.summarize();
+    this.outline.setFilter(text);
+    this.rebuild();
+  }
+
+  arrange(view: View, sort: Sort, pins: string[]): void {
+    Object.assign(this.outline, { view, sort, pins });
+    this.rebuild();
   }
 
   mark(name: string | undefined): void {
-    this.selected?.button.removeAttribute('aria-current');
-    this.selected = name === undefined ? undefined : this.rows.get(name);
-    this.selected?.button.setAttribute('aria-current', 'true');
+    for (const row of this.byName.get(this.selected ?? '') ?? []) row.mark(false);
+    this.selected = name;
+    for (const row of this.byName.get(name ?? '') ?? []) row.mark(true);
   }
 
   focus(name: string): void {
-    this.rows.get(name)?.button.focus();
+    this.go(this.index.get('r:' + name) ?? this.index.get('p:' + name));
   }
 
-  /** Everything again: the colours changed. */
+  focusFirst(): void {
+    this.go(this.lines.findIndex((line) => line.channel));
+  }
+
+  /** Everything again: the colours or the sizes changed. */
   repaint(): void {
-    for (const row of this.rows.values()) this.touch(row);
+    for (const one of this.shown.values()) if (one instanceof Row) one.dirty = true;
+    this.measure();
   }
 
   remove(name: string): void {
-    const row = this.rows.get(name);
-    if (!row) return;
-    this.observer.unobserve(row.item);
-    row.item.remove();
-    this.rows.delete(name);
-    this.changed.delete(row);
-    this.summarize();
+    this.outline.remove(name);
+    this.outdate();
   }
 
   refresh(channel: Channel): void {
-    const row = this.rows.get(channel.name);
-    if (row) this.touch(row);
-  }
-
-  private wanted(name: string): boolean {
-    if (!this.filter) return true;
-    if (/(^|\/)[+#](\/|$)/.test(this.filter)) return matches(this.filter, name);
-    return name.toLowerCase().includes(this.filter.toLowerCase());
-  }
-
-  private onChange(channel: Channel): void {
-    let row = this.rows.get(channel.name);
-    if (!row) {
-      if (this.rows.size >= MOST) return;
-      row = this.add(channel);
-      this.summarize();
+    for (const row of this.byName.get(channel.name) ?? []) {
+      row.dirty = true;
+      this.soon();
     }
-    this.touch(row);
   }
 
-  private touch(row: Row): void {
-    row.dirty = true;
-    this.changed.add(row);
-    this.frame ||= requestAnimationFrame(() => this.paint());
+  private onChange(channel: Channel, isNew: boolean): void {
+    if (isNew) {
+      this.outline.add(channel);
+      this.outdate();
+    } else {
+      this.refresh(channel);
+    }
+  }
+
+  private outdate(): void {
+    this.stale = true;
+    this.soon();
+  }
+
+  private soon(): void {
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      // While thousands of channels come in, the page has other things to do as well.
+      if (this.stale && performance.now() - this.built > this.cost * CALM) this.rebuild();
+      else this.paint();
+      if (this.stale) this.soon();
+    });
+  }
+
+  private rebuild(): void {
+    const start = performance.now();
+    this.stale = false;
+    this.lines = this.outline.lines();
+    this.index.clear();
+    this.tops = new Array<number>(this.lines.length + 1);
+    let top = 0;
+    this.lines.forEach((line, i) => {
+      this.index.set(line.key, i);
+      this.tops[i] = top;
+      top += line.channel ? this.height.row : line.depth ? this.height.branch : this.height.top;
+    });
+    this.tops[this.lines.length] = top;
+    this.paint();
+    this.built = performance.now();
+    this.cost = this.built - start;
+    this.onCount(this.outline.root.shown, this.outline.root.all);
+  }
+
+  /** The style says how high lines are: by width, pointer and density. */
+  private measure(): void {
+    const probe = byId('probe');
+    const [row, branch, top] = [...probe.children].map((child) => (child as HTMLElement).getBoundingClientRect().height);
+    if (row) this.height = { row, branch, top };
+    this.rebuild();
+  }
+
+  private at(y: number): number {
+    let low = 0, high = this.lines.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.tops[middle + 1] <= y) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   private paint(): void {
-    this.frame = 0;
-    for (const row of this.changed) if (row.visible) this.fill(row);
-    this.changed.clear();
+    const above = -this.box.getBoundingClientRect().top;
+    const count = this.lines.length;
+    const first = Math.max(0, this.at(above) - SPARE);
+    const end = Math.min(count, this.at(above + innerHeight) + 1 + SPARE);
+    this.place(first, end);
+    for (const one of this.shown.values()) if (one instanceof Row && one.dirty) one.fill();
   }
 
-  private group(name: string): Group {
-    const known = this.groups.get(name);
-    if (known) return known;
-    const count = el('span', { class: 'quiet' });
-    const list = el('ul', { class: 'rows' });
-    const node = el('details', { class: 'group', open: true }, el('summary', {}, el('span', { class: 'group-name' }, name || '/'), ' ', count), list);
-    const group = { node, list, count };
-    const after = [...this.groups].filter(([other]) => other > name).sort(([a], [b]) => (a < b ? -1 : 1))[0];
-    this.box.insertBefore(node, after?.[1].node ?? null);
-    this.groups.set(name, group);
-    return group;
-  }
-
-  private add(channel: Channel): Row {
-    const levels = channel.name.split('/');
-    const leaf = levels.pop()!;
-    const button = el('button', { type: 'button', class: 'row' });
-    const part = (name: string, ...children: (Node | string)[]): HTMLElement => el('span', { class: name, 'data-field': name }, ...children);
-    const value = part('value'), ageCell = part('age'), rateCell = part('rate');
-    const canvas = el('canvas', { class: 'spark', 'aria-hidden': 'true' });
-    const prefix = levels.slice(1).join('/');
-    button.append(
-      el('span', { class: 'name', title: channel.name }, ...(prefix ? [el('span', { class: 'quiet' }, prefix + '/')] : []), el('b', {}, leaf)),
-      value, canvas, rateCell, ageCell,
-    );
-    const item = el('li', { 'data-channel': channel.name }, button);
-    const row: Row = { channel, item, button, value, age: ageCell, rate: rateCell, canvas, visible: false, dirty: true };
-    button.addEventListener('click', () => this.select(channel));
-    item.hidden = !this.wanted(channel.name);
-    const group = this.group(levels.length ? levels[0] : leaf);
-    group.list.insertBefore(item, this.after(group.list, channel.name));
-    this.rows.set(channel.name, row);
-    this.observer.observe(item);
-    return row;
-  }
-
-  /** The first row whose name is higher, by halves: names come in any order. */
-  private after(list: HTMLUListElement, name: string): Node | null {
-    const items = list.children;
-    let low = 0, high = items.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((items[middle] as HTMLElement).dataset.channel! < name) low = middle + 1;
-      else high = middle;
+  private place(first: number, end: number): void {
+    const { box, lines, shown } = this;
+    const wanted = new Set<string>();
+    for (let i = first; i < end; i++) wanted.add(lines[i].key);
+    const focused = this.keyOf(document.activeElement);
+    for (const [key, one] of shown) {
+      if (wanted.has(key) && (one instanceof Head || one.channel === lines[this.index.get(key)!].channel)) continue;
+      one.item.remove();
+      shown.delete(key);
+      if (one instanceof Row) this.forget(one);
     }
-    return items[low] ?? null;
-  }
-
-  private onSeen(entries: IntersectionObserverEntry[]): void {
-    for (const entry of entries) {
-      const row = this.rows.get((entry.target as HTMLElement).dataset.channel!)!;
-      row.visible = entry.isIntersecting;
-      if (row.visible && row.dirty) this.touch(row);
+    box.style.paddingTop = `${this.tops[first] ?? 0}px`;
+    box.style.paddingBottom = `${this.tops[lines.length] - (this.tops[end] ?? 0)}px`;
+    let next = box.firstElementChild;
+    const fresh: Channel[] = [];
+    for (let i = first; i < end; i++) {
+      const line = lines[i];
+      let one = shown.get(line.key);
+      if (!one) {
+        one = this.make(line);
+        if (line.channel && !line.channel.filled) fresh.push(line.channel);
+      }
+      if (one.line !== line) one.show(line);
+      one.item.setAttribute('aria-posinset', String(i + 1));
+      one.item.setAttribute('aria-setsize', String(lines.length));
+      if (one.item === next) next = next.nextElementSibling;
+      else box.insertBefore(one.item, next);
     }
+    // A line that was moved or scrolled away loses the focus; the keys go on from there.
+    if (focused && !this.keyOf(document.activeElement)) (shown.get(focused)?.button ?? byId('list')).focus({ preventScroll: true });
+    if (fresh.length) this.onSeen(fresh);
   }
 
-  private fill(row: Row): void {
-    row.dirty = false;
-    const data = row.channel.message!.data;
-    const cell = row.value;
-    const fields = isObject(data) && !isBinary(data) ? numbers(data).sort(byInterest).slice(0, 3) : [];
-    const state = isObject(data) && typeof data.state === 'string' ? data.state : typeof data === 'string' ? data : '';
-    const onOff = /^(on|off|online|offline)$/i.test(state);
-    cell.className = `value ${data === null ? 'cleared' : ''}`;
-    const parts: Node[] = [];
-    if (onOff) parts.push(el('span', { class: `pill ${/^on/i.test(state) ? 'on' : ''}` }, state));
-    if (fields.length) {
-      for (const [path, n] of fields)
-        parts.push(el('span', { class: 'pair' }, el('span', { class: 'quiet' }, path.split('.').pop()! + ' '), number(n)));
-    } else if (!onOff) {
-      parts.push(el('span', { class: 'plain-value' }, short(data)));
+  private make(line: Line): Row | Head {
+    const one = line.channel ? new Row(line, line.channel, this.select) : new Head(line, (of) => this.toggle(of));
+    one.show(line);
+    one.item.dataset.key = line.key;
+    this.shown.set(line.key, one);
+    if (one instanceof Row) {
+      const name = one.channel.name;
+      this.byName.set(name, [...(this.byName.get(name) ?? []), one]);
+      if (name === this.selected) one.mark(true);
     }
-    cell.replaceChildren(...parts);
-    row.canvas.classList.toggle('none', row.channel.spark.length < 2);
-    drawSpark(row.canvas, row.channel.spark);
-    this.clock(row);
+    return one;
   }
 
-  private clock(row: Row): void {
-    const message = row.channel.message!;
-    setText(row.age, age(Date.now() - message.ts));
-    setText(row.rate, rate(row.channel.rate()));
+  private forget(row: Row): void {
+    const rest = this.byName.get(row.channel.name)!.filter((other) => other !== row);
+    if (rest.length) this.byName.set(row.channel.name, rest);
+    else this.byName.delete(row.channel.name);
+  }
+
+  private toggle(line: Line, open?: boolean): void {
+    this.outline.toggle(line, open);
+    this.rebuild();
   }
 
   private tick(): void {
-    for (const row of this.rows.values()) if (row.visible) this.clock(row);
-  }
-
-  private summarize(): void {
-    const shown = new Map<string, number>();
-    let sum = 0;
-    for (const { item, channel } of this.rows.values()) {
-      if (item.hidden) continue;
-      const [first] = channel.name.split('/');
-      shown.set(first, (shown.get(first) || 0) + 1);
-      sum++;
+    const now = performance.now();
+    if (this.outline.sort !== 'name' && now - this.sortedAt > Math.max(RESORT, this.cost * 20)) {
+      this.sortedAt = now;
+      this.rebuild();
     }
-    for (const [name, group] of this.groups) {
-      group.node.hidden = !shown.has(name);
-      setText(group.count, String(shown.get(name) || 0));
-    }
-    const all = this.rows.size;
-    setText(byId('count'), !all ? 'Waiting for channels' : sum === all ? `${all} channel${all === 1 ? '' : 's'}${all >= MOST ? ' (not all: narrow the filter)' : ''}` : `${sum} of ${all} channels`);
-    this.showEmpty(sum);
+    for (const one of this.shown.values()) if (one instanceof Row) one.clock();
+    this.soon(); // something above may have moved the list
   }
 
-  private showEmpty(shown = 0): void {
-    const empty = byId('empty');
-    empty.hidden = shown > 0;
-    if (shown) return;
-    empty.replaceChildren(
-      ...(this.rows.size
-        ? [el('p', {}, 'No channel matches this filter.')]
-        : [el('p', {}, 'No channel has a value yet.'), el('p', { class: 'quiet' }, 'Channels appear as soon as a device publishes on a topic that a route maps, for example:'), el('code', {}, `mosquitto_pub -h ${location.hostname} -t rooms/kitchen/t -m 21.5`)]),
-    );
+  private keyOf(element: Element | null): string | undefined {
+    const item = element?.closest<HTMLElement>('li[data-key]');
+    return item && this.box.contains(item) ? item.dataset.key : undefined;
   }
 
-  /** Arrows walk through the rows. */
-  private onKey(event: KeyboardEvent): void {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key as 'ArrowUp'];
-    const button = (event.target as HTMLElement).closest<HTMLButtonElement>('button.row');
-    if (!step || !button) return;
-    const buttons = [...this.box.querySelectorAll<HTMLButtonElement>('details[open]:not([hidden]) li:not([hidden]) > button.row')];
-    buttons[buttons.indexOf(button) + step]?.focus();
+  /** Puts the focus on line i, wherever it is. */
+  private go(i: number | undefined): void {
+    const line = this.lines[i ?? -1];
+    if (!line) return;
+    const height = this.tops[i! + 1] - this.tops[i!];
+    const top = this.box.getBoundingClientRect().top + this.tops[i!];
+    const bar = byId('bar').offsetHeight;
+    if (top < bar) scrollBy(0, top - bar - height);
+    else if (top + height > innerHeight) scrollBy(0, top + 2 * height - innerHeight);
+    this.paint();
+    this.shown.get(line.key)?.button.focus({ preventScroll: true });
+  }
+
+  /** Arrows walk through the lines; left and right close and open branches, as in any tree. */
+  onKey(event: KeyboardEvent): void {
+    const i = this.index.get(this.active ?? '');
+    if (i === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    const line = this.lines[i];
+    const page = Math.max(1, Math.floor(innerHeight / this.height.row) - 3);
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
+    if (step) this.go(Math.min(this.lines.length - 1, Math.max(0, i + step)));
+    else if (event.key === 'ArrowRight' && line.open === false) this.toggle(line, true);
+    else if (event.key === 'ArrowLeft' && line.open) this.toggle(line, false);
+    else if (event.key === 'ArrowLeft') {
+      for (let up = i - 1; up >= 0; up--)
+        if (!this.lines[up].channel && (this.lines[up].depth < line.depth || line.channel)) {
+          this.go(up);
+          break;
+        }
+    } else return;
     event.preventDefault();
   }
 }

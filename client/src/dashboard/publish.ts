@@ -2,13 +2,33 @@
 import { type Sluice, SluiceError } from '../client/index';
 import { el } from './dom';
 import { isObject } from './format';
+import { api } from './session';
 
-const parse = (text: string): unknown => {
+/** May this client publish anything at all? */
+export async function mayPublish(): Promise<boolean> {
+  const answer = await api('/channels?filter=$none').catch(() => undefined);
+  return !answer?.ok || (await answer.json()).publish !== false;
+}
+
+const looksLikeJson = (text: string): boolean => /^\s*[{["]/.test(text);
+
+/** JSON, or else the text; undefined with what is wrong if it was meant to be JSON and is not. */
+function read(text: string): { data: unknown; problem?: string } {
   try {
-    return JSON.parse(text);
-  } catch {
-    return text;
+    return { data: JSON.parse(text) };
+  } catch (error) {
+    return { data: text, problem: looksLikeJson(text) ? String((error as Error).message) : undefined };
   }
+}
+
+const REASONS: Record<string, string> = {
+  forbidden: 'Your role may not publish here, or the channel’s route has no publish: block.',
+  unknown_channel: 'No route leads to this channel.',
+  upstream_down: 'The broker can’t be reached.',
+  no_responder: 'No device is subscribed to the topic of this request.',
+  not_json: 'This channel takes JSON only.',
+  timeout: 'No answer in time. Whether it took effect is unknown.',
+  offline: 'There is no connection to the gateway; nothing was sent.',
 };
 
 /** What a device that said this might like to hear. */
@@ -37,7 +57,7 @@ export class PublishBox {
     }, this.quick, this.text, el('div', { class: 'actions' },
       el('button', { class: 'primary', 'data-testid': 'publish-send' }, 'Publish'),
       el('button', { type: 'button', 'data-testid': 'publish-request', title: 'Publishes and waits for the device’s answer (MQTT 5 request/response)', click: () => void this.send(true) }, 'Request'),
-      el('span', { class: 'quiet small' }, 'Ctrl+Enter publishes')), this.result);
+      el('span', { class: 'quiet small keys' }, 'Ctrl+Enter publishes')), this.result);
     this.text.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void this.send(false);
     });
@@ -58,13 +78,16 @@ export class PublishBox {
     this.result.replaceChildren(...content);
   }
 
-  private async send(request: boolean): Promise<void> {
+  private async send(request: boolean, asText = false): Promise<void> {
     const round = ++this.round;
     const channel = this.channel();
-    const data = parse(this.text.value);
     const started = performance.now();
     const took = (): string => `${Math.max(1, Math.round(performance.now() - started))} ms`;
     if (!channel) return this.stage('error', 'Name a channel first.');
+    const { data, problem } = asText ? { data: this.text.value, problem: undefined } : read(this.text.value);
+    if (problem)
+      return this.stage('invalid', el('b', {}, 'Not sent: this is not valid JSON.'), ` ${problem} `,
+        el('button', { type: 'button', class: 'small', 'data-testid': 'publish-as-text', click: () => void this.send(request, true) }, 'Send as text'));
     this.stage('sending', request ? 'Waiting for the device…' : 'Sending…');
     try {
       const answer = request ? await this.client.request(channel, data) : await this.client.publish(channel, data);
@@ -75,7 +98,7 @@ export class PublishBox {
     } catch (error) {
       if (round !== this.round) return;
       const { code, message } = error instanceof SluiceError ? error : { code: 'error', message: String(error) };
-      this.stage('error', el('b', {}, code), ` ${message}`);
+      this.stage('error', el('b', {}, REASONS[code] ?? message), ` (${code})`);
     }
   }
 }

@@ -1,35 +1,42 @@
 /** What the operator must know at a glance: over what, whether live, whether the broker is there, what was missed. */
 import { storage } from './session';
 import type { Sluice, StateEvent, Transport } from '../client/index';
-import { byId, el, icon, setText } from './dom';
-import { age } from './format';
+import { byId, el, setText } from './dom';
+import { age, clock } from './format';
 
 const NAMES: Record<Transport, string> = { websocket: 'WebSocket', sse: 'SSE', longpoll: 'Long-poll' };
 const ALL: Transport[] = ['websocket', 'sse', 'longpoll'];
-const SUN = 'M12 3v2m0 14v2m9-9h-2M5 12H3m15.4-6.4L17 7M7 17l-1.4 1.4m12.8 0L17 17M7 7 5.6 5.6M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8z';
-const MOON = 'M20 14.5A8 8 0 0 1 9.5 4 8 8 0 1 0 20 14.5z';
+const LONG = 1500; // ms; a reconnect that takes less is no news
 
 export class Status {
   private badge = byId('state');
+  private event?: StateEvent;
   private downSince = 0;
   private lostSince = 0;
   private gaps = 0;
+  private channel?: string;
 
-  constructor(private client: Sluice, onTheme: () => void) {
-    client.on('state', (event) => this.show(event));
+  constructor(private client: Sluice, onLook: () => void) {
+    client.on('state', (event) => {
+      this.event = event;
+      this.lostSince = event.state === 'live' || event.state === 'unauthorized' ? 0 : this.lostSince || Date.now();
+      this.show();
+    });
     client.on('upstream', ({ state, since }) => {
       this.downSince = state === 'down' ? since || Date.now() : 0;
-      this.banners();
+      this.show();
     });
     client.on('gap', ({ channel, reason }) => this.gap(`${channel}: ${reason}`));
     this.switch();
-    this.theme(onTheme);
+    this.look('theme', onLook);
+    this.look('density', onLook);
     setInterval(() => this.banners(), 1000);
   }
 
-  private show({ state, transport, retryIn, reason }: StateEvent): void {
+  private show(): void {
+    const { state, transport, retryIn, reason } = this.event ?? { state: 'connecting', transport: null };
     const text = {
-      live: 'Live',
+      live: this.downSince ? 'Broker down' : 'Live',
       connecting: 'Connecting',
       waiting: `Retrying in ${Math.max(1, Math.round((retryIn || 0) / 1000))} s`,
       unauthorized: 'Not signed in',
@@ -38,8 +45,8 @@ export class Status {
     this.badge.replaceChildren(text, ...(transport ? [el('span', { class: 'over' }, ` · ${NAMES[transport]}`)] : []));
     this.badge.dataset.state = state;
     this.badge.dataset.transport = transport || '';
+    this.badge.dataset.upstream = this.downSince ? 'down' : 'up';
     this.badge.title = reason || '';
-    this.lostSince = state === 'live' || state === 'unauthorized' ? 0 : this.lostSince || Date.now();
     this.banners();
   }
 
@@ -47,11 +54,35 @@ export class Status {
     const { downSince, lostSince } = this;
     const upstream = byId('upstream'), gateway = byId('gateway');
     upstream.hidden = !downSince;
-    if (downSince) setText(upstream, `The broker can’t be reached: values are not current since ${new Date(downSince).toLocaleTimeString()} (${age(Date.now() - downSince)}).`);
-    // A reconnect of a second is no news.
-    gateway.hidden = !lostSince || Date.now() - lostSince < 1500;
-    if (!gateway.hidden) setText(gateway, 'No connection to the gateway. Reconnecting; nothing that it keeps will be missed.');
+    if (downSince) setText(upstream, `Broker unreachable. Values are stale since ${clock(downSince)} (${age(Date.now() - downSince)}).`);
+    gateway.hidden = !lostSince || Date.now() - lostSince < LONG;
+    if (!gateway.hidden) setText(gateway, 'Gateway unreachable. Reconnecting; you will get what it has kept meanwhile.');
     document.body.classList.toggle('old', !!downSince || !gateway.hidden);
+    this.title(downSince ? 'Broker down' : gateway.hidden ? '' : 'Offline');
+  }
+
+  /** A tab in the background shows trouble too. */
+  private title(trouble: string): void {
+    const title = [trouble && `⚠ ${trouble}`, this.channel, 'Sluice'].filter(Boolean).join(' · ');
+    if (document.title !== title) document.title = title;
+    const icon = byId<HTMLAnchorElement>('icon');
+    const href = trouble ? 'favicon-down.svg' : 'favicon.svg';
+    if (icon.getAttribute('href') !== href) icon.setAttribute('href', href);
+  }
+
+  selected(name: string | undefined): void {
+    this.channel = name;
+    this.banners();
+  }
+
+  count(shown: number, all: number, full: boolean): void {
+    const more = full ? ' kept; filter to find others' : '';
+    setText(byId('count'), !all ? 'Waiting for channels' : shown === all ? `${all} channel${all === 1 ? '' : 's'}${more}` : `${shown} of ${all} channels${more}`);
+  }
+
+  /** What the gateway has beyond it. */
+  found(text: string): void {
+    setText(byId('found'), text && ` · ${text}`);
   }
 
   /** Not every channel is shown. */
@@ -85,22 +116,23 @@ export class Status {
     });
   }
 
-  private theme(onTheme: () => void): void {
-    const button = byId('theme');
+  /** A setting of how it looks, kept for the next visit. */
+  private look(name: 'theme' | 'density', onLook: () => void): void {
+    const select = byId<HTMLSelectElement>(name);
     const system = matchMedia('(prefers-color-scheme: dark)');
-    let wanted = storage('localStorage')?.getItem('sluice-theme') || null;
-    const apply = (): void => {
-      const dark = wanted ? wanted === 'dark' : system.matches;
-      document.documentElement.dataset.theme = dark ? 'dark' : 'light';
-      button.replaceChildren(icon(dark ? SUN : MOON));
-      onTheme();
-    };
-    button.addEventListener('click', () => {
-      wanted = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
-      storage('localStorage')?.setItem('sluice-theme', wanted);
+    const key = `sluice-${name}`;
+    const apply = (): void => void (document.documentElement.dataset[name] = select.value || (system.matches ? 'dark' : 'light'));
+    const changed = (): void => {
       apply();
+      onLook();
+    };
+    const kept = storage('localStorage')?.getItem(key);
+    if (kept && [...select.options].some(({ value }) => value === kept)) select.value = kept;
+    select.addEventListener('change', () => {
+      storage('localStorage')?.setItem(key, select.value);
+      changed();
     });
-    system.addEventListener('change', apply);
+    if (name === 'theme') system.addEventListener('change', changed);
     apply();
   }
 }

@@ -1,57 +1,101 @@
-/** What is known of every channel: the last message, how often they come, and the last numbers for its sparkline. */
+/** What is known of every channel: the last two messages, how often they come, and the last numbers for its sparkline. */
 import type { Message } from '../client/index';
-import { byInterest, numbers } from './format';
+import { at, byInterest, numbers } from './format';
 import { api } from './session';
 
 const SPARK = 60; // numbers kept
 const TAU = 20; // s, how slowly rates follow
+const SHORTEST = 5; // s; a rate is not reckoned over less
+const MOST = 150_000; // channels kept in the page; others are found by asking the gateway
 
 export class Channel {
   message?: Message;
+  before?: Message;
   /** Of messages that came live. */
   count = 0;
-  publish?: boolean;
   spark: number[] = [];
   /** Which number the sparkline shows. */
   field?: string;
+  /** Its past has been asked for. */
+  filled = false;
+  private keys: string[] = [];
   private perSecond = 0;
-  private at = 0; // of the last change of perSecond, s
+  private at = performance.now() / 1000; // of the last change of perSecond
+  private born = this.at;
 
   constructor(readonly name: string) {}
 
   take(message: Message): void {
-    const now = performance.now() / 1000;
     if (this.message && !message.retained) {
-      this.perSecond = this.rate(now) + 1 / TAU;
+      const now = performance.now() / 1000;
+      this.perSecond = this.decayed(now) + 1 / TAU;
       this.at = now;
       this.count++;
     }
+    this.before = this.message;
     this.message = message;
     this.note(message.data);
   }
 
   note(data: unknown): void {
-    const found = numbers(data).sort(byInterest);
-    this.field ??= found[0]?.[0];
-    const value = found.find(([path]) => path === this.field)?.[1];
-    if (value === undefined) return;
+    if (this.field === undefined) {
+      const [found] = numbers(data).sort(byInterest);
+      if (!found) return;
+      this.field = found[0];
+      this.keys = found[0] ? found[0].split('.') : [];
+    }
+    // A key with a dot in it is not found by its parts.
+    const value = at(data, this.keys) ?? numbers(data).find(([path]) => path === this.field)?.[1];
+    if (typeof value !== 'number') return;
     this.spark.push(value);
     if (this.spark.length > SPARK) this.spark.shift();
   }
 
+  /** The past, oldest first: a rate and a line from the start. */
+  fill(messages: Message[]): void {
+    const live = this.spark;
+    this.spark = [];
+    for (const message of messages) this.note(message.data);
+    if (this.spark.length < live.length) this.spark = live;
+    const known = messages.filter((message) => !message.retained).map((message) => message.ts);
+    if (known.length < 2) return;
+    const now = Date.now();
+    const seconds = performance.now() / 1000;
+    this.born = Math.min(this.born, seconds - (now - known[0]) / 1000);
+    this.perSecond = known.reduce((sum, ts) => sum + Math.exp(-(now - ts) / 1000 / TAU) / TAU, 0);
+    this.at = seconds;
+  }
+
+  /** Messages a second. What was before the page knew the channel is not counted as silence. */
   rate(now = performance.now() / 1000): number {
+    return this.decayed(now) / (1 - Math.exp(-Math.max(now - this.born, SHORTEST) / TAU));
+  }
+
+  private decayed(now: number): number {
     return this.perSecond * Math.exp(-(now - this.at) / TAU);
   }
 }
 
 export class Store {
   readonly channels = new Map<string, Channel>();
+  /** Some channels were not kept. */
+  full = false;
+  /** Names that are kept even so. */
+  sought?: (name: string) => boolean;
   private listeners = new Set<(channel: Channel, isNew: boolean) => void>();
+
+  constructor(private most = MOST) {}
 
   take(message: Message): void {
     let channel = this.channels.get(message.channel);
     const isNew = !channel;
-    if (!channel) this.channels.set(message.channel, (channel = new Channel(message.channel)));
+    if (!channel) {
+      if (this.channels.size >= this.most && !this.sought?.(message.channel)) {
+        this.full = true;
+        return;
+      }
+      this.channels.set(message.channel, (channel = new Channel(message.channel)));
+    }
     channel.take(message);
     for (const listener of this.listeners) listener(channel, isNew);
   }

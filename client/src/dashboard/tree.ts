@@ -1,5 +1,5 @@
 /** JSON as a tree of native <details>, updated in place so that what is open stays open. Numbers can be charted. */
-import { el, setText } from './dom';
+import { el, icon, setText } from './dom';
 import { type Json, isBinary, isObject, number, short } from './format';
 
 export interface TreeHost {
@@ -13,6 +13,8 @@ interface Node {
   children?: Map<string, Node>;
   list?: HTMLElement;
   kind: string;
+  /** What it showed last. */
+  text?: string;
 }
 
 const kindOf = (value: Json): string =>
@@ -58,15 +60,22 @@ export class Tree {
     if (kind === 'number' && path)
       element.append(
         el('button', {
-          type: 'button', class: 'plain small', 'data-path': path, 'aria-pressed': String(this.host.charted(path)),
+          type: 'button', class: 'plain icon chart-button', 'data-path': path, title: 'Chart', 'aria-pressed': String(this.host.charted(path)),
           'aria-label': `Chart ${path}`, click: () => this.host.toggle(path),
-        }, 'chart'),
+        }, icon('M4 19h16M5 15l4-5 4 3 6-8')),
       );
     return { element, value: text, kind };
   }
 
   private fill(node: Node, path: string, value: Json, depth: number): void {
-    setText(node.value, describe(value));
+    const text = describe(value);
+    const changed = !!node.text && node.text !== text;
+    if (node.kind !== 'object' && node.kind !== 'list') {
+      node.value.classList.toggle('changed', changed);
+      node.value.title = changed ? `was ${node.text}` : '';
+    }
+    node.text = text;
+    setText(node.value, text);
     if (!node.children) return;
     const entries: [string, Json][] = Array.isArray(value)
       ? value.slice(0, 200).map((item, i) => [String(i), item])

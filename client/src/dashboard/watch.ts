@@ -7,6 +7,8 @@ import { api } from './session';
 const AGAIN = 20_000; // ms between looks at the list, for channels that are new
 
 export class Watch {
+  /** There are channels for which no subscription is left. */
+  short = false;
   private subs = new Map<string, Subscription>();
   private refused = new Set<string>();
   private seen = new Set<string>(); // filters that have brought something
@@ -33,6 +35,7 @@ export class Watch {
     this.subs.clear();
     this.refused.clear();
     this.seen.clear();
+    this.short = false;
     this.add('#');
   }
 
@@ -48,11 +51,14 @@ export class Watch {
   private deny(filter: string, { code }: SluiceError): void {
     this.subs.get(filter)?.off();
     this.subs.delete(filter);
-    if (code === 'limit_reached') this.tell('Not every channel is shown: the gateway allows no more subscriptions.');
+    if (code === 'limit_reached') {
+      this.short = true;
+      this.tell('Not every channel is shown: the gateway allows no more subscriptions. Filter by name to find the others.');
+    }
     if (code !== 'forbidden' && code !== 'unknown_channel') return;
     this.refused.add(filter);
     if (this.seen.delete(filter)) {
-      this.tell(filter === '#' ? 'You may not see everything any more.' : `You may not see ${filter} any more.`);
+      this.tell(filter === '#' ? 'You may no longer see everything.' : `You may no longer see ${filter}.`);
       this.onLost((name) => this.covers(name));
     }
     if (filter === '#') this.onLimited();

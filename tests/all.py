@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+"""Runs every test: what `./dev test` calls once everything is installed.
+
+Builds first, then runs jobs that are independent side by side, then the jobs that need the machine for themselves.
+A job that fails is run once more, alone, at the end: a test that fails twice has failed, and one that passed only the second
+time is named. A skipped test counts as failed. Logs are in build/test/.
+"""
+import argparse
+import concurrent.futures
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LOGS = ROOT / "build/test"
+CLIENT_MAX_BYTES = 7500
+SKIPPED = 77  # the machine itself does not allow it; a package that is missing is no such reason
+PRESETS = ["release", "asan", "tsan", "fuzz"]
+
+
+class Job:
+    """One command. `report`: the JUnit file it writes; without one its exit status counts as one test."""
+
+    def __init__(self, name, command, report=None, env=None, timeout=900, cwd=ROOT):
+        self.name, self.command, self.report, self.env, self.timeout, self.cwd = name, command, report, env, timeout, cwd
+        self.log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
+        self.seconds = 0.0
+
+    def run(self):
+        """Returns the names of the tests that passed and of those that did not."""
+        begin = time.monotonic()
+        if self.report:
+            self.report.unlink(missing_ok=True)
+        with open(self.log, "wb") as out:
+            child = subprocess.Popen([str(word) for word in self.command], stdin=subprocess.DEVNULL, stdout=out,
+                                     stderr=subprocess.STDOUT, cwd=self.cwd, env=dict(os.environ, **(self.env or {})))
+            try:
+                status = child.wait(self.timeout)
+            except subprocess.TimeoutExpired:
+                child.terminate()
+                try:
+                    child.wait(10)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+                out.write(f"\ntests/all.py: ended after {self.timeout} s\n".encode())
+                status = 1
+        self.seconds = time.monotonic() - begin
+        if status == SKIPPED and not self.report:
+            print(f"{self.name}: skipped, since this machine cannot: {tail(self.log, 1)}")
+            return [], []
+        if not self.report:
+            return ([self.name], []) if status == 0 else ([], [self.name])
+        good, bad = read_report(self.report)
+        if status != 0 and not bad:
+            bad.append(f"{self.name} (exit status {status})")
+        if not good and not bad:
+            bad.append(f"{self.name} (no test was run)")
+        return good, bad
+
+
+def read_report(path):
+    """Names of the tests in a JUnit file, by outcome."""
+    good, bad = [], []
+    if not path.exists():
+        return good, bad
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = " ".join(filter(None, [case.get("classname"), case.get("name")]))
+        failed = any(child.tag in ("failure", "error", "skipped") for child in case) or case.get("status") in ("fail", "notrun")
+        (bad if failed else good).append(name)
+    return good, bad
+
+
+def pytest_jobs(label, build, *more):
+    folder = ROOT / "tests/integration"
+    for path in sorted(folder.glob("test_*.py"), key=lambda path: -path.stat().st_size):
+        if "-m" in more and "sanitize" not in path.read_text():
+            continue
+        report = LOGS / f"{label}-{path.stem}.xml"
+        yield Job(f"{path.stem} ({label})",
+                  [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", path, *more],
+                  report, {"SLUICE_BINARY": str(ROOT / build / "sluice")})
+
+
+def node_jobs(label, build, paths):
+    for path in paths:
+        report = LOGS / f"{label}-{path.name}.xml"
+        yield Job(f"{path.name} ({label})",
+                  ["node", "--test", "--test-reporter=junit", f"--test-reporter-destination={report}", "--test-reporter=tap",
+                   "--test-reporter-destination=stdout", path], report, {"SLUICE_BINARY": str(ROOT / build / "sluice")})
+
+
+def ctest_job(preset):
+    report = LOGS / f"ctest-{preset}.xml"
+    return Job(f"unit tests ({preset})", ["ctest", "--preset", preset, "--output-junit", report], report)
+
+
+def fuzz_jobs(seconds):
+    for target in sorted((ROOT / "build/fuzz/tests/fuzz").glob("fuzz_*")):
+        if not target.is_file() or not os.access(target, os.X_OK):
+            continue
+        corpus = ROOT / "build/fuzz/corpus" / target.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        # Seeds are the project's; what libFuzzer finds goes into build/.
+        yield Job(target.name, [target, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+                                "-print_final_stats=0", "-verbosity=0", f"-artifact_prefix={ROOT}/build/fuzz/{target.name}-",
+                                corpus, ROOT / "tests/fuzz/corpus" / target.name.removeprefix("fuzz_")])
+
+
+def check_client():
+    """What is committed in client/dist must be what the sources make, and the client must stay small."""
+    out = ROOT / "build/client"
+    shutil.rmtree(out, ignore_errors=True)
+    subprocess.run(["node", "node_modules/typescript/bin/tsc", "-p", "."], cwd=ROOT / "client", check=True)
+    subprocess.run(["node", "build.mjs", out], cwd=ROOT / "client", check=True)
+    if subprocess.run(["diff", "-r", ROOT / "client/dist", out]).returncode:
+        sys.exit("client/dist is not what client/src makes: (cd client && node build.mjs)")
+    size = len(gzip.compress((ROOT / "client/dist/sluice-client.js").read_bytes(), 9))
+    print(f"sluice-client: {size} bytes, gzipped")
+    if size >= CLIENT_MAX_BYTES:
+        sys.exit(f"that is not below {CLIENT_MAX_BYTES}")
+
+
+def check_format():
+    """Every C file is as clang-format leaves it."""
+    files = [path for folder in ("gateway", "include", "tests") for path in sorted((ROOT / folder).rglob("*.[ch]"))]
+    subprocess.run(["clang-format", "--dry-run", "-Werror", *files], cwd=ROOT, check=True)
+
+
+def check_tidy():
+    """clang-tidy with the checks of .clang-tidy on the gateway's sources."""
+    files = sorted(str(path) for path in (ROOT / "gateway").rglob("*.c"))
+    subprocess.run(["clang-tidy", "--quiet", "-p", "build/asan", *files], cwd=ROOT, check=True)
+
+
+def check_bench():
+    """The bench still measures, and the gateway loses, doubles and disorders nothing while it is saturated."""
+    subprocess.run(["cmake", "--build", "--preset", "release", "--target", "bench"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-B", "tests/bench/runner/bench.py", "--rounds", "1", "--scenarios",
+                    "spaced,one-in-flight,channels-1000x1", "--peers", "floor,joined,sluice-ws,sluice-raw,sluice-sse,sluice-poll"],
+                   cwd=ROOT, check=True)
+
+
+def check_guard():
+    """Instructions for each delivery against the stored budget."""
+    subprocess.run(["cmake", "--build", "--preset", "release", "--target", "guard_driver"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "tests/bench/guard/guard.py", "build/release/tests/bench/guard_driver"], cwd=ROOT, check=True)
+
+
+CHECKS = {"client": check_client, "format": check_format, "tidy": check_tidy, "bench": check_bench, "guard": check_guard}
+
+
+def build():
+    """Returns the presets that do not build."""
+    bad = []
+    for preset in PRESETS:
+        print(f"building {preset}", flush=True)
+        job = Job(f"build {preset}", ["sh", "-c", f"cmake --preset {preset} && cmake --build --preset {preset}"], timeout=1800)
+        if job.run()[1]:
+            bad.append(preset)
+            print(tail(job.log, 40))
+    return bad
+
+
+def tail(path, lines):
+    return "\n".join(path.read_text("utf-8", "replace").splitlines()[-lines:])
+
+
+def jobs(fuzz_seconds, soak_minutes):
+    """Those that run side by side, and those that want the machine for themselves."""
+    python = sys.executable
+    browser = ROOT / "tests/browser"
+    side_by_side = [
+        *pytest_jobs("tsan", "build/tsan", "-m", "sanitize"),
+        *pytest_jobs("asan", "build/asan", "-m", "sanitize"),
+        *pytest_jobs("release", "build/release"),
+        *node_jobs("release", "build/release", sorted(browser.glob("*.test.mjs"))),
+        *node_jobs("asan", "build/asan", [browser / "client.test.mjs", browser / "auth.test.mjs"]),
+        # Both engines in turn: they share what debootstrap makes.
+        Job("containers", ["sh", "-c", f"{python} -B tests/docker/containers.py podman && {python} -B tests/docker/containers.py docker"],
+            timeout=1500),
+        ctest_job("asan"),
+        ctest_job("tsan"),
+        *fuzz_jobs(fuzz_seconds),
+        Job("functions without callers", [python, "tests/check_callers.py"]),
+        Job("include directions", [python, "tests/check_includes.py"]),
+        Job("symbol directions", [python, "tests/check_symbols.py"]),
+        Job("generated documents", [python, "tests/generated.py"]),
+        *(Job(f"check {name}", [python, __file__, "--check", name]) for name in ("client", "format", "tidy", "guard")),
+    ]
+    alone = [
+        Job("check bench", [python, __file__, "--check", "bench"]),
+        Job("soak", [python, "tests/soak/soak.py", str(soak_minutes), "--quiet", "--binary", ROOT / "build/release/sluice"],
+            timeout=60 * soak_minutes + 600),
+    ]
+    return side_by_side, alone
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", choices=sorted(CHECKS), help="run only this check")
+    parser.add_argument("--only", metavar="REGEX", help="run only the jobs whose names match")
+    parser.add_argument("--jobs", type=int, default=2, help="jobs that run side by side (2)")
+    parser.add_argument("--no-build", action="store_true", help="take the builds that are there")
+    args = parser.parse_args()
+    if args.check:
+        return CHECKS[args.check]()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    broken = [] if args.no_build else build()
+    side_by_side, alone = jobs(int(os.environ.get("SLUICE_FUZZ_SECONDS", "5")), float(os.environ.get("SLUICE_SOAK_MINUTES", "3")))
+    if args.only:
+        side_by_side, alone = ([job for job in group if re.search(args.only, job.name)] for group in (side_by_side, alone))
+    passed, failed, again = 0, [f"build {preset}" for preset in broken], []
+
+    def note(job, result):
+        nonlocal passed
+        good, bad = result
+        passed += len(good)
+        print(f"{job.name}: {len(good)} passed, {len(bad)} failed, {job.seconds:.0f} s", flush=True)
+        if bad:
+            again.append((job, bad))
+
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        running = {pool.submit(job.run): job for job in side_by_side}
+        for done in concurrent.futures.as_completed(running):
+            note(running[done], done.result())
+    for job in alone:
+        note(job, job.run())
+    for job, before in again:
+        shutil.copy(job.log, job.log.with_suffix(".first.log"))
+        _, bad = job.run()
+        # Tests of the job that passed the first time are counted already.
+        recovered = [name for name in before if name not in bad]
+        passed += len(recovered)
+        for name in recovered:
+            print(f"passed only the second time: {name} ({job.log.with_suffix('.first.log').relative_to(ROOT)})")
+        for name in bad:
+            failed.append(name)
+        if bad:
+            print(f"--- {job.name}\n{tail(job.log, 120)}")
+    for name in failed:
+        print(f"failed: {name}")
+    print(f"{passed} passed, {len(failed)} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
