@@ -297,7 +297,10 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
                       "the gateway is not to be asked by this name (web.hosts lists those that it has)");
         return false;
     }
-    if (open)
+    /* A client with nothing to listen to yet asks /healthz whether anybody is there, and its page must be able to read
+     * the answer. */
+    bool listed = kind == GATE_LISTED || kind == GATE_ANY;
+    if (open && !(listed && gw_request_path_is(request, "/healthz")))
         return true;
     bool preflight = request->method == GW_OPTIONS && origin.data &&
                      gw_request_header(request, "access-control-request-method").data;
@@ -313,7 +316,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
         gw_http_reply(conn, 204, NULL, NULL, NULL, 0);
         return false;
     }
-    if (!gw_hub_auth(conn->worker->hub))
+    if (open || !gw_hub_auth(conn->worker->hub))
         return true;
     const char *why;
     enum gw_err err = gate_identify(conn, request, kind, &why);
