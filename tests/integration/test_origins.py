@@ -108,6 +108,17 @@ async def test_listed_pages(gateway):
         assert "Access-Control-Allow-Origin" not in session.get(gateway.http + "/channels").headers
 
 
+def test_listed_pages_ask_whether_anybody_is_there(gateway):
+    answer = gateway.get("/healthz", headers={"Origin": LISTED})
+    assert answer.status_code == 200 and answer.headers["Access-Control-Allow-Origin"] == LISTED
+    answer = requests.options(gateway.http + "/healthz", timeout=5, headers={
+        "Origin": LISTED, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"})
+    assert answer.status_code == 204 and "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    for path, origin in (("/healthz", "https://evil.example"), ("/metrics", LISTED), ("/readyz", LISTED)):
+        answer = gateway.get(path, headers={"Origin": origin})
+        assert answer.status_code == 200 and "Access-Control-Allow-Origin" not in answer.headers
+
+
 def test_preflight(gateway):
     answer = requests.options(gateway.http + "/channels/lamps/1", timeout=5, headers={
         "Origin": LISTED, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"})
