@@ -190,6 +190,7 @@ def jobs(fuzz_seconds, soak_minutes):
         *fuzz_jobs(fuzz_seconds),
         Job("functions without callers", [python, "tests/check_callers.py"]),
         Job("include directions", [python, "tests/check_includes.py"]),
+        Job("symbol directions", [python, "tests/check_symbols.py"]),
         Job("generated documents", [python, "tests/generated.py"]),
         *(Job(f"check {name}", [python, __file__, "--check", name]) for name in ("client", "format", "tidy", "guard")),
     ]

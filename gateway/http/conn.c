@@ -154,7 +154,7 @@ static void conn_timed_out(struct gw_timer *timer)
 static void conn_forwarded(struct gw_conn *conn, const struct gw_request *request)
 {
     conn->address = conn->origin;
-    conn->secure = conn->tls || conn->proxy_secure;
+    conn->secure = conn->tls != NULL || conn->proxy_secure;
     if (!conn->trusted)
         return;
     gw_forward_address(request, &conn_web(conn)->trusted_proxies, &conn->address);
@@ -301,8 +301,8 @@ void gw_conn_process(struct gw_conn *conn)
         gw_buf_fini(&conn->in); /* idle connections hold no buffer */
 }
 
-/* Takes the header off the socket and not one byte more: what follows may be a TLS handshake, which is libwebsockets'
- * to read. */
+/* Takes the header off the socket and not one byte more: what follows may be a TLS handshake, which is OpenSSL's to
+ * read. */
 void gw_conn_read_proxy(struct gw_conn *conn)
 {
     char peeked[GW_PROXY_HEADER_MAX];

@@ -8,9 +8,9 @@
 #include "gateway/transport.h"
 #include "http/http1.h"
 
-struct lws;
 struct gw_batches;
 struct gw_listener;
+struct gw_tls_conn;
 struct gw_worker;
 
 enum gw_conn_state {
@@ -23,11 +23,9 @@ enum gw_conn_state {
 };
 
 struct gw_conn {
-    struct gw_timer timer; /* the one deadline of the state it is in; first member */
-    union {
-        struct lws *wsi;           /* with TLS */
-        struct gw_conn *next_dead; /* without: the worker's list of what it will close */
-    } under;
+    struct gw_timer timer;     /* the one deadline of the state it is in; first member */
+    struct gw_conn *next_dead; /* the worker's list of what it will close */
+    struct gw_tls_conn *tls;   /* NULL: plain */
     struct gw_worker *worker;
     const struct gw_listener *listener;
     const struct gw_conn_ops *ops;
@@ -59,7 +57,7 @@ struct gw_conn {
     bool close_sent;   /* WebSocket close frame */
     bool finish;       /* close once `out` is empty */
     bool paused;       /* not reading */
-    bool tls;          /* libwebsockets has it */
+    uint8_t set;       /* enum gw_sock_set: which epoll set it is in (sock.c) */
     bool want_write;   /* EPOLLOUT is asked for */
     bool queued;       /* bytes of it are in the worker's ring */
     bool corked;       /* what is sent gathers in `out` */
@@ -89,6 +87,8 @@ void gw_conn_go_away(struct gw_conn *conn);
 
 /* connlog.c: at debug: the client broke the protocol. `status`: of HTTP, or a close code. */
 void gw_conn_log_bad(const struct gw_conn *conn, int status, const char *why);
+/* At debug: there was no TLS handshake. */
+void gw_conn_log_handshake(const struct gw_conn *conn, const char *why);
 
 /* wsconn.c: the WebSocket side of a connection. */
 void gw_ws_process(struct gw_conn *conn);

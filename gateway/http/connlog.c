@@ -35,3 +35,13 @@ void gw_conn_log_bad(const struct gw_conn *conn, int status, const char *why)
     const struct gw_log_about about = {.address = address};
     gw_log_about(NULL, &about, GW_LOG_DEBUG, "web", "broken protocol, answered %d: %s", status, why);
 }
+
+void gw_conn_log_handshake(const struct gw_conn *conn, const char *why)
+{
+    if (!gw_log_enabled(GW_LOG_DEBUG))
+        return;
+    char address[INET6_ADDRSTRLEN];
+    connlog_address(conn, address);
+    const struct gw_log_about about = {.address = address};
+    gw_log_about(NULL, &about, GW_LOG_DEBUG, "web", "TLS handshake failed: %s", why);
+}

@@ -285,6 +285,7 @@ bool gw_session_has_room(const struct gw_session *session);
 /* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. `reason` of
  * gaps. */
 void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason);
+void gw_session_forget_told(struct gw_session *session);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
 /* An idle session is back to its small size, however busy it once was: once a second, as busy ones would grow again
  * at once. */
@@ -304,6 +305,10 @@ void gw_giveback_all(struct gw_giveback *giveback);
 void gw_slices_init(struct gw_slices *slices);
 /* Takes so many units. False: none were left. */
 bool gw_slice_take(struct gw_hub *hub, uint32_t units);
+/* Messages from this size on are handed to the kernel by bytes a turn. */
+#define GW_LARGE_BYTES (16 * 1024)
+/* The session is about to send so much. False: not in this turn; it is told ready() in the next one. */
+bool gw_slice_send(struct gw_session *session, size_t bytes);
 /* The session has more to do than its turn allows: ready() in the next flush, after those who wait already. */
 void gw_session_later(struct gw_session *session);
 void gw_session_not_later(struct gw_session *session);

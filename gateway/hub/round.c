@@ -293,9 +293,7 @@ void gw_round_settle(struct gw_round *round, uint64_t position, bool live)
         }
     }
     if (live) {
-        free(session->told);
-        session->told = NULL;
-        session->told_count = session->told_allocated = 0;
+        gw_session_forget_told(session);
         session->walking = false;
     }
     if (session->count)

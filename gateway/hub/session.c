@@ -116,6 +116,13 @@ void gw_session_mark_dirty(struct gw_session *session)
     hub->dirty_end = &session->next_dirty;
 }
 
+void gw_session_forget_told(struct gw_session *session)
+{
+    free(session->told);
+    session->told = NULL;
+    session->told_count = session->told_allocated = 0;
+}
+
 /* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. */
 void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason)
 {
@@ -202,11 +209,13 @@ size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, 
             gw_session_catch_up(session);
         if (!session->count || session->kicked)
             break;
+        size_t len = item_bytes(&session->items[session->first]);
+        if (len >= GW_LARGE_BYTES && !gw_slice_send(session, len))
+            break;
         struct gw_item *item = &items[taken++];
         *item = session->items[session->first];
         session->first = (session->first + 1) & (session->allocated - 1);
         session->count--;
-        size_t len = item_bytes(item);
         session->queued_bytes -= len;
         bytes += len;
     }
@@ -321,10 +330,9 @@ void gw_session_close(struct gw_session *session)
     while (session->sub_count)
         gw_sub_free(hub, session->subs[--session->sub_count]);
     free(session->subs);
-    free(session->told);
+    gw_session_forget_told(session);
     session->subs = NULL;
-    session->told = NULL;
-    session->sub_allocated = session->told_count = session->told_allocated = 0;
+    session->sub_allocated = 0;
     session_clear_queue(session);
     gw_session_not_later(session);
     if (session->dirty) {

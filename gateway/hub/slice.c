@@ -36,6 +36,17 @@ bool gw_slice_take(struct gw_hub *hub, uint32_t units)
     return true;
 }
 
+bool gw_slice_send(struct gw_session *session, size_t bytes)
+{
+    struct gw_slices *slices = &session->hub->slices;
+    if (slices->send_bytes > 0) {
+        slices->send_bytes -= (int64_t)bytes;
+        return true;
+    }
+    gw_session_later(session);
+    return false;
+}
+
 void gw_session_later(struct gw_session *session)
 {
     if (session->later_link || session->kicked || !session->open)

@@ -1,7 +1,7 @@
 /* listener.c: listening sockets, and what is accepted there. TCP has one for each worker on the same address
  * (SO_REUSEPORT); a Unix socket is one for all of them.
  *
- * The sockets are our own and libwebsockets only watches them, so that bounds apply before anything is allocated and
+ * The sockets are our own and the loop only watches them, so that bounds apply before anything is allocated and
  * running out of descriptors does not turn into a busy loop. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,6 +22,12 @@
 #define BACKLOG 4096
 /* Accepted in one turn of the loop, so that a storm of connections doesn't starve those that are there. */
 #define ACCEPT_BATCH 64
+/* With TLS, while more handshakes wait than there is time for: the others wait in the kernel's queue. */
+#define ACCEPT_BATCH_LATE 16
+
+/* What the kernel may hold of a connection and has not sent yet. It bounds what a client that does not read costs
+ * beside its queue, and not the window of one that is far away: what was sent does not count. */
+#define UNSENT_BYTES (128 * 1024)
 
 /* SO_REUSEPORT, which our workers need among themselves, would also share the port in silence with another gateway of
  * the same user: so it is asked for once without. */
@@ -72,7 +78,9 @@ int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, bool
     step = "SO_REUSEPORT";
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on))
         goto fail;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what is accepted inherits it */
+    /* What is accepted inherits these two. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &(int){UNSENT_BYTES}, sizeof(int));
     step = "bind";
     if (bind(fd, &address.any, len))
         goto fail;
@@ -261,7 +269,9 @@ static void listener_take(struct gw_listener *listener, int fd, const struct soc
 void gw_listener_ready(struct gw_watch *watch)
 {
     struct gw_listener *listener = (struct gw_listener *)watch;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
+    gw_server_tick(watch->worker);
+    int batch = listener->tls && watch->worker->arrivals_late ? ACCEPT_BATCH_LATE : ACCEPT_BATCH;
+    for (int i = 0; i < batch; i++) {
         struct sockaddr_storage peer;
         socklen_t len = sizeof peer;
         int fd = accept4(watch->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

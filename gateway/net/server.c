@@ -2,7 +2,6 @@
 #include "net/server.h"
 
 #include <fcntl.h>
-#include <libwebsockets.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
@@ -14,7 +13,6 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/alarm.h"
 #include "net/ring.h"
 #include "net/sock.h"
 #include "net/tls.h"
@@ -23,76 +21,16 @@
 /* Slots made at the start in the table of descriptors: 1 MiB. */
 #define DESCRIPTORS_AHEAD 131000
 
-static void server_tick(struct gw_worker *worker)
+void gw_server_tick(struct gw_worker *worker)
 {
     gw_hub_tick(worker->hub, gw_monotonic_ms(), gw_wall_ms());
-}
-
-/* The one callback of libwebsockets. Its opaque data is a struct gw_watch with files and a struct gw_conn (with TLS)
- * with sockets. Thread: the worker's. */
-static int server_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
-{
-    struct gw_conn *conn;
-    struct gw_watch *watch;
-    switch (reason) {
-    case LWS_CALLBACK_RAW_RX:
-        conn = lws_get_opaque_user_data(wsi);
-        server_tick(conn->worker);
-        gw_tls_on_input(conn);
-        return gw_conn_on_input(conn, in, len) ? 0 : -1;
-    case LWS_CALLBACK_RAW_WRITEABLE:
-        conn = lws_get_opaque_user_data(wsi);
-        return gw_conn_on_writable(conn) ? 0 : -1;
-    case LWS_CALLBACK_RAW_CLOSE:
-    case LWS_CALLBACK_WSI_DESTROY: /* and nothing else if the handshake did not succeed */
-        conn = wsi ? lws_get_opaque_user_data(wsi) : NULL;
-        if (conn && conn->tls) {
-            lws_set_opaque_user_data(wsi, NULL);
-            gw_conn_on_closed(conn);
-        }
-        return 0;
-    case LWS_CALLBACK_RAW_RX_FILE:
-        watch = lws_get_opaque_user_data(wsi);
-        server_tick(watch->worker);
-        watch->ready(watch);
-        return 0;
-    case LWS_CALLBACK_RAW_CLOSE_FILE:
-        watch = lws_get_opaque_user_data(wsi);
-        lws_set_opaque_user_data(wsi, NULL);
-        if (watch) {
-            watch->wsi = NULL;
-            watch->fd = -1; /* libwebsockets closes it */
-        }
-        return 0;
-    case LWS_CALLBACK_RAW_WRITEABLE_FILE: /* asked for only to stop listening */
-        return -1;
-    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
-        gw_tls_on_context(in, user);
-        return 0;
-    default:
-        return 0;
-    }
-}
-
-static const struct lws_protocols server_protocols[] = {
-    {.name = "sluice", .callback = server_callback, .rx_buffer_size = 0, .tx_packet_size = 256 * 1024},
-    {.name = NULL},
-};
-
-const struct lws_protocols *const gw_server_protocols = server_protocols;
-
-/* libwebsockets logs to us; what it calls an error is at most worth a warning here, since peers can cause it. */
-static void server_lws_log(int level, const char *line)
-{
-    size_t len = strcspn(line, "\n");
-    gw_log(level & LLL_ERR ? GW_LOG_WARN : GW_LOG_DEBUG, "lws", "%.*s", (int)len, line);
 }
 
 /* Something came while the worker rested. Thread: a producer's. */
 static void server_wake(void *context)
 {
     struct gw_worker *worker = context;
-    lws_cancel_service(worker->context);
+    gw_loop_wake(worker->loop);
 }
 
 void gw_server_release_address(struct gw_worker *worker, const struct in6_addr *address)
@@ -122,39 +60,26 @@ static bool worker_bind(struct gw_worker *worker, const struct gw_cfg_listen *li
     if (!listener->is_unix)
         server->ports[i] = gw_listener_port(listener->watch.fd);
     if (listen_cfg->cert_pem)
-        listener->tls = gw_tls_create(worker, listen_cfg, i, error);
+        listener->tls = gw_tls_create(worker, listen_cfg, error);
     return !listen_cfg->cert_pem || listener->tls;
+}
+
+static bool worker_make_set(struct gw_worker *worker, struct gw_watch *set, void (*ready)(struct gw_watch *))
+{
+    *set = (struct gw_watch){.worker = worker, .ready = ready, .fd = epoll_create1(EPOLL_CLOEXEC)};
+    return set->fd >= 0;
 }
 
 static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *config, struct gw_buf *error)
 {
-    /* Neither heartbeats nor hang-ups by libwebsockets: raw connections have their own deadlines. */
-    static const lws_retry_bo_t no_keepalive = {0};
-    /* TLS handshakes, and the silence after them, would be cut after a few seconds: beyond any web.request_timeout.
-     */
-    static const unsigned timeout_s = 7200;
-    struct lws_context_creation_info info = {
-        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-        .protocols = server_protocols,
-        .pt_serv_buf_size = 64 * 1024,
-        .retry_and_idle_policy = &no_keepalive,
-        .timeout_secs = timeout_s,
-        .vhost_name = "sluice",
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
-    };
-    for (size_t i = 0; i < config->listen_count; i++) {
-        if (config->listen[i].cert_pem)
-            gw_tls_prepare(worker->server, &info);
-    }
-    worker->context = lws_create_context(&info);
-    if (worker->context)
-        worker->vhost = lws_get_vhost_by_name(worker->context, "sluice");
-    worker->sockets = (struct gw_watch){.worker = worker, .ready = gw_sock_ready, .fd = epoll_create1(EPOLL_CLOEXEC)};
-    if (!worker->vhost || worker->sockets.fd < 0) {
+    worker->loop = gw_loop_create();
+    if (!worker->loop || !worker_make_set(worker, &worker->sockets, gw_sock_ready) ||
+        !worker_make_set(worker, &worker->arrivals, gw_sock_handshakes) ||
+        !worker_make_set(worker, &worker->handshakes, gw_sock_handshakes)) {
         gw_buf_adds(error, "libwebsockets could not be set up");
         return GW_ERR_INTERNAL;
     }
+    worker->tls_io = gw_tls_io_create();
     worker->inbox = gw_inbox_create(config->limits.inbox, server_wake, worker);
     worker->input = gw_malloc(GW_INPUT_BYTES);
     worker->batches = gw_batches_create();
@@ -199,7 +124,6 @@ enum gw_err gw_server_init(struct gw_server *server, struct gw_config *config, u
 {
     *server = (struct gw_server){.worker_count = workers, .started_wall_ms = gw_wall_ms()};
     server_raise_descriptors(config->limits.connections);
-    lws_set_log_level(LLL_ERR | LLL_WARN, server_lws_log);
     server->admission = gw_admission_create();
     server->ports = gw_calloc(config->listen_count, sizeof *server->ports);
     server->unix_files = gw_calloc(config->listen_count, sizeof *server->unix_files);
@@ -212,6 +136,7 @@ enum gw_err gw_server_init(struct gw_server *server, struct gw_config *config, u
         server->workers[i].server = server;
         server->workers[i].index = i;
         server->workers[i].spare_fd = server->workers[i].sockets.fd = -1;
+        server->workers[i].arrivals.fd = server->workers[i].handshakes.fd = -1;
     }
     for (unsigned i = 0; i < workers; i++) {
         enum gw_err err = worker_init(&server->workers[i], config, error);
@@ -233,23 +158,13 @@ void gw_server_prepare(struct gw_server *server, const struct gw_hub_setup *setu
 
 /* --- the loop. Thread: the worker's, from here to worker_run(). ------------------------------------------------- */
 
-static void worker_watch(struct gw_worker *worker, struct gw_watch *watch)
-{
-    lws_adopt_desc_t desc = {
-        .vh = worker->vhost,
-        .type = LWS_ADOPT_RAW_FILE_DESC,
-        .fd = {.filefd = watch->fd},
-        .vh_prot_name = "sluice",
-        .opaque = watch,
-    };
-    watch->wsi = lws_adopt_descriptor_vhost_via_info(&desc);
-}
-
 static void worker_listen(struct gw_worker *worker)
 {
-    worker_watch(worker, &worker->sockets);
+    gw_loop_watch(worker->loop, &worker->sockets);
+    gw_loop_watch(worker->loop, &worker->handshakes);
+    gw_loop_watch(worker->loop, &worker->arrivals);
     for (size_t i = 0; i < worker->listener_count; i++)
-        worker_watch(worker, &worker->listeners[i].watch);
+        gw_loop_watch(worker->loop, &worker->listeners[i].watch);
 }
 
 /* Certificates that were renewed. Addresses stay as they were at the start. */
@@ -271,10 +186,8 @@ static void worker_begin_stop(struct gw_worker *worker)
 {
     worker->stopping = true;
     worker->stop_by_ms = gw_hub_now(worker->hub) + gw_hub_config(worker->hub)->web.shutdown_ms;
-    for (size_t i = 0; i < worker->listener_count; i++) {
-        if (worker->listeners[i].watch.wsi)
-            lws_callback_on_writable(worker->listeners[i].watch.wsi);
-    }
+    for (size_t i = 0; i < worker->listener_count; i++)
+        gw_loop_unwatch(&worker->listeners[i].watch);
 }
 
 /* First the publishes that wait for the broker, as long as there is time; then every session is told to go. */
@@ -297,7 +210,7 @@ static bool worker_stopped(struct gw_worker *worker)
 
 static void worker_turn(struct gw_worker *worker)
 {
-    server_tick(worker);
+    gw_server_tick(worker);
     worker->joining = worker->ring != NULL;
     struct gw_event *events;
     size_t count;
@@ -331,14 +244,13 @@ static bool worker_serve(struct gw_worker *worker)
     if (!rest && now == worker->served_ms)
         return true;
     worker->served_ms = now;
-    return lws_service(worker->context, rest ? 0 : -1) >= 0; /* -1: without waiting */
+    return gw_loop_turn(worker->loop, rest);
 }
 
 static void *worker_run(void *context)
 {
     struct gw_worker *worker = context;
-    struct gw_alarm alarm = {.context = worker->context};
-    server_tick(worker);
+    gw_server_tick(worker);
     gw_deflate_configure(gw_hub_config(worker->hub));
     worker->ring = gw_ring_create(); /* here, because it belongs to this thread */
     worker_listen(worker);
@@ -351,11 +263,10 @@ static void *worker_run(void *context)
             due = worker->stop_by_ms;
         if (worker->stopping && due > gw_hub_now(worker->hub) + 50)
             due = gw_hub_now(worker->hub) + 50;
-        gw_alarm_set(&alarm, due == INT64_MAX ? INT64_MAX : due - gw_monotonic_ms());
+        gw_loop_alarm(worker->loop, due == INT64_MAX ? INT64_MAX : due - gw_monotonic_ms());
         if (!worker_serve(worker))
             break;
     }
-    gw_alarm_set(&alarm, INT64_MAX);
     if (worker->server->linger && worker->index == 0)
         gw_inbox_linger(worker->inbox);
     else
@@ -365,8 +276,8 @@ static void *worker_run(void *context)
     gw_sock_reap(worker);
     gw_ring_destroy(worker->ring);
     worker->ring = NULL;
-    lws_context_destroy(worker->context); /* closes what is left, through the callback */
-    worker->context = NULL;
+    gw_loop_destroy(worker->loop); /* closes the listeners and the sets */
+    worker->loop = NULL;
     return NULL;
 }
 
@@ -399,10 +310,12 @@ void gw_server_fini(struct gw_server *server)
 {
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct gw_worker *worker = &server->workers[i];
-        if (worker->context)
-            lws_context_destroy(worker->context);
-        if (worker->sockets.fd >= 0)
-            close(worker->sockets.fd);
+        gw_loop_destroy(worker->loop);
+        const struct gw_watch *sets[] = {&worker->sockets, &worker->arrivals, &worker->handshakes};
+        for (size_t j = 0; j < sizeof sets / sizeof *sets; j++) {
+            if (sets[j]->fd >= 0)
+                close(sets[j]->fd);
+        }
         for (size_t j = 0; j < worker->listener_count; j++) {
             struct gw_listener *listener = &worker->listeners[j];
             if (listener->watch.fd >= 0)
@@ -413,6 +326,7 @@ void gw_server_fini(struct gw_server *server)
             free(listener->address);
         }
         free(worker->input);
+        gw_tls_io_destroy(worker->tls_io);
         gw_inflater_destroy(worker->inflater);
         free(worker->listeners);
         gw_hub_destroy(worker->hub);
@@ -426,7 +340,6 @@ void gw_server_fini(struct gw_server *server)
     free(server->ports);
     free(server->unix_files);
     gw_deflate_end();
-    gw_tls_fini(server);
     OPENSSL_cleanse(server->ticket_keys, sizeof server->ticket_keys);
     gw_admission_destroy(server->admission);
 }

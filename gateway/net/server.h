@@ -1,4 +1,4 @@
-/* server.h: the workers: each one thread with one libwebsockets context, one hub, its listeners and connections. */
+/* server.h: the workers: each one thread with one event loop, one hub, its listeners and connections. */
 #ifndef GW_NET_SERVER_H
 #define GW_NET_SERVER_H
 
@@ -12,11 +12,8 @@
 #include "gateway/hub.h"
 #include "http/conn.h"
 #include "hub/inbox.h"
+#include "net/loop.h"
 
-struct lws;
-struct lws_context;
-struct lws_vhost;
-struct lws_protocols;
 struct gw_admission;
 struct gw_batches;
 struct gw_exposition;
@@ -24,18 +21,11 @@ struct gw_inflater;
 struct gw_ring;
 struct gw_server;
 struct gw_tls;
+struct gw_tls_io;
 struct gw_unix_file;
 
 /* OpenSSL wants so many for its session tickets. */
 #define GW_TICKET_KEYS_BYTES 80
-
-/* A descriptor that libwebsockets watches for us. */
-struct gw_watch {
-    struct gw_worker *worker;
-    void (*ready)(struct gw_watch *watch); /* it can be read */
-    struct lws *wsi;                       /* NULL: not watched (any more) */
-    int fd;                                /* -1: closed */
-};
 
 struct gw_listener {
     struct gw_watch watch; /* first member */
@@ -53,19 +43,21 @@ struct gw_worker {
     unsigned index;
     pthread_t thread;
     bool started;
-    struct lws_context *context;
-    struct lws_vhost *vhost;
+    struct gw_loop *loop;
     struct gw_hub *hub;
     struct gw_inbox *inbox;
     struct gw_timers timers;
-    struct gw_watch sockets;      /* the epoll set of plain connections (sock.c) */
+    /* Epoll sets (sock.c): connections; those whose TLS handshake has not begun; those in the middle of it. */
+    struct gw_watch sockets, arrivals, handshakes;
+    bool arrivals_late;           /* more handshakes wait to begin than a turn has time for */
+    struct gw_tls_io *tls_io;     /* what TLS connections share (tls_conn.c) */
     char *input;                  /* GW_INPUT_BYTES, for whoever is being read */
     struct gw_inflater *inflater; /* NULL: no connection has negotiated compression yet */
     struct gw_ring *ring;         /* NULL: there is none */
     bool joining;                 /* sends are collected in it */
     struct gw_batches *batches;   /* wire.c */
     struct gw_conn *conns;
-    struct gw_conn *dead; /* plain connections that are to be closed */
+    struct gw_conn *dead; /* connections that are to be closed */
     struct gw_listener *listeners;
     size_t listener_count;
     bool stopping;      /* GW_EVENT_STOP came: no new connections, finish what is there */
@@ -81,7 +73,6 @@ struct gw_server {
     struct gw_admission *admission;
     uint16_t *ports;                                 /* one for each listen entry, as bound */
     struct gw_unix_file *unix_files;                 /* likewise; what Unix sockets put into the file system */
-    void *client_ctx;                                /* see gw_tls_prepare() */
     unsigned char ticket_keys[GW_TICKET_KEYS_BYTES]; /* of TLS sessions, good for every worker */
     int64_t started_wall_ms;
     bool linger; /* the first worker's inbox stays open when it has ended: app.c takes what comes after it */
@@ -100,8 +91,8 @@ GW_MUST_CHECK enum gw_err gw_server_start(struct gw_server *server);
 void gw_server_stop(struct gw_server *server);
 void gw_server_fini(struct gw_server *server);
 
-/* server.c: for every vhost. */
-extern const struct lws_protocols *const gw_server_protocols;
+/* The hub's clock, before anything else when the loop has called. Thread: the worker's. */
+void gw_server_tick(struct gw_worker *worker);
 
 /* listener.c */
 struct gw_unix_file {

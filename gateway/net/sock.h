@@ -1,5 +1,5 @@
-/* sock.h: the socket under a connection: a plain one in the worker's own epoll set, or one that speaks TLS, which
- * belongs to libwebsockets (docs/decisions/0009). conn.c and wire.c see no difference. Thread: the worker's. */
+/* sock.h: the socket under a connection, plain or with TLS, in the worker's epoll sets (docs/decisions/0009, 0014).
+ * conn.c and wire.c see no difference. Thread: the worker's. */
 #ifndef GW_NET_SOCK_H
 #define GW_NET_SOCK_H
 
@@ -28,8 +28,17 @@ bool gw_sock_shutdown(struct gw_conn *conn);
 /* Closes it: gw_conn_on_closed() comes before the loop sleeps again, not from here. */
 void gw_sock_kill(struct gw_conn *conn);
 
-/* What is ready in the epoll set. */
+/* In which epoll set a connection is. */
+enum gw_sock_set {
+    GW_SOCK_OPEN,    /* it speaks */
+    GW_SOCK_ARRIVED, /* its TLS handshake has not begun */
+    GW_SOCK_SHAKING  /* ... or is not complete */
+};
+
+/* What is ready in the set of open connections. */
 void gw_sock_ready(struct gw_watch *watch);
+/* What is ready in one of the other two, as much as fits into a slice of time. */
+void gw_sock_handshakes(struct gw_watch *watch);
 /* Takes apart what was killed. */
 void gw_sock_reap(struct gw_worker *worker);
 

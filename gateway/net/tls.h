@@ -1,6 +1,6 @@
-/* tls.h: TLS for listeners: libwebsockets does the handshake and reads, OpenSSL's SSL_write() is called from here,
- * because while libwebsockets holds unsent output of a raw socket it does not read it (docs/decisions/0001). Thread:
- * the worker's, except where it says so. */
+/* tls.h: TLS for listeners, by OpenSSL on sockets in our own epoll sets (docs/decisions/0014). OpenSSL never touches
+ * a socket: bytes go in and out through a BIO of ours, so that one event costs a bounded amount of work and what is
+ * encrypted can leave together with that of others. Thread: the worker's, except where it says so. */
 #ifndef GW_NET_TLS_H
 #define GW_NET_TLS_H
 
@@ -12,34 +12,48 @@
 #include "gateway/config.h"
 
 struct gw_conn;
-struct gw_tls; /* one listener of one worker: a vhost and the certificate in force */
-struct gw_server;
+struct gw_tls;      /* one listener of one worker: the certificate in force */
+struct gw_tls_conn; /* one connection's */
+struct gw_tls_io;   /* what the connections of one worker share */
 struct gw_worker;
-struct lws_context_creation_info;
-struct lws_vhost;
+struct ssl_st;
 
-/* For the context and each vhost of a gateway that has TLS. libwebsockets wants to be ready for TLS as a client too;
- * what it makes for that itself it does not free. Thread: main. */
-void gw_tls_prepare(struct gw_server *server, struct lws_context_creation_info *info);
-void gw_tls_fini(struct gw_server *server);
+/* --- tls.c: listeners --- */
+
 /* NULL: *error says why. Thread: main, before the worker starts. */
-struct gw_tls *gw_tls_create(struct gw_worker *worker, const struct gw_cfg_listen *listen, size_t index,
-                             struct gw_buf *error);
+struct gw_tls *gw_tls_create(struct gw_worker *worker, const struct gw_cfg_listen *listen, struct gw_buf *error);
 void gw_tls_destroy(struct gw_tls *tls);
-/* New handshakes get this certificate; whoever is connected notices nothing. */
+/* New handshakes get this certificate; clients that are connected notice nothing. If it cannot be used, the old one
+ * stays and the log says why. */
 void gw_tls_renew(struct gw_tls *tls, const struct gw_cfg_listen *listen);
-/* LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: the vhost's SSL_CTX is there. */
-void gw_tls_on_context(struct lws_vhost *vhost, void *ssl_ctx);
+/* A new connection's state. NULL without memory. */
+struct ssl_st *gw_tls_session(const struct gw_tls *tls);
 
-/* sock.h's functions for connections with TLS. */
-bool gw_tls_open(struct gw_conn *conn);
-/* Bytes have come. Once the handshake is done libwebsockets would give the peer a few seconds and then close,
- * whatever happens in them: this ends that. */
-void gw_tls_on_input(struct gw_conn *conn);
+/* --- tls_conn.c: connections; sock.h's functions for those with TLS --- */
+
+struct gw_tls_io *gw_tls_io_create(void);
+/* NULL is fine. */
+void gw_tls_io_destroy(struct gw_tls_io *io);
+
+/* Sets conn->tls. OpenSSL's state is made when the first bytes come. */
+void gw_tls_open(struct gw_conn *conn);
+void gw_tls_close(struct gw_conn *conn);
+enum gw_tls_step { GW_TLS_MORE, GW_TLS_DONE, GW_TLS_FAILED };
+/* Goes on with the handshake with the bytes that are there. If it fails, the peer has the alert and the log the
+ * reason. */
+enum gw_tls_step gw_tls_handshake(struct gw_conn *conn);
+/* Hands what has come to gw_conn_on_input(), GW_INPUT_BYTES of it at most. Returns false if the connection has
+ * ended. Nothing that could be decrypted stays behind. */
+bool gw_tls_read(struct gw_conn *conn);
+/* As gw_sock_send(). What was taken has been encrypted; gw_tls_flush() sends what the socket had no room for. */
 ssize_t gw_tls_send(struct gw_conn *conn, struct iovec *parts, size_t count);
-void gw_tls_want_write(struct gw_conn *conn);
-void gw_tls_pause(struct gw_conn *conn, bool pause);
+/* Returns false if the connection is broken. */
+bool gw_tls_flush(struct gw_conn *conn);
+/* Encrypted bytes wait for the socket. */
+bool gw_tls_waiting(const struct gw_conn *conn);
+/* Encrypted bytes that the ring could not send. */
+void gw_tls_keep(struct gw_conn *conn, const char *data, size_t len);
+/* Sends close_notify. Returns false if it waits for the socket. */
 bool gw_tls_shutdown(struct gw_conn *conn);
-void gw_tls_kill(struct gw_conn *conn);
 
 #endif

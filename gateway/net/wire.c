@@ -9,11 +9,11 @@
  *     bounded queue, and `out` holds at most one batch.
  *  3. Nothing waits for more: a batch is whatever the queue holds now, so a single message goes at once, and joining
  *     happens only when several are there anyway. In the turn of the loop that hands messages to sessions
- * (`joining`), sends to plain sockets are collected in the ring and leave when it is full, or the turn is over, or
+ * (`joining`), sends are collected in the ring and leave when it is full, or the turn is over, or
  * the same connection has more: `queued` means that its bytes are in there, and that blocked and `out` are not known
  * yet.
  *  4. What a socket did not take is given to it again unchanged and from the same place, with or without more behind
- * it: that is what SSL_write() asks for after it could not write.
+ * it. With TLS a part of it may be encrypted already: that waits in tls_conn.c and leaves before what `out` holds.
  *  5. Sessions that are drained one after the other mostly have the same messages waiting. So a batch of small ones
  * is joined once, and kept (struct batch) for the next session that has exactly these messages and the same encode(),
  * whatever the transport: its bytes depend on nothing else. It keeps its messages alive, so that their addresses say
@@ -28,6 +28,7 @@
 #include "net/ring.h"
 #include "net/server.h"
 #include "net/sock.h"
+#include "net/tls.h"
 
 #define BATCH_ITEMS 64
 #define BATCH_BYTES (256 * 1024)
@@ -97,7 +98,10 @@ void gw_wire_sent(struct gw_conn *conn, const char *data, size_t len, ssize_t se
     }
     size_t taken = sent > 0 ? (size_t)sent : 0;
     if (taken < len) {
-        gw_buf_add(&conn->out, data + taken, len - taken);
+        if (conn->tls) /* encrypted already */
+            gw_tls_keep(conn, data + taken, len - taken);
+        else
+            gw_buf_add(&conn->out, data + taken, len - taken);
         wire_block(conn);
     }
 }
@@ -139,7 +143,7 @@ static void wire_send(struct gw_conn *conn, struct iovec *parts, size_t count, s
         gw_conn_kill(conn);
         return;
     }
-    if ((size_t)sent < total) {
+    if ((size_t)sent < total || (conn->tls && gw_tls_waiting(conn))) {
         wire_keep(conn, parts, count, (size_t)sent);
         wire_block(conn);
     }
@@ -178,7 +182,11 @@ bool gw_wire_flush(struct gw_conn *conn)
     }
     gw_buf_fini(&conn->out);
     conn->out_at = 0;
-    conn->blocked = false;
+    if (conn->tls && !gw_tls_flush(conn))
+        return false;
+    conn->blocked = conn->tls && gw_tls_waiting(conn);
+    if (conn->blocked)
+        gw_sock_want_write(conn);
     return true;
 }
 

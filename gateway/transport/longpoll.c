@@ -74,7 +74,7 @@ static bool poll_answer(struct poll *poll, bool over)
     gw_buf_init(&messages);
     gw_buf_init(&gaps);
     gw_buf_init(&body);
-    bool settled = poll_collect(poll, ANSWER_BYTES, &messages, &gaps) && !poll->session.lagging;
+    bool settled = poll_collect(poll, ANSWER_BYTES, &messages, &gaps) && !gw_session_waiting(&poll->session);
     bool any = messages.len || gaps.len;
     if (settled && (any || over)) {
         /* The cursor that is given passes what a rate policy holds back, so that goes along. */

@@ -1,5 +1,5 @@
 /* wsconn.c: WebSocket connections: handshake, messages from fragments, heartbeat, close (RFC 6455). */
-#include <libwebsockets.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -62,8 +62,8 @@ static void ws_accept_key(struct gw_slice key, char out[32])
     unsigned char joined[64 + sizeof guid], digest[20];
     memcpy(joined, key.data, key.len);
     memcpy(joined + key.len, guid, sizeof guid - 1);
-    lws_SHA1(joined, key.len + sizeof guid - 1, digest);
-    lws_b64_encode_string((const char *)digest, sizeof digest, out, 32);
+    EVP_Digest(joined, key.len + sizeof guid - 1, digest, NULL, EVP_sha1(), NULL);
+    EVP_EncodeBlock((unsigned char *)out, digest, sizeof digest); /* 28 characters and a NUL */
 }
 
 /* 16 bytes in base64: 24 characters, the last two of them padding. */

@@ -33,8 +33,11 @@ struct gw_codec {
     GW_MUST_CHECK enum gw_err (*encode)(const char *json, size_t len, struct gw_buf *out, const char **why);
 };
 
-/* builtins.c; NULL-terminated. The first is the default. */
-extern const struct gw_codec *const gw_codecs[];
+/* What there is; NULL-terminated. The first is the default. */
+extern const struct gw_codec *const *gw_codecs;
+
+/* Sets it: NULL-terminated and static. Thread: main, before any other one. */
+void gw_codecs_use(const struct gw_codec *const *list);
 
 /* NULL if there is none of that name. */
 const struct gw_codec *gw_codec_find(const char *name);

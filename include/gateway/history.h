@@ -132,8 +132,11 @@ struct gw_history_keeper {
     struct gw_history_stats (*stats)(struct gw_history_store *store);
 };
 
-/* builtins.c; NULL-terminated. The first is the default. */
-extern const struct gw_history_engine *const gw_histories[];
+/* What there is; NULL-terminated. The first is the default. */
+extern const struct gw_history_engine *const *gw_histories;
+
+/* Sets it: NULL-terminated and static. Thread: main, before any other one. */
+void gw_histories_use(const struct gw_history_engine *const *list);
 
 /* NULL if there is none of that name. */
 const struct gw_history_engine *gw_history_find(const char *name);

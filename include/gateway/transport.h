@@ -63,8 +63,11 @@ struct gw_transport {
     void (*open)(struct gw_conn *conn, const struct gw_request *request);
 };
 
-/* builtins.c; NULL-terminated, asked in this order. */
-extern const struct gw_transport *const gw_transports[];
+/* What there is; NULL-terminated, asked in this order. */
+extern const struct gw_transport *const *gw_transports;
+
+/* Sets it: NULL-terminated and static. Thread: main, before any other one. */
+void gw_transports_use(const struct gw_transport *const *list);
 
 /* What a transport (or the HTTP interface) wants to hear of a connection it holds. */
 struct gw_conn_ops {

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "app/builtins.h"
 #include "mqtt/ingest.h"
 #include "net/server.h"
 
@@ -243,6 +244,7 @@ int main(int argc, char **argv)
 {
     if (argc != 7)
         fail("TRANSPORT CLIENTS CHANNELS BATCH OTHERS ROUNDS");
+    gw_builtins_use();
     transport = argv[1];
     client_count = (unsigned)atoi(argv[2]);
     channel_count = (unsigned)atoi(argv[3]);
