@@ -18,6 +18,8 @@
 #define LINGER_MS 2000
 /* Pipelined requests that wait while one is answered; beyond this the socket isn't read. */
 #define PIPELINE_BYTES (64 * 1024)
+/* Empty lines before a request (RFC 9112 section 2.2 asks to ignore at least one). */
+#define EMPTY_LINES_MAX 8
 
 static const struct gw_cfg_web *conn_web(const struct gw_conn *conn)
 {
@@ -72,6 +74,7 @@ void gw_conn_on_closed(struct gw_conn *conn)
     gw_buf_fini(&conn->out);
     gw_buf_fini(&conn->body);
     free(conn->headers);
+    free(conn->ping);
     free(conn);
 }
 
@@ -192,11 +195,32 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
         gw_buf_fini(&conn->body);
 }
 
+/* Takes empty lines off the front, so that they are neither kept nor looked at again. False: too many. */
+static bool conn_skip_empty_lines(struct gw_conn *conn)
+{
+    size_t skip = 0;
+    while (skip < conn->in.len && (conn->in.data[skip] == '\r' || conn->in.data[skip] == '\n')) {
+        if (conn->in.data[skip] == '\n' && ++conn->empty_lines > EMPTY_LINES_MAX)
+            return false;
+        if (conn->in.data[skip] == '\r' && skip + 1 < conn->in.len && conn->in.data[skip + 1] != '\n')
+            return false; /* a bare CR is no line end */
+        if (conn->in.data[skip] == '\r' && skip + 1 == conn->in.len)
+            break; /* its LF is still to come */
+        skip++;
+    }
+    gw_buf_consume(&conn->in, skip);
+    return true;
+}
+
 /* False: more input is needed. */
 static bool conn_read_head(struct gw_conn *conn)
 {
     struct gw_request request;
     const char *why;
+    if (!conn_skip_empty_lines(conn)) {
+        conn_refuse(conn, 400, GW_ERR_BAD_REQUEST, "there is no request (METHOD TARGET HTTP/1.1 expected)");
+        return true;
+    }
     if (!conn->in.len)
         return false;
     const struct gw_cfg_limits *limits = &gw_hub_config(conn->worker->hub)->limits;
@@ -208,6 +232,7 @@ static bool conn_read_head(struct gw_conn *conn)
         return true;
     }
     conn->head_len = (size_t)head;
+    conn->empty_lines = 0;
     if (request.content_length > limits->frame_bytes) {
         conn_refuse(conn, 413, GW_ERR_TOO_LARGE, "the body is larger than limits.frame allows");
         return true;
@@ -265,6 +290,23 @@ static bool conn_read_body(struct gw_conn *conn)
     return true;
 }
 
+/* What a connection may hold of what it has read, by its state:
+ *
+ *   PROXY   one PROXY header, read by peeking (gw_conn_read_proxy())
+ *   HEAD    one request head, limits.header; while answers wait to be read, PIPELINE_BYTES and one read
+ *   BODY    a head and one body, limits.frame
+ *   BUSY    PIPELINE_BYTES and one read
+ *   WS      one message, limits.frame, and one read
+ *   DRAIN   nothing: input is thrown away
+ *
+ * Beyond that the socket is not read, and the peer's window closes. After a FIN there is nothing to read: epoll would
+ * report it for ever. */
+static bool conn_must_pause(const struct gw_conn *conn)
+{
+    bool waiting = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
+    return conn->half_closed || (waiting && conn->in.len > PIPELINE_BYTES);
+}
+
 void gw_conn_process(struct gw_conn *conn)
 {
     if (conn->processing)
@@ -294,9 +336,12 @@ void gw_conn_process(struct gw_conn *conn)
     conn->processing = false;
     if (conn->dead)
         return;
-    bool pause = conn->state == GW_CONN_BUSY && conn->in.len > PIPELINE_BYTES;
-    if (pause != conn->paused)
-        gw_sock_pause(conn, pause);
+    if (conn->half_closed && conn->state == GW_CONN_HEAD && !conn->blocked) {
+        gw_conn_finish(conn); /* every request that came whole has been answered */
+        return;
+    }
+    if (conn_must_pause(conn) != conn->paused)
+        gw_sock_pause(conn, !conn->paused);
     if (!conn->in.len)
         gw_buf_fini(&conn->in); /* idle connections hold no buffer */
 }
@@ -354,6 +399,19 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
     return !conn->dead;
 }
 
+bool gw_conn_on_eof(struct gw_conn *conn)
+{
+    if (conn->dead)
+        return false;
+    bool unread = conn->state == GW_CONN_HEAD && conn->blocked && conn->in.len;
+    if ((conn->state != GW_CONN_BUSY || conn->streaming) && !unread && !(conn->finish && conn->blocked))
+        return false;
+    conn->half_closed = true;
+    if (!conn->paused)
+        gw_sock_pause(conn, true);
+    return true;
+}
+
 bool gw_conn_on_writable(struct gw_conn *conn)
 {
     if (conn->dead || !gw_wire_flush(conn))
@@ -364,6 +422,9 @@ bool gw_conn_on_writable(struct gw_conn *conn)
         conn_shutdown(conn);
         return true;
     }
+    gw_ws_on_writable(conn);
+    if (conn->dead || conn->blocked)
+        return !conn->dead;
     if (conn->ops && conn->ops->writable)
         conn->ops->writable(conn);
     if (!conn->dead && !conn->blocked && conn->state == GW_CONN_HEAD)
@@ -434,9 +495,10 @@ void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type,
 {
     struct gw_buf head;
     gw_buf_init(&head);
+    conn->streaming = true;
     conn->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 section 6.3) */
     gw_buf_printf(&head,
-                  "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store\r\nContent-Type: %s\r\n"
+                  "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store, no-transform\r\nContent-Type: %s\r\n"
                   "X-Content-Type-Options: nosniff\r\n%s%sConnection: close\r\n\r\n",
                   type, headers ? headers : "", conn->headers ? conn->headers : "");
     free(conn->headers);

@@ -288,14 +288,17 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
 {
     struct gw_slice origin;
     enum gate_origin kind = gate_origin(conn, request, &origin);
-    if (!gate_host_is_ours(conn, request)) {
+    /* Load balancers ask for health by HTTP/1.0 and without Host, which no page can do. */
+    bool probe = request->http10 && !gw_request_header(request, "host").data &&
+                 (gw_request_path_is(request, "/healthz") || gw_request_path_is(request, "/readyz"));
+    if (!probe && !gate_host_is_ours(conn, request)) {
         GW_STAT_ADD(gw_hub_stats(conn->worker->hub), forbidden, 1);
         gw_http_error(conn, GW_ERR_FORBIDDEN,
                       "the gateway is not to be asked by this name (web.hosts lists those that it has)");
         return false;
     }
-    /* A client with nothing to listen to yet asks /healthz whether anybody is there, and its page must be able to read
-     * the answer. */
+    /* A client with nothing to listen to yet asks /healthz whether anybody is there, and its page must be able to
+     * read the answer. */
     bool listed = kind == GATE_LISTED || kind == GATE_ANY;
     if (open && !(listed && gw_request_path_is(request, "/healthz")))
         return true;
@@ -356,6 +359,14 @@ void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
     }
     if (!gw_hub_auth(hub)) {
         gw_http_error(conn, GW_ERR_NOT_FOUND, "this gateway asks nobody who he is");
+        return;
+    }
+    struct gw_buf used;
+    gw_buf_init(&used);
+    bool renewing = gate_query_ticket(request, &used);
+    gw_buf_fini(&used);
+    if (renewing) { /* a stolen one would renew itself for ever */
+        gw_http_error(conn, GW_ERR_FORBIDDEN, "a ticket cannot buy another one: send the token or key itself");
         return;
     }
     char ticket[GW_TICKET_SIZE];

@@ -1,5 +1,6 @@
 #include "http/http1.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <string.h>
 #include <strings.h>
@@ -37,6 +38,16 @@ static bool http_list_has(struct gw_slice list, const char *word)
     return false;
 }
 
+/* The same over all lines of that name: they are one list (RFC 9110 section 5.3). */
+static bool http_header_has(const struct gw_request *request, const char *name, const char *word)
+{
+    for (unsigned i = 0; i < request->header_count; i++) {
+        if (http_slice_is(request->headers[i].name, name) && http_list_has(request->headers[i].value, word))
+            return true;
+    }
+    return false;
+}
+
 struct gw_slice gw_request_header(const struct gw_request *request, const char *name)
 {
     for (unsigned i = 0; i < request->header_count; i++) {
@@ -44,6 +55,14 @@ struct gw_slice gw_request_header(const struct gw_request *request, const char *
             return request->headers[i].value;
     }
     return (struct gw_slice){NULL, 0};
+}
+
+static int http_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static enum gw_method http_method(struct gw_slice name)
@@ -57,6 +76,47 @@ static enum gw_method http_method(struct gw_slice name)
             return methods[i].method;
     }
     return GW_OTHER_METHOD;
+}
+
+/* uri-host [ ":" port ] (RFC 9112 section 3.2, RFC 3986 section 3.2.2). Empty is valid: a target without authority.
+ */
+static bool http_host_valid(struct gw_slice host)
+{
+    size_t i = 0;
+    if (host.len && host.data[0] == '[') {
+        const char *end = memchr(host.data, ']', host.len);
+        if (!end || end == host.data + 1)
+            return false;
+        for (i = 1; host.data + i < end; i++) {
+            char c = host.data[i];
+            if (!(http_hex(c) >= 0 || c == ':' || c == '.'))
+                return false;
+        }
+        i++;
+    } else {
+        for (; i < host.len && host.data[i] != ':'; i++) {
+            char c = host.data[i];
+            if (c == '%') {
+                if (host.len - i < 3 || http_hex(host.data[i + 1]) < 0 || http_hex(host.data[i + 2]) < 0)
+                    return false;
+                i += 2;
+            } else if (!isalnum((unsigned char)c) && !memchr("-._~!$&'()*+,;=", c, 15)) {
+                return false;
+            }
+        }
+    }
+    if (i == host.len)
+        return true;
+    if (host.data[i] != ':' || (i == 0 && host.len > 0))
+        return false;
+    size_t digits = host.len - i - 1;
+    if (digits > 5)
+        return false;
+    for (i++; i < host.len; i++) {
+        if (host.data[i] < '0' || host.data[i] > '9')
+            return false;
+    }
+    return true;
 }
 
 /* `GET /path?query HTTP/1.1`, without the line end. Returns 0 or the status. */
@@ -85,12 +145,34 @@ static int http_request_line(const char *line, size_t len, struct gw_request *ou
 
     *why = "the request target is malformed (a path beginning with / expected)";
     /* RFC 9112 section 3.2.2: the absolute form must be understood, for requests through proxies. */
-    if (target_len > 7 && !strncasecmp(target, "http://", 7)) {
-        const char *slash = memchr(target + 7, '/', target_len - 7);
-        if (!slash)
+    static const char root[] = "/";
+    size_t scheme = target_len > 7 && !strncasecmp(target, "http://", 7)    ? 7
+                    : target_len > 8 && !strncasecmp(target, "https://", 8) ? 8
+                                                                            : 0;
+    if (scheme) {
+        size_t host = scheme;
+        while (host < target_len && target[host] != '/' && target[host] != '?')
+            host++;
+        if (host == scheme || !http_host_valid((struct gw_slice){target + scheme, host - scheme}))
             return 400;
-        target_len -= (size_t)(slash - target);
-        target = slash;
+        target += host;
+        target_len -= host;
+        if (!target_len) { /* an empty path is `/` (RFC 9110 section 4.2.3) */
+            target = root;
+            target_len = 1;
+        } else if (*target == '?') {
+            for (size_t i = 0; i < target_len; i++) {
+                if ((unsigned char)target[i] <= 0x20 || target[i] == 0x7f || target[i] == '#')
+                    return 400;
+            }
+            out->path = (struct gw_slice){root, 1};
+            out->query = (struct gw_slice){target + 1, target_len - 1};
+            return 0;
+        }
+    }
+    if (out->method == GW_OPTIONS && target_len == 1 && *target == '*') {
+        out->path = (struct gw_slice){target, 1}; /* the server as a whole (RFC 9110 section 9.3.7) */
+        return 0;
     }
     if (!target_len || target[0] != '/')
         return 400;
@@ -158,6 +240,9 @@ static int http_framing(struct gw_request *out, bool http10, const char **why)
             out->chunked = true;
         } else if (http_slice_is(name, "host")) {
             hosts++;
+            *why = "Host is malformed (a name or an address, and perhaps a port, expected)";
+            if (!http_host_valid(value))
+                return 400;
         } else if (http_slice_is(name, "expect")) {
             out->expect_continue = http_slice_is(value, "100-continue");
         }
@@ -172,10 +257,13 @@ static int http_framing(struct gw_request *out, bool http10, const char **why)
     if (http10 && encodings)
         return 400;
 
-    struct gw_slice connection = gw_request_header(out, "connection");
-    out->keep_alive = http10 ? http_list_has(connection, "keep-alive") : !http_list_has(connection, "close");
-    out->upgrade = out->method == GW_GET && http_list_has(connection, "upgrade") &&
-                   http_list_has(gw_request_header(out, "upgrade"), "websocket");
+    /* `close` wins over whatever else is there (RFC 9112 section 9.3). */
+    out->keep_alive =
+        !http_header_has(out, "connection", "close") && (!http10 || http_header_has(out, "connection", "keep-alive"));
+    /* RFC 9110 section 7.8: Upgrade means nothing in HTTP/1.0. */
+    out->upgrade = !http10 && out->method == GW_GET && http_header_has(out, "connection", "upgrade") &&
+                   http_header_has(out, "upgrade", "websocket");
+    out->http10 = http10;
     return 0;
 }
 
@@ -226,14 +314,6 @@ int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *o
 }
 
 /* --- percent-encoding (RFC 3986 section 2.1) ------------------------------------------------------------------- */
-
-static int http_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* A byte that is in no UTF-8 text stands for a plain `+` until the whole value is known. */
 #define PLUS '\xff'
@@ -315,6 +395,73 @@ bool gw_request_path_is(const struct gw_request *request, const char *path)
 
 #define CHUNK_OVERHEAD_MAX 8192
 
+/* One byte of a chunk's line after its size: blanks and extensions up to CRLF (RFC 9112 section 7.1.1). */
+static bool chunk_extension(struct gw_chunked *chunked, char c)
+{
+    if (chunked->cr)
+        return c == '\n';
+    if (c == '\r') {
+        chunked->cr = true;
+        return true;
+    }
+    if (chunked->quoted) {
+        if (chunked->escaped)
+            chunked->escaped = false;
+        else if (c == '\\')
+            chunked->escaped = true;
+        else if (c == '"')
+            chunked->quoted = false;
+        return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
+    }
+    if (c == ' ' || c == '\t')
+        return true;
+    if (c == ';') {
+        chunked->named = true;
+        return true;
+    }
+    if (!chunked->named)
+        return false; /* something other than an extension behind the size */
+    if (c == '"') {
+        chunked->quoted = true;
+        return true;
+    }
+    return c == '=' || http_is_token((unsigned char)c);
+}
+
+/* One byte of a trailer, whose lines are fields (section 7.1.2). Sets `state` at the end. */
+static bool chunk_trailer(struct gw_chunked *chunked, char c)
+{
+    if (chunked->cr) {
+        if (c != '\n' || (chunked->line && !chunked->named))
+            return false;
+        if (!chunked->line)
+            chunked->state = GW_CHUNK_DONE;
+        chunked->cr = chunked->named = false;
+        chunked->line = 0;
+        return true;
+    }
+    if (c == '\r') {
+        chunked->cr = true;
+        return true;
+    }
+    chunked->line++;
+    if (!chunked->named) {
+        chunked->named = c == ':' && chunked->line > 1;
+        return chunked->named || http_is_token((unsigned char)c);
+    }
+    return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
+}
+
+/* The size is over: the first byte that is no digit. */
+static bool chunk_size_end(struct gw_chunked *chunked, char c)
+{
+    if (!chunked->digits || (c != ';' && c != ' ' && c != '\t' && c != '\r'))
+        return false;
+    chunked->state = GW_CHUNK_EXTENSION;
+    chunked->cr = chunked->quoted = chunked->escaped = chunked->named = false;
+    return chunk_extension(chunked, c);
+}
+
 long gw_chunked_feed(struct gw_chunked *chunked, const char *data, size_t len, size_t max, struct gw_buf *out)
 {
     size_t i = 0;
@@ -328,27 +475,21 @@ long gw_chunked_feed(struct gw_chunked *chunked, const char *data, size_t len, s
                 if (++chunked->digits > 8)
                     return -2;
                 chunked->left = chunked->left << 4 | (size_t)digit;
-            } else if (!chunked->digits) {
-                return -1;
-            } else if (c == ';' || c == ' ' || c == '\t' || c == '\r') {
-                chunked->state = GW_CHUNK_EXTENSION;
-            } else if (c == '\n') {
-                chunked->state = GW_CHUNK_EXTENSION;
-                i--; /* handled there */
-            } else {
+            } else if (!chunk_size_end(chunked, c)) {
                 return -1;
             }
             break;
         }
         case GW_CHUNK_EXTENSION:
             i++;
-            if (++chunked->overhead > CHUNK_OVERHEAD_MAX)
+            if (++chunked->overhead > CHUNK_OVERHEAD_MAX || !chunk_extension(chunked, c))
                 return -1;
             if (c == '\n') {
                 if (chunked->left > max || out->len > max - chunked->left)
                     return -2;
                 chunked->line = 0;
                 chunked->digits = 0;
+                chunked->cr = chunked->named = false;
                 chunked->state = chunked->left ? GW_CHUNK_DATA : GW_CHUNK_TRAILER;
             }
             break;
@@ -363,21 +504,16 @@ long gw_chunked_feed(struct gw_chunked *chunked, const char *data, size_t len, s
         }
         case GW_CHUNK_DATA_END:
             i++;
+            if (c != (chunked->cr ? '\n' : '\r'))
+                return -1;
+            chunked->cr = !chunked->cr;
             if (c == '\n')
                 chunked->state = GW_CHUNK_SIZE;
-            else if (c != '\r')
-                return -1;
             break;
         case GW_CHUNK_TRAILER:
             i++;
-            if (++chunked->overhead > CHUNK_OVERHEAD_MAX)
+            if (++chunked->overhead > CHUNK_OVERHEAD_MAX || !chunk_trailer(chunked, c))
                 return -1;
-            if (c == '\n' && chunked->line == 0)
-                chunked->state = GW_CHUNK_DONE;
-            else if (c == '\n')
-                chunked->line = 0;
-            else if (c != '\r')
-                chunked->line++;
             break;
         case GW_CHUNK_DONE:
             break;

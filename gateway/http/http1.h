@@ -25,6 +25,10 @@ struct gw_chunked {
     size_t left;     /* of the chunk's data */
     unsigned digits; /* of the size seen so far */
     size_t line;     /* bytes of the current trailer line */
+    bool cr;         /* the last byte was CR: LF must follow */
+    bool quoted;     /* inside a quoted string of an extension */
+    bool escaped;    /* ... behind a backslash */
+    bool named;      /* an extension has begun, or the trailer line has its colon */
     size_t overhead; /* bytes of extensions and trailers so far */
 };
 

@@ -31,6 +31,7 @@ struct gw_request {
     struct gw_slice query; /* without `?`; empty if there is none */
     struct gw_slice body;
     bool keep_alive;
+    bool http10;  /* an HTTP/1.0 client: it knows neither chunks nor Upgrade */
     bool upgrade; /* a WebSocket handshake (RFC 6455 section 4.2.1): Upgrade and Connection say so */
     bool chunked, expect_continue;
     bool has_length;
