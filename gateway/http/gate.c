@@ -297,8 +297,8 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
                       "the gateway is not to be asked by this name (web.hosts lists those that it has)");
         return false;
     }
-    /* A client with nothing to listen to yet asks /healthz whether anybody is there, and its page must be able to read
-     * the answer. */
+    /* A client with nothing to listen to yet asks /healthz whether anybody is there, and its page must be able to
+     * read the answer. */
     bool listed = kind == GATE_LISTED || kind == GATE_ANY;
     if (open && !(listed && gw_request_path_is(request, "/healthz")))
         return true;
