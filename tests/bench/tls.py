@@ -13,6 +13,7 @@ SLUICE_BINARY names the binary to measure.
 import concurrent.futures
 import pathlib
 import re
+import resource
 import select
 import socket
 import ssl
@@ -92,6 +93,7 @@ class Peer(Server):
         directory = world.directory / f"nginx-{harness.free_port()}"
         directory.mkdir()
         self.tls, self.session = harness.free_port(), requests.Session()
+        self.session.trust_env = False
         listen = f"listen 127.0.0.1:{self.tls} ssl backlog=4096;\n    ssl_certificate {cert[0]};\n    ssl_certificate_key {cert[1]};\n    ssl_protocols TLSv1.2 TLSv1.3;\n    location = /ready"
 
         class WithTls(Nchan):
@@ -266,32 +268,39 @@ def deliveries(world, cert, count, pace, batch, rounds):
         server.end()
 
 
+def restarted(world, cert, name, storage):
+    """A gateway that was killed after 20 messages and runs again, and the cursor before them."""
+    gateway = Gateway(world, cert, name=name, storage=storage)
+    gateway.publish("bench/1", "first")
+    harness.wait_until(lambda: gateway.process.metric("sluice_messages_total") >= 1)
+    cursor = gateway.process.get("/channels/bench/1").json()["cursor"]
+    for number in range(20):
+        gateway.publish("bench/1", str(number))
+    harness.wait_until(lambda: gateway.process.metric("sluice_messages_total") >= 21)
+    if storage:
+        harness.wait_until(lambda: gateway.process.metric("sluice_storage_waiting_bytes") == 0)
+    gateway.process.signal(9)
+    gateway.process.wait()
+    return Gateway(world, cert, port=(gateway.plain, gateway.tls), name=name, storage=storage), cursor
+
+
 def storm(world, cert, counts):
     context = trusting(cert)
-    for storage in (False, True):
+    for title, storage in (("Sluice", False), ("Sluice with storage", True), ("nchan", False)):
         for tls in (False, True):
             for count in counts:
-                name = f"storm-{storage}-{tls}-{count}"
-                gateway = Gateway(world, cert, name=name, storage=storage)
-                for number in range(20):
-                    gateway.publish("bench/1", str(number))
-                harness.wait_until(lambda: gateway.process.metric("sluice_messages_total") >= 20)
-                cursor = requests.get(f"http://127.0.0.1:{gateway.plain}/channels/bench/1").headers.get("Sluice-Cursor") or \
-                    requests.get(f"http://127.0.0.1:{gateway.plain}/channels/bench/1").json()["cursor"]
-                if storage:
-                    harness.wait_until(lambda: gateway.process.metric("sluice_storage_waiting_bytes") == 0)
-                gateway.process.signal(9)
-                gateway.process.wait()
-                again = Gateway(world, cert, port=(gateway.plain, gateway.tls), name=name, storage=storage)
-                before = memory(again.pid)
-                begun, used = time.perf_counter(), cpu(again.pids)
-                clients = crowd(again, count, tls, context, again.stream("bench/1", cursor), b"\n\n")
+                if title == "nchan":  # it keeps nothing and knows no cursor: only the connecting can be compared
+                    server, cursor = Peer(world, cert), None
+                else:
+                    server, cursor = restarted(world, cert, f"storm-{storage}-{tls}-{count}", storage)
+                before, used, begun = memory(server.pid), cpu(server.pids), time.perf_counter()
+                clients = crowd(server, count, tls, context, server.stream("bench/1", cursor))
                 took = time.perf_counter() - begun
-                print(f"storm, {'TLS' if tls else 'plain'}, {'with' if storage else 'without'} storage: {count} back in {took:.2f} s, "
-                      f"{(cpu(again.pids) - used) / count * 1e6:.0f} us CPU each, peak {(memory(again.pid, 'VmHWM') - before) / 1e6:.1f} MB more")
+                print(f"storm, {title}, {'TLS' if tls else 'plain'}: {count} back in {took:.2f} s, "
+                      f"{(cpu(server.pids) - used) / count * 1e6:.0f} us CPU each, peak {(memory(server.pid, 'VmHWM') - before) / 1e6:.1f} MB more")
                 for client in clients:
                     client.close()
-                again.end()
+                server.end()
 
 
 def tokens(world, cert, count):
@@ -321,6 +330,8 @@ def tokens(world, cert, count):
 
 
 def main():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     what, numbers = sys.argv[1] if len(sys.argv) > 1 else "", [int(text) for text in sys.argv[2:]]
     with tempfile.TemporaryDirectory() as directory:
         world = World(directory)
