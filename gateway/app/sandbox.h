@@ -12,8 +12,8 @@
  * the user does not exist or can't be become. What the kernel does not offer is logged and left out. */
 bool gw_sandbox_enter(const struct gw_config *config);
 
-/* From here on no other process of the same user can read this one's memory or environment, and a crash leaves no core
- * file: all three hold secrets. Call it before a configuration is read. `sandbox: false` takes it back. */
+/* From here on no other process of the same user can read this one's memory or environment, and a crash leaves no
+ * core file: all three hold secrets. Call it before a configuration is read. `sandbox: false` takes it back. */
 void gw_sandbox_hide(void);
 
 #endif
