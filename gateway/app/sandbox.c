@@ -7,6 +7,7 @@
 #include <seccomp.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -154,4 +155,10 @@ bool gw_sandbox_enter(const struct gw_config *config)
     if (SANDBOX_SYSCALLS)
         sandbox_refuse_syscalls();
     return true;
+}
+
+void gw_sandbox_hide(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 }

@@ -12,4 +12,8 @@
  * the user does not exist or can't be become. What the kernel does not offer is logged and left out. */
 bool gw_sandbox_enter(const struct gw_config *config);
 
+/* Nobody but root reads the memory or the environment of this process, and it leaves no core file: both hold tokens,
+ * passwords and keys. For a debugger, be root. Thread: main, before the configuration is read. */
+void gw_sandbox_hide(void);
+
 #endif

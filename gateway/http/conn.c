@@ -19,6 +19,23 @@
 /* Pipelined requests that wait while one is answered; beyond this the socket isn't read. */
 #define PIPELINE_BYTES (64 * 1024)
 
+/* Thrown away in that time; beyond this the socket is not read. */
+#define DRAIN_BYTES (4 * 1024 * 1024)
+
+/* The states in which a connection reads, and what bounds what it then holds (a flood for each of them:
+ * tests/integration/test_field_http.py):
+ *  PROXY  GW_PROXY_HEADER_MAX; the deadline is web.request_timeout.
+ *  TLS handshake, and TLS pending: a record of 16 KiB inside OpenSSL; answers to it ANSWERS_BYTES (tls_conn.c).
+ *  HEAD   limits.header and GW_EMPTY_LINES_MAX.
+ *  HEAD, output blocked: nothing is parsed, and beyond PIPELINE_BYTES nothing is read.
+ *  BODY   limits.frame; extensions and trailers OVERHEAD_MAX (chunked.c).
+ *  BUSY   PIPELINE_BYTES, then nothing is read. It holds for polls, publishes and streams.
+ *  WS     one frame: limits.frame, also for a message in fragments. Answers go through the session's queue, and a
+ *         session that does not read is closed at twice limits.queue; of pings only the newest is kept.
+ *  WS after our close frame, and DRAIN: nothing is kept; DRAIN_BYTES are thrown away, then nothing is read.
+ *  After the peer's end (eof): nothing is read.
+ * One read adds GW_INPUT_BYTES at most. */
+
 static const struct gw_cfg_web *conn_web(const struct gw_conn *conn)
 {
     return &gw_hub_config(conn->worker->hub)->web;
@@ -71,6 +88,7 @@ void gw_conn_on_closed(struct gw_conn *conn)
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->out);
     gw_buf_fini(&conn->body);
+    gw_buf_fini(&conn->pong);
     free(conn->headers);
     free(conn);
 }
@@ -182,7 +200,12 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
     gw_timer_cancel(&conn->worker->timers, &conn->timer);
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests, 1);
-    gw_api_dispatch(conn, request);
+    conn->empty_lines = 0;
+    conn->head_seen = 0;
+    if (request->path.len == 1 && *request->path.data == '*') /* RFC 9110 section 9.3.7: may be asked of any server */
+        gw_http_reply(conn, 204, "Allow: GET, HEAD, POST, OPTIONS\r\n", NULL, NULL, 0);
+    else
+        gw_api_dispatch(conn, request);
     gw_wire_uncork(conn);
     if (conn->state == GW_CONN_DRAIN)
         return;
@@ -190,6 +213,25 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
     conn->head_len = 0;
     if (conn->state != GW_CONN_WS)
         gw_buf_fini(&conn->body);
+}
+
+/* Takes empty lines off the front. True: no line has ended since the last look, so there is nothing to parse yet. A
+ * head that comes byte by byte is parsed once a line, and it has at most GW_HEADERS_MAX of them. */
+static bool conn_between_lines(struct gw_conn *conn, size_t max)
+{
+    unsigned empty = 0;
+    size_t skip = gw_http_empty_lines(conn->in.data, conn->in.len, &empty);
+    if (conn->empty_lines + empty <= GW_EMPTY_LINES_MAX) {
+        conn->empty_lines += (uint8_t)empty;
+        gw_buf_consume(&conn->in, skip);
+    } else {
+        conn_refuse(conn, 400, GW_ERR_BAD_REQUEST, "too many empty lines before the request");
+        return true;
+    }
+    size_t seen = conn->head_seen < conn->in.len ? conn->head_seen : 0;
+    bool ended = !seen || conn->in.len > max || memchr(conn->in.data + seen, '\n', conn->in.len - seen);
+    conn->head_seen = conn->in.len;
+    return !conn->in.len || !ended;
 }
 
 /* False: more input is needed. */
@@ -200,6 +242,8 @@ static bool conn_read_head(struct gw_conn *conn)
     if (!conn->in.len)
         return false;
     const struct gw_cfg_limits *limits = &gw_hub_config(conn->worker->hub)->limits;
+    if (conn_between_lines(conn, limits->header_bytes))
+        return false;
     int head = gw_http_parse(conn->in.data, conn->in.len, limits->header_bytes, &request, &why);
     if (head == 0)
         return false;
@@ -294,7 +338,16 @@ void gw_conn_process(struct gw_conn *conn)
     conn->processing = false;
     if (conn->dead)
         return;
-    bool pause = conn->state == GW_CONN_BUSY && conn->in.len > PIPELINE_BYTES;
+    if (conn->eof && (conn->state == GW_CONN_BODY || conn->state == GW_CONN_WS)) {
+        gw_conn_kill(conn); /* what was to come never will */
+        return;
+    }
+    bool waits = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
+    if (conn->eof && conn->state == GW_CONN_HEAD && !(waits && conn->in.len)) {
+        gw_conn_finish(conn);
+        return;
+    }
+    bool pause = conn->eof || (waits && conn->in.len > PIPELINE_BYTES);
     if (pause != conn->paused)
         gw_sock_pause(conn, pause);
     if (!conn->in.len)
@@ -343,14 +396,35 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
 {
     if (conn->dead)
         return false;
-    if (conn->state == GW_CONN_DRAIN)
-        return true;
+    if (conn->state == GW_CONN_DRAIN || conn->close_sent) {
+        conn->drained += len;
+        if (conn->drained > DRAIN_BYTES && !conn->paused)
+            gw_sock_pause(conn, true); /* the deadline ends it */
+        if (conn->state == GW_CONN_DRAIN || conn->paused)
+            return true;
+    }
     if (conn->state == GW_CONN_HEAD && !conn->in.len && !conn->paused)
         conn_deadline(conn, conn_web(conn)->request_timeout_ms); /* from its first byte */
     conn->heard_ms = gw_hub_now(conn->worker->hub);
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_in, len);
     gw_buf_add(&conn->in, data, len);
     gw_conn_process(conn);
+    return !conn->dead;
+}
+
+/* A client may shut its sending side after its request and wait for the answer (RFC 9112 section 9.6). One that reads
+ * a stream, or speaks WebSocket, has no reason to: it is gone. */
+bool gw_conn_on_eof(struct gw_conn *conn)
+{
+    bool waits = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
+    if (conn->dead || conn->streaming || !waits)
+        return false;
+    conn->eof = true;
+    gw_sock_pause(conn, true); /* an end is ready to be read for ever */
+    if (conn->ops && conn->ops->ended)
+        conn->ops->ended(conn);
+    if (!conn->dead)
+        gw_conn_process(conn);
     return !conn->dead;
 }
 
@@ -364,6 +438,8 @@ bool gw_conn_on_writable(struct gw_conn *conn)
         conn_shutdown(conn);
         return true;
     }
+    if (conn->state == GW_CONN_WS)
+        gw_ws_writable(conn);
     if (conn->ops && conn->ops->writable)
         conn->ops->writable(conn);
     if (!conn->dead && !conn->blocked && conn->state == GW_CONN_HEAD)
@@ -434,9 +510,10 @@ void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type,
 {
     struct gw_buf head;
     gw_buf_init(&head);
+    conn->streaming = true;
     conn->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 section 6.3) */
     gw_buf_printf(&head,
-                  "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store\r\nContent-Type: %s\r\n"
+                  "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store, no-transform\r\nContent-Type: %s\r\n"
                   "X-Content-Type-Options: nosniff\r\n%s%sConnection: close\r\n\r\n",
                   type, headers ? headers : "", conn->headers ? conn->headers : "");
     free(conn->headers);

@@ -48,11 +48,18 @@ struct gw_conn {
     struct in6_addr address; /* of the client whose request this is: the peer, or what a trusted proxy said */
     int fd;
     enum gw_conn_state state;
-    uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */
-    bool deflate;     /* permessage-deflate was negotiated */
-    bool deflated;    /* ... and the fragmented message is compressed */
-    bool blocked;     /* the socket takes no more: a writable callback is on its way */
-    bool processing;  /* gw_conn_process() is on the stack */
+    uint8_t empty_lines; /* before the request that is expected */
+    size_t head_seen;    /* bytes of `in` in which no line of the head ends: not looked at again */
+    struct gw_buf pong;  /* payload of the newest ping that came while the peer did not read */
+    size_t drained;      /* bytes thrown away after the last word */
+    bool pinged;         /* ... there is one */
+    bool eof;            /* the peer sends no more; what it asked for is still answered */
+    bool streaming;      /* an answer without an end (gw_http_stream) */
+    uint8_t fragment;    /* opcode of the fragmented message in `body`, 0 if none */
+    bool deflate;        /* permessage-deflate was negotiated */
+    bool deflated;       /* ... and the fragmented message is compressed */
+    bool blocked;        /* the socket takes no more: a writable callback is on its way */
+    bool processing;     /* gw_conn_process() is on the stack */
     bool keep_alive, is_head, chunked_body;
     bool close_sent;   /* WebSocket close frame */
     bool finish;       /* close once `out` is empty */
@@ -73,6 +80,8 @@ struct gw_conn *gw_conn_create(const struct gw_listener *listener, int fd, const
 /* False: close the socket. */
 bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len);
 bool gw_conn_on_writable(struct gw_conn *conn);
+/* The peer has shut its sending side. False: there is nothing to answer, close the socket. */
+bool gw_conn_on_eof(struct gw_conn *conn);
 /* There is something to read and the PROXY header is not complete. */
 void gw_conn_read_proxy(struct gw_conn *conn);
 /* Last call; frees it. */
@@ -93,6 +102,8 @@ void gw_conn_log_handshake(const struct gw_conn *conn, const char *why);
 /* wsconn.c: the WebSocket side of a connection. */
 void gw_ws_process(struct gw_conn *conn);
 void gw_ws_heartbeat(struct gw_conn *conn);
+/* The peer reads again: the newest ping is answered. */
+void gw_ws_writable(struct gw_conn *conn);
 
 /* wire.c: bytes to the socket. */
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count);

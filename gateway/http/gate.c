@@ -20,12 +20,15 @@
 /* DNS rebinding: a page's name may resolve to the gateway, and then page and gateway are of one origin. Its name is
  * not one of ours, though. An address in Host is none that somebody could resolve, and localhost is the browser's own
  * affair. */
-static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_request *request)
+static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_request *request, bool open)
 {
     const struct gw_strings *hosts = &gw_hub_config(conn->worker->hub)->web.hosts;
     if (!hosts->count)
         return true;
     struct gw_slice host = gw_request_header(request, "host");
+    /* Only HTTP/1.0 may leave it out: no browser does, but the health checks of load balancers do. */
+    if (!host.data && open)
+        return true;
     char name[256];
     bool literal = host.len && *host.data == '[';
     const char *end = host.len ? memchr(host.data, literal ? ']' : ':', host.len) : NULL;
@@ -288,7 +291,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
 {
     struct gw_slice origin;
     enum gate_origin kind = gate_origin(conn, request, &origin);
-    if (!gate_host_is_ours(conn, request)) {
+    if (!gate_host_is_ours(conn, request, open)) {
         GW_STAT_ADD(gw_hub_stats(conn->worker->hub), forbidden, 1);
         gw_http_error(conn, GW_ERR_FORBIDDEN,
                       "the gateway is not to be asked by this name (web.hosts lists those that it has)");
@@ -356,6 +359,17 @@ void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
         return;
     }
     char ticket[GW_TICKET_SIZE];
+    struct gw_slice token;
+    struct gw_buf used;
+    gw_buf_init(&used);
+    bool renews = !gate_bearer(request, &token) && gate_query_ticket(request, &used);
+    gw_buf_fini(&used);
+    if (renews) { /* a stolen one would live for ever */
+        gw_http_error_headers(conn, GW_ERR_UNAUTHORIZED,
+                              "a ticket is not renewed by a ticket: a token or key expected",
+                              "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");
+        return;
+    }
     if (conn->identity->kind == GW_ANONYMOUS) { /* who needs none must not use them up */
         gw_http_error_headers(conn, GW_ERR_UNAUTHORIZED, "there are tickets for those only who have a token or key",
                               "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");

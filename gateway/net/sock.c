@@ -132,8 +132,9 @@ static void sock_read(struct gw_conn *conn)
         return;
     }
     ssize_t got = recv(conn->fd, worker->input, GW_INPUT_BYTES, MSG_DONTWAIT);
-    if (got > 0 ? !gw_conn_on_input(conn, worker->input, (size_t)got)
-                : got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+    if (got > 0    ? !gw_conn_on_input(conn, worker->input, (size_t)got)
+        : got == 0 ? !gw_conn_on_eof(conn)
+                   : (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
         gw_conn_kill(conn);
 }
 

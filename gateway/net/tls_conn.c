@@ -284,6 +284,8 @@ bool gw_tls_read(struct gw_conn *conn)
         }
         if (why == SSL_ERROR_WANT_READ)
             return true;
+        if (why == SSL_ERROR_ZERO_RETURN && gw_conn_on_eof(conn))
+            return true;
         if (why != SSL_ERROR_NONE) {
             gw_tls_shutdown(conn); /* as far as the socket takes it: the caller closes */
             return false;

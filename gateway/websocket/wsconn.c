@@ -185,6 +185,15 @@ void gw_ws_heartbeat(struct gw_conn *conn)
         gw_timer_set(&conn->worker->timers, &conn->timer, now + interval);
 }
 
+void gw_ws_writable(struct gw_conn *conn)
+{
+    if (!conn->pinged || conn->close_sent)
+        return;
+    conn->pinged = false;
+    ws_send_control(conn, GW_WS_PONG, conn->pong.data, conn->pong.len);
+    gw_buf_fini(&conn->pong);
+}
+
 /* --- frames ------------------------------------------------------------------------------------------------- */
 
 static void ws_fail(struct gw_conn *conn, int code, const char *why)
@@ -285,8 +294,15 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
         ws_on_close(conn, data, frame->payload_len);
         break;
     case GW_WS_PING:
-        /* While the peer does not read, the answer would only pile up; section 5.5.3 allows leaving pings out. */
-        if (!conn->close_sent && !conn->blocked)
+        /* While the peer does not read, answers would only pile up: section 5.5.3 allows leaving out all but the
+         * newest. */
+        if (conn->close_sent)
+            break;
+        conn->pinged = conn->blocked;
+        gw_buf_clear(&conn->pong);
+        if (conn->blocked)
+            gw_buf_add(&conn->pong, data, frame->payload_len);
+        else
             ws_send_control(conn, GW_WS_PONG, data, frame->payload_len);
         break;
     case GW_WS_PONG:
