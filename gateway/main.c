@@ -2,9 +2,11 @@
 #include "app/app.h"
 #include "app/builtins.h"
 #include "app/command.h"
+#include "app/sandbox.h"
 
 int main(int argc, char **argv)
 {
+    gw_sandbox_hide();
     gw_builtins_use();
     return gw_command(argc, argv, gw_app_run);
 }

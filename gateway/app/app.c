@@ -97,8 +97,8 @@ static void app_reload(struct app *app)
     gw_buf_init(&problems);
     if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK) {
         gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes: %s", problems.data);
-        gw_buf_fini(&problems);
         gw_notify_ready(&app->notify, "running with the old configuration: the new one has errors, see the log");
+        gw_buf_fini(&problems);
         gw_config_unref(config);
         return;
     }

@@ -7,7 +7,6 @@
 
 #include "app/healthcheck.h"
 #include "app/reload.h"
-#include "app/sandbox.h"
 #include "app/verdict.h"
 #include "config/describe.h"
 #include "gateway/auth.h"
@@ -173,7 +172,6 @@ int gw_command(int argc, char **argv, int (*run)(struct gw_config *config))
 {
     struct arguments arguments = {.file = GW_DEFAULT_FILE};
     const char *command = argc > 1 ? argv[1] : "";
-    gw_sandbox_hide();
     if (!strcmp(command, "--version")) {
         puts("sluice " SLUICE_VERSION);
         return 0;

@@ -7,7 +7,6 @@
 #include <seccomp.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -141,24 +140,26 @@ static void sandbox_refuse_syscalls(void)
     seccomp_release(filter);
 }
 
+void gw_sandbox_hide(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 bool gw_sandbox_enter(const struct gw_config *config)
 {
     if (config->user && !sandbox_become(config->user))
         return false;
     if (!config->user && geteuid() == 0)
         gw_log(GW_LOG_WARN, "app", "running as root; `user: NAME` in the configuration changes that");
-    if (!config->sandbox)
+    if (!config->sandbox) {
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* for debuggers */
         return true;
+    }
+    gw_sandbox_hide(); /* setuid() has set it anew */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         gw_log(GW_LOG_WARN, "app", "can't give up new privileges: %s", strerror(errno));
     sandbox_drop_capabilities();
     if (SANDBOX_SYSCALLS)
         sandbox_refuse_syscalls();
     return true;
-}
-
-void gw_sandbox_hide(void)
-{
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 }

@@ -12,8 +12,8 @@
  * the user does not exist or can't be become. What the kernel does not offer is logged and left out. */
 bool gw_sandbox_enter(const struct gw_config *config);
 
-/* Nobody but root reads the memory or the environment of this process, and it leaves no core file: both hold tokens,
- * passwords and keys. For a debugger, be root. Thread: main, before the configuration is read. */
+/* From here on no other process of the same user can read this one's memory or environment, and a crash leaves no
+ * core file: all three hold secrets. Call it before a configuration is read. `sandbox: false` takes it back. */
 void gw_sandbox_hide(void);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "auth/encode.h"
 #include "auth/entitle.h"
+#include "auth/intern.h"
 #include "auth/jwks.h"
 #include "auth/keys.h"
 #include "auth/tickets.h"
@@ -20,7 +21,10 @@
 
 #define KEY_PREFIX      "slk_"
 #define NAME_MAX_OCTETS 128
-#define NO_SUBJECT      "token without subject"
+/* Tokens whose signature need not be verified again: this many, of this many bytes in all. */
+#define VERIFIED_MAX   16384
+#define VERIFIED_BYTES (8u << 20)
+#define NO_SUBJECT     "token without subject"
 
 struct api_key {
     uint8_t digest[GW_SHA256_SIZE];
@@ -32,8 +36,9 @@ struct gw_auth {
     struct gw_config *config;
     uint64_t age; /* tells it from those before and after it */
     gw_algs allowed;
-    struct gw_keys *fixed; /* key_file and secret_file; NULL: no jwt */
-    struct gw_jwks *jwks;  /* NULL: neither jwks_file nor jwks_url */
+    struct gw_keys *fixed;      /* key_file and secret_file; NULL: no jwt */
+    struct gw_jwks *jwks;       /* NULL: neither jwks_file nor jwks_url */
+    struct gw_intern *verified; /* identities by token and generation of the key sets; NULL: no jwt */
     struct gw_entitle *entitle;
     struct gw_tickets *tickets;
     struct gw_identity *anonymous; /* or NULL */
@@ -78,6 +83,16 @@ static bool auth_read_key(struct gw_auth *auth, const char *path, const char *ke
     return good;
 }
 
+static void *auth_identity_ref(void *identity)
+{
+    return gw_identity_ref(identity);
+}
+
+static void auth_identity_unref(void *identity)
+{
+    gw_identity_unref(identity);
+}
+
 static bool auth_read_jwt(struct gw_auth *auth, struct gw_auth *previous, struct gw_buf *problem)
 {
     const struct gw_cfg_jwt *cfg = &auth->config->auth.jwt;
@@ -86,6 +101,7 @@ static bool auth_read_jwt(struct gw_auth *auth, struct gw_auth *previous, struct
     if (!cfg->algorithms.count)
         auth->allowed = GW_ALGS_ALL;
     auth->fixed = gw_keys_create();
+    auth->verified = gw_intern_create(VERIFIED_MAX, VERIFIED_BYTES, auth_identity_ref, auth_identity_unref);
     if (cfg->key_file && !auth_read_key(auth, cfg->key_file, "key_file", gw_keys_add_pem, problem))
         return false;
     if (cfg->secret_file && !auth_read_key(auth, cfg->secret_file, "secret_file", gw_keys_add_secret, problem))
@@ -160,6 +176,7 @@ void gw_auth_unref(struct gw_auth *auth)
         return;
     gw_jwks_free(auth->jwks);
     gw_keys_unref(auth->fixed);
+    gw_intern_free(auth->verified);
     gw_tickets_unref(auth->tickets);
     gw_identity_unref(auth->anonymous);
     for (size_t i = 0; i < auth->config->auth.api_key_count; i++)
@@ -250,6 +267,28 @@ static enum gw_err auth_jwt(struct gw_auth *auth, struct gw_token *token, int64_
     return GW_OK;
 }
 
+/* A token that was verified with the keys in force now is not verified again, until it expires. Only what was let in
+ * is kept, so tokens that somebody makes up push nothing out. A reload begins with an empty table. */
+static enum gw_err auth_verify(struct gw_auth *auth, struct gw_token *token, const char *text, size_t len,
+                               int64_t wall_ms, struct gw_identity **out, const char **why)
+{
+    char key[GW_TOKEN_MAX + sizeof(uint64_t)];
+    uint64_t generation = auth->jwks ? gw_jwks_generation(auth->jwks) : 0;
+    memcpy(key, &generation, sizeof generation);
+    memcpy(key + sizeof generation, text, len);
+    *out = gw_intern_find(auth->verified, key, sizeof generation + len);
+    if (*out && wall_ms < (*out)->expires_ms)
+        return GW_OK;
+    gw_identity_unref(*out);
+    *out = NULL;
+    enum gw_err err = gw_token_read(token, text, len, auth->allowed, why);
+    if (err == GW_OK)
+        err = auth_jwt(auth, token, wall_ms, out, why);
+    if (err == GW_OK)
+        gw_intern_put(auth->verified, key, sizeof generation + len, *out);
+    return err;
+}
+
 enum gw_err gw_auth_token(struct gw_auth *auth, const char *text, size_t len, int64_t wall_ms,
                           struct gw_identity **out, const char **why)
 {
@@ -271,9 +310,7 @@ enum gw_err gw_auth_token(struct gw_auth *auth, const char *text, size_t len, in
         *why = "no tokens are taken here";
         err = GW_ERR_UNAUTHORIZED;
     } else {
-        err = gw_token_read(&token, text, len, auth->allowed, why);
-        if (err == GW_OK)
-            err = auth_jwt(auth, &token, wall_ms, out, why);
+        err = auth_verify(auth, &token, text, len, wall_ms, out, why);
     }
     if (err == GW_OK)
         gw_log(GW_LOG_DEBUG, "auth", "let in: %s", (*out)->name);

@@ -86,12 +86,35 @@ void gw_intern_free(struct gw_intern *intern)
     free(intern);
 }
 
+/* The lock is held. What is found counts as the last that was used. */
 static struct intern_entry *intern_find(struct gw_intern *intern, const uint8_t *digest)
 {
     struct intern_entry *entry = *intern_bucket(intern, digest);
     while (entry && memcmp(entry->digest, digest, sizeof entry->digest) != 0)
         entry = entry->next;
+    if (entry) {
+        intern_unlink(intern, entry);
+        intern_link(intern, entry);
+    }
     return entry;
+}
+
+/* The lock is held. */
+static void intern_add(struct gw_intern *intern, const uint8_t *digest, size_t len, void *object)
+{
+    if (len > intern->max_bytes)
+        return;
+    while (intern->count && (intern->count >= intern->max_count || intern->bytes + len > intern->max_bytes))
+        intern_forget_oldest(intern);
+    struct intern_entry *entry = gw_calloc(1, sizeof *entry), **bucket = intern_bucket(intern, digest);
+    memcpy(entry->digest, digest, sizeof entry->digest);
+    entry->bytes = len;
+    entry->object = intern->ref(object);
+    entry->next = *bucket;
+    *bucket = entry;
+    intern->count++;
+    intern->bytes += len;
+    intern_link(intern, entry);
 }
 
 void *gw_intern_get(struct gw_intern *intern, const void *key, size_t len, void *(*make)(void *context),
@@ -102,23 +125,29 @@ void *gw_intern_get(struct gw_intern *intern, const void *key, size_t len, void 
     pthread_mutex_lock(&intern->lock);
     struct intern_entry *entry = intern_find(intern, digest);
     void *object = entry ? intern->ref(entry->object) : make(context);
-    if (entry) {
-        intern_unlink(intern, entry);
-        intern_link(intern, entry);
-    } else if (object && len <= intern->max_bytes) {
-        while (intern->count && (intern->count >= intern->max_count || intern->bytes + len > intern->max_bytes))
-            intern_forget_oldest(intern);
-        entry = gw_calloc(1, sizeof *entry);
-        memcpy(entry->digest, digest, sizeof digest);
-        entry->bytes = len;
-        entry->object = intern->ref(object);
-        struct intern_entry **bucket = intern_bucket(intern, digest);
-        entry->next = *bucket;
-        *bucket = entry;
-        intern->count++;
-        intern->bytes += len;
-        intern_link(intern, entry);
-    }
+    if (!entry && object)
+        intern_add(intern, digest, len, object);
     pthread_mutex_unlock(&intern->lock);
     return object;
+}
+
+void *gw_intern_find(struct gw_intern *intern, const void *key, size_t len)
+{
+    uint8_t digest[GW_SHA256_SIZE];
+    gw_sha256(key, len, digest);
+    pthread_mutex_lock(&intern->lock);
+    struct intern_entry *entry = intern_find(intern, digest);
+    void *object = entry ? intern->ref(entry->object) : NULL;
+    pthread_mutex_unlock(&intern->lock);
+    return object;
+}
+
+void gw_intern_put(struct gw_intern *intern, const void *key, size_t len, void *object)
+{
+    uint8_t digest[GW_SHA256_SIZE];
+    gw_sha256(key, len, digest);
+    pthread_mutex_lock(&intern->lock);
+    if (!intern_find(intern, digest))
+        intern_add(intern, digest, len, object);
+    pthread_mutex_unlock(&intern->lock);
 }

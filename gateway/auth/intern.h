@@ -20,4 +20,9 @@ void gw_intern_free(struct gw_intern *intern);
 void *gw_intern_get(struct gw_intern *intern, const void *key, size_t len, void *(*make)(void *context),
                     void *context);
 
+/* The same in two steps, for what takes too long to make under a lock. find() returns a reference for the caller, or
+ * NULL. put() takes a reference of its own; an object that is there already stays. */
+void *gw_intern_find(struct gw_intern *intern, const void *key, size_t len);
+void gw_intern_put(struct gw_intern *intern, const void *key, size_t len, void *object);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,6 +24,7 @@ struct gw_jwks {
     struct gw_fetch *fetch; /* NULL: no jwks_url */
     pthread_t thread;
 
+    _Atomic uint64_t generation; /* of the two sets below */
     pthread_mutex_t lock;
     pthread_cond_t wake, settled;
     struct gw_keys *file_keys, *url_keys; /* {lock} NULL: none yet */
@@ -67,6 +69,7 @@ static bool jwks_replace(struct gw_jwks *jwks, struct gw_keys **slot, struct gw_
         pthread_mutex_lock(&jwks->lock);
         struct gw_keys *old = *slot;
         *slot = keys;
+        atomic_fetch_add(&jwks->generation, 1);
         pthread_mutex_unlock(&jwks->lock);
         gw_keys_unref(old);
     } else if (problem->len) { /* else it was called off */
@@ -197,6 +200,11 @@ void gw_jwks_free(struct gw_jwks *jwks)
         gw_fetch_stop(jwks->fetch);
     pthread_join(jwks->thread, NULL);
     jwks_destroy(jwks);
+}
+
+uint64_t gw_jwks_generation(const struct gw_jwks *jwks)
+{
+    return atomic_load(&jwks->generation);
 }
 
 void gw_jwks_get(struct gw_jwks *jwks, struct gw_keys **file, struct gw_keys **url)

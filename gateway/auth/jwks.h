@@ -18,6 +18,9 @@ void gw_jwks_free(struct gw_jwks *jwks);
 /* References for the caller; each may be NULL. Thread: any; holds a lock for two increments. */
 void gw_jwks_get(struct gw_jwks *jwks, struct gw_keys **file, struct gw_keys **url);
 
+/* Grows whenever a key set is replaced: what was verified before may not be taken any more. Thread: any. */
+uint64_t gw_jwks_generation(const struct gw_jwks *jwks);
+
 /* A token named a key that isn't there: reads again soon, at most once every 10 s. Thread: any; returns at once. */
 void gw_jwks_want(struct gw_jwks *jwks);
 

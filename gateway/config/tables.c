@@ -78,8 +78,8 @@ const struct gw_field gw_fields_broker[] = {
      .offset = CFG(broker.protocol),
      .def = "auto",
      .choices = choices_protocol,
-     .doc = "MQTT version. `auto`: 5, and 3.1.1 with a broker that takes no other; then 5 is tried again at a reload"
-            " and, when the connection is lost, after an hour."},
+     .doc = "MQTT version. `auto`: 5, and 3.1.1 with a broker that takes no other; then 5 is tried again at"
+            " the first reconnect after an hour or a reload."},
     {.key = "keepalive",
      .type = GW_FIELD_DURATION,
      .offset = CFG(broker.keepalive_ms),

@@ -9,15 +9,18 @@
 struct gw_history {
     struct gw_history_limits limits;
     struct gw_message **ring; /* of `allocated`, a power of two; grows with use up to what limits.count needs */
-    size_t first, count, allocated;
+    uint32_t first, count, allocated;
     size_t bytes;
     uint64_t evicted;
+    struct gw_message *one; /* the ring of a channel that has had one message, as most retained ones */
 };
 
 struct gw_history *gw_memory_open(const struct gw_history_limits *limits, uint64_t evicted)
 {
     struct gw_history *history = gw_calloc(1, sizeof *history);
     history->limits = *limits;
+    history->ring = &history->one;
+    history->allocated = 1;
     history->evicted = evicted;
     return history;
 }
@@ -37,13 +40,20 @@ static void memory_evict(struct gw_history *history)
     gw_message_unref(msg);
 }
 
+static void memory_free_ring(struct gw_history *history)
+{
+    if (history->ring != &history->one)
+        free(history->ring);
+}
+
 void gw_memory_drop(struct gw_history *history)
 {
     while (history->count)
         memory_evict(history);
-    free(history->ring);
-    history->ring = NULL;
-    history->first = history->allocated = 0;
+    memory_free_ring(history);
+    history->ring = &history->one;
+    history->first = 0;
+    history->allocated = 1;
 }
 
 void gw_memory_close(struct gw_history *history)
@@ -75,11 +85,11 @@ void gw_memory_limit(struct gw_history *history, const struct gw_history_limits 
 
 static void memory_grow(struct gw_history *history)
 {
-    size_t allocated = history->allocated ? history->allocated * 2 : 4;
+    uint32_t allocated = history->allocated * 2;
     struct gw_message **ring = gw_reallocarray(NULL, allocated, sizeof *ring);
     for (size_t i = 0; i < history->count; i++)
         ring[i] = memory_at(history, i);
-    free(history->ring);
+    memory_free_ring(history);
     history->ring = ring;
     history->first = 0;
     history->allocated = allocated;

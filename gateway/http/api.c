@@ -53,7 +53,7 @@ static bool api_is_read(const struct gw_request *request)
     return request->method == GW_GET || request->method == GW_HEAD;
 }
 
-/* --- GET /channels ------------------------------------------------------------------------------------------------
+/* --- messages in a row --------------------------------------------------------------------------------------------
  */
 
 struct listing {
@@ -70,62 +70,6 @@ static bool listing_take(void *context, struct gw_message *msg)
     }
     listing->messages[listing->count++] = msg;
     return true;
-}
-
-static int listing_compare(const void *a, const void *b)
-{
-    const struct gw_message *left = *(struct gw_message *const *)a, *right = *(struct gw_message *const *)b;
-    return strcmp(left->channel.data, right->channel.data);
-}
-
-static void api_channels(struct gw_conn *conn, const struct gw_request *request)
-{
-    struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf filter, key, value;
-    gw_buf_init(&filter);
-    gw_buf_init(&key);
-    gw_buf_init(&value);
-    gw_buf_adds(&filter, "#");
-    size_t at = 0;
-    bool bad;
-    while (gw_request_query(request, &at, &key, &value, &bad)) {
-        if (key.data && !strcmp(key.data, "filter")) {
-            gw_buf_clear(&filter);
-            gw_buf_add(&filter, value.data, value.len);
-        }
-    }
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
-    if (bad || !gw_topic_filter_valid(filter.data, filter.len)) {
-        gw_buf_fini(&filter);
-        gw_http_error(conn, GW_ERR_BAD_REQUEST, "filter is no valid MQTT filter (such as rooms/+/t)");
-        return;
-    }
-    struct listing listing = {0};
-    const struct gw_grants *grants = api_grants(conn);
-    gw_hub_list(hub, grants, filter.data, filter.len, listing_take, &listing);
-    gw_buf_fini(&filter);
-    if (listing.count)
-        qsort(listing.messages, listing.count, sizeof *listing.messages, listing_compare);
-
-    struct gw_buf body;
-    char cursor[64];
-    gw_buf_init(&body);
-    gw_hub_cursor(hub, cursor);
-    gw_buf_printf(&body, "{\"cursor\":\"%s\",\"channels\":[", cursor);
-    for (size_t i = 0; i < listing.count; i++) {
-        const struct gw_message *msg = listing.messages[i];
-        gw_hub_format_cursor(hub, msg->seq, cursor);
-        gw_buf_adds(&body, i ? ",{\"channel\":" : "{\"channel\":");
-        gw_buf_add_json_string(&body, msg->channel.data, msg->channel.len);
-        gw_buf_printf(&body, ",\"cursor\":\"%s\",\"ts\":%lld,\"age\":%lld,\"publish\":%s}", cursor,
-                      (long long)msg->ts, (long long)(gw_hub_wall(hub) - msg->ts),
-                      gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true"
-                                                                                                   : "false");
-    }
-    gw_buf_printf(&body, "],\"publish\":%s}", gw_hub_may_publish(hub, grants) ? "true" : "false");
-    free(listing.messages);
-    api_reply_json(conn, &body, NULL);
 }
 
 /* --- GET /channels/NAME and /channels/NAME/history -----------------------------------------------------------------
@@ -305,8 +249,8 @@ static const struct {
     bool open; /* for operators' programs, which need not be known */
     void (*answer)(struct gw_conn *conn, const struct gw_request *request);
 } api_reads[] = {
-    {"/channels", false, api_channels}, {"/explain", false, gw_api_explain}, {"/healthz", true, api_health},
-    {"/readyz", true, api_ready},       {"/metrics", true, api_metrics},
+    {"/channels", false, gw_api_channels}, {"/explain", false, gw_api_explain}, {"/healthz", true, api_health},
+    {"/readyz", true, api_ready},          {"/metrics", true, api_metrics},
 };
 
 static bool api_is_open(const struct gw_request *request)

@@ -35,6 +35,9 @@ void gw_asset_reply(struct gw_conn *conn, const struct gw_request *request, cons
 bool gw_asset_takes_gzip(struct gw_slice accept);
 bool gw_asset_is_known(struct gw_slice if_none_match, const char *etag);
 
+/* GET /channels[?filter=F]. Thread: the worker's. */
+void gw_api_channels(struct gw_conn *conn, const struct gw_request *request);
+
 /* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 

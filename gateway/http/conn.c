@@ -18,23 +18,8 @@
 #define LINGER_MS 2000
 /* Pipelined requests that wait while one is answered; beyond this the socket isn't read. */
 #define PIPELINE_BYTES (64 * 1024)
-
-/* Thrown away in that time; beyond this the socket is not read. */
-#define DRAIN_BYTES (4 * 1024 * 1024)
-
-/* The states in which a connection reads, and what bounds what it then holds (a flood for each of them:
- * tests/integration/test_field_http.py):
- *  PROXY  GW_PROXY_HEADER_MAX; the deadline is web.request_timeout.
- *  TLS handshake, and TLS pending: a record of 16 KiB inside OpenSSL; answers to it ANSWERS_BYTES (tls_conn.c).
- *  HEAD   limits.header and GW_EMPTY_LINES_MAX.
- *  HEAD, output blocked: nothing is parsed, and beyond PIPELINE_BYTES nothing is read.
- *  BODY   limits.frame; extensions and trailers OVERHEAD_MAX (chunked.c).
- *  BUSY   PIPELINE_BYTES, then nothing is read. It holds for polls, publishes and streams.
- *  WS     one frame: limits.frame, also for a message in fragments. Answers go through the session's queue, and a
- *         session that does not read is closed at twice limits.queue; of pings only the newest is kept.
- *  WS after our close frame, and DRAIN: nothing is kept; DRAIN_BYTES are thrown away, then nothing is read.
- *  After the peer's end (eof): nothing is read.
- * One read adds GW_INPUT_BYTES at most. */
+/* Empty lines before a request (RFC 9112 section 2.2 asks to ignore at least one). */
+#define EMPTY_LINES_MAX 8
 
 static const struct gw_cfg_web *conn_web(const struct gw_conn *conn)
 {
@@ -88,8 +73,8 @@ void gw_conn_on_closed(struct gw_conn *conn)
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->out);
     gw_buf_fini(&conn->body);
-    gw_buf_fini(&conn->pong);
     free(conn->headers);
+    free(conn->ping);
     free(conn);
 }
 
@@ -200,12 +185,7 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
     gw_timer_cancel(&conn->worker->timers, &conn->timer);
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests, 1);
-    conn->empty_lines = 0;
-    conn->head_seen = 0;
-    if (request->path.len == 1 && *request->path.data == '*') /* RFC 9110 section 9.3.7: may be asked of any server */
-        gw_http_reply(conn, 204, "Allow: GET, HEAD, POST, OPTIONS\r\n", NULL, NULL, 0);
-    else
-        gw_api_dispatch(conn, request);
+    gw_api_dispatch(conn, request);
     gw_wire_uncork(conn);
     if (conn->state == GW_CONN_DRAIN)
         return;
@@ -215,23 +195,21 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
         gw_buf_fini(&conn->body);
 }
 
-/* Takes empty lines off the front. True: no line has ended since the last look, so there is nothing to parse yet. A
- * head that comes byte by byte is parsed once a line, and it has at most GW_HEADERS_MAX of them. */
-static bool conn_between_lines(struct gw_conn *conn, size_t max)
+/* Takes empty lines off the front, so that they are neither kept nor looked at again. False: too many. */
+static bool conn_skip_empty_lines(struct gw_conn *conn)
 {
-    unsigned empty = 0;
-    size_t skip = gw_http_empty_lines(conn->in.data, conn->in.len, &empty);
-    if (conn->empty_lines + empty <= GW_EMPTY_LINES_MAX) {
-        conn->empty_lines += (uint8_t)empty;
-        gw_buf_consume(&conn->in, skip);
-    } else {
-        conn_refuse(conn, 400, GW_ERR_BAD_REQUEST, "too many empty lines before the request");
-        return true;
+    size_t skip = 0;
+    while (skip < conn->in.len && (conn->in.data[skip] == '\r' || conn->in.data[skip] == '\n')) {
+        if (conn->in.data[skip] == '\n' && ++conn->empty_lines > EMPTY_LINES_MAX)
+            return false;
+        if (conn->in.data[skip] == '\r' && skip + 1 < conn->in.len && conn->in.data[skip + 1] != '\n')
+            return false; /* a bare CR is no line end */
+        if (conn->in.data[skip] == '\r' && skip + 1 == conn->in.len)
+            break; /* its LF is still to come */
+        skip++;
     }
-    size_t seen = conn->head_seen < conn->in.len ? conn->head_seen : 0;
-    bool ended = !seen || conn->in.len > max || memchr(conn->in.data + seen, '\n', conn->in.len - seen);
-    conn->head_seen = conn->in.len;
-    return !conn->in.len || !ended;
+    gw_buf_consume(&conn->in, skip);
+    return true;
 }
 
 /* False: more input is needed. */
@@ -239,11 +217,13 @@ static bool conn_read_head(struct gw_conn *conn)
 {
     struct gw_request request;
     const char *why;
+    if (!conn_skip_empty_lines(conn)) {
+        conn_refuse(conn, 400, GW_ERR_BAD_REQUEST, "there is no request (METHOD TARGET HTTP/1.1 expected)");
+        return true;
+    }
     if (!conn->in.len)
         return false;
     const struct gw_cfg_limits *limits = &gw_hub_config(conn->worker->hub)->limits;
-    if (conn_between_lines(conn, limits->header_bytes))
-        return false;
     int head = gw_http_parse(conn->in.data, conn->in.len, limits->header_bytes, &request, &why);
     if (head == 0)
         return false;
@@ -252,6 +232,7 @@ static bool conn_read_head(struct gw_conn *conn)
         return true;
     }
     conn->head_len = (size_t)head;
+    conn->empty_lines = 0;
     if (request.content_length > limits->frame_bytes) {
         conn_refuse(conn, 413, GW_ERR_TOO_LARGE, "the body is larger than limits.frame allows");
         return true;
@@ -309,6 +290,23 @@ static bool conn_read_body(struct gw_conn *conn)
     return true;
 }
 
+/* What a connection may hold of what it has read, by its state:
+ *
+ *   PROXY   one PROXY header, read by peeking (gw_conn_read_proxy())
+ *   HEAD    one request head, limits.header; while answers wait to be read, PIPELINE_BYTES and one read
+ *   BODY    a head and one body, limits.frame
+ *   BUSY    PIPELINE_BYTES and one read
+ *   WS      one message, limits.frame, and one read
+ *   DRAIN   nothing: input is thrown away
+ *
+ * Beyond that the socket is not read, and the peer's window closes. After a FIN there is nothing to read: epoll would
+ * report it for ever. */
+static bool conn_must_pause(const struct gw_conn *conn)
+{
+    bool waiting = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
+    return conn->half_closed || (waiting && conn->in.len > PIPELINE_BYTES);
+}
+
 void gw_conn_process(struct gw_conn *conn)
 {
     if (conn->processing)
@@ -338,18 +336,12 @@ void gw_conn_process(struct gw_conn *conn)
     conn->processing = false;
     if (conn->dead)
         return;
-    if (conn->eof && (conn->state == GW_CONN_BODY || conn->state == GW_CONN_WS)) {
-        gw_conn_kill(conn); /* what was to come never will */
+    if (conn->half_closed && conn->state == GW_CONN_HEAD && !conn->blocked) {
+        gw_conn_finish(conn); /* every request that came whole has been answered */
         return;
     }
-    bool waits = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
-    if (conn->eof && conn->state == GW_CONN_HEAD && !(waits && conn->in.len)) {
-        gw_conn_finish(conn);
-        return;
-    }
-    bool pause = conn->eof || (waits && conn->in.len > PIPELINE_BYTES);
-    if (pause != conn->paused)
-        gw_sock_pause(conn, pause);
+    if (conn_must_pause(conn) != conn->paused)
+        gw_sock_pause(conn, !conn->paused);
     if (!conn->in.len)
         gw_buf_fini(&conn->in); /* idle connections hold no buffer */
 }
@@ -396,13 +388,8 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
 {
     if (conn->dead)
         return false;
-    if (conn->state == GW_CONN_DRAIN || conn->close_sent) {
-        conn->drained += len;
-        if (conn->drained > DRAIN_BYTES && !conn->paused)
-            gw_sock_pause(conn, true); /* the deadline ends it */
-        if (conn->state == GW_CONN_DRAIN || conn->paused)
-            return true;
-    }
+    if (conn->state == GW_CONN_DRAIN)
+        return true;
     if (conn->state == GW_CONN_HEAD && !conn->in.len && !conn->paused)
         conn_deadline(conn, conn_web(conn)->request_timeout_ms); /* from its first byte */
     conn->heard_ms = gw_hub_now(conn->worker->hub);
@@ -412,20 +399,17 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
     return !conn->dead;
 }
 
-/* A client may shut its sending side after its request and wait for the answer (RFC 9112 section 9.6). One that reads
- * a stream, or speaks WebSocket, has no reason to: it is gone. */
 bool gw_conn_on_eof(struct gw_conn *conn)
 {
-    bool waits = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
-    if (conn->dead || conn->streaming || !waits)
+    if (conn->dead)
         return false;
-    conn->eof = true;
-    gw_sock_pause(conn, true); /* an end is ready to be read for ever */
-    if (conn->ops && conn->ops->ended)
-        conn->ops->ended(conn);
-    if (!conn->dead)
-        gw_conn_process(conn);
-    return !conn->dead;
+    bool unread = conn->state == GW_CONN_HEAD && conn->blocked && conn->in.len;
+    if ((conn->state != GW_CONN_BUSY || conn->streaming) && !unread && !(conn->finish && conn->blocked))
+        return false;
+    conn->half_closed = true;
+    if (!conn->paused)
+        gw_sock_pause(conn, true);
+    return true;
 }
 
 bool gw_conn_on_writable(struct gw_conn *conn)
@@ -438,8 +422,9 @@ bool gw_conn_on_writable(struct gw_conn *conn)
         conn_shutdown(conn);
         return true;
     }
-    if (conn->state == GW_CONN_WS)
-        gw_ws_writable(conn);
+    gw_ws_on_writable(conn);
+    if (conn->dead || conn->blocked)
+        return !conn->dead;
     if (conn->ops && conn->ops->writable)
         conn->ops->writable(conn);
     if (!conn->dead && !conn->blocked && conn->state == GW_CONN_HEAD)

@@ -22,6 +22,12 @@ enum gw_conn_state {
     GW_CONN_DRAIN  /* everything is said; input is thrown away until the peer closes */
 };
 
+/* A ping that came while the peer did not read (RFC 6455 section 5.5: at most 125 bytes). */
+struct gw_ws_ping {
+    uint8_t len;
+    char data[125];
+};
+
 struct gw_conn {
     struct gw_timer timer;     /* the one deadline of the state it is in; first member */
     struct gw_conn *next_dead; /* the worker's list of what it will close */
@@ -41,6 +47,7 @@ struct gw_conn {
     int64_t heard_ms;             /* when something last came in (WebSocket) */
     struct gw_identity *identity; /* of whoever makes the request that is being handed out (gate.c) */
     enum gw_err refused;          /* ... or why it is not known */
+    struct gw_ws_ping *ping;      /* to be answered once the socket takes it; NULL: none */
     char *headers;                /* lines for every answer to this request, with CRLF; NULL: none */
     struct in6_addr
         peer; /* counted in the bounds per address, IPv4 mapped; in6addr_any: none is (a proxy, a Unix socket) */
@@ -48,30 +55,26 @@ struct gw_conn {
     struct in6_addr address; /* of the client whose request this is: the peer, or what a trusted proxy said */
     int fd;
     enum gw_conn_state state;
-    uint8_t empty_lines; /* before the request that is expected */
-    size_t head_seen;    /* bytes of `in` in which no line of the head ends: not looked at again */
-    struct gw_buf pong;  /* payload of the newest ping that came while the peer did not read */
-    size_t drained;      /* bytes thrown away after the last word */
-    bool pinged;         /* ... there is one */
-    bool eof;            /* the peer sends no more; what it asked for is still answered */
-    bool streaming;      /* an answer without an end (gw_http_stream) */
-    uint8_t fragment;    /* opcode of the fragmented message in `body`, 0 if none */
-    bool deflate;        /* permessage-deflate was negotiated */
-    bool deflated;       /* ... and the fragmented message is compressed */
-    bool blocked;        /* the socket takes no more: a writable callback is on its way */
-    bool processing;     /* gw_conn_process() is on the stack */
+    uint8_t fragment; /* opcode of the fragmented message in `body`, 0 if none */
+    bool deflate;     /* permessage-deflate was negotiated */
+    bool deflated;    /* ... and the fragmented message is compressed */
+    bool blocked;     /* the socket takes no more: a writable callback is on its way */
+    bool processing;  /* gw_conn_process() is on the stack */
     bool keep_alive, is_head, chunked_body;
-    bool close_sent;   /* WebSocket close frame */
-    bool finish;       /* close once `out` is empty */
-    bool paused;       /* not reading */
-    uint8_t set;       /* enum gw_sock_set: which epoll set it is in (sock.c) */
-    bool want_write;   /* EPOLLOUT is asked for */
-    bool queued;       /* bytes of it are in the worker's ring */
-    bool corked;       /* what is sent gathers in `out` */
-    bool trusted;      /* the peer is a proxy whose headers count */
-    bool proxy_secure; /* the PROXY header says that the client speaks TLS */
-    bool secure;       /* the client of the current request speaks TLS, here or with a trusted proxy; for the log */
-    bool dead;         /* it will be closed; nothing happens any more */
+    bool close_sent;     /* WebSocket close frame */
+    bool finish;         /* close once `out` is empty */
+    bool paused;         /* not reading */
+    uint8_t set;         /* enum gw_sock_set: which epoll set it is in (sock.c) */
+    bool want_write;     /* EPOLLOUT is asked for */
+    bool queued;         /* bytes of it are in the worker's ring */
+    bool corked;         /* what is sent gathers in `out` */
+    bool trusted;        /* the peer is a proxy whose headers count */
+    bool proxy_secure;   /* the PROXY header says that the client speaks TLS */
+    bool secure;         /* the client of the current request speaks TLS, here or with a trusted proxy; for the log */
+    bool half_closed;    /* the peer has sent FIN and waits for answers; there is nothing more to read */
+    bool streaming;      /* an answer without end: a peer that sends FIN has gone */
+    uint8_t empty_lines; /* before the request that is to come */
+    bool dead;           /* it will be closed; nothing happens any more */
 };
 
 /* conn.c. Thread: the worker's. */
@@ -80,7 +83,7 @@ struct gw_conn *gw_conn_create(const struct gw_listener *listener, int fd, const
 /* False: close the socket. */
 bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len);
 bool gw_conn_on_writable(struct gw_conn *conn);
-/* The peer has shut its sending side. False: there is nothing to answer, close the socket. */
+/* The peer has sent FIN: it sends no more, and may still wait for answers. */
 bool gw_conn_on_eof(struct gw_conn *conn);
 /* There is something to read and the PROXY header is not complete. */
 void gw_conn_read_proxy(struct gw_conn *conn);
@@ -102,8 +105,8 @@ void gw_conn_log_handshake(const struct gw_conn *conn, const char *why);
 /* wsconn.c: the WebSocket side of a connection. */
 void gw_ws_process(struct gw_conn *conn);
 void gw_ws_heartbeat(struct gw_conn *conn);
-/* The peer reads again: the newest ping is answered. */
-void gw_ws_writable(struct gw_conn *conn);
+/* The socket takes more: answers the ping that waits. */
+void gw_ws_on_writable(struct gw_conn *conn);
 
 /* wire.c: bytes to the socket. */
 void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count);

@@ -20,15 +20,12 @@
 /* DNS rebinding: a page's name may resolve to the gateway, and then page and gateway are of one origin. Its name is
  * not one of ours, though. An address in Host is none that somebody could resolve, and localhost is the browser's own
  * affair. */
-static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_request *request, bool open)
+static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_request *request)
 {
     const struct gw_strings *hosts = &gw_hub_config(conn->worker->hub)->web.hosts;
     if (!hosts->count)
         return true;
     struct gw_slice host = gw_request_header(request, "host");
-    /* Only HTTP/1.0 may leave it out: no browser does, but the health checks of load balancers do. */
-    if (!host.data && open)
-        return true;
     char name[256];
     bool literal = host.len && *host.data == '[';
     const char *end = host.len ? memchr(host.data, literal ? ']' : ':', host.len) : NULL;
@@ -291,13 +288,19 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
 {
     struct gw_slice origin;
     enum gate_origin kind = gate_origin(conn, request, &origin);
-    if (!gate_host_is_ours(conn, request, open)) {
+    /* Load balancers ask for health by HTTP/1.0 and without Host, which no page can do. */
+    bool probe = request->http10 && !gw_request_header(request, "host").data &&
+                 (gw_request_path_is(request, "/healthz") || gw_request_path_is(request, "/readyz"));
+    if (!probe && !gate_host_is_ours(conn, request)) {
         GW_STAT_ADD(gw_hub_stats(conn->worker->hub), forbidden, 1);
         gw_http_error(conn, GW_ERR_FORBIDDEN,
                       "the gateway is not to be asked by this name (web.hosts lists those that it has)");
         return false;
     }
-    if (open)
+    /* A client with nothing to listen to yet asks /healthz whether anybody is there, and its page must be able to
+     * read the answer. */
+    bool listed = kind == GATE_LISTED || kind == GATE_ANY;
+    if (open && !(listed && gw_request_path_is(request, "/healthz")))
         return true;
     bool preflight = request->method == GW_OPTIONS && origin.data &&
                      gw_request_header(request, "access-control-request-method").data;
@@ -313,7 +316,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
         gw_http_reply(conn, 204, NULL, NULL, NULL, 0);
         return false;
     }
-    if (!gw_hub_auth(conn->worker->hub))
+    if (open || !gw_hub_auth(conn->worker->hub))
         return true;
     const char *why;
     enum gw_err err = gate_identify(conn, request, kind, &why);
@@ -358,18 +361,15 @@ void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
         gw_http_error(conn, GW_ERR_NOT_FOUND, "this gateway asks nobody who he is");
         return;
     }
-    char ticket[GW_TICKET_SIZE];
-    struct gw_slice token;
     struct gw_buf used;
     gw_buf_init(&used);
-    bool renews = !gate_bearer(request, &token) && gate_query_ticket(request, &used);
+    bool renewing = gate_query_ticket(request, &used);
     gw_buf_fini(&used);
-    if (renews) { /* a stolen one would live for ever */
-        gw_http_error_headers(conn, GW_ERR_UNAUTHORIZED,
-                              "a ticket is not renewed by a ticket: a token or key expected",
-                              "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");
+    if (renewing) { /* a stolen one would renew itself for ever */
+        gw_http_error(conn, GW_ERR_FORBIDDEN, "a ticket cannot buy another one: send the token or key itself");
         return;
     }
+    char ticket[GW_TICKET_SIZE];
     if (conn->identity->kind == GW_ANONYMOUS) { /* who needs none must not use them up */
         gw_http_error_headers(conn, GW_ERR_UNAUTHORIZED, "there are tickets for those only who have a token or key",
                               "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");

@@ -1,23 +1,15 @@
 #include "http/http1.h"
 
-#include <arpa/inet.h>
+#include <ctype.h>
 #include <limits.h>
 #include <string.h>
 #include <strings.h>
 
-bool gw_http_is_token(unsigned char c)
+static bool http_is_token(unsigned char c)
 {
     /* RFC 9110 section 5.6.2 */
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static int http_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static bool http_slice_is(struct gw_slice slice, const char *text)
@@ -46,6 +38,16 @@ static bool http_list_has(struct gw_slice list, const char *word)
     return false;
 }
 
+/* The same over all lines of that name: they are one list (RFC 9110 section 5.3). */
+static bool http_header_has(const struct gw_request *request, const char *name, const char *word)
+{
+    for (unsigned i = 0; i < request->header_count; i++) {
+        if (http_slice_is(request->headers[i].name, name) && http_list_has(request->headers[i].value, word))
+            return true;
+    }
+    return false;
+}
+
 struct gw_slice gw_request_header(const struct gw_request *request, const char *name)
 {
     for (unsigned i = 0; i < request->header_count; i++) {
@@ -55,49 +57,12 @@ struct gw_slice gw_request_header(const struct gw_request *request, const char *
     return (struct gw_slice){NULL, 0};
 }
 
-/* A list header may come in several lines, which count as one (RFC 9110 section 5.3). */
-static bool http_any_has(const struct gw_request *request, const char *name, const char *word)
+static int http_hex(char c)
 {
-    for (unsigned i = 0; i < request->header_count; i++) {
-        if (http_slice_is(request->headers[i].name, name) && http_list_has(request->headers[i].value, word))
-            return true;
-    }
-    return false;
-}
-
-/* `name`, `name:port` or `[address]:port` (RFC 3986 section 3.2.2). Empty is valid: the client knows no name. */
-static bool http_host_valid(struct gw_slice host)
-{
-    const char *at = host.data, *end = host.data + host.len;
-    if (host.len && *at == '[') {
-        char address[INET6_ADDRSTRLEN];
-        unsigned char binary[16];
-        const char *close = memchr(at, ']', host.len);
-        size_t len = close ? (size_t)(close - at) - 1 : sizeof address;
-        if (len >= sizeof address)
-            return false;
-        memcpy(address, at + 1, len);
-        address[len] = '\0';
-        if (inet_pton(AF_INET6, address, binary) != 1)
-            return false;
-        at = close + 1;
-    } else {
-        for (; at < end && *at != ':'; at++) {
-            bool escape = *at == '%' && end - at > 2 && http_hex(at[1]) >= 0 && http_hex(at[2]) >= 0;
-            bool plain = (gw_http_is_token((unsigned char)*at) && !strchr("%#^`|", *at)) || strchr("(),;=", *at);
-            if (!*at || (!escape && !plain))
-                return false;
-        }
-        if (at == host.data && at < end)
-            return false; /* a port of nothing */
-    }
-    if (at < end && *at++ != ':')
-        return false;
-    for (; at < end; at++) {
-        if (*at < '0' || *at > '9')
-            return false;
-    }
-    return true;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static enum gw_method http_method(struct gw_slice name)
@@ -113,38 +78,45 @@ static enum gw_method http_method(struct gw_slice name)
     return GW_OTHER_METHOD;
 }
 
-/* Returns 0 or the status. */
-static int http_target(struct gw_slice target, struct gw_request *out)
+/* uri-host [ ":" port ] (RFC 9112 section 3.2, RFC 3986 section 3.2.2). Empty is valid: a target without authority.
+ */
+static bool http_host_valid(struct gw_slice host)
 {
-    const char *at = target.data, *end = target.data + target.len;
-    /* RFC 9112 section 3.2.2: the absolute form must be understood, and its name counts instead of Host. */
-    size_t scheme = target.len > 7 && !strncasecmp(at, "http://", 7)    ? 7
-                    : target.len > 8 && !strncasecmp(at, "https://", 8) ? 8
-                                                                        : 0;
-    if (scheme) {
-        at += scheme;
-        const char *name = at;
-        while (at < end && *at != '/' && *at != '?')
-            at++;
-        out->authority = (struct gw_slice){name, (size_t)(at - name)};
-        if (at == name || !http_host_valid(out->authority))
-            return 400;
-    } else if (out->method == GW_OPTIONS && target.len == 1 && *at == '*') {
-        out->path = target; /* the gateway as a whole */
-        return 0;
-    } else if (at == end || *at != '/') {
-        return 400;
+    size_t i = 0;
+    if (host.len && host.data[0] == '[') {
+        const char *end = memchr(host.data, ']', host.len);
+        if (!end || end == host.data + 1)
+            return false;
+        for (i = 1; host.data + i < end; i++) {
+            char c = host.data[i];
+            if (!(http_hex(c) >= 0 || c == ':' || c == '.'))
+                return false;
+        }
+        i++;
+    } else {
+        for (; i < host.len && host.data[i] != ':'; i++) {
+            char c = host.data[i];
+            if (c == '%') {
+                if (host.len - i < 3 || http_hex(host.data[i + 1]) < 0 || http_hex(host.data[i + 2]) < 0)
+                    return false;
+                i += 2;
+            } else if (!isalnum((unsigned char)c) && !memchr("-._~!$&'()*+,;=", c, 15)) {
+                return false;
+            }
+        }
     }
-    for (const char *c = at; c < end; c++) {
-        if ((unsigned char)*c <= 0x20 || *c == 0x7f || *c == '#')
-            return 400;
+    if (i == host.len)
+        return true;
+    if (host.data[i] != ':' || (i == 0 && host.len > 0))
+        return false;
+    size_t digits = host.len - i - 1;
+    if (digits > 5)
+        return false;
+    for (i++; i < host.len; i++) {
+        if (host.data[i] < '0' || host.data[i] > '9')
+            return false;
     }
-    const char *question = memchr(at, '?', (size_t)(end - at));
-    out->path = (struct gw_slice){at, (size_t)((question ? question : end) - at)};
-    out->query = question ? (struct gw_slice){question + 1, (size_t)(end - question) - 1} : (struct gw_slice){"", 0};
-    if (!out->path.len)
-        out->path = (struct gw_slice){"/", 1};
-    return 0;
+    return true;
 }
 
 /* `GET /path?query HTTP/1.1`, without the line end. Returns 0 or the status. */
@@ -155,7 +127,7 @@ static int http_request_line(const char *line, size_t len, struct gw_request *ou
     if (!space || space == line)
         return 400;
     for (const char *c = line; c < space; c++) {
-        if (!gw_http_is_token((unsigned char)*c))
+        if (!http_is_token((unsigned char)*c))
             return 400;
     }
     out->method = http_method((struct gw_slice){line, (size_t)(space - line)});
@@ -172,7 +144,47 @@ static int http_request_line(const char *line, size_t len, struct gw_request *ou
     *http10 = version[7] == '0';
 
     *why = "the request target is malformed (a path beginning with / expected)";
-    return http_target((struct gw_slice){target, target_len}, out);
+    /* RFC 9112 section 3.2.2: the absolute form must be understood, for requests through proxies. */
+    static const char root[] = "/";
+    size_t scheme = target_len > 7 && !strncasecmp(target, "http://", 7)    ? 7
+                    : target_len > 8 && !strncasecmp(target, "https://", 8) ? 8
+                                                                            : 0;
+    if (scheme) {
+        size_t host = scheme;
+        while (host < target_len && target[host] != '/' && target[host] != '?')
+            host++;
+        if (host == scheme || !http_host_valid((struct gw_slice){target + scheme, host - scheme}))
+            return 400;
+        target += host;
+        target_len -= host;
+        if (!target_len) { /* an empty path is `/` (RFC 9110 section 4.2.3) */
+            target = root;
+            target_len = 1;
+        } else if (*target == '?') {
+            for (size_t i = 0; i < target_len; i++) {
+                if ((unsigned char)target[i] <= 0x20 || target[i] == 0x7f || target[i] == '#')
+                    return 400;
+            }
+            out->path = (struct gw_slice){root, 1};
+            out->query = (struct gw_slice){target + 1, target_len - 1};
+            return 0;
+        }
+    }
+    if (out->method == GW_OPTIONS && target_len == 1 && *target == '*') {
+        out->path = (struct gw_slice){target, 1}; /* the server as a whole (RFC 9110 section 9.3.7) */
+        return 0;
+    }
+    if (!target_len || target[0] != '/')
+        return 400;
+    for (size_t i = 0; i < target_len; i++) {
+        if ((unsigned char)target[i] <= 0x20 || target[i] == 0x7f || target[i] == '#')
+            return 400;
+    }
+    const char *question = memchr(target, '?', target_len);
+    out->path = (struct gw_slice){target, question ? (size_t)(question - target) : target_len};
+    out->query =
+        question ? (struct gw_slice){question + 1, target_len - out->path.len - 1} : (struct gw_slice){"", 0};
+    return 0;
 }
 
 static int http_header_line(const char *line, size_t len, struct gw_request *out, const char **why)
@@ -182,7 +194,7 @@ static int http_header_line(const char *line, size_t len, struct gw_request *out
     if (!colon || colon == line)
         return 400; /* also a folded line: it begins with a blank, which is no token */
     for (const char *c = line; c < colon; c++) {
-        if (!gw_http_is_token((unsigned char)*c))
+        if (!http_is_token((unsigned char)*c))
             return 400;
     }
     struct gw_slice value = {colon + 1, len - (size_t)(colon + 1 - line)};
@@ -201,23 +213,6 @@ static int http_header_line(const char *line, size_t len, struct gw_request *out
     }
     out->headers[out->header_count].name = (struct gw_slice){line, (size_t)(colon - line)};
     out->headers[out->header_count++].value = value;
-    return 0;
-}
-
-/* Headers of which two would leave open whose word counts: the proxy's or the client's. */
-static int http_single(const struct gw_request *request, const char **why)
-{
-    static const char *const names[] = {"authorization", "origin", "sec-websocket-key", "sec-websocket-version",
-                                        "last-event-id"};
-    *why = "a header that may come only once comes twice (Authorization, Origin, Last-Event-ID, Sec-WebSocket-Key "
-           "and Sec-WebSocket-Version)";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        unsigned count = 0;
-        for (unsigned j = 0; j < request->header_count; j++)
-            count += http_slice_is(request->headers[j].name, names[i]);
-        if (count > 1)
-            return 400;
-    }
     return 0;
 }
 
@@ -244,12 +239,12 @@ static int http_framing(struct gw_request *out, bool http10, const char **why)
                 return 501;
             out->chunked = true;
         } else if (http_slice_is(name, "host")) {
+            hosts++;
             *why = "Host is malformed (a name or an address, and perhaps a port, expected)";
             if (!http_host_valid(value))
                 return 400;
-            if (out->authority.len)
-                out->headers[i].value = out->authority;
-            hosts++;
+        } else if (http_slice_is(name, "expect")) {
+            out->expect_continue = http_slice_is(value, "100-continue");
         }
     }
     *why = "Content-Length and Transfer-Encoding exclude each other";
@@ -262,37 +257,23 @@ static int http_framing(struct gw_request *out, bool http10, const char **why)
     if (http10 && encodings)
         return 400;
 
-    out->http10 = http10;
-    out->expect_continue = !http10 && http_any_has(out, "expect", "100-continue");
+    /* `close` wins over whatever else is there (RFC 9112 section 9.3). */
     out->keep_alive =
-        !http_any_has(out, "connection", "close") && (!http10 || http_any_has(out, "connection", "keep-alive"));
-    /* Upgrade of HTTP/1.0 is ignored (RFC 9110 section 7.8). */
-    out->upgrade = out->method == GW_GET && !http10 && http_any_has(out, "connection", "upgrade") &&
-                   http_any_has(out, "upgrade", "websocket");
-    return http_single(out, why);
-}
-
-size_t gw_http_empty_lines(const char *data, size_t len, unsigned *count)
-{
-    size_t at = 0;
-    for (;;) {
-        size_t line = at < len && data[at] == '\r' ? 1 : 0;
-        if (at + line >= len || data[at + line] != '\n')
-            return at;
-        at += line + 1;
-        ++*count;
-    }
+        !http_header_has(out, "connection", "close") && (!http10 || http_header_has(out, "connection", "keep-alive"));
+    /* RFC 9110 section 7.8: Upgrade means nothing in HTTP/1.0. */
+    out->upgrade = !http10 && out->method == GW_GET && http_header_has(out, "connection", "upgrade") &&
+                   http_header_has(out, "upgrade", "websocket");
+    out->http10 = http10;
+    return 0;
 }
 
 int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *out, const char **why)
 {
     *why = "the request line and headers are too large";
-    unsigned empty = 0;
-    size_t at = gw_http_empty_lines(data, len, &empty);
-    if (empty > GW_EMPTY_LINES_MAX) {
-        *why = "too many empty lines before the request";
-        return -400;
-    }
+    /* RFC 9112 section 2.2: empty lines before a request are ignored. */
+    size_t at = 0;
+    while (at < len && (data[at] == '\r' || data[at] == '\n'))
+        at++;
     size_t start = at;
     bool first = true, http10 = false;
     *out = (struct gw_request){.query = {"", 0}, .body = {"", 0}};
@@ -303,9 +284,7 @@ int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *o
                 return -431;
             if (first && len > start) { /* refuse what can't become a request before its line ends */
                 for (size_t i = start; i < len && data[i] != ' ' && i < start + 32; i++) {
-                    if (data[i] == '\r' && i == start && len == start + 1)
-                        break; /* of an empty line */
-                    if (!gw_http_is_token((unsigned char)data[i])) {
+                    if (!http_is_token((unsigned char)data[i])) {
                         *why = "this is not HTTP (METHOD TARGET HTTP/1.1 expected)";
                         return -400;
                     }
@@ -410,6 +389,137 @@ bool gw_request_path_after(const struct gw_request *request, const char *prefix,
 bool gw_request_path_is(const struct gw_request *request, const char *path)
 {
     return request->path.len == strlen(path) && !memcmp(request->path.data, path, request->path.len);
+}
+
+/* --- chunked bodies ------------------------------------------------------------------------------------------ */
+
+#define CHUNK_OVERHEAD_MAX 8192
+
+/* One byte of a chunk's line after its size: blanks and extensions up to CRLF (RFC 9112 section 7.1.1). */
+static bool chunk_extension(struct gw_chunked *chunked, char c)
+{
+    if (chunked->cr)
+        return c == '\n';
+    if (c == '\r') {
+        chunked->cr = true;
+        return true;
+    }
+    if (chunked->quoted) {
+        if (chunked->escaped)
+            chunked->escaped = false;
+        else if (c == '\\')
+            chunked->escaped = true;
+        else if (c == '"')
+            chunked->quoted = false;
+        return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
+    }
+    if (c == ' ' || c == '\t')
+        return true;
+    if (c == ';') {
+        chunked->named = true;
+        return true;
+    }
+    if (!chunked->named)
+        return false; /* something other than an extension behind the size */
+    if (c == '"') {
+        chunked->quoted = true;
+        return true;
+    }
+    return c == '=' || http_is_token((unsigned char)c);
+}
+
+/* One byte of a trailer, whose lines are fields (section 7.1.2). Sets `state` at the end. */
+static bool chunk_trailer(struct gw_chunked *chunked, char c)
+{
+    if (chunked->cr) {
+        if (c != '\n' || (chunked->line && !chunked->named))
+            return false;
+        if (!chunked->line)
+            chunked->state = GW_CHUNK_DONE;
+        chunked->cr = chunked->named = false;
+        chunked->line = 0;
+        return true;
+    }
+    if (c == '\r') {
+        chunked->cr = true;
+        return true;
+    }
+    chunked->line++;
+    if (!chunked->named) {
+        chunked->named = c == ':' && chunked->line > 1;
+        return chunked->named || http_is_token((unsigned char)c);
+    }
+    return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
+}
+
+/* The size is over: the first byte that is no digit. */
+static bool chunk_size_end(struct gw_chunked *chunked, char c)
+{
+    if (!chunked->digits || (c != ';' && c != ' ' && c != '\t' && c != '\r'))
+        return false;
+    chunked->state = GW_CHUNK_EXTENSION;
+    chunked->cr = chunked->quoted = chunked->escaped = chunked->named = false;
+    return chunk_extension(chunked, c);
+}
+
+long gw_chunked_feed(struct gw_chunked *chunked, const char *data, size_t len, size_t max, struct gw_buf *out)
+{
+    size_t i = 0;
+    while (i < len && chunked->state != GW_CHUNK_DONE) {
+        char c = data[i];
+        switch (chunked->state) {
+        case GW_CHUNK_SIZE: {
+            int digit = http_hex(c);
+            i++;
+            if (digit >= 0) {
+                if (++chunked->digits > 8)
+                    return -2;
+                chunked->left = chunked->left << 4 | (size_t)digit;
+            } else if (!chunk_size_end(chunked, c)) {
+                return -1;
+            }
+            break;
+        }
+        case GW_CHUNK_EXTENSION:
+            i++;
+            if (++chunked->overhead > CHUNK_OVERHEAD_MAX || !chunk_extension(chunked, c))
+                return -1;
+            if (c == '\n') {
+                if (chunked->left > max || out->len > max - chunked->left)
+                    return -2;
+                chunked->line = 0;
+                chunked->digits = 0;
+                chunked->cr = chunked->named = false;
+                chunked->state = chunked->left ? GW_CHUNK_DATA : GW_CHUNK_TRAILER;
+            }
+            break;
+        case GW_CHUNK_DATA: {
+            size_t part = len - i < chunked->left ? len - i : chunked->left;
+            gw_buf_add(out, data + i, part);
+            chunked->left -= part;
+            i += part;
+            if (!chunked->left)
+                chunked->state = GW_CHUNK_DATA_END;
+            break;
+        }
+        case GW_CHUNK_DATA_END:
+            i++;
+            if (c != (chunked->cr ? '\n' : '\r'))
+                return -1;
+            chunked->cr = !chunked->cr;
+            if (c == '\n')
+                chunked->state = GW_CHUNK_SIZE;
+            break;
+        case GW_CHUNK_TRAILER:
+            i++;
+            if (++chunked->overhead > CHUNK_OVERHEAD_MAX || !chunk_trailer(chunked, c))
+                return -1;
+            break;
+        case GW_CHUNK_DONE:
+            break;
+        }
+    }
+    return (long)i;
 }
 
 const char *gw_http_reason(int status)

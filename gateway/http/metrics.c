@@ -39,6 +39,8 @@ static const struct metric metric_counters[] = {
     {"sluice_publish_late_total", "Acknowledgements that nobody waited for any more.", M(publish_late)},
     {"sluice_responses_total", "Answers to clients' requests.", M(responses)},
     {"sluice_responses_late_total", "Answers that nobody waited for any more.", M(responses_late)},
+    {"sluice_catch_up_slices_total", "Slices of work for sessions that begin with, or resume over, many channels.",
+     M(slices)},
     {"sluice_channels_evicted_total", "Channels forgotten at limits.channels.", M(channels_evicted)},
     {"sluice_history_evicted_total", "Histories dropped at limits.history.", M(history_evicted)},
     {"sluice_subscriptions_refused_total", "Subscriptions refused at limits.subscriptions.",
@@ -257,6 +259,10 @@ static void metrics_present(const struct gw_worker *worker, struct gw_exposition
                     gw_deflate_bytes());
     gw_metric_counter(to, "sluice_compressed_total", "Times that a message was compressed (web.compression).",
                       gw_deflate_count());
+    gw_metric_family(to, "sluice_turn_longest_seconds", GW_METRIC_GAUGE,
+                     "The longest turn of a worker's loop since the start: so long all its clients waited.");
+    gw_metric_seconds(to, "sluice_turn_longest_seconds",
+                      (double)metric_max(server, offsetof(struct gw_stats, longest_turn_ns)) / 1e9);
     gw_metric_gauge(to, "sluice_workers", "Threads that serve web clients.", server->worker_count);
     gw_metric_gauge(to, "sluice_mqtt_up", "1: connected to the broker and subscribed.",
                     gw_hub_upstream(worker->hub)->up);

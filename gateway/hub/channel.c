@@ -46,8 +46,7 @@ static void channel_take_slot(struct gw_channels *channels, struct gw_channel *c
 {
     if (!channels->free_count && channels->slot_count == channels->slot_allocated) {
         channels->slot_allocated = channels->slot_allocated ? channels->slot_allocated * 2 : 256;
-        channels->slots =
-            gw_reallocarray(channels->slots, channels->slot_allocated, sizeof(struct gw_channel *));
+        channels->slots = gw_reallocarray(channels->slots, channels->slot_allocated, sizeof(struct gw_channel *));
         channels->free_slots =
             gw_reallocarray(channels->free_slots, channels->slot_allocated, sizeof *channels->free_slots);
     }
@@ -107,7 +106,6 @@ static void channel_free(struct gw_channel *channel)
     gw_message_unref(channel->last);
     gw_channel_forget_views(channel);
     free(channel->filters);
-    free(channel->name);
     free(channel);
 }
 
@@ -175,30 +173,6 @@ static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
     GW_STAT_ADD(&hub->stats, channels_evicted, 1);
 }
 
-static void channel_add_filter(struct gw_channel *channel, struct gw_filter *filter)
-{
-    if (channel->filter_count == channel->filter_allocated) {
-        channel->filter_allocated = channel->filter_allocated ? channel->filter_allocated * 2 : 2;
-        channel->filters = gw_reallocarray(channel->filters, channel->filter_allocated, sizeof *channel->filters);
-    }
-    channel->filters[channel->filter_count++] = filter;
-}
-
-static bool channel_collect_filter(void *context, void *filter)
-{
-    channel_add_filter(context, filter);
-    return true;
-}
-
-void gw_channel_filters(struct gw_hub *hub, struct gw_channel *channel)
-{
-    if (channel->filters_at == hub->filters_at)
-        return;
-    channel->filters_at = hub->filters_at;
-    channel->filter_count = 0;
-    gw_topic_tree_match_name(hub->filters, channel->name, channel->len, channel_collect_filter, channel);
-}
-
 struct channel_move {
     struct gw_hub *hub;
     struct gw_channel *channel; /* with its new history */
@@ -258,9 +232,9 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
         channels_grow(channels);
 
     const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
-    struct gw_channel *channel = gw_calloc(1, sizeof *channel);
-    channel->name = gw_strndup(name->data, name->len);
-    channel->len = name->len;
+    struct gw_channel *channel = gw_calloc(1, offsetof(struct gw_channel, name) + name->len + 1);
+    memcpy(channel->name, name->data, name->len);
+    channel->len = (uint16_t)name->len;
     channel->hash = hash;
     channel->number = ++channels->made;
     channel->lost = channels->lost;
@@ -275,8 +249,7 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
     channel->history = channel->engine->open(&policy->history, evicted);
     channel->kept_evicted = evicted;
     channel_apply_route(hub, channel, route);
-    channel->filters_at = hub->filters_at;
-    gw_topic_tree_match_name(hub->filters, channel->name, channel->len, channel_collect_filter, channel);
+    gw_channel_filters(hub, channel);
     GW_STAT_SET(&hub->stats, channels, channels->count);
     return channel;
 }
@@ -390,54 +363,6 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_chan
     channels_bound_history(hub);
 }
 
-struct restored_message {
-    uint64_t seq;
-    uint32_t slot;
-};
-
-struct restored {
-    struct restored_message *messages;
-    size_t count, allocated;
-    uint32_t slot;
-};
-
-static bool restored_add(void *context, struct gw_message *msg)
-{
-    struct restored *restored = context;
-    if (restored->count == restored->allocated) {
-        restored->allocated = restored->allocated ? restored->allocated * 2 : 1024;
-        restored->messages =
-            gw_reallocarray(restored->messages, restored->allocated, sizeof(struct restored_message));
-    }
-    restored->messages[restored->count++] = (struct restored_message){msg->seq, restored->slot};
-    return true;
-}
-
-static int restored_compare(const void *a, const void *b)
-{
-    uint64_t left = ((const struct restored_message *)a)->seq, right = ((const struct restored_message *)b)->seq;
-    return left < right ? -1 : left > right;
-}
-
-void gw_channels_restored(struct gw_hub *hub)
-{
-    struct restored all = {0};
-    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
-        gw_channel_expire(hub, channel);
-        all.slot = channel->slot;
-        size_t before = all.count;
-        channel->engine->read(channel->history, 0, restored_add, &all);
-        if (channel->last && (all.count == before || all.messages[all.count - 1].seq != channel->last->seq))
-            restored_add(&all, channel->last);
-    }
-    if (all.count)
-        qsort(all.messages, all.count, sizeof *all.messages, restored_compare);
-    for (size_t i = 0; i < all.count; i++)
-        gw_order_add(&hub->channels.messages, all.messages[i].seq, all.messages[i].slot);
-    free(all.messages);
-    GW_STAT_SET(&hub->stats, history_bytes, hub->channels.history_bytes);
-}
-
 /* Channels are looked at by slot, so that it does not matter which come and go meanwhile; one that gets a message
  * before its turn comes meets the reload then (gw_channel_of()). */
 void gw_channels_relimit(struct gw_hub *hub)
@@ -464,7 +389,8 @@ static void channel_meet_reload(struct gw_hub *hub, struct gw_channel *channel)
 void gw_channels_work(struct gw_hub *hub)
 {
     struct gw_channels *channels = &hub->channels;
-    bool all = channels->policy_slot >= channels->slot_count;
+    if (channels->policy_slot >= channels->slot_count && channels->count <= hub->config->limits.channels)
+        return;
     while (channels->policy_slot < channels->slot_count && gw_slice_take(hub, RELOAD_UNITS)) {
         struct gw_channel *channel = channels->slots[channels->policy_slot++];
         if (channel && channel->policy_at != channels->policy_at)
@@ -472,64 +398,6 @@ void gw_channels_work(struct gw_hub *hub)
     }
     while (channels->count > hub->config->limits.channels && gw_slice_take(hub, RELOAD_UNITS))
         channel_evict(hub, channels->all.oldest);
-    if (all && channels->count <= hub->config->limits.channels)
-        return;
     channels_bound_history(hub);
     GW_STAT_SET(&hub->stats, channels, channels->count);
-}
-
-bool gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, size_t *steps, gw_channel_visit visit,
-                       void *context)
-{
-    if (filter->wildcard)
-        return gw_topic_tree_match_some(hub->channels.names, filter->text, filter->len, steps, visit, context);
-    struct gw_channel *channel = gw_channel_find(hub, filter->text, filter->len, gw_hash(filter->text, filter->len));
-    return !channel || visit(context, channel);
-}
-
-struct tie {
-    struct gw_hub *hub;
-    struct gw_filter *filter;
-};
-
-/* A channel whose filters are to be collected anew anyway is left alone. */
-static bool channel_attach(void *context, void *value)
-{
-    const struct tie *tie = context;
-    struct gw_channel *channel = value;
-    if (channel->filters_at == tie->hub->filters_at)
-        channel_add_filter(channel, tie->filter);
-    return true;
-}
-
-static bool channel_detach(void *context, void *value)
-{
-    const struct tie *tie = context;
-    struct gw_channel *channel = value;
-    for (uint32_t i = 0; channel->filters_at == tie->hub->filters_at && i < channel->filter_count; i++) {
-        if (channel->filters[i] == tie->filter) {
-            channel->filters[i] = channel->filters[--channel->filter_count];
-            break;
-        }
-    }
-    return true;
-}
-
-/* A filter that matches few is tied to them at once. Of any other the channels learn when they are used next. */
-static void channels_tie(struct gw_hub *hub, struct gw_filter *filter, gw_channel_visit visit)
-{
-    struct tie tie = {hub, filter};
-    size_t steps = hub->slices.attach;
-    if (!gw_channels_match(hub, filter, &steps, visit, &tie))
-        hub->filters_at++;
-}
-
-void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter)
-{
-    channels_tie(hub, filter, channel_attach);
-}
-
-void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter)
-{
-    channels_tie(hub, filter, channel_detach);
 }

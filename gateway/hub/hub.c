@@ -404,7 +404,7 @@ static bool hub_list_channel(void *context, void *value)
     return !list->channel->last || hub_show(list, list->channel->last);
 }
 
-void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+bool gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
                  gw_history_visit visit, void *context)
 {
     GW_ASSERT_LOOP(hub);
@@ -414,6 +414,19 @@ void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char 
         .wildcard = gw_topic_has_wildcard(filter, len),
     };
     struct shown_context list = {.hub = hub, .grants = grants, .visit = visit, .context = context};
-    size_t steps = SIZE_MAX;
-    gw_channels_match(hub, &matched, &steps, hub_list_channel, &list);
+    size_t steps = hub->slices.direct;
+    return gw_channels_match(hub, &matched, &steps, hub_list_channel, &list);
+}
+
+bool gw_hub_list_slice(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+                       uint32_t *slot, uint32_t most, gw_history_visit visit, void *context)
+{
+    GW_ASSERT_LOOP(hub);
+    struct shown_context list = {.hub = hub, .grants = grants, .visit = visit, .context = context};
+    for (; most && *slot < hub->channels.slot_count; most--) {
+        struct gw_channel *channel = gw_channel_at(hub, (*slot)++);
+        if (channel && gw_topic_matches(filter, len, channel->name, channel->len))
+            hub_list_channel(&list, channel);
+    }
+    return *slot >= hub->channels.slot_count;
 }

@@ -39,7 +39,7 @@ struct gw_sub {
     uint64_t position;        /* while the session lags: (from, position] was queued or isn't wanted */
     uint64_t fresh_to;        /* up to here only last values are wanted; 0: it resumed from a cursor */
     int64_t interval_ms;      /* the client asked for at most one value a channel in this time; 0: for all */
-    int64_t doubt_ns; /* it resumed, and values that came after this may have been held; INT64_MAX: no doubt */
+    int64_t doubt_ns;        /* it resumed, and values that came after this may have been held; INT64_MAX: no doubt */
     uint64_t forgotten_told; /* it was told of channels that were forgotten whole up to here */
     bool epoch_told;         /* ... and of the other epoch, as a gap of the whole filter */
 };
@@ -58,9 +58,8 @@ struct gw_view {
     bool allowed;
 };
 
+/* There may be a million of them. */
 struct gw_channel {
-    char *name; /* owned, NUL-terminated */
-    size_t len;
     uint64_t hash;
     struct gw_channel *hash_next;
     struct gw_message *last; /* NULL: none yet, or cleared */
@@ -72,20 +71,22 @@ struct gw_channel {
     struct gw_history *history; /* NULL: none kept */
     struct gw_filter **filters; /* those that match the name, if filters_at is the hub's: gw_channel_filters() */
     uint32_t filter_count, filter_allocated;
-    uint32_t slot;       /* its place in gw_channels.slots */
-    uint64_t filters_at; /* gw_hub.filters_at when they were collected */
-    uint64_t policy_at;  /* gw_channels.policy_at when its route was looked up */
-    uint64_t loss_to;    /* its newest loss that is in gw_channels.losses ends here ... */
-    uint64_t loss_key;   /* ... and has this key */
-    uint32_t route;                                   /* index into hub->routes; whose policy holds */
-    uint64_t number;                                  /* never used again, for pauses */
-    int64_t interval_ms;                              /* of the route's rate policy; 0: every message counts */
-    struct gw_view *views;                            /* of GW_VIEWS; NULL until somebody with grants asks */
-    uint32_t next_view;                               /* to be replaced */
-    uint64_t visited;                                 /* mark of the last gw_channel walk that met it */
-    struct gw_channel *older, *newer;                 /* all channels, by last message */
+    uint32_t slot;                    /* its place in gw_channels.slots */
+    uint32_t policy_at;               /* gw_channels.policy_at when its route was looked up */
+    uint64_t filters_at;              /* gw_hub.filters_at when they were collected */
+    uint64_t loss_to;                 /* its newest loss that is in gw_channels.losses ends here ... */
+    uint64_t loss_key;                /* ... and has this key */
+    uint64_t number;                  /* never used again, for pauses */
+    int64_t interval_ms;              /* of the route's rate policy; 0: every message counts */
+    struct gw_view *views;            /* of GW_VIEWS; NULL until somebody with grants asks */
+    uint64_t visited;                 /* mark of the last gw_channel walk that met it */
+    struct gw_channel *older, *newer; /* all channels, by last message */
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
+    uint32_t route;                                   /* index into hub->routes; whose policy holds */
+    uint8_t next_view;                                /* to be replaced */
     bool in_history;
+    uint16_t len;
+    char name[]; /* NUL-terminated */
 };
 
 struct gw_channel_list {
@@ -98,16 +99,16 @@ struct gw_channels {
     struct gw_topic_tree *names; /* name -> struct gw_channel */
     struct gw_channel_list all, with_history;
     size_t history_bytes;
-    uint64_t forgotten; /* newest sequence number of any channel that was evicted whole */
-    uint64_t lost;      /* of every channel messages up to here may be missing */
-    uint64_t made;      /* channels so far */
+    uint64_t forgotten;        /* newest sequence number of any channel that was evicted whole */
+    uint64_t lost;             /* of every channel messages up to here may be missing */
+    uint64_t made;             /* channels so far */
     struct gw_channel **slots; /* every channel at its slot; NULL: free */
     uint32_t slot_count, slot_allocated;
     uint32_t *free_slots; /* as many places as slots */
     uint32_t free_count;
     struct gw_order messages; /* key: sequence number of a message that a history holds or that is a last value */
     struct gw_order losses;   /* key: gw_loss_key(); one for each channel that has lost messages */
-    uint64_t policy_at;       /* counts reloads */
+    uint32_t policy_at;       /* counts reloads */
     uint32_t policy_slot;     /* channels in slots before it have met the newest reload */
 };
 
@@ -154,13 +155,13 @@ struct gw_giveback {
 
 /* What one turn of the loop may cost (slice.c): about one unit for each channel or message that is looked at. */
 struct gw_slices {
-    int32_t work;       /* units left until the next gw_hub_flush() */
-    int32_t turn;       /* what a flush gives */
-    uint32_t slice;     /* entries that one session's slice looks at, at most */
-    uint32_t direct;    /* names that are looked at before a session walks the sequence instead */
-    uint32_t near;      /* so few messages are always walked */
-    uint32_t attach;    /* names that a new filter is tied to at once */
-    int64_t send_bytes; /* of large messages, left until the next flush */
+    int32_t work;                          /* units left until the next gw_hub_flush() */
+    int32_t turn;                          /* what a flush gives */
+    uint32_t slice;                        /* entries that one session's slice looks at, at most */
+    uint32_t direct;                       /* names that are looked at before a session walks the sequence instead */
+    uint32_t near;                         /* so few messages are always walked */
+    uint32_t attach;                       /* names that a new filter is tied to at once */
+    int64_t send_bytes;                    /* of large messages, left until the next flush */
     struct gw_session *later, **later_end; /* those that go on in the next flush */
 };
 
@@ -188,7 +189,7 @@ struct gw_hub {
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;
     struct gw_slices slices;
-    uint64_t filters_at; /* counts filters that came or went without being tied to every channel at once */
+    uint64_t filters_at;           /* counts filters that came or went without being tied to every channel at once */
     int64_t queues_due_ms;         /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
     struct gw_session *sessions;

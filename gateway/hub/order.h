@@ -1,5 +1,5 @@
-/* order.h: what happened, in the order of its numbers: a list of (key, slot) that grows at its end, is searched by key
- * and forgets by itself what is of no use any more.
+/* order.h: what happened, in the order of its numbers: a list of (key, slot) that grows at its end, is searched by
+ * key and forgets by itself what is of no use any more.
  *
  * A walk needs no state but the key it got to, so channels may come, change and go between two slices of it. Memory:
  * 12 bytes an entry, and at most about three entries for each that is alive. Thread: the owner's. */

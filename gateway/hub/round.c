@@ -235,8 +235,7 @@ static void round_filter(struct gw_round *round, struct gw_sub *sub)
     struct gw_hub *hub = round->hub;
     const struct gw_filter *filter = sub->filter;
     const struct gw_channel *channel =
-        filter->wildcard ? NULL
-                         : gw_channel_find(hub, filter->text, filter->len, gw_hash(filter->text, filter->len));
+        filter->wildcard ? NULL : gw_channel_find(hub, filter->text, filter->len, gw_hash(filter->text, filter->len));
     /* A walk may meet the channel's next value before it tells of the epoch. */
     if (sub->epoch_from && !sub->epoch_told && (!channel || !channel->last || round->session->walking)) {
         sub->epoch_told = true;

@@ -35,8 +35,8 @@ void gw_round_end(struct gw_round *round);
 bool gw_round_channel(struct gw_round *round, struct gw_channel *channel);
 /* Does the session want the channel's message of that number? `last`: it is its last value. */
 bool gw_round_wants(const struct gw_round *round, uint64_t seq, bool last);
-/* The message that counts for a session that gets the channel at a pace: its last value or what cleared it; NULL: that
- * is gone. */
+/* The message that counts for a session that gets the channel at a pace: its last value or what cleared it; NULL:
+ * that is gone. */
 struct gw_message *gw_round_paced(struct gw_round *round);
 bool gw_round_wants_paced(struct gw_round *round, const struct gw_message *msg);
 /* Are messages missing that no subscription has brought? Fills *gap, and notes that it was told. */

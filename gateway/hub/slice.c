@@ -7,11 +7,11 @@
  * its slice. Large messages are handed to the kernel by bytes a turn in the same way (net/wire.c). */
 #include "hub/hub_private.h"
 
-#define TURN_UNITS   8192
-#define SLICE_UNITS  2048
-#define DIRECT_NAMES 4096
+#define TURN_UNITS   4096
+#define SLICE_UNITS  1024
+#define DIRECT_NAMES 2048
 #define NEAR         512
-#define ATTACH_NAMES 1024
+#define ATTACH_NAMES 128
 #define SEND_BYTES   (4 << 20)
 
 void gw_slices_init(struct gw_slices *slices)
@@ -87,8 +87,8 @@ void gw_slices_resume(struct gw_hub *hub)
     if (slices->send_bytes < SEND_BYTES / 2)
         slices->send_bytes = SEND_BYTES / 2;
     /* Who comes back during this goes behind `last`: everybody has a turn before anybody has two. */
-    const struct gw_session *last = (const struct gw_session *)((const char *)slices->later_end -
-                                                                offsetof(struct gw_session, next_later));
+    const struct gw_session *last =
+        (const struct gw_session *)((const char *)slices->later_end - offsetof(struct gw_session, next_later));
     while (slices->later && slices->work > 0 && slices->send_bytes > 0) {
         struct gw_session *session = slices->later;
         bool end = session == last;

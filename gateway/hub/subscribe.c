@@ -206,7 +206,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
         gw_session_lag_from(session, hub->head, "history");
     if (!sub)
         sub = session_add(session, text, len);
-    session->walking = false; /* the new one may lead to few channels */
+    session->walking = false;        /* the new one may lead to few channels */
     gw_session_forget_told(session); /* it was told of what the others miss */
     sub->fresh_to = sub->forgotten_told = 0;
     sub->epoch_told = false;

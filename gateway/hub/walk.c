@@ -71,8 +71,7 @@ bool gw_walk_is_near(const struct gw_session *session)
         wildcard |= sub->filter->wildcard;
     }
     size_t near = hub->slices.near;
-    return wildcard &&
-           gw_order_count_after(&hub->channels.messages, walk_from(session), near + 1) <= near &&
+    return wildcard && gw_order_count_after(&hub->channels.messages, walk_from(session), near + 1) <= near &&
            gw_order_count_after(&hub->channels.losses, gw_loss_key(session->position), near + 1) <= near;
 }
 

@@ -30,6 +30,24 @@ size_t gw_ws_header(uint8_t out[GW_WS_HEADER_MAX], unsigned opcode, uint64_t pay
     return 10;
 }
 
+/* Server-Sent Events are chunks of their own. What follows the head: the cursor, "\ndata: {", the tail, "\n\n". */
+static void message_event_head(struct gw_message *msg, size_t cursor_len)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t len = 4 + cursor_len + 8 + gw_message_tail(msg).len + 2;
+    unsigned shift = 28;
+    while (shift && !(len >> shift))
+        shift -= 4;
+    char *at = msg->event;
+    for (;; shift -= 4) {
+        *at++ = digits[len >> shift & 15];
+        if (!shift)
+            break;
+    }
+    at = mempcpy(at, "\r\nid: ", 6);
+    msg->event_len = (uint8_t)(at - msg->event);
+}
+
 /* What on_change compares is looked at once, here. */
 static void message_watch(struct gw_message *msg, const struct gw_message_spec *spec)
 {
@@ -111,6 +129,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     message_watch(msg, spec);
     msg->frame_len = (uint8_t)gw_ws_header(msg->frame, WS_TEXT, msg->text.len);
     msg->raw_len = (uint8_t)gw_ws_header(msg->raw, spec->binary ? WS_BINARY : WS_TEXT, msg->payload.len);
+    message_event_head(msg, strlen(cursor));
     gw_buf_fini(&name);
     return msg;
 }

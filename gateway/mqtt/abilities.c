@@ -1,7 +1,6 @@
 #include "mqtt/abilities.h"
 
 #include <mqtt_protocol.h>
-#include <stdlib.h>
 
 #include "base/log.h"
 
@@ -35,11 +34,6 @@ static void abilities_log_session(const mosquitto_property *properties, const st
     if (mosquitto_property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive, false) &&
         keepalive != broker->keepalive_ms / 1000)
         gw_log(GW_LOG_INFO, "mqtt", "the broker sets the keep-alive to %u s, instead of broker.keepalive", keepalive);
-    char *assigned = NULL;
-    if (mosquitto_property_read_string(properties, MQTT_PROP_ASSIGNED_CLIENT_IDENTIFIER, &assigned, false))
-        gw_log(GW_LOG_INFO, "mqtt", "the broker gives the client id '%s', instead of '%s'", assigned,
-               broker->client_id);
-    free(assigned);
 }
 
 struct gw_abilities gw_abilities_read(bool v5, const mosquitto_property *properties,

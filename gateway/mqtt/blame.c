@@ -4,23 +4,26 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "topic/topic.h"
 
 /* A broker that dislikes a publish closes at once; what was sent longer ago than this did not make it close. */
 #define SUSPECT_MS 3000
 /* How long a strike counts, and a refusal lasts. */
 #define MEMORY_MS 600000
 #define STRIKES   2
-/* Below this size no broker closes for the size. */
+/* Below these no broker closes for the size or the depth. */
 #define LARGE 4096
-/* The row for sizes, whatever the topic. */
-#define ANY_TOPIC 0
+#define DEEP  8
+/* The rows for sizes and for depths, whatever the topic. */
+#define ANY_SIZE  0
+#define ANY_DEPTH 1
 
 static uint64_t blame_hash(const char *topic) /* FNV-1a */
 {
     uint64_t hash = 0xcbf29ce484222325u;
     for (; *topic; topic++)
         hash = (hash ^ (unsigned char)*topic) * 0x100000001b3u;
-    return hash == ANY_TOPIC ? 1 : hash;
+    return hash <= ANY_DEPTH ? 2 : hash;
 }
 
 static struct gw_blame_row *blame_row(struct gw_blame *blame, uint64_t hash)
@@ -44,6 +47,7 @@ void gw_blame_note(struct gw_blame *blame, const struct gw_publish *publish, int
     if (blame->sent - blame->cleared_to > GW_BLAME_RECENT)
         blame->cleared_to = blame->sent - GW_BLAME_RECENT;
     *sent = (struct gw_blame_sent){.hash = blame_hash(publish->topic),
+                                   .levels = gw_topic_levels(publish->topic, strlen(publish->topic)),
                                    .len = publish->payload_len,
                                    .at_ms = now_ms,
                                    .mid = mid,
@@ -51,16 +55,24 @@ void gw_blame_note(struct gw_blame *blame, const struct gw_publish *publish, int
     snprintf(sent->topic, sizeof sent->topic, "%s", publish->topic);
 }
 
+static void blame_clear_row(struct gw_blame *blame, uint64_t hash, size_t value)
+{
+    struct gw_blame_row *row = blame->rows_used ? blame_row(blame, hash) : NULL;
+    if (row && value >= row->len)
+        blame_row_free(blame, row);
+}
+
 static void blame_clear(struct gw_blame *blame, const struct gw_blame_sent *sent)
 {
-    if (sent->qos && sent->len > blame->acked_max)
+    if (!sent->qos)
+        return;
+    if (sent->len > blame->acked_max)
         blame->acked_max = sent->len;
-    const uint64_t hashes[] = {sent->hash, ANY_TOPIC};
-    for (size_t i = 0; blame->rows_used && i < sizeof hashes / sizeof *hashes; i++) {
-        struct gw_blame_row *row = blame_row(blame, hashes[i]);
-        if (row && sent->qos && sent->len >= row->len)
-            blame_row_free(blame, row);
-    }
+    if (sent->levels > blame->acked_levels)
+        blame->acked_levels = sent->levels;
+    blame_clear_row(blame, sent->hash, sent->len);
+    blame_clear_row(blame, ANY_SIZE, sent->len);
+    blame_clear_row(blame, ANY_DEPTH, sent->levels);
 }
 
 void gw_blame_acknowledged(struct gw_blame *blame, int mid)
@@ -97,25 +109,33 @@ static unsigned blame_strike(struct gw_blame *blame, uint64_t hash, size_t len, 
     return ++row->strikes;
 }
 
-void gw_blame_lost(struct gw_blame *blame, const char *why, bool by_broker, int64_t now_ms)
+/* The oldest one that was to be acknowledged, since brokers work in order; without any, the newest. */
+static const struct gw_blame_sent *blame_suspect(const struct gw_blame *blame, int64_t now_ms, unsigned *left)
 {
     const struct gw_blame_sent *suspect = NULL;
-    unsigned left = 0;
+    *left = 0;
     for (uint64_t i = blame->cleared_to; i < blame->sent; i++) {
         const struct gw_blame_sent *sent = &blame->recent[i % GW_BLAME_RECENT];
         if (now_ms - sent->at_ms > SUSPECT_MS && !sent->qos)
             continue;
-        suspect = suspect ? suspect : sent;
-        left++;
+        suspect = suspect && suspect->qos ? suspect : sent;
+        ++*left;
     }
+    return suspect;
+}
+
+void gw_blame_lost(struct gw_blame *blame, const char *why, bool by_broker, int64_t now_ms)
+{
+    unsigned left;
+    const struct gw_blame_sent *suspect = blame_suspect(blame, now_ms, &left);
     blame->cleared_to = blame->sent;
     if (!suspect)
         return;
-    gw_log(
-        GW_LOG_WARN, "mqtt",
-        "the connection broke with %u publish(es) not acknowledged, first the one to '%s' (%zu bytes, qos %d): %s; "
-        "given up",
-        left, suspect->topic, suspect->len, suspect->qos, why);
+    gw_log(GW_LOG_WARN, "mqtt",
+           "the connection broke with %u publish(es) not acknowledged, probably on the one to '%s' (%zu bytes, qos "
+           "%d): %s; "
+           "given up",
+           left, suspect->topic, suspect->len, suspect->qos, why);
     if (!by_broker || now_ms - suspect->at_ms > SUSPECT_MS)
         return;
     if (blame_strike(blame, suspect->hash, suspect->len, now_ms) == STRIKES)
@@ -125,24 +145,34 @@ void gw_blame_lost(struct gw_blame *blame, const char *why, bool by_broker, int6
             "two; see its log and its policy for this client",
             suspect->topic, suspect->len, MEMORY_MS / 60000);
     if (suspect->len >= LARGE && suspect->len > blame->acked_max &&
-        blame_strike(blame, ANY_TOPIC, suspect->len, now_ms) == STRIKES)
+        blame_strike(blame, ANY_SIZE, suspect->len, now_ms) == STRIKES)
         gw_log(GW_LOG_ERROR, "mqtt",
                "publishes of %zu bytes or more are refused for %d minutes: the broker closed the connection on two; "
                "set limits.frame to what the broker takes",
-               blame_row(blame, ANY_TOPIC)->len, MEMORY_MS / 60000);
+               blame_row(blame, ANY_SIZE)->len, MEMORY_MS / 60000);
+    if (suspect->levels > DEEP && suspect->levels > blame->acked_levels &&
+        blame_strike(blame, ANY_DEPTH, suspect->levels, now_ms) == STRIKES)
+        gw_log(
+            GW_LOG_ERROR, "mqtt",
+            "publishes to topics of %zu levels or more are refused for %d minutes: the broker closed the connection "
+            "on two; set limits.levels to what the broker takes",
+            blame_row(blame, ANY_DEPTH)->len, MEMORY_MS / 60000);
+}
+
+static bool blame_refuses_row(struct gw_blame *blame, uint64_t hash, size_t value, int64_t now_ms)
+{
+    struct gw_blame_row *row = blame_row(blame, hash);
+    if (row && row->until_ms <= now_ms) {
+        blame_row_free(blame, row);
+        return false;
+    }
+    return row && row->strikes >= STRIKES && value >= row->len;
 }
 
 bool gw_blame_refuses(struct gw_blame *blame, const struct gw_publish *publish, int64_t now_ms)
 {
-    if (!blame->rows_used)
-        return false;
-    const uint64_t hashes[] = {blame_hash(publish->topic), ANY_TOPIC};
-    for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++) {
-        struct gw_blame_row *row = blame_row(blame, hashes[i]);
-        if (row && row->until_ms <= now_ms)
-            blame_row_free(blame, row);
-        else if (row && row->strikes >= STRIKES && publish->payload_len >= row->len)
-            return true;
-    }
-    return false;
+    return blame->rows_used &&
+           (blame_refuses_row(blame, blame_hash(publish->topic), publish->payload_len, now_ms) ||
+            blame_refuses_row(blame, ANY_SIZE, publish->payload_len, now_ms) ||
+            blame_refuses_row(blame, ANY_DEPTH, gw_topic_levels(publish->topic, strlen(publish->topic)), now_ms));
 }

@@ -2,9 +2,10 @@
  *
  * Where a broker closes on a publish it does not like (a packet too large with MQTT 3.1.1, a policy, AWS IoT Core),
  * it does so for all web clients. The publishes handed over last are remembered until something later is
- * acknowledged, since brokers work in order; the oldest one left is the suspect. If that happens twice to a topic,
- * publishes to it of that size or above are refused for a while; likewise for sizes above all that were ever
- * acknowledged. An acknowledgement clears the topic. Thread: whoever holds the publisher's lock. */
+ * acknowledged, since brokers work in order; the oldest one left that was to be acknowledged is the suspect, or else
+ * the newest. If that happens twice to a topic, publishes to it of that size or above are refused for a while;
+ * likewise for sizes and depths above all that were ever acknowledged. An acknowledgement clears the topic. Thread:
+ * whoever holds the publisher's lock. */
 #ifndef GW_MQTT_BLAME_H
 #define GW_MQTT_BLAME_H
 
@@ -20,15 +21,15 @@
 struct gw_blame_sent {
     char topic[160]; /* cut to fit */
     uint64_t hash;
-    size_t len; /* of the payload, bytes */
+    size_t len;    /* of the payload, bytes */
+    size_t levels; /* of the topic */
     int64_t at_ms;
     int mid, qos;
-    bool cleared;
 };
 
 struct gw_blame_row {
     uint64_t hash;
-    size_t len;       /* the smallest that broke a connection */
+    size_t len;       /* the smallest payload, or depth, that broke a connection */
     unsigned strikes; /* 0: the row is free */
     int64_t until_ms;
 };
@@ -39,7 +40,8 @@ struct gw_blame {
     uint64_t cleared_to; /* all before this one are cleared */
     struct gw_blame_row rows[GW_BLAME_ROWS];
     unsigned rows_used;
-    size_t acked_max; /* the longest payload that was ever acknowledged */
+    size_t acked_max;    /* the longest payload that was ever acknowledged */
+    size_t acked_levels; /* and the deepest topic */
 };
 
 void gw_blame_note(struct gw_blame *blame, const struct gw_publish *publish, int mid, int64_t now_ms);

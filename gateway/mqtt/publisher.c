@@ -19,6 +19,7 @@ struct gw_flight {
     uint64_t token;
     uint32_t worker;
     int mid, qos;
+    enum gw_err err; /* why it was not sent */
     unsigned breaks; /* connections that were lost while it was on them */
     int64_t deadline_ms;
 };
@@ -236,11 +237,12 @@ static void publisher_answer(struct gw_publisher *publisher, const struct gw_fli
         gw_inbox_put(publisher->inboxes[flight->worker], &event);
 }
 
+/* `err` GW_OK: each has its own. */
 static void publisher_answer_all(struct gw_publisher *publisher, struct gw_flight *list, enum gw_err err)
 {
     for (struct gw_flight *next; list; list = next) {
         next = list->next;
-        publisher_answer(publisher, list, err, 0);
+        publisher_answer(publisher, list, err == GW_OK ? list->err : err, 0);
         flight_free(list);
     }
 }
@@ -272,7 +274,10 @@ static struct gw_flight *publisher_send_waiting(struct gw_publisher *publisher)
         struct gw_flight *flight = publisher->waiting;
         publisher->waiting = flight->next;
         publisher->count--;
-        if (publisher_send(publisher, flight->publish, &flight->mid) != MOSQ_ERR_SUCCESS) {
+        flight->err = gw_monotonic_ms() >= flight->deadline_ms
+                          ? GW_ERR_TIMEOUT
+                          : publisher_error(publisher_send(publisher, flight->publish, &flight->mid));
+        if (flight->err != GW_OK) {
             flight->next = failed;
             failed = flight;
             continue;
@@ -318,7 +323,7 @@ void gw_publisher_connected(struct gw_publisher *publisher, struct mosquitto *mo
     struct gw_flight *failed = publisher_send_waiting(publisher);
     pthread_mutex_unlock(&publisher->lock);
     publisher_answer_all(publisher, late, GW_ERR_UPSTREAM_DOWN);
-    publisher_answer_all(publisher, failed, GW_ERR_REJECTED);
+    publisher_answer_all(publisher, failed, GW_OK);
 }
 
 /* Lock held. Everything that libmosquitto has, as a list. */
@@ -356,7 +361,7 @@ bool gw_publisher_lost(struct gw_publisher *publisher, const struct gw_loss *los
     int64_t now_ms = gw_monotonic_ms();
     pthread_mutex_lock(&publisher->lock);
     bool broken = publisher->mosq != NULL;
-    if (broken) {
+    if (broken && loss->why) {
         gw_blame_lost(&publisher->blame, loss->why, loss->by_broker, now_ms);
         gw_responses_lost(&publisher->responses, loss->by_broker);
     }
@@ -385,7 +390,7 @@ void gw_publisher_acknowledged(struct gw_publisher *publisher, int mid, int reas
     gw_blame_acknowledged(&publisher->blame, mid);
     failed = publisher_send_waiting(publisher);
     pthread_mutex_unlock(&publisher->lock);
-    publisher_answer_all(publisher, failed, GW_ERR_REJECTED);
+    publisher_answer_all(publisher, failed, GW_OK);
     if (!flight)
         return;
     enum gw_err err = GW_OK;

@@ -61,9 +61,9 @@ void gw_publisher_connected(struct gw_publisher *publisher, struct mosquitto *mo
 
 /* How a connection ended. */
 struct gw_loss {
-    const char *why;
-    bool by_broker; /* the broker closed it, rather than the network, the clock or we */
-    bool kept;      /* the broker keeps the session, so the next connection may go on with what is unanswered */
+    const char *why; /* NULL: we end it, and it is nothing to tell */
+    bool by_broker;  /* the broker closed it, rather than the network, the clock or we */
+    bool kept;       /* the broker keeps the session, so the next connection may go on with what is unanswered */
 };
 
 /* The connection is gone; names in the log the publish that may have ended it. True: the client object must be thrown

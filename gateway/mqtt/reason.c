@@ -130,7 +130,8 @@ const char *gw_reason_of_error(int rc, int error)
         return "the host in broker.url can't be looked up: check its name and the DNS";
     case MOSQ_ERR_PROTOCOL:
     case MOSQ_ERR_MALFORMED_PACKET:
-        return "what the broker sends is no MQTT: check the port in broker.url, and the broker's log";
+        return "the broker breaks the protocol, or what answers is no MQTT broker: check the port in broker.url, and "
+               "its log";
     case MOSQ_ERR_OVERSIZE_PACKET:
         return "the broker sent a packet that is larger than MQTT allows";
     default:

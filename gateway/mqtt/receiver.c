@@ -15,9 +15,9 @@
 #define READ_BATCH 256
 
 void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet),
-                      void *context)
+                      void (*other)(void *context, const uint8_t *data, size_t len), void *context)
 {
-    *receiver = (struct gw_receiver){.take = take, .context = context};
+    *receiver = (struct gw_receiver){.take = take, .other = other, .context = context};
 }
 
 void gw_receiver_lost(struct gw_receiver *receiver)
@@ -126,6 +126,8 @@ static bool receiver_take_messages(struct gw_receiver *receiver, struct mosquitt
     if (got <= 0) /* the end and errors are libmosquitto's: it sees the same and has words for it */
         return got < 0 && (errno == EAGAIN || errno == EINTR);
     size_t taken = receiver_take(receiver, (size_t)got);
+    if (taken < (size_t)got && receiver->other)
+        receiver->other(receiver->context, receiver->buffer + taken, (size_t)got - taken);
     if (!receiver_drop(mosquitto_socket(mosq), receiver->buffer, taken))
         *rc = MOSQ_ERR_CONN_LOST;
     else if (receiver_has_acks(receiver))

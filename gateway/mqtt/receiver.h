@@ -22,6 +22,7 @@
 
 struct gw_receiver {
     void (*take)(void *context, const struct gw_packet *packet);
+    void (*other)(void *context, const uint8_t *data, size_t len);
     void *context;
     uint8_t *buffer; /* NULL: libmosquitto reads everything: TLS, or a version of it that we don't know */
     bool v5;
@@ -30,9 +31,11 @@ struct gw_receiver {
     size_t ack_len, ack_sent;
 };
 
-/* `take` gets every message that libmosquitto does not see; it belongs to the callee until that returns. */
+/* `take` gets every message that libmosquitto does not see; it belongs to the callee until that returns. `other`, if
+ * it is given, may look at what has arrived of a packet that is left to libmosquitto, just before it reads that; it
+ * may be shown the same one twice, and gets nothing over TLS. */
 void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet),
-                      void *context);
+                      void (*other)(void *context, const uint8_t *data, size_t len), void *context);
 
 /* The connection is gone, or there has been none: libmosquitto reads until the next one. */
 void gw_receiver_lost(struct gw_receiver *receiver);

@@ -5,69 +5,26 @@
 #include <mqtt_protocol.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "mqtt/attempts.h"
 #include "mqtt/client.h"
-#include "mqtt/ingest.h"
-#include "mqtt/publisher.h"
-#include "mqtt/reason.h"
-#include "mqtt/receiver.h"
-#include "mqtt/redelivery.h"
-#include "mqtt/subscriptions.h"
-#include "mqtt/tls.h"
+#include "mqtt/source_private.h"
 #include "route/routes.h"
 
 /* Our own loop instead of mosquitto_loop_start(): libmosquitto 2.0.11 waits with select(2), which can't take a
  * descriptor above 1023, and with thousands of web clients a reconnect gets one; and its back-off has no jitter. */
 
-/* A broker that takes the connection but doesn't answer CONNECT or SUBSCRIBE for so long is given up. */
-#define HANDSHAKE_MS 10000
 /* How long stopping may take to get the last packets out. */
 #define STOP_MS 1000
 /* ... and how much longer main waits for the thread: getaddrinfo(3) can't be interrupted. */
 #define JOIN_MS 1000
-
-struct gw_source {
-    pthread_t thread;
-    bool started;
-    int wake_fd;
-    atomic_bool stopping;
-
-    pthread_mutex_t lock;
-    struct gw_config *next_config; /* {lock} a reload that the thread has not seen yet */
-    struct gw_routes *next_routes; /* {lock} */
-    struct gw_auth *next_auth;     /* {lock} for the workers */
-
-    /* From here on: the MQTT thread's alone. */
-    struct gw_config *config;
-    struct gw_routes *routes;
-    struct gw_ingest ingest;
-    struct gw_publisher publisher;
-    struct mosquitto *mosq; /* NULL: to be made */
-    struct gw_subscriptions subs;
-    struct gw_redelivery redelivery;
-    bool connecting, connected, up;
-    int64_t deadline_ms; /* of the handshake */
-    struct gw_attempts attempts;
-    struct gw_abilities broker;
-    struct gw_mqtt_tls tls;
-    char told[GW_REASON_MAX + 64]; /* what the broker gave as its reason, in CONNACK or DISCONNECT; "": nothing */
-    int told_code;                 /* ... its number; 0: none */
-    bool again;                    /* end this connection and make another at once, with a client object of its own */
-    struct gw_receiver receiver;
-
-    _Atomic uint64_t received, received_bytes, doubles, too_large, connects, connect_failures, disconnects;
-};
 
 static void source_wake(void *context)
 {
@@ -75,155 +32,6 @@ static void source_wake(void *context)
     uint64_t one = 1;
     ssize_t written = write(source->wake_fd, &one, sizeof one);
     (void)written; /* it only fails when it is full, and then the thread is awake anyway */
-}
-
-static void source_post_state(struct gw_source *source, bool up)
-{
-    source->up = up;
-    struct gw_event event = {.type = GW_EVENT_UPSTREAM, .u.upstream = {.up = up, .since = gw_wall_ms()}};
-    gw_ingest_post(&source->ingest, &event);
-}
-
-static bool source_is_v5(const struct gw_source *source)
-{
-    return source->attempts.version == MQTT_PROTOCOL_V5;
-}
-
-/* --- connection
- * ----------------------------------------------------------------------------------------------------- */
-
-static void source_check_up(struct gw_source *source)
-{
-    if (!source->connected || source->subs.unanswered || source->up)
-        return;
-    source->connecting = false;
-    gw_attempts_complete(&source->attempts, gw_monotonic_ms());
-    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url,
-           source->subs.count);
-    source_post_state(source, true);
-}
-
-static void source_on_subscribe(struct mosquitto *mosq, void *object, int mid, int count, const int *granted,
-                                const mosquitto_property *properties)
-{
-    (void)mosq;
-    (void)properties;
-    struct gw_source *source = object;
-    if (gw_publisher_subscribed(&source->publisher, mid, count > 0 ? granted[0] : 0x80))
-        return;
-    gw_subscriptions_answered(&source->subs, mid, count, granted);
-    source_check_up(source);
-}
-
-static void source_drop_client(struct gw_source *source)
-{
-    if (source->mosq)
-        mosquitto_destroy(source->mosq);
-    source->mosq = NULL;
-}
-
-/* The connection is gone or did not come about. What libmosquitto still has of it goes with its client object, except
- * in a kept session. `why` NULL: it is nothing to tell. */
-static void source_lost(struct gw_source *source, const char *why, bool by_broker)
-{
-    const struct gw_cfg_broker *broker = &source->config->broker;
-    bool was = source->connected || source->connecting;
-    const struct gw_loss loss = {
-        .why = *source->told ? source->told
-               : why         ? why
-                             : "connecting anew",
-        .by_broker = by_broker && gw_reason_may_be_ours(source->told_code),
-        .kept = broker->session_expiry_ms > 0 && !source->again,
-    };
-    if (was && why)
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", broker->url, loss.why);
-    gw_subscriptions_lost(&source->subs, loss.by_broker);
-    if (gw_publisher_lost(&source->publisher, &loss))
-        source_drop_client(source);
-    gw_receiver_lost(&source->receiver);
-    if (was && why) {
-        atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
-        if (gw_attempts_lost(&source->attempts, broker, by_broker, gw_monotonic_ms()) && !*source->told)
-            gw_log(GW_LOG_WARN, "mqtt",
-                   "%s closes every connection within seconds: another client with the id '%s'? Give each its own "
-                   "broker.client_id; the broker's log tells more",
-                   broker->url, broker->client_id);
-    }
-    source->connected = source->connecting = source->again = false;
-    source->told[0] = '\0';
-    source->told_code = 0;
-    if (source->up)
-        source_post_state(source, false);
-}
-
-/* The same, and nothing goes on from here with the next connection. */
-static void source_give_up(struct gw_source *source, const char *why, bool by_broker)
-{
-    source->again = true;
-    source_lost(source, why, by_broker);
-}
-
-static void source_refused(struct gw_source *source, int reason, const mosquitto_property *properties)
-{
-    char words[GW_REASON_MAX];
-    int code = source_is_v5(source) ? reason : gw_reason_of_return_code(reason);
-    source->told_code = code;
-    snprintf(source->told, sizeof source->told, "it refused the connection: %s",
-             gw_reason_words(words, code, properties));
-    source->again = code == MQTT_RC_UNSUPPORTED_PROTOCOL_VERSION &&
-                    gw_attempts_refused(&source->attempts, &source->config->broker, true, gw_monotonic_ms());
-}
-
-static void source_on_connect(struct mosquitto *mosq, void *object, int reason, int flags,
-                              const mosquitto_property *properties)
-{
-    struct gw_source *source = object;
-    if (reason) {
-        source_refused(source, reason, properties);
-        return; /* libmosquitto closes it */
-    }
-    source->connected = true;
-    source->broker = gw_abilities_read(source_is_v5(source), properties, &source->config->broker);
-    if (!gw_attempts_accepted(&source->attempts, &source->config->broker, gw_monotonic_ms()) ||
-        gw_publisher_is_stale(&source->publisher)) {
-        source->again = true;
-        return;
-    }
-    gw_redelivery_connected(&source->redelivery, flags & 1);
-    gw_receiver_connected(&source->receiver, source_is_v5(source), !source->config->broker.tls_enabled);
-    atomic_fetch_add(&source->connects, 1);
-    gw_subscriptions_send(&source->subs, mosq, &source->broker);
-    gw_publisher_connected(&source->publisher, mosq, &source->broker);
-    source_check_up(source);
-}
-
-static void source_on_disconnect(struct mosquitto *mosq, void *object, int reason,
-                                 const mosquitto_property *properties)
-{
-    (void)mosq;
-    struct gw_source *source = object;
-    char words[GW_REASON_MAX];
-    if (reason < 0x80) /* no MQTT 5 DISCONNECT of the broker's: told by the loop */
-        return;
-    source->told_code = reason;
-    snprintf(source->told, sizeof source->told, "the broker disconnects: %s",
-             gw_reason_words(words, reason, properties));
-}
-
-static void source_on_publish(struct mosquitto *mosq, void *object, int mid, int reason,
-                              const mosquitto_property *properties)
-{
-    (void)mosq;
-    struct gw_source *source = object;
-    gw_publisher_acknowledged(&source->publisher, mid, reason, properties);
-}
-
-static void source_on_log(struct mosquitto *mosq, void *object, int level, const char *line)
-{
-    (void)mosq;
-    struct gw_source *source = object;
-    if (level == MOSQ_LOG_ERR && source->config->broker.tls_enabled && strstr(line, "OpenSSL"))
-        gw_mqtt_tls_note(&source->tls, line);
 }
 
 /* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher.
@@ -255,8 +63,8 @@ static void source_on_packet(void *context, const struct gw_packet *packet)
     source_take(context, packet, NULL);
 }
 
-static void source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
-                              const mosquitto_property *properties)
+void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
+                          const mosquitto_property *properties)
 {
     (void)mosq;
     struct gw_packet packet = {
@@ -277,89 +85,6 @@ static void source_on_message(struct mosquitto *mosq, void *object, const struct
     errno = 0; /* receiver.h */
 }
 
-static int source_make_client(struct gw_source *source)
-{
-    const struct gw_cfg_broker *broker = &source->config->broker;
-    gw_publisher_set_response_topic(&source->publisher, broker);
-    int version = gw_attempts_version(&source->attempts, broker, gw_monotonic_ms());
-    int rc = gw_client_create(broker, version, &source->tls, source, &source->mosq);
-    if (!source->mosq)
-        return rc;
-    mosquitto_log_callback_set(source->mosq, source_on_log);
-    mosquitto_connect_v5_callback_set(source->mosq, source_on_connect);
-    mosquitto_disconnect_v5_callback_set(source->mosq, source_on_disconnect);
-    mosquitto_subscribe_v5_callback_set(source->mosq, source_on_subscribe);
-    mosquitto_message_v5_callback_set(source->mosq, source_on_message);
-    mosquitto_publish_v5_callback_set(source->mosq, source_on_publish);
-    return rc;
-}
-
-/* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
-static void source_failed(struct gw_source *source, int rc, int error)
-{
-    const struct gw_cfg_broker *broker = &source->config->broker;
-    bool closed = rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
-                  (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE || error == 0));
-    bool tls = broker->tls_enabled && *source->tls.reason;
-    if (source->again) { /* what was told is dealt with */
-        source_lost(source, NULL, false);
-        source->attempts.at_ms = 0;
-        return;
-    }
-    /* Closed between CONNECT and CONNACK: some brokers do that with a version they don't know. */
-    if (closed && !tls && !*source->told && source->connecting && !source->connected &&
-        gw_attempts_refused(&source->attempts, broker, false, gw_monotonic_ms())) {
-        source_give_up(source, "the broker closed the connection without answering CONNECT: trying MQTT 3.1.1",
-                       closed);
-        source->attempts.at_ms = 0;
-        return;
-    }
-    source_lost(source, tls ? source->tls.reason : gw_reason_of_error(rc, error), closed);
-}
-
-static void source_attempt(struct gw_source *source)
-{
-    const struct gw_cfg_broker *broker = &source->config->broker;
-    source->tls.reason[0] = '\0';
-    source->tls.final = false;
-    int rc = source->mosq ? MOSQ_ERR_SUCCESS : source_make_client(source);
-    source->connecting = true;
-    source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
-    if (rc != MOSQ_ERR_SUCCESS)
-        source_drop_client(source); /* half made: never to be used */
-    errno = 0;
-    if (rc == MOSQ_ERR_SUCCESS)
-        rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port,
-                                          (int)(broker->keepalive_ms / 1000), NULL);
-    if (rc != MOSQ_ERR_SUCCESS)
-        source_failed(source, rc, errno);
-}
-
-/* Did the broker's machine take the connection? Then it is its program that says nothing. */
-static bool source_is_open(const struct gw_source *source)
-{
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof peer;
-    int fd = source->mosq ? mosquitto_socket(source->mosq) : -1;
-    return fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
-}
-
-/* The handshake takes too long. */
-static void source_overdue(struct gw_source *source)
-{
-    bool open = source_is_open(source);
-    bool other = open && !source->connected &&
-                 gw_attempts_refused(&source->attempts, &source->config->broker, false, gw_monotonic_ms());
-    source_give_up(source,
-                   !open               ? "the broker does not answer: check the address, the port and firewalls"
-                   : source->connected ? "the broker does not answer SUBSCRIBE"
-                   : other             ? "the broker does not answer CONNECT: trying MQTT 3.1.1"
-                                       : "the broker does not answer CONNECT; see its log",
-                   false);
-    if (other)
-        source->attempts.at_ms = 0;
-}
-
 /* --- the loop
  * ------------------------------------------------------------------------------------------------------- */
 
@@ -373,13 +98,14 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
     source->tls.broker = &config->broker;
+    source->attempts.v5_again_ms = 0; /* the broker may be another one meanwhile */
     if (gw_client_differs(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
         if (source->mosq && source->connected) {
             mosquitto_disconnect(source->mosq);
             mosquitto_loop_write(source->mosq, 1);
         }
-        source_give_up(source, "the broker settings changed", false);
+        gw_connection_give_up(source, "the broker settings changed", false);
         gw_attempts_reset(&source->attempts);
     }
     gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, &source->broker);
@@ -429,20 +155,12 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     if (rc == MOSQ_ERR_SUCCESS && !source->again && mosquitto_socket(source->mosq) >= 0)
         rc = gw_receiver_write(&source->receiver, source->mosq);
     int saved = errno;
+    if (source->connecting)
+        source->open = gw_connection_is_open(source);
     if (rc == MOSQ_ERR_SUCCESS && !source->again)
         rc = mosquitto_loop_misc(source->mosq);
     if (rc != MOSQ_ERR_SUCCESS || source->again || mosquitto_socket(source->mosq) < 0)
-        source_failed(source, rc, saved);
-}
-
-static void source_expire(struct gw_source *source, int64_t now)
-{
-    enum gw_publisher_state state = gw_publisher_expire(&source->publisher, now);
-    if (state == GW_PUBLISHER_STALE && !source->connecting)
-        source_give_up(source, NULL, false); /* there is no connection: it only answers */
-    else if (state == GW_PUBLISHER_STUCK)
-        source_give_up(source, "the broker acknowledges no publishes, so that none can be sent: connecting anew",
-                       false);
+        gw_connection_failed(source, rc, saved);
 }
 
 static void *source_run(void *context)
@@ -453,13 +171,13 @@ static void *source_run(void *context)
         source_check_reload(source);
         int64_t now = gw_monotonic_ms();
         if (now - misc_ms >= 100) {
-            source_expire(source, now);
+            gw_connection_expire(source, now);
             misc_ms = now;
         }
         if (!source->connecting && !source->connected && now >= source->attempts.at_ms)
-            source_attempt(source);
+            gw_connection_attempt(source);
         if (source->connecting && now >= source->deadline_ms)
-            source_overdue(source);
+            gw_connection_overdue(source);
         int64_t wait = 500;
         if (!source->connecting && !source->connected && source->attempts.at_ms - now < wait)
             wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
@@ -474,7 +192,8 @@ static void *source_run(void *context)
         if (mosquitto_socket(source->mosq) >= 0)
             gw_client_disconnect(source->mosq, until);
     }
-    source_drop_client(source);
+    source->up = false; /* no worker is there to be told */
+    gw_connection_give_up(source, NULL, false);
     return NULL;
 }
 
@@ -490,7 +209,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     source->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
-    gw_receiver_init(&source->receiver, source_on_packet, source);
+    gw_receiver_init(&source->receiver, source_on_packet, gw_connection_note, source);
     gw_ingest_init(&source->ingest, epoch, inboxes, workers);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
@@ -516,7 +235,7 @@ uint64_t gw_source_seq(const struct gw_source *source)
 enum gw_err gw_source_start(struct gw_source *source)
 {
     source->broker = gw_abilities_default(true);
-    source_post_state(source, false);
+    gw_connection_post_state(source, false);
     if (pthread_create(&source->thread, NULL, source_run, source))
         return GW_ERR_INTERNAL;
     source->started = true;
@@ -557,6 +276,7 @@ void gw_source_destroy(struct gw_source *source)
     if (source->mosq)
         mosquitto_destroy(source->mosq);
     gw_receiver_lost(&source->receiver);
+    mosquitto_property_free_all(&source->notes);
     gw_publisher_fini(&source->publisher);
     gw_ingest_fini(&source->ingest);
     gw_subscriptions_fini(&source->subs);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/buf.h"
+#include "mqtt/reason.h"
 
 /* A filter on which the broker closed the connection so often in a row is left out for so long. */
 #define BREAKS      2
@@ -163,8 +164,10 @@ void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker)
     subs->unanswered = 0;
 }
 
-void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted)
+void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted,
+                               const mosquitto_property *properties)
 {
+    char words[GW_REASON_MAX];
     for (size_t i = 0; i < subs->count; i++) {
         struct gw_sub_entry *entry = &subs->items[i];
         if (entry->mid != mid)
@@ -172,8 +175,8 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count
         entry->mid = 0;
         entry->breaks = 0;
         if (count > 0 && granted[0] >= 0x80)
-            gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s (0x%02x)", entry->filter,
-                   mosquitto_reason_string(granted[0]), (unsigned)granted[0]);
+            gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s", entry->filter,
+                   gw_reason_words(words, granted[0], properties));
         else if (count > 0 && granted[0] < subs_qos(entry))
             gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0],
                    subs_qos(entry), entry->filter);

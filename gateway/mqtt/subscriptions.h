@@ -39,8 +39,9 @@ void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq
 /* The connection is gone, and with it the answers that were to come; logs which. A filter on which the broker closed
  * twice is left out for a while, so that the others work. */
 void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker);
-/* A SUBACK; logs a refusal. */
-void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted);
+/* A SUBACK; logs a refusal. `properties` may be NULL. */
+void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted,
+                               const mosquitto_property *properties);
 
 /* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies
  * say which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */

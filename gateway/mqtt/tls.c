@@ -184,6 +184,11 @@ void gw_mqtt_tls_note(struct gw_mqtt_tls *tls, const char *line)
         tls_say(tls, "the broker does not speak TLS at this port: use that of its TLS listener, or mqtt://");
     else if (strstr(words, "unsupported protocol") || strstr(words, "version too low"))
         tls_say(tls, "the broker speaks no TLS version from 1.2 on: let it speak a newer one");
+    else if (strstr(words, "unexpected eof"))
+        snprintf(
+            tls->reason, sizeof tls->reason,
+            "the broker closed the connection in the TLS handshake without a reason: is the port that of its TLS "
+            "listener? See its log");
     else
         snprintf(tls->reason, sizeof tls->reason, "TLS fails: %s", words);
 }

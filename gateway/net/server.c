@@ -211,6 +211,7 @@ static bool worker_stopped(struct gw_worker *worker)
 static void worker_turn(struct gw_worker *worker)
 {
     gw_server_tick(worker);
+    int64_t start_ns = gw_monotonic_ns();
     worker->joining = worker->ring != NULL;
     struct gw_event *events;
     size_t count;
@@ -233,6 +234,7 @@ static void worker_turn(struct gw_worker *worker)
     worker->joining = false;
     gw_batches_forget(worker->batches);
     gw_sock_reap(worker);
+    gw_stats_turn(gw_hub_stats(worker->hub), gw_monotonic_ns() - start_ns);
 }
 
 /* Sleeps until something happens; but while more comes from the broker, it only looks after the sockets once a

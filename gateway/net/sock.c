@@ -132,9 +132,10 @@ static void sock_read(struct gw_conn *conn)
         return;
     }
     ssize_t got = recv(conn->fd, worker->input, GW_INPUT_BYTES, MSG_DONTWAIT);
-    if (got > 0    ? !gw_conn_on_input(conn, worker->input, (size_t)got)
-        : got == 0 ? !gw_conn_on_eof(conn)
-                   : (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+    bool alive = got > 0    ? gw_conn_on_input(conn, worker->input, (size_t)got)
+                 : got == 0 ? gw_conn_on_eof(conn)
+                            : errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    if (!alive)
         gw_conn_kill(conn);
 }
 
@@ -186,7 +187,7 @@ static void sock_handshake(struct gw_conn *conn, uint32_t events)
     }
     conn->blocked = conn->want_write;
     /* The client's first request may have come with the end of its handshake. */
-    if (step == GW_TLS_FAILED || !sock_move(conn, GW_SOCK_OPEN) || !gw_tls_read(conn))
+    if (step == GW_TLS_FAILED || !sock_move(conn, GW_SOCK_OPEN) || !gw_tls_read_rest(conn))
         gw_conn_kill(conn);
 }
 

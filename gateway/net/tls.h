@@ -45,6 +45,8 @@ enum gw_tls_step gw_tls_handshake(struct gw_conn *conn);
 /* Hands what has come to gw_conn_on_input(), GW_INPUT_BYTES of it at most. Returns false if the connection has
  * ended. Nothing that could be decrypted stays behind. */
 bool gw_tls_read(struct gw_conn *conn);
+/* The same within what gw_tls_handshake() has left of its budget, right after it. */
+bool gw_tls_read_rest(struct gw_conn *conn);
 /* As gw_sock_send(). What was taken has been encrypted; gw_tls_flush() sends what the socket had no room for. */
 ssize_t gw_tls_send(struct gw_conn *conn, struct iovec *parts, size_t count);
 /* Returns false if the connection is broken. */

@@ -267,8 +267,13 @@ enum gw_tls_step gw_tls_handshake(struct gw_conn *conn)
 
 bool gw_tls_read(struct gw_conn *conn)
 {
+    tls_begin(conn->worker->tls_io);
+    return gw_tls_read_rest(conn);
+}
+
+bool gw_tls_read_rest(struct gw_conn *conn)
+{
     struct gw_tls_io *io = conn->worker->tls_io;
-    tls_begin(io);
     for (;;) {
         if (conn->paused)
             io->budget = 0; /* only what OpenSSL holds already */

@@ -8,31 +8,52 @@
 #include "gateway/hash.h"
 
 /* One level of a key. Children are in a hash table of their own, so that a node with 100,000 children finds one as
- * fast as a node with two. `+` and `#` have their own places: they are looked for at every step of a match. */
+ * fast as a node with two. `+` and `#` have their own places, which only filters need: they are looked for at every
+ * step of a match. There is a node for every channel, so it is kept small: levels are shorter than 64 KiB. */
+struct wild {
+    struct node *plus, *hash;
+};
+
 struct node {
     struct node *parent;
     struct node *bucket_next;
     struct node **buckets; /* a power of two, NULL while there is no child */
-    size_t bucket_count, child_count;
-    struct node *plus, *hash;
+    struct wild *wild;     /* NULL while there is neither */
     void *value;
+    uint32_t bucket_count, child_count;
+    uint32_t level_hash;
+    uint16_t level_len;
     bool has_value;
-    uint64_t level_hash;
-    size_t level_len;
     char level[];
 };
+
+static struct node *node_plus(const struct node *node)
+{
+    return node->wild ? node->wild->plus : NULL;
+}
+
+static struct node *node_hash(const struct node *node)
+{
+    return node->wild ? node->wild->hash : NULL;
+}
 
 struct gw_topic_tree {
     struct node *root;
     size_t count;
 };
 
-static struct node *node_create(struct node *parent, const char *level, size_t len, uint64_t hash)
+static uint32_t level_hash(const char *level, size_t len)
 {
-    struct node *node = gw_calloc(1, sizeof *node + len + 1);
+    uint64_t hash = gw_hash(level, len);
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+static struct node *node_create(struct node *parent, const char *level, size_t len, uint32_t hash)
+{
+    struct node *node = gw_calloc(1, offsetof(struct node, level) + len + 1);
     node->parent = parent;
     node->level_hash = hash;
-    node->level_len = len;
+    node->level_len = (uint16_t)len;
     memcpy(node->level, level, len);
     return node;
 }
@@ -45,19 +66,19 @@ static bool is_wild(const char *level, size_t len, char c)
 static struct node *node_child(const struct node *node, const char *level, size_t len)
 {
     if (is_wild(level, len, '+'))
-        return node->plus;
+        return node_plus(node);
     if (is_wild(level, len, '#'))
-        return node->hash;
+        return node_hash(node);
     if (!node->child_count)
         return NULL;
-    uint64_t hash = gw_hash(level, len);
+    uint32_t hash = level_hash(level, len);
     struct node *child = node->buckets[hash & (node->bucket_count - 1)];
     while (child && (child->level_hash != hash || child->level_len != len || memcmp(child->level, level, len) != 0))
         child = child->bucket_next;
     return child;
 }
 
-static void node_rehash(struct node *node, size_t bucket_count)
+static void node_rehash(struct node *node, uint32_t bucket_count)
 {
     struct node **buckets = gw_calloc(bucket_count, sizeof *buckets);
     for (size_t i = 0; i < node->bucket_count; i++) {
@@ -75,13 +96,14 @@ static void node_rehash(struct node *node, size_t bucket_count)
 
 static struct node *node_add(struct node *node, const char *level, size_t len)
 {
-    if (is_wild(level, len, '+'))
-        return node->plus = node_create(node, level, len, 0);
-    if (is_wild(level, len, '#'))
-        return node->hash = node_create(node, level, len, 0);
+    if (is_wild(level, len, '+') || is_wild(level, len, '#')) {
+        if (!node->wild)
+            node->wild = gw_calloc(1, sizeof *node->wild);
+        return *(level[0] == '+' ? &node->wild->plus : &node->wild->hash) = node_create(node, level, len, 0);
+    }
     if (node->child_count >= node->bucket_count)
         node_rehash(node, node->bucket_count ? node->bucket_count * 2 : 2);
-    struct node *child = node_create(node, level, len, gw_hash(level, len));
+    struct node *child = node_create(node, level, len, level_hash(level, len));
     struct node **bucket = &node->buckets[child->level_hash & (node->bucket_count - 1)];
     child->bucket_next = *bucket;
     *bucket = child;
@@ -92,6 +114,7 @@ static struct node *node_add(struct node *node, const char *level, size_t len)
 static void node_free(struct node *node)
 {
     free(node->buckets);
+    free(node->wild);
     free(node);
 }
 
@@ -99,10 +122,10 @@ static void node_free(struct node *node)
 static struct node *node_prune(struct node *node)
 {
     struct node *parent = node->parent;
-    if (parent->plus == node) {
-        parent->plus = NULL;
-    } else if (parent->hash == node) {
-        parent->hash = NULL;
+    if (node_plus(parent) == node) {
+        parent->wild->plus = NULL;
+    } else if (node_hash(parent) == node) {
+        parent->wild->hash = NULL;
     } else {
         struct node **link = &parent->buckets[node->level_hash & (parent->bucket_count - 1)];
         while (*link != node)
@@ -124,9 +147,9 @@ struct gw_topic_tree *gw_topic_tree_create(void)
 /* A child that is left, taken out of its parent's lists. */
 static struct node *node_take_child(struct node *node)
 {
-    struct node *child = node->plus ? node->plus : node->hash;
+    struct node *child = node_plus(node) ? node_plus(node) : node_hash(node);
     if (child) {
-        *(child == node->plus ? &node->plus : &node->hash) = NULL;
+        *(child == node_plus(node) ? &node->wild->plus : &node->wild->hash) = NULL;
         return child;
     }
     while (node->bucket_count) {
@@ -209,7 +232,7 @@ void *gw_topic_tree_remove(struct gw_topic_tree *tree, const char *key, size_t l
     node->has_value = false;
     node->value = NULL;
     tree->count--;
-    while (node != tree->root && !node->has_value && !node->child_count && !node->plus && !node->hash)
+    while (node != tree->root && !node->has_value && !node->child_count && !node_plus(node) && !node_hash(node))
         node = node_prune(node);
     return value;
 }
@@ -279,7 +302,7 @@ void gw_topic_tree_match_name(const struct gw_topic_tree *tree, const char *name
         /* MQTT 5.0 section 4.7.2 */
         bool wild = step.node != tree->root || !len || name[0] != '$';
         if (wild)
-            more = visit_value(step.node->hash, visit, context); /* "a/#" matches "a" too */
+            more = visit_value(node_hash(step.node), visit, context); /* "a/#" matches "a" too */
         if (!more)
             break;
         if (step.at > len) {
@@ -288,7 +311,7 @@ void gw_topic_tree_match_name(const struct gw_topic_tree *tree, const char *name
         }
         size_t end = level_end(name, len, step.at);
         if (wild)
-            walk_push(&walk, step.node->plus, end + 1);
+            walk_push(&walk, node_plus(step.node), end + 1);
         /* A name has no wildcards; were one given, its `+` must not find the filter's node twice. */
         if (!is_wild(name + step.at, end - step.at, '+') && !is_wild(name + step.at, end - step.at, '#'))
             walk_push(&walk, node_child(step.node, name + step.at, end - step.at), end + 1);

@@ -148,15 +148,7 @@ static void poll_on_closed(struct gw_conn *conn)
     poll_free(gw_conn_context(conn));
 }
 
-/* The client has shut its sending side: it waits for the answer, or it is gone. It can't be told which, so it is
- * answered now, and does not hold a session until the end of its wait. */
-static void poll_on_ended(struct gw_conn *conn)
-{
-    poll_answer(gw_conn_context(conn), true);
-}
-
 static const struct gw_conn_ops poll_conn_ops = {
-    .ended = poll_on_ended,
     .writable = NULL,
     .message = NULL,
     .closed = poll_on_closed,

@@ -14,9 +14,13 @@
 #define RETRY_MS        1000
 #define RETRY_JITTER_MS 2000
 
+/* To HTTP/1.1 each event, and each text of ours, is one chunk (RFC 9112 section 7.1): clients and proxies that read a
+ * body without length until it ends would show nothing. HTTP/1.0 knows no chunks; there the end of the connection is
+ * the end. */
 struct sse {
     struct gw_session session; /* first member */
-    struct gw_timer timer;     /* comments on an idle stream, for proxies */
+    bool chunked;
+    struct gw_timer timer; /* comments on an idle stream, for proxies */
     struct gw_conn *conn;
 };
 
@@ -38,6 +42,26 @@ static void sse_add_data(struct gw_buf *out, const char *text, size_t len)
     gw_buf_addc(out, '\n');
 }
 
+/* Frames a text for the stream, in place. */
+static void sse_frame(const struct sse *sse, struct gw_buf *text)
+{
+    if (!sse->chunked)
+        return;
+    struct gw_buf chunk;
+    gw_buf_init(&chunk);
+    gw_buf_printf(&chunk, "%zx\r\n", text->len);
+    gw_buf_add(&chunk, text->data, text->len);
+    gw_buf_adds(&chunk, "\r\n");
+    gw_buf_fini(text);
+    *text = chunk;
+}
+
+static void sse_push(struct sse *sse, struct gw_buf *text)
+{
+    sse_frame(sse, text);
+    gw_session_push(&sse->session, text);
+}
+
 static void sse_push_event(struct sse *sse, const char *event, struct gw_buf *json)
 {
     struct gw_buf text;
@@ -45,7 +69,7 @@ static void sse_push_event(struct sse *sse, const char *event, struct gw_buf *js
     gw_buf_printf(&text, "event: %s\n", event);
     sse_add_data(&text, json->data, json->len);
     gw_buf_fini(json);
-    gw_session_push(&sse->session, &text);
+    sse_push(sse, &text);
 }
 
 static struct iovec sse_part(const char *data, size_t len)
@@ -53,19 +77,22 @@ static struct iovec sse_part(const char *data, size_t len)
     return (struct iovec){(void *)(uintptr_t)data, len};
 }
 
-static size_t sse_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+/* The two below differ in nothing but the frame; each is a function of its own because sessions share what one gives.
+ */
+static size_t sse_encode_as(struct gw_item *item, struct iovec parts[GW_PARTS_MAX], bool chunked)
 {
+    const struct sse framing = {.chunked = chunked};
     struct gw_buf text;
     gw_buf_init(&text);
     if (item->type == GW_ITEM_MESSAGE) {
         struct gw_message *msg = item->u.message;
         struct gw_slice tail = gw_message_tail(msg), cursor = gw_message_cursor(msg);
         if (!msg->multiline) {
-            parts[0] = sse_part("id: ", 4);
+            parts[0] = chunked ? sse_part(msg->event, msg->event_len) : sse_part("id: ", 4);
             parts[1] = sse_part(cursor.data, cursor.len);
             parts[2] = sse_part("\ndata: {", 8);
             parts[3] = sse_part(tail.data, tail.len);
-            parts[4] = sse_part("\n\n", 2);
+            parts[4] = chunked ? sse_part("\n\n\r\n", 4) : sse_part("\n\n", 2);
             return 5;
         }
         /* Line ends in a device's JSON are blanks between its tokens, so their kind does not matter. */
@@ -76,6 +103,7 @@ static size_t sse_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
         gw_buf_printf(&text, "id: %.*s\n", (int)cursor.len, cursor.data);
         sse_add_data(&text, object.data, object.len);
         gw_buf_fini(&object);
+        sse_frame(&framing, &text);
         gw_item_set_text(item, &text);
     } else if (item->type == GW_ITEM_GAP) {
         struct gw_buf json;
@@ -84,16 +112,39 @@ static size_t sse_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
         gw_buf_adds(&text, "event: gap\n");
         sse_add_data(&text, json.data, json.len);
         gw_buf_fini(&json);
+        sse_frame(&framing, &text);
         gw_item_set_text(item, &text);
     }
     parts[0] = sse_part(item->u.text->data, item->u.text->len);
     return 1;
 }
 
+static size_t sse_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return sse_encode_as(item, parts, false);
+}
+
+static size_t sse_encode_chunk(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return sse_encode_as(item, parts, true);
+}
+
+static void sse_drain(struct sse *sse)
+{
+    gw_conn_drain(sse->conn, &sse->session, sse->chunked ? sse_encode_chunk : sse_encode);
+}
+
+/* The stream is over, and says so. */
+static void sse_end(struct sse *sse)
+{
+    if (sse->chunked)
+        gw_conn_send(sse->conn, "0\r\n\r\n", 5);
+    gw_conn_close(sse->conn);
+}
+
 static void sse_ready(struct gw_session *session)
 {
-    struct sse *sse = (struct sse *)session;
-    gw_conn_drain(sse->conn, session, sse_encode);
+    sse_drain((struct sse *)session);
 }
 
 static void sse_upstream(struct gw_session *session, const struct gw_upstream_state *state)
@@ -113,10 +164,11 @@ static void sse_kick(struct gw_session *session, enum gw_err why)
     gw_json_error(&json, NULL, why, NULL, 0);
     gw_buf_adds(&text, "event: error\n");
     sse_add_data(&text, json.data, json.len);
+    sse_frame(sse, &text);
     gw_conn_send(sse->conn, text.data, text.len);
     gw_buf_fini(&json);
     gw_buf_fini(&text);
-    gw_conn_close(sse->conn);
+    sse_end(sse);
 }
 
 static void sse_revoked(struct gw_session *session, const char *filter, size_t len)
@@ -128,7 +180,7 @@ static void sse_revoked(struct gw_session *session, const char *filter, size_t l
     if (session->sub_count)
         return;
     sse_ready(session); /* nothing is left to come: that was the last word */
-    gw_conn_close(((struct sse *)session)->conn);
+    sse_end((struct sse *)session);
 }
 
 static void sse_expiring(struct gw_session *session, int64_t expires_ms)
@@ -155,13 +207,12 @@ static void sse_keep_alive(struct gw_timer *timer)
     struct gw_hub *hub = sse->session.hub;
     gw_timer_set(gw_hub_timers(hub), timer, gw_hub_now(hub) + gw_hub_config(hub)->web.heartbeat_ms);
     if (!gw_conn_blocked(sse->conn))
-        gw_conn_send(sse->conn, ":\n\n", 3);
+        gw_conn_send(sse->conn, sse->chunked ? "3\r\n:\n\n\r\n" : ":\n\n", sse->chunked ? 8 : 3);
 }
 
 static void sse_on_writable(struct gw_conn *conn)
 {
-    struct sse *sse = gw_conn_context(conn);
-    gw_conn_drain(conn, &sse->session, sse_encode);
+    sse_drain(gw_conn_context(conn));
 }
 
 static void sse_free(struct sse *sse)
@@ -204,11 +255,12 @@ static void sse_last_event_id(const struct gw_request *request, const struct gw_
     query->has_cursor = query->pinned = true;
 }
 
-static void sse_start(struct gw_conn *conn, const struct gw_query *query)
+static void sse_start(struct gw_conn *conn, const struct gw_query *query, bool chunked)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
     struct sse *sse = gw_calloc(1, sizeof *sse);
     sse->conn = conn;
+    sse->chunked = chunked;
     sse->timer.fire = sse_keep_alive;
     gw_session_open(&sse->session, hub, &sse_session_ops);
     gw_session_identify(&sse->session, gw_conn_identity(conn));
@@ -220,13 +272,15 @@ static void sse_start(struct gw_conn *conn, const struct gw_query *query)
         gw_http_error(conn, err, why);
         return;
     }
-    gw_http_stream(conn, "X-Accel-Buffering: no\r\n", "text/event-stream", &sse_conn_ops, sse);
+    gw_http_stream(conn,
+                   chunked ? "X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n" : "X-Accel-Buffering: no\r\n",
+                   "text/event-stream", &sse_conn_ops, sse);
     gw_timer_set(gw_hub_timers(hub), &sse->timer, gw_hub_now(hub) + gw_hub_config(hub)->web.heartbeat_ms);
     struct gw_buf text;
     gw_buf_init(&text);
     gw_buf_printf(&text, "retry: %llu\n\n",
                   RETRY_MS + (unsigned long long)(sse->session.id * 0x9e3779b97f4a7c15u >> 33) % RETRY_JITTER_MS);
-    gw_session_push(&sse->session, &text);
+    sse_push(sse, &text);
     if (!gw_hub_upstream(hub)->up)
         sse_upstream(&sse->session, gw_hub_upstream(hub));
     gw_session_catch_up(&sse->session);
@@ -237,7 +291,7 @@ static void sse_start(struct gw_conn *conn, const struct gw_query *query)
         gw_session_place(&sse->session, cursor);
         gw_buf_init(&text);
         gw_buf_printf(&text, "id: %s\n\n", cursor);
-        gw_session_push(&sse->session, &text);
+        sse_push(sse, &text);
     }
 }
 
@@ -254,7 +308,7 @@ static void sse_open(struct gw_conn *conn, const struct gw_request *request)
     if (why)
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
     else
-        sse_start(conn, &query);
+        sse_start(conn, &query, !request->http10);
     gw_query_fini(&query);
 }
 

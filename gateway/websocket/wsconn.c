@@ -66,6 +66,16 @@ static void ws_accept_key(struct gw_slice key, char out[32])
     EVP_EncodeBlock((unsigned char *)out, digest, sizeof digest); /* 28 characters and a NUL */
 }
 
+static unsigned ws_header_count(const struct gw_request *request, const char *name)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < request->header_count; i++) {
+        struct gw_slice found = request->headers[i].name;
+        count += found.len == strlen(name) && !strncasecmp(found.data, name, found.len);
+    }
+    return count;
+}
+
 /* 16 bytes in base64: 24 characters, the last two of them padding. */
 static bool ws_key_valid(struct gw_slice key)
 {
@@ -129,9 +139,9 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
         gw_http_reply(conn, 426, "Sec-WebSocket-Version: 13\r\n", "application/json", body, sizeof body - 1);
         return false;
     }
-    if (!ws_key_valid(key)) {
+    if (!ws_key_valid(key) || ws_header_count(request, "sec-websocket-key") != 1) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST,
-                      "Sec-WebSocket-Key is missing or malformed (16 bytes in base64 expected)");
+                      "Sec-WebSocket-Key is missing, malformed or there twice (16 bytes in base64 expected)");
         return false;
     }
     char accept[32], extension[GW_DEFLATE_ANSWER_MAX];
@@ -183,15 +193,6 @@ void gw_ws_heartbeat(struct gw_conn *conn)
         ws_send_control(conn, GW_WS_PING, NULL, 0);
     if (!conn->dead)
         gw_timer_set(&conn->worker->timers, &conn->timer, now + interval);
-}
-
-void gw_ws_writable(struct gw_conn *conn)
-{
-    if (!conn->pinged || conn->close_sent)
-        return;
-    conn->pinged = false;
-    ws_send_control(conn, GW_WS_PONG, conn->pong.data, conn->pong.len);
-    gw_buf_fini(&conn->pong);
 }
 
 /* --- frames ------------------------------------------------------------------------------------------------- */
@@ -286,6 +287,32 @@ static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, ch
     gw_buf_fini(&body);
 }
 
+/* While the peer does not read, answers would only pile up: the newest ping alone is answered, once it reads again
+ * (section 5.5.3 allows that). */
+static void ws_answer_ping(struct gw_conn *conn, const char *data, size_t len)
+{
+    if (!conn->blocked) {
+        ws_send_control(conn, GW_WS_PONG, data, len);
+        return;
+    }
+    if (!conn->ping)
+        conn->ping = gw_malloc(sizeof *conn->ping);
+    conn->ping->len = (uint8_t)len;
+    if (len)
+        memcpy(conn->ping->data, data, len);
+}
+
+void gw_ws_on_writable(struct gw_conn *conn)
+{
+    struct gw_ws_ping *ping = conn->ping;
+    if (!ping)
+        return;
+    conn->ping = NULL;
+    if (!conn->close_sent)
+        ws_send_control(conn, GW_WS_PONG, ping->data, ping->len);
+    free(ping);
+}
+
 static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, char *data)
 {
     gw_ws_unmask(data, frame->payload_len, frame->mask);
@@ -294,16 +321,8 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
         ws_on_close(conn, data, frame->payload_len);
         break;
     case GW_WS_PING:
-        /* While the peer does not read, answers would only pile up: section 5.5.3 allows leaving out all but the
-         * newest. */
-        if (conn->close_sent)
-            break;
-        conn->pinged = conn->blocked;
-        gw_buf_clear(&conn->pong);
-        if (conn->blocked)
-            gw_buf_add(&conn->pong, data, frame->payload_len);
-        else
-            ws_send_control(conn, GW_WS_PONG, data, frame->payload_len);
+        if (!conn->close_sent)
+            ws_answer_ping(conn, data, frame->payload_len);
         break;
     case GW_WS_PONG:
         break;

@@ -74,8 +74,8 @@ struct gw_stats {
     _Atomic uint64_t bytes_out;
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t gaps_history, gaps_epoch, gaps_overflow; /* gaps, by reason */
-    _Atomic uint64_t slices;          /* of sessions that catch up, in all */
-    _Atomic uint64_t longest_turn_ns; /* of the worker's loop, since the start */
+    _Atomic uint64_t slices;                                  /* of sessions that catch up, in all */
+    _Atomic uint64_t longest_turn_ns;                         /* of the worker's loop, since the start */
     _Atomic uint64_t queued_sessions; /* whose queue is not empty after a flush; once a second */
     _Atomic uint64_t queued_bytes;    /* in all of those queues */
     _Atomic uint64_t queued_largest;  /* ... and in the fullest of them */
@@ -88,6 +88,13 @@ struct gw_stats {
     atomic_store_explicit(&(stats)->field, atomic_load_explicit(&(stats)->field, memory_order_relaxed) + (n),        \
                           memory_order_relaxed)
 #define GW_STAT_SET(stats, field, n) atomic_store_explicit(&(stats)->field, (n), memory_order_relaxed)
+
+/* A turn of the worker's loop took so long. */
+static inline void gw_stats_turn(struct gw_stats *stats, int64_t took_ns)
+{
+    if ((uint64_t)took_ns > atomic_load_explicit(&stats->longest_turn_ns, memory_order_relaxed))
+        GW_STAT_SET(stats, longest_turn_ns, (uint64_t)took_ns);
+}
 
 struct gw_hub_setup {
     uint32_t worker; /* whose inbox gets the results of publishes */
@@ -115,7 +122,8 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event);
  * socket that could take it has it. */
 void gw_hub_flush(struct gw_hub *hub);
 
-/* Is there work that must not wait for the next event? Then the loop comes back with gw_hub_flush() without resting. */
+/* Is there work that must not wait for the next event? Then the loop comes back with gw_hub_flush() without resting.
+ */
 bool gw_hub_busy(const struct gw_hub *hub);
 
 int64_t gw_hub_now(const struct gw_hub *hub);  /* monotonic, ms */
@@ -158,9 +166,14 @@ const struct gw_routes *gw_hub_routes(const struct gw_hub *hub);
 void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len,
                     uint64_t after, gw_history_visit visit, void *context, uint64_t *evicted);
 
-/* Last values of the channels that `filter` matches, in no particular order. */
-void gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+/* Last values of the channels that `filter` matches, in no particular order. False: they are too many for one turn
+ * of the loop, and only some were visited. */
+bool gw_hub_list(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
                  gw_history_visit visit, void *context);
+/* The same in slices, of `most` channels each: *slot is 0 at first, and then what the last slice left there. True:
+ * that was the last. A channel is visited once at most; one that is new or forgotten meanwhile may be or not. */
+bool gw_hub_list_slice(struct gw_hub *hub, const struct gw_grants *grants, const char *filter, size_t len,
+                       uint32_t *slot, uint32_t most, gw_history_visit visit, void *context);
 
 /* What was kept of the last process, into every worker's hub; hubs[0] tells the store of changes from then on.
  * Thread: main, before the workers start. */

@@ -23,6 +23,7 @@
 
 #define GW_MESSAGE_PREFIX "{\"type\":\"message\","
 #define GW_WS_HEADER_MAX  10
+#define GW_EVENT_HEAD_MAX 14
 
 /* Another form of a message for some of its readers (what a role sees of it, a compressed frame): made once, kept as
  * long as the message. First member of what it is a form of. */
@@ -39,19 +40,22 @@ struct gw_message {
     int64_t ts;              /* wall clock at arrival, ms since 1970 */
     uint64_t hash;           /* gw_hash(channel) */
     int64_t born_ns;         /* monotonic clock at arrival, for the latency histogram */
-    bool retained;           /* the broker sent it as a stored value, not as it happened */
-    bool multiline;          /* text holds line ends (blanks of a device's JSON) */
     struct gw_slice watched; /* inside text: what policy on_change looks at; data NULL: nothing, it always passes */
-    bool is_number;          /* ... and then `number` is its value */
-    double number;
-    bool clear; /* empty payload: data is null and the channel has no last value any more */
+    double number;           /* its value, if is_number */
     struct gw_slice text;
     struct gw_slice payload;
     struct gw_slice data; /* inside text */
     struct gw_slice channel;
+    bool retained;  /* the broker sent it as a stored value, not as it happened */
+    bool multiline; /* text holds line ends (blanks of a device's JSON) */
+    bool clear;     /* empty payload: data is null and the channel has no last value any more */
+    bool is_number;
     uint8_t frame_len, raw_len;
-    uint8_t frame[GW_WS_HEADER_MAX];       /* header of a text frame holding `text` */
-    uint8_t raw[GW_WS_HEADER_MAX];         /* header of a text or binary frame holding `payload` */
+    uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
+    uint8_t raw[GW_WS_HEADER_MAX];   /* header of a text or binary frame holding `payload` */
+    uint8_t event_len;
+    char event[GW_EVENT_HEAD_MAX]; /* how its event of an SSE stream begins as a chunk (RFC 9112 section 7.1): size,
+                                    * CRLF, "id: " */
     _Atomic(struct gw_variant *) variants; /* what some readers see in its place */
     char bytes[];
 };

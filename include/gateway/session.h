@@ -119,8 +119,8 @@ struct gw_session {
     struct gw_told *told; /* while lagging: how far gaps were told, by channel; a hash table */
     uint32_t told_count, told_allocated;
     struct gw_pending *pending;
-    struct gw_session *next, **link; /* the hub's list of all sessions */
-    struct gw_session *next_dirty;   /* the hub's list of those to tell ready() */
+    struct gw_session *next, **link;             /* the hub's list of all sessions */
+    struct gw_session *next_dirty;               /* the hub's list of those to tell ready() */
     struct gw_session *next_later, **later_link; /* ... and of those to tell in the next turn; NULL: it is not */
     bool lagging, dirty, kicked, open;
     bool walking; /* it goes through the sequence, not through its channels (hub/walk.c) */
@@ -166,8 +166,8 @@ void gw_session_catch_up(struct gw_session *session);
 /* False if there was no such subscription. */
 bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size_t len);
 
-/* The next things to send, up to `most` and until they have `most_bytes`; 0 if there is nothing now. A lagging session
- * that has used up its part of the turn gets 0 too; ready() is called again in the next one. */
+/* The next things to send, up to `most` and until they have `most_bytes`; 0 if there is nothing now. A lagging
+ * session that has used up its part of the turn gets 0 too; ready() is called again in the next one. */
 size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes);
 /* One of them; false if there is nothing now. */
 bool gw_session_next(struct gw_session *session, struct gw_item *item);

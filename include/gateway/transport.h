@@ -30,9 +30,8 @@ struct gw_request {
     struct gw_slice path;  /* as sent, still percent-encoded, without the query */
     struct gw_slice query; /* without `?`; empty if there is none */
     struct gw_slice body;
-    struct gw_slice authority; /* of a target in absolute form; `host` of the headers then holds it too */
-    bool http10;
     bool keep_alive;
+    bool http10;  /* an HTTP/1.0 client: it knows neither chunks nor Upgrade */
     bool upgrade; /* a WebSocket handshake (RFC 6455 section 4.2.1): Upgrade and Connection say so */
     bool chunked, expect_continue;
     bool has_length;
@@ -79,9 +78,6 @@ struct gw_conn_ops {
     void (*message)(struct gw_conn *conn, bool text, char *data, size_t len);
     /* The connection is gone, or the exchange was ended for the connection: last call, `context` can be freed. */
     void (*closed)(struct gw_conn *conn);
-    /* The peer has shut its sending side and waits for the answer to its request. May be NULL: it is answered when
-     * the answer is there. */
-    void (*ended)(struct gw_conn *conn);
 };
 
 /* Holds the connection: `ops` apply until the answer is given (HTTP) or the connection closes. */

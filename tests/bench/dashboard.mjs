@@ -21,7 +21,11 @@ c.disconnect()`]);
 try {
   await world.broker();
   const gateway = await world.sluice('  - topic: plants/#\n', 'limits: { channels: 200000 }\n');
-  const first = publisher(`for i in range(${channels}): x = c.publish(name(i), '{"temperature":%.1f,"running":true}' % random.uniform(10, 30), 1)\nx.wait_for_publish()`);
+  const first = publisher(`
+for i in range(${channels}):
+    x = c.publish(name(i), '{"temperature":%.1f,"running":true}' % random.uniform(10, 30), 1)
+    if i % 5000 == 4999: x.wait_for_publish() # it has 65,535 packet identifiers
+x.wait_for_publish()`);
   await first.ended;
   if (first.output) throw new Error(first.output);
   const there = async () => (await (await fetch(gateway.url + '/channels')).json()).channels.length;

@@ -5,7 +5,8 @@ import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { browse, Child, ROOT, until, World } from './world.mjs';
+import { cell, counts, demo, open as openIn } from './demo.mjs';
+import { browse, Child, ROOT, until } from './world.mjs';
 
 const SHOTS = join(ROOT, 'build/screenshots');
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -15,38 +16,7 @@ before(async () => {
   browser = await browse();
 });
 after(() => browser.close());
-
-/** The demo: its configuration, its simulators. */
-async function demo(t) {
-  const world = new World(t);
-  await world.broker();
-  const routes = readFileSync(join(ROOT, 'config/demo.yaml'), 'utf8').split('routes:\n')[1];
-  world.gateway = await world.sluice(routes + '\n  - topic: once/{id}\n    publish: { qos: 0 }\n  - topic: plain/#\n');
-  const simulator = new Child('/usr/bin/python3', [join(ROOT, 'docker/simulator/simulator.py'), '--port', String(world.brokerPort)]);
-  world.keep(() => simulator.stop());
-  await until(async () => (await (await fetch(world.gateway.url + '/channels')).json()).channels.length > 20, () => simulator.output);
-  return world;
-}
-
-async function open(world, options = {}, path = '/') {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
-  world.keep(() => context.close());
-  const page = await context.newPage();
-  page.setDefaultTimeout(Number(process.env.SLUICE_PAGE_TIMEOUT) || 60_000);
-  page.faults = [];
-  page.on('pageerror', (error) => page.faults.push(String(error)));
-  page.on('console', (message) => message.type() === 'error' && page.faults.push(message.text()));
-  await page.goto(world.gateway.url + path);
-  await page.waitForSelector('[data-testid=state][data-state=live]');
-  return page;
-}
-
-/** From what the page says, since only the rows on the screen are in it: [shown, all]. */
-const counts = async (page) => {
-  const found = /^(\d+)(?: of (\d+))? channel/.exec(await page.getByTestId('count').textContent());
-  return found ? [Number(found[1]), Number(found[2] ?? found[1])] : [0, 0];
-};
-const cell = (page, channel, field) => page.locator(`[data-channel="${channel}"] [data-field=${field}]`);
+const open = (world, options, path) => openIn(browser, world, options, path);
 
 test('paints at once, and values, ages and rates move', async (t) => {
   const world = await demo(t);
@@ -265,8 +235,29 @@ for (const [width, height] of [[390, 844], [1440, 900]]) {
       await check('detail');
       if (process.env.SLUICE_UPDATE_IMAGES && width === 1440 && colorScheme === 'light')
         copyFileSync(join(SHOTS, 'detail-1440-light.png'), join(ROOT, 'docs/images/dashboard.png'));
+      for (const tab of ['Log', 'JSON', 'Route']) {
+        await page.getByRole('tab', { name: tab }).click();
+        await page.locator({ Log: '#detail .log-lines li', JSON: '#detail .raw pre', Route: '#detail .explain' }[tab]).first().waitFor();
+        await check(`detail-${tab.toLowerCase()}`);
+      }
       await page.keyboard.press('Escape');
       assert.equal(await page.evaluate(() => document.activeElement.parentElement.dataset.channel), name);
+      await page.selectOption('[data-testid=view]', 'tree');
+      await page.locator('.head', { hasText: 'greenhouse' }).waitFor();
+      await check('tree');
+      await page.selectOption('[data-testid=view]', 'log');
+      await page.locator('#feed li').nth(3).waitFor();
+      await check('log');
+      await page.getByTestId('menu').click();
+      await check('menu');
+      await page.getByTestId('open-gateway').click();
+      await page.getByTestId('operator').locator('td', { hasText: '/s' }).first().waitFor();
+      await check('gateway');
+      await page.keyboard.press('Escape');
+      await page.getByTestId('filter').fill('no such channel');
+      await page.selectOption('[data-testid=view]', 'groups');
+      await page.getByTestId('clear-filter').waitFor();
+      await check('empty');
       assert.deepEqual(page.faults, []);
     });
   }

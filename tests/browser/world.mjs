@@ -89,7 +89,7 @@ export class World {
   }
 
   /** A gateway on a port that stays the same when it is started again. */
-  async sluice(routes, more = '') {
+  async sluice(routes, more = '', base = '') {
     const port = await freePort();
     const write = (rest) => this.file(`sluice-${port}.yaml`,
       `broker:\n  url: mqtt://127.0.0.1:${this.brokerPort}\n  reconnect: { min: 100ms, max: 300ms }\n` +
@@ -100,7 +100,7 @@ export class World {
       url: `http://127.0.0.1:${port}`,
       start: async () => {
         gateway.child = new Child(BINARY, ['-c', config]);
-        await until(async () => (await fetch(gateway.url + '/readyz').catch(() => ({}))).ok, () => gateway.child.output);
+        await until(async () => (await fetch(gateway.url + base + '/readyz').catch(() => ({}))).ok, () => gateway.child.output);
       },
       stop: (signal) => gateway.child.stop(signal),
       /** With another `more`, without stopping. */

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 import requests
-from harness import SANITIZED, wait_until
+from harness import SANITIZED, descriptors, wait_until
 from locked import Doors
 from test_auth import code
 from test_websocket import ILLEGAL, frame, raw_handshake, read_close
@@ -50,7 +50,7 @@ def test_path_tricks(doors, client, target):
             answer += bytes
     status = int(answer.split()[1])
     assert SECRET.encode() not in answer
-    assert status in (400, 403, 404) or (status == 200 and answer.endswith(b'"channels":[]}')), answer
+    assert status in (400, 403, 404) or (status == 200 and b'"channels":[]' in answer), answer
 
 
 def test_header_floods(doors):
@@ -76,7 +76,7 @@ def test_half_open_handshakes_in_turn(doors):
     pieces = [b"", b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upg", b"POST /channels/lamps/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab",
               b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET /ws HTTP/1.1\r\n" + b"A: b\r\n" * 30]
     linger = struct.pack("ii", 1, 0)
-    descriptors = lambda: len(os.listdir(f"/proc/{gateway.child.pid}/fd"))
+    opened = lambda: descriptors(gateway.child.pid)
     warm = before = None
     for number in range(count):
         with socket.socket() as one:
@@ -85,9 +85,9 @@ def test_half_open_handshakes_in_turn(doors):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         if number == count // 10:
             wait_until(lambda: gateway.metric("sluice_connections") <= 2)
-            warm, before = gateway.rss(), descriptors()
+            warm, before = gateway.rss(), opened()
     wait_until(lambda: gateway.metric("sluice_connections") <= 2)
-    assert descriptors() <= before + 2
+    assert opened() <= before + 2
     assert SANITIZED or gateway.rss() - warm < 4 << 20
     assert gateway.get("/channels/rooms/k/t", headers=doors.bearer("viewer")).status_code in (200, 404)
 

@@ -260,14 +260,14 @@ def test_slow_reader_can_be_closed_instead(world):
             client.client.publish("flood/x", '"' + "x" * 8000 + '"', 1)
         client.publish("flood/x", '"' + "x" * 8000 + '"')
     wait_until(lambda: gateway.metric("sluice_overflows_total") >= 1)
-    bytes = b""
+    got = b""
     while True:
         more = slow.recv(65536)
         if not more:
             break
-        bytes += more
-    at = bytes.rindex(b"\x88")  # the close frame is the last one
-    assert bytes[at + 2:at + 4] == bytes([1013 >> 8, 1013 & 255]) and b'"type":"gap"' not in bytes
+        got += more
+    at = got.rindex(b"\x88")  # the close frame is the last one
+    assert got[at + 2:at + 4] == bytes([1013 >> 8, 1013 & 255]) and b'"type":"gap"' not in got
     slow.close()
 
 

@@ -88,6 +88,19 @@ def test_rotation_outage_and_reload(world, issuer):
     assert status(gateway, issuer, "new") == 200
 
 
+def test_a_token_that_was_verified_ends_with_its_key(world, issuer):
+    """Verified tokens are remembered: not beyond the set that has their key, and not beyond a reload."""
+    gateway = world.sluice(config(issuer, world.broker().port).replace("1h", "10s"))
+    token = {"Authorization": "Bearer " + issuer.token("old")}
+    wait_until(lambda: gateway.get(READ, headers=token).status_code == 200)
+    for _ in range(3):
+        assert gateway.get(READ, headers=token).status_code == 200
+    changed = {"Authorization": token["Authorization"][:-4] + "AAAA"}
+    assert gateway.get(READ, headers=changed).status_code == 401
+    issuer.publish("new")
+    wait_until(lambda: gateway.get(READ, headers=token).status_code == 401, 30, "the same token to be refused")
+
+
 def test_explain_waits_for_the_keys(world, issuer):
     file = world.directory / "explain.yaml"
     file.write_text(config(issuer, 1883))

@@ -9,7 +9,7 @@ import pytest
 import requests
 import websockets
 from conftest import yaml
-from harness import BINARY, ROOT, wait_until
+from harness import BINARY, ROOT, descriptors, wait_until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from test_faults import never_reading_client
@@ -92,7 +92,7 @@ async def test_sessions_by_transport(world):
     assert [now(t) for t in ("websocket", "raw", "sse", "longpoll")] == [0, 0, 0, 0]
     async with connect(gateway), connect(gateway), websockets.connect(gateway.ws + "/channels/lamps/1"):
         with requests.get(gateway.http + "/sse?channel=lamps/1", stream=True, timeout=20) as stream:
-            next(stream.iter_content(1))
+            next(body := stream.iter_content(1))
             poll = threading.Thread(target=gateway.get, args=("/poll?channel=lamps/1&wait=20",))
             poll.start()
             wait_until(lambda: now("longpoll") == 1)
@@ -285,7 +285,7 @@ async def test_process_and_bounds(world):
     assert abs(value(gateway, "process_cpu_seconds_total") - gateway.cpu()) < 1
     started = pathlib.Path(f"/proc/{gateway.child.pid}").stat().st_mtime
     assert abs(value(gateway, "process_start_time_seconds") - started) < 30
-    real = len(list(pathlib.Path(f"/proc/{gateway.child.pid}/fd").iterdir()))
+    real = descriptors(gateway.child.pid)
     assert abs(value(gateway, "process_open_fds") - real) <= 2  # the scrape's own connection
     soft = int(re.search(r"Max open files\s+(\d+)", pathlib.Path(f"/proc/{gateway.child.pid}/limits").read_text()).group(1))
     assert value(gateway, "process_max_fds") == soft
@@ -300,5 +300,5 @@ def test_documented():
     """docs/operations.md has every metric and no other; that the list is the gateway's is checked in test_monitoring.py."""
     page = (ROOT / "docs/operations.md").read_text()
     documented = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"`((?:sluice|process)_[a-z_]+)", page)}
-    source = "".join((ROOT / "gateway" / path).read_text() for path in ("http/metrics.c", "http/process.c", "app_metrics.c"))
+    source = "".join((ROOT / "gateway" / path).read_text() for path in ("http/metrics.c", "http/process.c", "app/app_metrics.c"))
     assert documented == set(re.findall(r'"((?:sluice|process)_[a-z_]+)"', source))

@@ -72,11 +72,6 @@ def test_ready_reload_stop(world, kind):
     assert manager.next()["RELOADING"] == "1"
     again = manager.next()
     assert again["READY"] == "1" and "old configuration" in again["STATUS"]
-    gateway.config.write_text(good + "auth: { jwks_file: /nowhere/keys.json }\n")  # fails later than the file's text
-    gateway.signal(signal.SIGHUP)
-    assert manager.next()["RELOADING"] == "1"
-    again = manager.next()
-    assert again["READY"] == "1" and "old configuration" in again["STATUS"]
     gateway.config.write_text(good)
 
     gateway.signal(signal.SIGTERM)

@@ -88,6 +88,38 @@ static void test_identity(void **state)
     gw_auth_unref(auth);
 }
 
+/* The second time a token is not verified; a token that differs in its last character is, and so is one that was
+ * taken by keys that are gone. */
+static void test_verified_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys, *config, *alg;
+    } rows[] = {{"key_file: @/rsa.pem", "rsa", "RS256"}, {"key_file: @/ec.pem", "ec", "ES256"}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char blocks[512];
+        snprintf(blocks, sizeof blocks, "auth:\n  jwt: { %s" TRUST, rows[i].keys);
+        struct gw_auth *auth = fixture_auth(blocks, NULL);
+        char *token = fixture_token(rows[i].config, rows[i].alg);
+        size_t len = strlen(token);
+        const char *why;
+        struct gw_identity *first = fixture_enter(auth, token, &why), *second = fixture_enter(auth, token, &why),
+                           *none;
+        assert_ptr_equal(first, second);
+        assert_int_equal(gw_auth_token(auth, token, len, NOW_MS + 3600000, &none, &why), GW_ERR_EXPIRED);
+        assert_int_equal(gw_auth_token(auth, token, len - 1, NOW_MS, &none, &why), GW_ERR_UNAUTHORIZED);
+        /* After a reload with another key it is nothing. */
+        snprintf(blocks, sizeof blocks, "auth:\n  jwt: { key_file: @/%s" TRUST, i ? "rsa.pem" : "ec.pem");
+        struct gw_auth *next = fixture_auth(blocks, auth);
+        assert_int_equal(gw_auth_token(next, token, len, NOW_MS, &none, &why), GW_ERR_UNAUTHORIZED);
+        gw_identity_unref(first);
+        gw_identity_unref(second);
+        free(token);
+        gw_auth_unref(next);
+        gw_auth_unref(auth);
+    }
+}
+
 static void test_bad_files(void **state)
 {
     (void)state;
@@ -196,8 +228,9 @@ static void test_without(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tokens),    cmocka_unit_test(test_octets),   cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_api_keys), cmocka_unit_test(test_without),
+        cmocka_unit_test(test_tokens),        cmocka_unit_test(test_octets),    cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_verified_once), cmocka_unit_test(test_bad_files), cmocka_unit_test(test_api_keys),
+        cmocka_unit_test(test_without),
     };
     return cmocka_run_group_tests(tests, fixture_up, fixture_down);
 }

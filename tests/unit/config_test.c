@@ -99,7 +99,7 @@ static void test_defaults(void **state)
     gw_buf_init(&problems);
     assert_int_equal(gw_config_load("config/minimal.yaml", &config, &problems), GW_OK);
     assert_non_null(strstr(problems.data, "warning: listen: 0.0.0.0:8080 is open to everybody"));
-    assert_int_equal(config->broker.protocol, 5);
+    assert_int_equal(config->broker.protocol, 0);
     assert_int_equal(config->broker.keepalive_ms, 30000);
     assert_true(config->broker.client_id_made && !strncmp(config->broker.client_id, "sluice-", 7));
     assert_int_equal(config->listen_count, 1);

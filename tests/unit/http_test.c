@@ -105,7 +105,29 @@ static void test_chunked(void **state)
     } rows[] = {
         {"5\r\nhello\r\n0\r\n\r\n", "hello", 0},
         {"5;ext=1\r\nhello\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n", "helloabc", 0},
-        {"A\nhelloworld\n0\n\n", NULL, -1}, /* a bare LF ends no line of a chunked body */
+        {"A\r\nhelloworld\r\n0\r\n\r\n", "helloworld", 0},
+        {"5 ; a = \"q\\\"\xc3\xa4;\" ;b\r\nhello\r\n0;x\r\nA: b\r\nC:\r\n\r\n", "hello", 0},
+        {"5  \t\r\nhello\r\n0\r\n\r\n", "hello", 0},
+        {"5\nhello\r\n", NULL, -1},          /* a bare LF */
+        {"5\r\nhello\n0\r\n\r\n", NULL, -1}, /* ... behind the data */
+        {"5\r\nhello\r\n0\n\n", NULL, -1},   /* ... behind the last chunk */
+        {"5;a\nhello\r\n", NULL, -1},        /* ... in an extension */
+        {"5\rhello\r\n", NULL, -1},          /* a bare CR */
+        {"5;a\r\rb\r\n", NULL, -1},
+        {"5;a\001b\r\n", NULL, -1}, /* a control character in an extension */
+        {"5;a=\"\001\"\r\n", NULL, -1},
+        {"5 x\r\n", NULL, -1}, /* junk behind the size */
+        {"5_000\r\n", NULL, -1},
+        {"0x5\r\n", NULL, -1},
+        {"+5\r\n", NULL, -1},
+        {" 5\r\n", NULL, -1},
+        {"5\r\nhello\r\r\n", NULL, -1},
+        {"0\r\nno field\r\n\r\n", NULL, -1}, /* trailers that are no fields */
+        {"0\r\n: x\r\n\r\n", NULL, -1},
+        {"0\r\nA : x\r\n\r\n", NULL, -1},
+        {"0\r\nA: \001\r\n\r\n", NULL, -1},
+        {"0\r\nA: b\n\r\n", NULL, -1},
+        {"0\r\n folded\r\n\r\n", NULL, -1},
         {"0\r\n\r\n", "", 0},
         {"x\r\n", NULL, -1},
         {"\r\n", NULL, -1},

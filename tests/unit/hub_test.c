@@ -264,7 +264,8 @@ static void test_model(void **state)
     }
 }
 
-/* --- the same in slices ------------------------------------------------------------------------------------------ */
+/* --- the same in slices ------------------------------------------------------------------------------------------
+ */
 
 /* A subscription of the second model; `to`: when it ended, UINT64_MAX while it is there. */
 struct wish {
@@ -286,7 +287,6 @@ struct walker {
 };
 
 static struct walker walkers[8];
-
 
 static bool matches(const char *filter, unsigned channel)
 {
@@ -365,9 +365,8 @@ static void walker_subscribe(struct walker *walker)
     wish->from = wish->fresh ? head : head - (head ? check_random(&seed) % (head < 80 ? head : 80) : 0);
     char cursor[64];
     gw_hub_format_cursor(hub, wish->from, cursor);
-    struct gw_start start = {.at = wish->fresh ? GW_START_LAST : GW_START_CURSOR,
-                             .cursor = cursor,
-                             .cursor_len = strlen(cursor)};
+    struct gw_start start = {
+        .at = wish->fresh ? GW_START_LAST : GW_START_CURSOR, .cursor = cursor, .cursor_len = strlen(cursor)};
     struct gw_subscribed out;
     assert_int_equal(gw_session_subscribe(&walker->session, filter, strlen(filter), &start, &out), GW_OK);
     gw_session_catch_up(&walker->session);
@@ -414,8 +413,8 @@ static void walker_finish(struct walker *walker)
         struct gw_message *last = gw_hub_last(hub, NULL, name, strlen(name));
         bool wanted = false;
         for (unsigned i = 0; i < walker->wish_count; i++)
-            wanted |= walker->wishes[i].to == UINT64_MAX && walker->wishes[i].fresh &&
-                      matches(walker->wishes[i].filter, c);
+            wanted |=
+                walker->wishes[i].to == UINT64_MAX && walker->wishes[i].fresh && matches(walker->wishes[i].filter, c);
         if (last && wanted && !walker->got[last->seq])
             fail_msg("the last value of '%s', %u, did not come", name, (unsigned)last->seq);
     }
@@ -502,8 +501,8 @@ static void test_slices(void **state)
         uint32_t history;
         size_t queue;
         uint32_t channels, direct;
-    } rows[] = {{0, 1000, 100, 0},  {3, 500, 100, 0}, {10, 100000, 100, 1}, {1000, 300, 100, 2},
-                {10, 300, 100, 100}, {3, 500, 4, 0},   {3, 500, 4, 3},      {3, 500, 4, 100}};
+    } rows[] = {{0, 1000, 100, 0},   {3, 500, 100, 0}, {10, 100000, 100, 1}, {1000, 300, 100, 2},
+                {10, 300, 100, 100}, {3, 500, 4, 0},   {3, 500, 4, 3},       {3, 500, 4, 100}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         for (seed = i * 100 + 1; seed % 100 < 4;) {
             uint64_t first = seed;

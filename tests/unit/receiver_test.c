@@ -100,7 +100,7 @@ static int begin(void **state)
     mosquitto_connect_v5_callback_set(mosq, on_connect);
     mosquitto_message_v5_callback_set(mosq, on_message);
     mosquitto_publish_v5_callback_set(mosq, on_publish);
-    gw_receiver_init(&receiver, take, NULL);
+    gw_receiver_init(&receiver, take, NULL, NULL);
     assert_int_equal(mosquitto_connect_bind_async(mosq, "127.0.0.1", ntohs(address.sin_port), 600, NULL),
                      MOSQ_ERR_SUCCESS);
     broker = accept(listener, NULL, NULL);

@@ -40,7 +40,7 @@ export class StreamLink extends HttpLink {
     let id = '';
     let data = '';
     for (const line of text.split('\n')) {
-      const [, field, value] = /^(\w*): ?(.*)$/.exec(line) || [];
+      const [, field, value] = /^(\w*): ?(.*)$/s.exec(line) || [];
       if (field === 'event') name = value;
       else if (field === 'id') id = value;
       else if (field === 'data') data += value + '\n';

@@ -202,8 +202,12 @@ export class Detail {
     this.panel.replaceChildren(el('p', { class: 'quiet' }, 'Asking the gateway…'));
     const found = await explain(channel.name);
     if (this.channel !== channel || this.tab !== 'Route') return;
-    this.panel.replaceChildren(found?.text
-      ? el('pre', { class: 'explain', 'data-testid': 'explain', tabindex: '0', 'aria-label': 'Which routes lead to this channel' }, found.text)
-      : el('p', { class: 'quiet', 'data-testid': 'explain' }, 'Only those who may see every channel may see the routes.'));
+    if (!found?.text) return this.panel.replaceChildren(el('p', { class: 'quiet', 'data-testid': 'explain' }, 'Only those who may see every channel may see the routes.'));
+    // A block for each route: those that lead here first, why the others don't for those who ask.
+    const blocks = found.text.split(/^(?=routes\[)/m);
+    const others = blocks.filter((block) => /: does not match$/m.test(block));
+    const text = (lines: string[], label: string): HTMLElement => el('pre', { class: 'explain', tabindex: '0', 'aria-label': label }, lines.join(''));
+    this.panel.replaceChildren(el('div', { 'data-testid': 'explain' }, text(blocks.filter((block) => !others.includes(block)), 'Routes that lead to this channel'),
+      ...(others.length ? [el('details', { class: 'explain-rest' }, el('summary', {}, `${others.length} other route${others.length === 1 ? ' does' : 's do'} not match`), text(others, 'Why the others do not match'))] : [])));
   }
 }

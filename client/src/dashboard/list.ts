@@ -7,13 +7,12 @@ import type { Channel, Store } from './store';
 
 const SPARE = 8; // lines above and below the screen
 const RESORT = 2000; // ms between orders by what changes
-const CALM = 4; // building the lines anew may take one part in so many of the time
+const CALM = 8; // building the lines anew may take one part in so many of the time
 
 export class List {
   private outline = new Outline();
   private lines: Line[] = [];
-  private index = new Map<string, number>();
-  private tops: number[] = [0];
+  private tops = new Float64Array(1); // where lines begin, and the end
   private shown = new Map<string, Row | Head>();
   private byName = new Map<string, Row[]>();
   private frame = 0;
@@ -56,7 +55,7 @@ export class List {
   }
 
   focus(name: string): void {
-    this.go(this.index.get('r:' + name) ?? this.index.get('p:' + name));
+    this.go(Math.max(this.find('r:' + name), this.find('p:' + name)));
   }
 
   focusFirst(): void {
@@ -109,15 +108,12 @@ export class List {
     const start = performance.now();
     this.stale = false;
     this.lines = this.outline.lines();
-    this.index.clear();
-    this.tops = new Array<number>(this.lines.length + 1);
-    let top = 0;
-    this.lines.forEach((line, i) => {
-      this.index.set(line.key, i);
-      this.tops[i] = top;
-      top += line.channel ? this.height.row : line.depth ? this.height.branch : this.height.top;
-    });
-    this.tops[this.lines.length] = top;
+    const { lines, height } = this;
+    const tops = (this.tops = new Float64Array(lines.length + 1));
+    for (let i = 0; i < lines.length; i++) {
+      const { channel, depth } = lines[i];
+      tops[i + 1] = tops[i] + (channel ? height.row : depth ? height.branch : height.top);
+    }
     this.paint();
     this.built = performance.now();
     this.cost = this.built - start;
@@ -153,11 +149,12 @@ export class List {
 
   private place(first: number, end: number): void {
     const { box, lines, shown } = this;
-    const wanted = new Set<string>();
-    for (let i = first; i < end; i++) wanted.add(lines[i].key);
+    const wanted = new Map<string, Line>();
+    for (let i = first; i < end; i++) wanted.set(lines[i].key, lines[i]);
     const focused = this.keyOf(document.activeElement);
     for (const [key, one] of shown) {
-      if (wanted.has(key) && (one instanceof Head || one.channel === lines[this.index.get(key)!].channel)) continue;
+      const line = wanted.get(key);
+      if (line && (one instanceof Head || one.channel === line.channel)) continue;
       one.item.remove();
       shown.delete(key);
       if (one instanceof Row) this.forget(one);
@@ -223,12 +220,16 @@ export class List {
     return item && this.box.contains(item) ? item.dataset.key : undefined;
   }
 
+  private find(key: string | undefined): number {
+    return this.lines.findIndex((line) => line.key === key);
+  }
+
   /** Puts the focus on line i, wherever it is. */
-  private go(i: number | undefined): void {
-    const line = this.lines[i ?? -1];
+  private go(i: number): void {
+    const line = this.lines[i];
     if (!line) return;
-    const height = this.tops[i! + 1] - this.tops[i!];
-    const top = this.box.getBoundingClientRect().top + this.tops[i!];
+    const height = this.tops[i + 1] - this.tops[i];
+    const top = this.box.getBoundingClientRect().top + this.tops[i];
     const bar = byId('bar').offsetHeight;
     if (top < bar) scrollBy(0, top - bar - height);
     else if (top + height > innerHeight) scrollBy(0, top + 2 * height - innerHeight);
@@ -238,8 +239,8 @@ export class List {
 
   /** Arrows walk through the lines; left and right close and open branches, as in any tree. */
   onKey(event: KeyboardEvent): void {
-    const i = this.index.get(this.active ?? '');
-    if (i === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    const i = this.find(this.active);
+    if (i < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     const line = this.lines[i];
     const page = Math.max(1, Math.floor(innerHeight / this.height.row) - 3);
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];

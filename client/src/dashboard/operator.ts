@@ -52,7 +52,7 @@ export class Operator {
     this.last = now;
     const value = (name: string): number => now.samples.get(name) ?? 0;
     const per = (name: string): string => (last ? `${number(Math.round(((value(name) - (last.samples.get(name) ?? 0)) / (now.at - last.at)) * 10_000) / 10)}/s` : '…');
-    const transports = [...now.samples].filter(([name]) => name.startsWith('sluice_transport_sessions transport ')).map(([name, count]) => `${count} ${name.split(' ')[2]}`);
+    const transports = [...now.samples].filter(([name, count]) => count && name.startsWith('sluice_transport_sessions transport ')).map(([name, count]) => `${count} ${name.split(' ')[2]}`);
     const rows: [string, string, string][] = [
       ['Broker', value('sluice_mqtt_up') ? 'Connected' : 'Down', ''],
       ['Connections', String(value('sluice_connections')), `of ${value('sluice_connections_limit')}`],

@@ -8,6 +8,7 @@ import json
 import pathlib
 import resource
 import signal
+import subprocess
 import sys
 import time
 
@@ -28,6 +29,8 @@ def arguments():
     parser.add_argument("--report", metavar="FILE", help="Markdown file to write, plots beside it (docs/benchmarks/peers.md; none with --quick, "
                         "--scenarios or --peers)")
     parser.add_argument("--note", default="", help="a sentence for the report, such as what else the machine was doing")
+    parser.add_argument("--tls", action="store_true", help="TLS, storms after kill -9 and tokens instead, with nginx and nchan beside them, "
+                        "5 minutes (tests/bench/tls.py); no report file")
     parser.add_argument("--render", action="store_true", help="measure nothing: report what the last full run gave, from build/bench/")
     return parser.parse_args()
 
@@ -79,6 +82,9 @@ def main():
         signal.signal(number, lambda *_: sys.exit(130))  # so that servers are ended
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if args.tls:
+        script = [sys.executable, str(pathlib.Path(__file__).parents[1] / "tls.py")]
+        return max(subprocess.run([*script, what]).returncode for what in ("idle", "accept", "paced", "saturated", "storm", "tokens"))
     part = bool(args.quick or args.scenarios or args.peers)
     kept = peers.ROOT / "build/bench" / ("part.json" if part else "results.json")
     if args.render:

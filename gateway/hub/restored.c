@@ -1,0 +1,53 @@
+/* restored.c: the end of filling a hub at start: what the store had, in the order of the sequence. */
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "hub/hub_private.h"
+
+struct restored_message {
+    uint64_t seq;
+    uint32_t slot;
+};
+
+struct restored {
+    struct restored_message *messages;
+    size_t count, allocated;
+    uint32_t slot;
+};
+
+static bool restored_add(void *context, struct gw_message *msg)
+{
+    struct restored *restored = context;
+    if (restored->count == restored->allocated) {
+        restored->allocated = restored->allocated ? restored->allocated * 2 : 1024;
+        restored->messages =
+            gw_reallocarray(restored->messages, restored->allocated, sizeof(struct restored_message));
+    }
+    restored->messages[restored->count++] = (struct restored_message){msg->seq, restored->slot};
+    return true;
+}
+
+static int restored_compare(const void *a, const void *b)
+{
+    uint64_t left = ((const struct restored_message *)a)->seq, right = ((const struct restored_message *)b)->seq;
+    return left < right ? -1 : left > right;
+}
+
+void gw_channels_restored(struct gw_hub *hub)
+{
+    struct restored all = {0};
+    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
+        gw_channel_expire(hub, channel);
+        all.slot = channel->slot;
+        size_t before = all.count;
+        channel->engine->read(channel->history, 0, restored_add, &all);
+        if (channel->last && (all.count == before || all.messages[all.count - 1].seq != channel->last->seq))
+            restored_add(&all, channel->last);
+    }
+    if (all.count)
+        qsort(all.messages, all.count, sizeof *all.messages, restored_compare);
+    for (size_t i = 0; i < all.count; i++)
+        gw_order_add(&hub->channels.messages, all.messages[i].seq, all.messages[i].slot);
+    free(all.messages);
+    GW_STAT_SET(&hub->stats, history_bytes, hub->channels.history_bytes);
+}

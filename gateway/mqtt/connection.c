@@ -1,0 +1,268 @@
+/* connection.c: the connection to the broker, from the attempt to its end. */
+#include <errno.h>
+#include <mqtt_protocol.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "mqtt/client.h"
+#include "mqtt/notes.h"
+#include "mqtt/source_private.h"
+
+/* A broker that takes the connection but doesn't answer CONNECT or SUBSCRIBE for so long is given up. */
+#define HANDSHAKE_MS 10000
+
+void gw_connection_post_state(struct gw_source *source, bool up)
+{
+    source->up = up;
+    struct gw_event event = {.type = GW_EVENT_UPSTREAM, .u.upstream = {.up = up, .since = gw_wall_ms()}};
+    gw_ingest_post(&source->ingest, &event);
+}
+
+bool gw_connection_is_v5(const struct gw_source *source)
+{
+    return source->attempts.version == MQTT_PROTOCOL_V5;
+}
+
+static void connection_check_up(struct gw_source *source)
+{
+    if (!source->connected || source->subs.unanswered || source->up)
+        return;
+    source->connecting = false;
+    gw_attempts_complete(&source->attempts, gw_monotonic_ms());
+    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url,
+           source->subs.count);
+    gw_connection_post_state(source, true);
+}
+
+static void connection_on_subscribe(struct mosquitto *mosq, void *object, int mid, int count, const int *granted,
+                                    const mosquitto_property *properties)
+{
+    (void)mosq;
+    struct gw_source *source = object;
+    if (gw_publisher_subscribed(&source->publisher, mid, count > 0 ? granted[0] : 0x80))
+        return;
+    gw_subscriptions_answered(&source->subs, mid, count, granted, properties);
+    connection_check_up(source);
+}
+
+static void connection_drop_client(struct gw_source *source)
+{
+    if (source->mosq)
+        mosquitto_destroy(source->mosq);
+    source->mosq = NULL;
+}
+
+/* The connection is gone or did not come about. What libmosquitto still has of it goes with its client object, except
+ * in a kept session. `why` NULL: it is nothing to tell. */
+static void connection_lost(struct gw_source *source, const char *why, bool by_broker)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    bool was = source->connected || source->connecting;
+    const struct gw_loss loss = {
+        .why = why && *source->told ? source->told : why,
+        .by_broker = by_broker && gw_reason_may_be_ours(source->told_code),
+        .kept = broker->session_expiry_ms > 0 && !source->again,
+    };
+    if (was && why)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", broker->url, loss.why);
+    gw_subscriptions_lost(&source->subs, loss.by_broker);
+    if (gw_publisher_lost(&source->publisher, &loss))
+        connection_drop_client(source);
+    gw_receiver_lost(&source->receiver);
+    if (was && why) {
+        atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
+        if (gw_attempts_lost(&source->attempts, broker, by_broker, gw_monotonic_ms()) && !*source->told)
+            gw_log(GW_LOG_WARN, "mqtt",
+                   "%s closes every connection within seconds: another client with the id '%s'? Give each its own "
+                   "broker.client_id; the broker's log tells more",
+                   broker->url, broker->client_id);
+    }
+    source->connected = source->connecting = source->again = false;
+    source->told[0] = '\0';
+    source->told_code = 0;
+    if (source->up)
+        gw_connection_post_state(source, false);
+}
+
+/* The same, and nothing goes on from here with the next connection. */
+void gw_connection_give_up(struct gw_source *source, const char *why, bool by_broker)
+{
+    source->again = true;
+    connection_lost(source, why, by_broker);
+}
+
+static void connection_refused(struct gw_source *source, int reason, const mosquitto_property *properties)
+{
+    char words[GW_REASON_MAX];
+    int code = gw_connection_is_v5(source) ? reason : gw_reason_of_return_code(reason);
+    source->told_code = code;
+    snprintf(source->told, sizeof source->told, "it refused the connection: %s",
+             gw_reason_words(words, code, properties));
+    source->again = code == MQTT_RC_UNSUPPORTED_PROTOCOL_VERSION &&
+                    gw_attempts_refused(&source->attempts, &source->config->broker, true, gw_monotonic_ms());
+}
+
+static void connection_on_connect(struct mosquitto *mosq, void *object, int reason, int flags,
+                                  const mosquitto_property *properties)
+{
+    struct gw_source *source = object;
+    if (reason) {
+        connection_refused(source, reason, properties);
+        return; /* libmosquitto closes it */
+    }
+    source->connected = true;
+    source->broker = gw_abilities_read(gw_connection_is_v5(source), properties, &source->config->broker);
+    if (!gw_attempts_accepted(&source->attempts, &source->config->broker, gw_monotonic_ms()) ||
+        gw_publisher_is_stale(&source->publisher)) {
+        source->again = true;
+        return;
+    }
+    gw_redelivery_connected(&source->redelivery, flags & 1);
+    gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), !source->config->broker.tls_enabled);
+    atomic_fetch_add(&source->connects, 1);
+    gw_subscriptions_send(&source->subs, mosq, &source->broker);
+    gw_publisher_connected(&source->publisher, mosq, &source->broker);
+    connection_check_up(source);
+}
+
+static void connection_on_disconnect(struct mosquitto *mosq, void *object, int reason,
+                                     const mosquitto_property *properties)
+{
+    (void)mosq;
+    struct gw_source *source = object;
+    char words[GW_REASON_MAX];
+    if (reason < 0x80) /* no MQTT 5 DISCONNECT of the broker's: told by the loop */
+        return;
+    source->told_code = reason;
+    snprintf(source->told, sizeof source->told, "the broker disconnects: %s",
+             gw_reason_words(words, reason, properties ? properties : source->notes));
+}
+
+static void connection_on_publish(struct mosquitto *mosq, void *object, int mid, int reason,
+                                  const mosquitto_property *properties)
+{
+    (void)mosq;
+    struct gw_source *source = object;
+    gw_publisher_acknowledged(&source->publisher, mid, reason, properties ? properties : source->notes);
+}
+
+void gw_connection_note(void *context, const uint8_t *data, size_t len)
+{
+    struct gw_source *source = context;
+    mosquitto_property_free_all(&source->notes);
+    if (gw_connection_is_v5(source))
+        source->notes = gw_notes_read(data, len);
+}
+
+static void connection_on_log(struct mosquitto *mosq, void *object, int level, const char *line)
+{
+    (void)mosq;
+    struct gw_source *source = object;
+    if (level == MOSQ_LOG_ERR && source->config->broker.tls_enabled && strstr(line, "OpenSSL"))
+        gw_mqtt_tls_note(&source->tls, line);
+}
+
+static int connection_make_client(struct gw_source *source)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    gw_publisher_set_response_topic(&source->publisher, broker);
+    int version = gw_attempts_version(&source->attempts, broker, gw_monotonic_ms());
+    int rc = gw_client_create(broker, version, &source->tls, source, &source->mosq);
+    if (!source->mosq)
+        return rc;
+    mosquitto_log_callback_set(source->mosq, connection_on_log);
+    mosquitto_connect_v5_callback_set(source->mosq, connection_on_connect);
+    mosquitto_disconnect_v5_callback_set(source->mosq, connection_on_disconnect);
+    mosquitto_subscribe_v5_callback_set(source->mosq, connection_on_subscribe);
+    mosquitto_message_v5_callback_set(source->mosq, gw_source_on_message);
+    mosquitto_publish_v5_callback_set(source->mosq, connection_on_publish);
+    return rc;
+}
+
+/* Did the broker's machine take the connection? Then it is its program that says nothing. */
+bool gw_connection_is_open(const struct gw_source *source)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    int fd = source->mosq ? mosquitto_socket(source->mosq) : -1;
+    return fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
+/* The handshake takes too long. */
+void gw_connection_overdue(struct gw_source *source)
+{
+    bool open = source->open;
+    bool other = open && !source->connected &&
+                 gw_attempts_refused(&source->attempts, &source->config->broker, false, gw_monotonic_ms());
+    gw_connection_give_up(source,
+                          !open ? "the broker does not answer: check the address, the port and firewalls"
+                          : source->connected ? "the broker does not answer SUBSCRIBE"
+                          : other             ? "the broker does not answer CONNECT: trying MQTT 3.1.1"
+                                              : "the broker does not answer CONNECT; see its log",
+                          false);
+    if (other)
+        source->attempts.at_ms = 0;
+}
+
+/* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
+void gw_connection_failed(struct gw_source *source, int rc, int error)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    bool closed = *source->told || rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
+                  (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE || error == 0));
+    bool tls = broker->tls_enabled && *source->tls.reason;
+    if (source->again) { /* what was told is dealt with */
+        connection_lost(source, NULL, false);
+        source->attempts.at_ms = 0;
+        return;
+    }
+    if (rc == MOSQ_ERR_KEEPALIVE && source->connecting && !source->connected) {
+        gw_connection_overdue(source);
+        return;
+    }
+    /* Closed between CONNECT and CONNACK: some brokers do that with a version they don't know. */
+    if (closed && !tls && !*source->told && source->connecting && !source->connected &&
+        gw_attempts_refused(&source->attempts, broker, false, gw_monotonic_ms())) {
+        gw_connection_give_up(
+            source,
+            "the broker closed the connection without answering CONNECT (it may want TLS, or know no MQTT "
+            "5): trying MQTT "
+            "3.1.1",
+            closed);
+        source->attempts.at_ms = 0;
+        return;
+    }
+    connection_lost(source, tls ? source->tls.reason : gw_reason_of_error(rc, error), closed);
+}
+
+void gw_connection_attempt(struct gw_source *source)
+{
+    const struct gw_cfg_broker *broker = &source->config->broker;
+    source->open = false;
+    source->tls.reason[0] = '\0';
+    source->tls.final = false;
+    int rc = source->mosq ? MOSQ_ERR_SUCCESS : connection_make_client(source);
+    source->connecting = true;
+    source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
+    if (rc != MOSQ_ERR_SUCCESS)
+        connection_drop_client(source); /* half made: never to be used */
+    errno = 0;
+    if (rc == MOSQ_ERR_SUCCESS)
+        rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port,
+                                          (int)(broker->keepalive_ms / 1000), NULL);
+    if (rc != MOSQ_ERR_SUCCESS)
+        gw_connection_failed(source, rc, errno);
+}
+
+void gw_connection_expire(struct gw_source *source, int64_t now)
+{
+    enum gw_publisher_state state = gw_publisher_expire(&source->publisher, now);
+    if (state == GW_PUBLISHER_STALE && !source->connecting)
+        gw_connection_give_up(source, NULL, false); /* there is no connection: it only answers */
+    else if (state == GW_PUBLISHER_STUCK)
+        gw_connection_give_up(
+            source, "the broker acknowledges no publishes, so that none can be sent: connecting anew", false);
+}

@@ -1,0 +1,80 @@
+/* source_private.h: the source's state, and its connection to the broker (connection.c): when it is made, with which
+ * client object, and what its end means for publishes and subscriptions. Thread: the MQTT thread. */
+#ifndef GW_MQTT_SOURCE_PRIVATE_H
+#define GW_MQTT_SOURCE_PRIVATE_H
+
+#include <mosquitto.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mqtt/abilities.h"
+#include "mqtt/attempts.h"
+#include "mqtt/ingest.h"
+#include "mqtt/publisher.h"
+#include "mqtt/reason.h"
+#include "mqtt/receiver.h"
+#include "mqtt/redelivery.h"
+#include "mqtt/source.h"
+#include "mqtt/subscriptions.h"
+#include "mqtt/tls.h"
+
+struct gw_source {
+    pthread_t thread;
+    bool started;
+    int wake_fd;
+    atomic_bool stopping;
+
+    pthread_mutex_t lock;
+    struct gw_config *next_config; /* {lock} a reload that the thread has not seen yet */
+    struct gw_routes *next_routes; /* {lock} */
+    struct gw_auth *next_auth;     /* {lock} for the workers */
+
+    /* From here on: the MQTT thread's alone. */
+    struct gw_config *config;
+    struct gw_routes *routes;
+    struct gw_ingest ingest;
+    struct gw_publisher publisher;
+    struct mosquitto *mosq; /* NULL: to be made */
+    struct gw_subscriptions subs;
+    struct gw_redelivery redelivery;
+    bool connecting, connected, up;
+    bool open;           /* while connecting: TCP is */
+    int64_t deadline_ms; /* of the handshake */
+    struct gw_attempts attempts;
+    struct gw_abilities broker;
+    struct gw_mqtt_tls tls;
+    mosquitto_property *notes;     /* of the packet that libmosquitto reads next */
+    char told[GW_REASON_MAX + 64]; /* what the broker gave as its reason, in CONNACK or DISCONNECT; "": nothing */
+    int told_code;                 /* ... its number; 0: none */
+    bool again;                    /* end this connection and make another at once, with a client object of its own */
+    struct gw_receiver receiver;
+
+    _Atomic uint64_t received, received_bytes, doubles, too_large, connects, connect_failures, disconnects;
+};
+
+/* Tells every worker whether the broker is there. */
+void gw_connection_post_state(struct gw_source *source, bool up);
+/* Does the attempt or connection speak MQTT 5? */
+bool gw_connection_is_v5(const struct gw_source *source);
+
+void gw_connection_attempt(struct gw_source *source);
+/* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
+void gw_connection_failed(struct gw_source *source, int rc, int error);
+/* The handshake takes too long. */
+void gw_connection_overdue(struct gw_source *source);
+/* The connection ends, and nothing of it goes on with the next one. `why` NULL: it is nothing to tell. */
+void gw_connection_give_up(struct gw_source *source, const char *why, bool by_broker);
+/* Did the broker's machine take the connection? Then it is its program that says nothing. */
+bool gw_connection_is_open(const struct gw_source *source);
+/* Answers publishes whose time is up, and ends a connection that takes none. */
+void gw_connection_expire(struct gw_source *source, int64_t now);
+/* What has arrived of a packet that libmosquitto reads next: `other` of receiver.h. */
+void gw_connection_note(void *context, const uint8_t *data, size_t len);
+
+/* A message that libmosquitto has read. */
+void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
+                          const mosquitto_property *properties);
+
+#endif
