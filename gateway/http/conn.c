@@ -70,6 +70,7 @@ void gw_conn_on_closed(struct gw_conn *conn)
         conn->next->link = conn->link;
     gw_server_release_address(conn->worker, &conn->peer);
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), connections, (uint64_t)-1);
+    gw_wire_drop(conn);
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->out);
     gw_buf_fini(&conn->body);

@@ -9,6 +9,7 @@
 #include "http/http1.h"
 
 struct gw_batches;
+struct gw_held;
 struct gw_listener;
 struct gw_tls_conn;
 struct gw_worker;
@@ -40,8 +41,9 @@ struct gw_conn {
     struct gw_buf in;             /* bytes not handled yet; unallocated on an idle connection */
     struct gw_buf body;           /* HTTP body, or the fragments of a WebSocket message */
     struct gw_buf out;            /* bytes the socket did not take */
-    size_t out_at;                /* of which so many are gone */
-    size_t head_len;              /* of the request at the front of `in` */
+    struct gw_held *held; /* a large message that left in part, before what `out` holds (wire.c); NULL: none */
+    size_t out_at;        /* of which so many are gone */
+    size_t head_len;      /* of the request at the front of `in` */
     size_t body_left;
     struct gw_chunked chunked;
     int64_t heard_ms;             /* when something last came in (WebSocket) */
@@ -119,6 +121,8 @@ void gw_wire_settle(struct gw_conn *conn);
  * several steps. It must be uncorked before the loop gets control again. */
 void gw_wire_cork(struct gw_conn *conn);
 void gw_wire_uncork(struct gw_conn *conn);
+/* The connection is closed: gives up what has not left. */
+void gw_wire_drop(struct gw_conn *conn);
 /* Sends what `out` holds; false if the socket is broken. */
 bool gw_wire_flush(struct gw_conn *conn);
 /* What the last sessions were sent, one for each worker. */

@@ -14,6 +14,8 @@
  * yet.
  *  4. What a socket did not take is given to it again unchanged and from the same place, with or without more behind
  * it. With TLS a part of it may be encrypted already: that waits in tls_conn.c and leaves before what `out` holds.
+ *     A message of HELD_BYTES or more that a plain socket took in part is not copied: the connection holds the item
+ * (struct gw_held) and sends the rest from where it lies. It leaves before what `out` holds.
  *  5. Sessions that are drained one after the other mostly have the same messages waiting. So a batch of small ones
  * is joined once, and kept (struct batch) for the next session that has exactly these messages and the same encode(),
  * whatever the transport: its bytes depend on nothing else. It keeps its messages alive, so that their addresses say
@@ -37,6 +39,8 @@
 #define JOIN_BYTES       (16 * 1024)
 #define JOIN_PART_BYTES  3072
 #define BATCH_JOIN_BYTES (64 * 1024)
+/* From here on a reference costs less than a copy. */
+#define HELD_BYTES (32 * 1024)
 
 /* A session's first batches of a drain have a place each, the last of these is for all that follow. */
 #define PLACES 4
@@ -48,6 +52,13 @@ struct batch {
     size_t len;
     struct gw_message *messages[BATCH_ITEMS];
     char bytes[BATCH_JOIN_BYTES];
+};
+
+/* An item of which `sent` bytes have left. encode() gives the same bytes again. */
+struct gw_held {
+    struct gw_item item;
+    gw_encode encode;
+    size_t sent;
 };
 
 struct gw_batches {
@@ -132,7 +143,7 @@ static void wire_send(struct gw_conn *conn, struct iovec *parts, size_t count, s
     if (conn->dead)
         return;
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_out, total);
-    if (conn->out.len || conn->corked) {
+    if (conn->out.len || conn->held || conn->corked) {
         wire_keep(conn, parts, count, 0);
         return;
     }
@@ -167,8 +178,52 @@ void gw_wire_send(struct gw_conn *conn, struct iovec *parts, size_t count)
     }
 }
 
+/* Leaves out the first `skip` bytes; returns the part from which on there is anything. */
+static size_t wire_skip(struct iovec *parts, size_t count, size_t skip)
+{
+    size_t i = 0;
+    while (i < count && skip >= parts[i].iov_len)
+        skip -= parts[i++].iov_len;
+    if (i < count) {
+        parts[i].iov_base = (char *)parts[i].iov_base + skip;
+        parts[i].iov_len -= skip;
+    }
+    return i;
+}
+
+void gw_wire_drop(struct gw_conn *conn)
+{
+    if (conn->held)
+        gw_item_release(&conn->held->item);
+    free(conn->held);
+    conn->held = NULL;
+}
+
+/* Sends what is left of the held item. False: the socket takes no more, or is broken (*broken). */
+static bool wire_flush_held(struct gw_conn *conn, bool *broken)
+{
+    struct gw_held *held = conn->held;
+    struct iovec parts[GW_PARTS_MAX];
+    size_t count = held->encode(&held->item, parts), total = wire_total(parts, count);
+    size_t first = wire_skip(parts, count, held->sent);
+    ssize_t sent = gw_sock_send(conn, parts + first, count - first);
+    *broken = sent < 0;
+    if (sent < 0)
+        return false;
+    held->sent += (size_t)sent;
+    if (held->sent < total)
+        return false;
+    gw_wire_drop(conn);
+    return true;
+}
+
 bool gw_wire_flush(struct gw_conn *conn)
 {
+    bool broken;
+    if (conn->held && !wire_flush_held(conn, &broken)) {
+        wire_block(conn);
+        return !broken;
+    }
     while (conn->out_at < conn->out.len) {
         struct iovec rest = {conn->out.data + conn->out_at, conn->out.len - conn->out_at};
         ssize_t sent = gw_sock_send(conn, &rest, 1);
@@ -251,6 +306,30 @@ static bool batch_fill(struct batch *batch, const struct gw_item *items, size_t 
     return true;
 }
 
+/* Sends a large item without a copy of what the socket does not take. False: it is none, or something is to leave
+ * before it. True: the item's reference is taken. */
+static bool wire_send_held(struct gw_conn *conn, struct gw_item *item, const struct iovec *parts, size_t count,
+                           gw_encode encode)
+{
+    size_t total = wire_total(parts, count);
+    if (total < HELD_BYTES || conn->corked)
+        return false;
+    gw_wire_settle(conn);
+    if (conn->dead || conn->out.len || conn->held)
+        return false;
+    GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_out, total);
+    conn->held = gw_malloc(sizeof *conn->held);
+    *conn->held = (struct gw_held){.item = *item, .encode = encode};
+    bool broken = false;
+    if (wire_flush_held(conn, &broken))
+        return true;
+    if (broken)
+        gw_conn_kill(conn);
+    else
+        wire_block(conn);
+    return true;
+}
+
 static void wire_send_items(struct gw_conn *conn, struct gw_session *session, struct batch *batch,
                             struct gw_item *items, size_t count, gw_encode encode)
 {
@@ -262,6 +341,8 @@ static void wire_send_items(struct gw_conn *conn, struct gw_session *session, st
         gw_wire_send_one(conn, batch->bytes, batch->len);
         return;
     }
+    if (count == 1 && !conn->tls && wire_send_held(conn, items, parts, part_count, encode))
+        return;
     if (part_count)
         gw_wire_send(conn, parts, part_count);
     for (size_t i = 0; i < count; i++)
