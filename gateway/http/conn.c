@@ -16,6 +16,8 @@
 /* How long a connection that has been answered for the last time may take to close, so that the answer isn't lost to
  * a reset (RFC 9112 section 9.6). */
 #define LINGER_MS 2000
+/* Thrown away in that time; beyond this the socket is not read. */
+#define DRAIN_BYTES (4 * 1024 * 1024)
 /* Pipelined requests that wait while one is answered; beyond this the socket isn't read. */
 #define PIPELINE_BYTES (64 * 1024)
 /* Empty lines before a request (RFC 9112 section 2.2 asks to ignore at least one). */
@@ -186,7 +188,10 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
     gw_timer_cancel(&conn->worker->timers, &conn->timer);
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests, 1);
-    gw_api_dispatch(conn, request);
+    if (request->path.len == 1 && *request->path.data == '*') /* RFC 9110 section 9.3.7: may be asked of any server */
+        gw_http_reply(conn, 204, "Allow: GET, HEAD, POST, OPTIONS\r\n", NULL, NULL, 0);
+    else
+        gw_api_dispatch(conn, request);
     gw_wire_uncork(conn);
     if (conn->state == GW_CONN_DRAIN)
         return;
@@ -305,7 +310,7 @@ static bool conn_read_body(struct gw_conn *conn)
 static bool conn_must_pause(const struct gw_conn *conn)
 {
     bool waiting = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
-    return conn->half_closed || (waiting && conn->in.len > PIPELINE_BYTES);
+    return conn->half_closed || conn->drained > DRAIN_BYTES || (waiting && conn->in.len > PIPELINE_BYTES);
 }
 
 void gw_conn_process(struct gw_conn *conn)
@@ -389,8 +394,12 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
 {
     if (conn->dead)
         return false;
-    if (conn->state == GW_CONN_DRAIN)
+    if (conn->state == GW_CONN_DRAIN) {
+        conn->drained += len;
+        if (conn->drained > DRAIN_BYTES && !conn->paused)
+            gw_sock_pause(conn, true); /* the deadline ends it */
         return true;
+    }
     if (conn->state == GW_CONN_HEAD && !conn->in.len && !conn->paused)
         conn_deadline(conn, conn_web(conn)->request_timeout_ms); /* from its first byte */
     conn->heard_ms = gw_hub_now(conn->worker->hub);

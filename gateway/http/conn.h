@@ -73,6 +73,7 @@ struct gw_conn {
     bool trusted;        /* the peer is a proxy whose headers count */
     bool proxy_secure;   /* the PROXY header says that the client speaks TLS */
     bool secure;         /* the client of the current request speaks TLS, here or with a trusted proxy; for the log */
+    size_t drained;      /* bytes thrown away after our last word */
     bool half_closed;    /* the peer has sent FIN and waits for answers; there is nothing more to read */
     bool streaming;      /* an answer without end: a peer that sends FIN has gone */
     uint8_t empty_lines; /* before the request that is to come */

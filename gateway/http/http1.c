@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-static bool http_is_token(unsigned char c)
+bool gw_http_is_token(unsigned char c)
 {
     /* RFC 9110 section 5.6.2 */
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -127,7 +127,7 @@ static int http_request_line(const char *line, size_t len, struct gw_request *ou
     if (!space || space == line)
         return 400;
     for (const char *c = line; c < space; c++) {
-        if (!http_is_token((unsigned char)*c))
+        if (!gw_http_is_token((unsigned char)*c))
             return 400;
     }
     out->method = http_method((struct gw_slice){line, (size_t)(space - line)});
@@ -194,7 +194,7 @@ static int http_header_line(const char *line, size_t len, struct gw_request *out
     if (!colon || colon == line)
         return 400; /* also a folded line: it begins with a blank, which is no token */
     for (const char *c = line; c < colon; c++) {
-        if (!http_is_token((unsigned char)*c))
+        if (!gw_http_is_token((unsigned char)*c))
             return 400;
     }
     struct gw_slice value = {colon + 1, len - (size_t)(colon + 1 - line)};
@@ -213,6 +213,23 @@ static int http_header_line(const char *line, size_t len, struct gw_request *out
     }
     out->headers[out->header_count].name = (struct gw_slice){line, (size_t)(colon - line)};
     out->headers[out->header_count++].value = value;
+    return 0;
+}
+
+/* Headers of which two would leave open whose word counts: the proxy's or the client's. Returns 0 or the status. */
+static int http_single(const struct gw_request *request, const char **why)
+{
+    static const char *const names[] = {"authorization", "origin", "sec-websocket-key", "sec-websocket-version",
+                                        "last-event-id"};
+    *why = "a header that may come only once comes twice (Authorization, Origin, Last-Event-ID, Sec-WebSocket-Key "
+           "and Sec-WebSocket-Version)";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        unsigned count = 0;
+        for (unsigned j = 0; j < request->header_count; j++)
+            count += http_slice_is(request->headers[j].name, names[i]);
+        if (count > 1)
+            return 400;
+    }
     return 0;
 }
 
@@ -264,7 +281,7 @@ static int http_framing(struct gw_request *out, bool http10, const char **why)
     out->upgrade = !http10 && out->method == GW_GET && http_header_has(out, "connection", "upgrade") &&
                    http_header_has(out, "upgrade", "websocket");
     out->http10 = http10;
-    return 0;
+    return http_single(out, why);
 }
 
 int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *out, const char **why)
@@ -284,7 +301,7 @@ int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *o
                 return -431;
             if (first && len > start) { /* refuse what can't become a request before its line ends */
                 for (size_t i = start; i < len && data[i] != ' ' && i < start + 32; i++) {
-                    if (!http_is_token((unsigned char)data[i])) {
+                    if (!gw_http_is_token((unsigned char)data[i])) {
                         *why = "this is not HTTP (METHOD TARGET HTTP/1.1 expected)";
                         return -400;
                     }
@@ -389,137 +406,6 @@ bool gw_request_path_after(const struct gw_request *request, const char *prefix,
 bool gw_request_path_is(const struct gw_request *request, const char *path)
 {
     return request->path.len == strlen(path) && !memcmp(request->path.data, path, request->path.len);
-}
-
-/* --- chunked bodies ------------------------------------------------------------------------------------------ */
-
-#define CHUNK_OVERHEAD_MAX 8192
-
-/* One byte of a chunk's line after its size: blanks and extensions up to CRLF (RFC 9112 section 7.1.1). */
-static bool chunk_extension(struct gw_chunked *chunked, char c)
-{
-    if (chunked->cr)
-        return c == '\n';
-    if (c == '\r') {
-        chunked->cr = true;
-        return true;
-    }
-    if (chunked->quoted) {
-        if (chunked->escaped)
-            chunked->escaped = false;
-        else if (c == '\\')
-            chunked->escaped = true;
-        else if (c == '"')
-            chunked->quoted = false;
-        return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
-    }
-    if (c == ' ' || c == '\t')
-        return true;
-    if (c == ';') {
-        chunked->named = true;
-        return true;
-    }
-    if (!chunked->named)
-        return false; /* something other than an extension behind the size */
-    if (c == '"') {
-        chunked->quoted = true;
-        return true;
-    }
-    return c == '=' || http_is_token((unsigned char)c);
-}
-
-/* One byte of a trailer, whose lines are fields (section 7.1.2). Sets `state` at the end. */
-static bool chunk_trailer(struct gw_chunked *chunked, char c)
-{
-    if (chunked->cr) {
-        if (c != '\n' || (chunked->line && !chunked->named))
-            return false;
-        if (!chunked->line)
-            chunked->state = GW_CHUNK_DONE;
-        chunked->cr = chunked->named = false;
-        chunked->line = 0;
-        return true;
-    }
-    if (c == '\r') {
-        chunked->cr = true;
-        return true;
-    }
-    chunked->line++;
-    if (!chunked->named) {
-        chunked->named = c == ':' && chunked->line > 1;
-        return chunked->named || http_is_token((unsigned char)c);
-    }
-    return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
-}
-
-/* The size is over: the first byte that is no digit. */
-static bool chunk_size_end(struct gw_chunked *chunked, char c)
-{
-    if (!chunked->digits || (c != ';' && c != ' ' && c != '\t' && c != '\r'))
-        return false;
-    chunked->state = GW_CHUNK_EXTENSION;
-    chunked->cr = chunked->quoted = chunked->escaped = chunked->named = false;
-    return chunk_extension(chunked, c);
-}
-
-long gw_chunked_feed(struct gw_chunked *chunked, const char *data, size_t len, size_t max, struct gw_buf *out)
-{
-    size_t i = 0;
-    while (i < len && chunked->state != GW_CHUNK_DONE) {
-        char c = data[i];
-        switch (chunked->state) {
-        case GW_CHUNK_SIZE: {
-            int digit = http_hex(c);
-            i++;
-            if (digit >= 0) {
-                if (++chunked->digits > 8)
-                    return -2;
-                chunked->left = chunked->left << 4 | (size_t)digit;
-            } else if (!chunk_size_end(chunked, c)) {
-                return -1;
-            }
-            break;
-        }
-        case GW_CHUNK_EXTENSION:
-            i++;
-            if (++chunked->overhead > CHUNK_OVERHEAD_MAX || !chunk_extension(chunked, c))
-                return -1;
-            if (c == '\n') {
-                if (chunked->left > max || out->len > max - chunked->left)
-                    return -2;
-                chunked->line = 0;
-                chunked->digits = 0;
-                chunked->cr = chunked->named = false;
-                chunked->state = chunked->left ? GW_CHUNK_DATA : GW_CHUNK_TRAILER;
-            }
-            break;
-        case GW_CHUNK_DATA: {
-            size_t part = len - i < chunked->left ? len - i : chunked->left;
-            gw_buf_add(out, data + i, part);
-            chunked->left -= part;
-            i += part;
-            if (!chunked->left)
-                chunked->state = GW_CHUNK_DATA_END;
-            break;
-        }
-        case GW_CHUNK_DATA_END:
-            i++;
-            if (c != (chunked->cr ? '\n' : '\r'))
-                return -1;
-            chunked->cr = !chunked->cr;
-            if (c == '\n')
-                chunked->state = GW_CHUNK_SIZE;
-            break;
-        case GW_CHUNK_TRAILER:
-            i++;
-            if (++chunked->overhead > CHUNK_OVERHEAD_MAX || !chunk_trailer(chunked, c))
-                return -1;
-            break;
-        case GW_CHUNK_DONE:
-            break;
-        }
-    }
-    return (long)i;
 }
 
 const char *gw_http_reason(int status)

@@ -12,23 +12,36 @@
  */
 int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *out, const char **why);
 
-/* Chunked bodies (RFC 9112 section 7.1), byte by byte. */
+/* RFC 9110 section 5.6.2: may the character be in a token? */
+bool gw_http_is_token(unsigned char c);
+
+/* chunked.c: chunked bodies (RFC 9112 section 7.1), byte by byte. */
 struct gw_chunked {
-    enum {
+    enum gw_chunk_state {
         GW_CHUNK_SIZE,
-        GW_CHUNK_EXTENSION,
+        GW_CHUNK_EXT_BLANK, /* ` ` where a `;` has to follow */
+        GW_CHUNK_EXT_BEGIN,
+        GW_CHUNK_EXT_NAME,
+        GW_CHUNK_EXT_NAMED, /* blanks after the name */
+        GW_CHUNK_EXT_EQUALS,
+        GW_CHUNK_EXT_VALUE,
+        GW_CHUNK_EXT_QUOTED,
+        GW_CHUNK_EXT_PAIR, /* after a backslash */
+        GW_CHUNK_EXT_END,
+        GW_CHUNK_LINE_END, /* LF expected */
         GW_CHUNK_DATA,
-        GW_CHUNK_DATA_END,
-        GW_CHUNK_TRAILER,
-        GW_CHUNK_DONE
+        GW_CHUNK_DATA_CR,
+        GW_CHUNK_DATA_LF,
+        GW_CHUNK_TRAILER, /* at the start of a line */
+        GW_CHUNK_TRAILER_NAME,
+        GW_CHUNK_TRAILER_VALUE,
+        GW_CHUNK_TRAILER_END,
+        GW_CHUNK_LAST_END,
+        GW_CHUNK_DONE,
+        GW_CHUNK_BAD
     } state;
     size_t left;     /* of the chunk's data */
     unsigned digits; /* of the size seen so far */
-    size_t line;     /* bytes of the current trailer line */
-    bool cr;         /* the last byte was CR: LF must follow */
-    bool quoted;     /* inside a quoted string of an extension */
-    bool escaped;    /* ... behind a backslash */
-    bool named;      /* an extension has begun, or the trailer line has its colon */
     size_t overhead; /* bytes of extensions and trailers so far */
 };
 

@@ -107,7 +107,9 @@ static void test_chunked(void **state)
         {"5;ext=1\r\nhello\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n", "helloabc", 0},
         {"A\r\nhelloworld\r\n0\r\n\r\n", "helloworld", 0},
         {"5 ; a = \"q\\\"\xc3\xa4;\" ;b\r\nhello\r\n0;x\r\nA: b\r\nC:\r\n\r\n", "hello", 0},
-        {"5  \t\r\nhello\r\n0\r\n\r\n", "hello", 0},
+        {"5  \t\r\nhello\r\n0\r\n\r\n", NULL, -1}, /* blanks come before an extension only */
+        {"5;\r\n", NULL, -1},                      /* an extension has a name, and after `=` a value */
+        {"5;a=\r\n", NULL, -1},
         {"5\nhello\r\n", NULL, -1},          /* a bare LF */
         {"5\r\nhello\n0\r\n\r\n", NULL, -1}, /* ... behind the data */
         {"5\r\nhello\r\n0\n\n", NULL, -1},   /* ... behind the last chunk */
