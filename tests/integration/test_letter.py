@@ -125,7 +125,7 @@ def test_a_head_that_comes_byte_by_byte_costs_no_more(place):
         with pytest.raises(OSError):
             for _ in range(2_000_000):
                 one.sendall(b"\r\n" * 500)
-        assert place.main.cpu() - before < 1.0
+        assert place.main.cpu() - before < 3.0
 
 
 # --- F2 to F4

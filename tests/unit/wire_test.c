@@ -207,7 +207,7 @@ static void teardown(void)
 
 static void publish(size_t len, unsigned count)
 {
-    static char json[20000];
+    static char json[400000];
     memset(json, 'a' + (int)(head % 26), len);
     json[0] = json[len - 1] = '"';
     const char *channel = channel_names[check_random(&seed) % COUNT(channel_names)];
@@ -251,11 +251,29 @@ static void random_turn(void)
     }
     unsigned count = check_random(&seed) % 4 ? check_random(&seed) % 8 : check_random(&seed) % 400;
     for (unsigned i = 0; i < count; i++)
-        publish(2 + (check_random(&seed) % 64 ? check_random(&seed) % 100 : check_random(&seed) % 15000), CLIENTS);
+        publish(2 + (check_random(&seed) % 64  ? check_random(&seed) % 100
+                     : check_random(&seed) % 4 ? check_random(&seed) % 15000
+                                               : check_random(&seed) % 300000), /* held and not copied */
+                CLIENTS);
     turn_ends();
     for (unsigned i = 0; i < CLIENTS; i++) {
         while ((!clients[i].slow || check_random(&seed) % 8 == 0) && client_read(&clients[i]))
             ;
+    }
+}
+
+/* Turns until nobody has anything left: large messages leave by bytes a turn. */
+static void settle(void)
+{
+    bool more = true;
+    while (more) {
+        gw_hub_tick(worker.hub, 1, 1);
+        turn_ends();
+        more = gw_hub_busy(worker.hub);
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            while (client_read(&clients[i]))
+                more = true;
+        }
     }
 }
 
@@ -269,6 +287,7 @@ static void model(bool ring)
         client_open(&clients[i], i / 2 % COUNT(forms), filters[i % COUNT(filters)], i % 4 == 3);
     for (unsigned i = 0; i < TURNS; i++)
         random_turn();
+    settle();
     worker.joining = false;
     for (unsigned i = 0; i < CLIENTS; i++)
         client_close(&clients[i]);
