@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -39,15 +40,16 @@ class Job:
             self.report.unlink(missing_ok=True)
         with open(self.log, "wb") as out:
             child = subprocess.Popen([str(word) for word in self.command], stdin=subprocess.DEVNULL, stdout=out,
-                                     stderr=subprocess.STDOUT, cwd=self.cwd, env=dict(os.environ, **(self.env or {})))
+                                     stderr=subprocess.STDOUT, cwd=self.cwd, env=dict(os.environ, **(self.env or {})),
+                                     start_new_session=True)
             try:
                 status = child.wait(self.timeout)
             except subprocess.TimeoutExpired:
-                child.terminate()
+                os.killpg(child.pid, signal.SIGTERM)
                 try:
                     child.wait(10)
                 except subprocess.TimeoutExpired:
-                    child.kill()
+                    os.killpg(child.pid, signal.SIGKILL)
                     child.wait()
                 out.write(f"\ntests/all.py: ended after {self.timeout} s\n".encode())
                 status = 1
