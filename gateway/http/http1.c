@@ -155,6 +155,7 @@ static int http_request_line(const char *line, size_t len, struct gw_request *ou
             host++;
         if (host == scheme || !http_host_valid((struct gw_slice){target + scheme, host - scheme}))
             return 400;
+        out->authority = (struct gw_slice){target + scheme, host - scheme};
         target += host;
         target_len -= host;
         if (!target_len) { /* an empty path is `/` (RFC 9110 section 4.2.3) */
@@ -260,6 +261,8 @@ static int http_framing(struct gw_request *out, bool http10, const char **why)
             *why = "Host is malformed (a name or an address, and perhaps a port, expected)";
             if (!http_host_valid(value))
                 return 400;
+            if (out->authority.data) /* it counts, and not the header (RFC 9112 section 3.2.2) */
+                out->headers[i].value = out->authority;
         } else if (http_slice_is(name, "expect")) {
             out->expect_continue = http_slice_is(value, "100-continue");
         }

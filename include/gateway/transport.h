@@ -30,6 +30,7 @@ struct gw_request {
     struct gw_slice path;  /* as sent, still percent-encoded, without the query */
     struct gw_slice query; /* without `?`; empty if there is none */
     struct gw_slice body;
+    struct gw_slice authority; /* of a target in absolute form; it is the value of Host then. Else data is NULL */
     bool keep_alive;
     bool http10;  /* an HTTP/1.0 client: it knows neither chunks nor Upgrade */
     bool upgrade; /* a WebSocket handshake (RFC 6455 section 4.2.1): Upgrade and Connection say so */

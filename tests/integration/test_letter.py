@@ -291,6 +291,9 @@ def test_health_for_load_balancers_that_send_no_host(world):
     wait_until(lambda: status(gateway.port, "GET /readyz HTTP/1.0\r\n\r\n") == 200)
     assert status(gateway.port, "OPTIONS /healthz HTTP/1.0\r\n\r\n") in (200, 405)
     assert status(gateway.port, "GET /channels HTTP/1.0\r\n\r\n") == 403
+    # The target's own authority counts, whatever Host says (RFC 9112 section 3.2.2).
+    for target, named, want in (("evil.example", "dash.example", 403), ("dash.example", "evil.example", 200), ("dash.example", "dash.example", 200)):
+        assert status(gateway.port, f"GET http://{target}/channels HTTP/1.1\r\nHost: {named}\r\nConnection: close\r\n\r\n") == want
     assert status(gateway.port, "GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n") == 403
 
 
