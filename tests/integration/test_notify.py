@@ -72,6 +72,14 @@ def test_ready_reload_stop(world, kind):
     assert manager.next()["RELOADING"] == "1"
     again = manager.next()
     assert again["READY"] == "1" and "old configuration" in again["STATUS"]
+    keys = world.directory / "keys.json"  # the file is read after the configuration was found to be right
+    keys.write_text("{}")
+    gateway.config.write_text(good + f"auth: {{ jwt: {{ jwks_file: {keys} }} }}\nroles: {{ r: {{ subscribe: '#' }} }}\n")
+    gateway.signal(signal.SIGHUP)
+    assert manager.next()["RELOADING"] == "1"
+    again = manager.next()
+    assert again["READY"] == "1" and "old configuration" in again["STATUS"]
+    assert "reload failed, nothing changes: auth." in gateway.text()
     gateway.config.write_text(good)
 
     gateway.signal(signal.SIGTERM)
