@@ -37,6 +37,40 @@ static struct gw_pattern *check_compile(const char *text, enum gw_pattern_kind k
     return pattern;
 }
 
+/* Filters that are a command to the broker, and what they would do. */
+static const struct {
+    const char *first_level;
+    bool argument; /* its second level belongs to it */
+    const char *why;
+} check_commands[] = {
+    {"$share", true,
+     "a shared subscription takes messages away from the other members of its group, and brings only a part "
+     "of them here"},
+    {"$queue", false,
+     "a shared subscription takes messages away from the other subscribers, and brings only a part of them "
+     "here"},
+    {"$exclusive", false, "an exclusive subscription locks out everybody else"},
+    {"$delayed", true, "topics of this kind can be published to, never subscribed to"},
+};
+
+/* False: the topic is such a command; the problem says which filter was meant. */
+static bool check_no_command(const char *topic, const struct gw_node *node, size_t route,
+                             struct gw_problems *problems)
+{
+    for (size_t i = 0; i < sizeof check_commands / sizeof *check_commands; i++) {
+        size_t len = strlen(check_commands[i].first_level);
+        if (strncmp(topic, check_commands[i].first_level, len) != 0 || (topic[len] && topic[len] != '/'))
+            continue;
+        const char *meant = topic[len] ? topic + len + 1 : "";
+        if (check_commands[i].argument) /* a group's name or a delay comes first */
+            meant = strchr(meant, '/') ? strchr(meant, '/') + 1 : "";
+        gw_problem_add(problems, node->line, node->column, "routes[%zu].topic: %s ('%s' expected)", route,
+                       check_commands[i].why, *meant ? meant : "devices/#");
+        return false;
+    }
+    return true;
+}
+
 /* Every capture of `user` must be one of `giver`'s. */
 static void check_captures(const struct gw_pattern *user, const struct gw_pattern *giver, const char *giver_name,
                            const struct gw_node *node, size_t route, const char *key, struct gw_problems *problems)
@@ -165,9 +199,9 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         const struct gw_node *map = list->items[i], *channel = gw_node_get(map, "channel");
         const struct gw_node *rate = gw_node_get(map, "rate");
         struct checked *own = &all[i];
-        own->usable = route->topic != NULL;
-        own->topic =
-            check_compile(route->topic, GW_PATTERN_TOPIC, gw_node_get(map, "topic"), i, "topic", own, problems);
+        const struct gw_node *topic = gw_node_get(map, "topic");
+        own->usable = route->topic && topic && check_no_command(route->topic, topic, i, problems);
+        own->topic = check_compile(route->topic, GW_PATTERN_TOPIC, topic, i, "topic", own, problems);
         own->channel = check_compile(route->channel, GW_PATTERN_CHANNEL, channel, i, "channel", own, problems);
         own->publish =
             check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"),

@@ -208,7 +208,8 @@ static void config_read_routes(struct gw_config *config, const struct gw_node *l
             continue;
         }
         gw_fields_read(gw_fields_route, map, path, route, problems);
-        route->publish = gw_node_get(map, "publish") != NULL;
+        const struct gw_node *publish = gw_node_get(map, "publish");
+        route->publish = publish && !(gw_node_is_bool(publish) && !strcmp(publish->text, "false"));
     }
     gw_check_routes(config, list, problems);
 }

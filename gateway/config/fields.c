@@ -242,6 +242,12 @@ static bool field_is_null(const struct gw_node *node)
            (!node->len || !strcmp(node->text, "~") || !strcmp(node->text, "null"));
 }
 
+bool gw_node_is_bool(const struct gw_node *node)
+{
+    return node->kind == GW_NODE_SCALAR && !node->quoted &&
+           (!strcmp(node->text, "true") || !strcmp(node->text, "false"));
+}
+
 static void field_read(const struct place *place, void *into)
 {
     const struct gw_field *field = place->field;
@@ -253,7 +259,8 @@ static void field_read(const struct place *place, void *into)
         return;
     }
     if (field->type == GW_FIELD_TABLE) {
-        if (node && node->kind != GW_NODE_MAP && !field_is_null(node)) {
+        if (node && node->kind != GW_NODE_MAP && !field_is_null(node) &&
+            !(field->switchable && gw_node_is_bool(node))) {
             field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a single value", "a mapping");
             node = NULL;
         }

@@ -35,6 +35,7 @@ struct gw_field {
     int64_t min, max; /* of numbers, in the unit they are stored in */
     const char *def;  /* as it would be written; NULL: none */
     bool required;
+    bool switchable; /* of a table: `true` is an empty mapping, `false` is none */
     const struct gw_choice *choices;
     const struct gw_field *table; /* of GW_FIELD_TABLE, GW_FIELD_LIST and GW_FIELD_MAP */
     const char *doc;
@@ -48,6 +49,8 @@ extern const struct gw_field gw_fields_root[], gw_fields_broker[], gw_fields_lis
  * such as "routes[2]", or "". */
 void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,
                     struct gw_problems *problems);
+/* Is it one of the plain words true and false? */
+bool gw_node_is_bool(const struct gw_node *node);
 /* The words that a GW_FIELD_CHOICE, CODEC or HISTORY takes, with commas between. Appends. */
 void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out);
 /* A bound as it would be written: "30s", "64KiB", "12". */

@@ -101,7 +101,11 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
                          "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"minLength\":1}}]");
         break;
     case GW_FIELD_TABLE:
+        if (field->switchable)
+            gw_buf_adds(out, "\"anyOf\":[{\"type\":\"boolean\"},{");
         schema_table(field->table, true, depth, out);
+        if (field->switchable)
+            gw_buf_adds(out, "}]");
         break;
     case GW_FIELD_LIST:
         if (!field->table) { /* broker.password_file, which config.c reads itself */

@@ -283,7 +283,8 @@ const struct gw_field gw_fields_route[] = {
     {.key = "publish",
      .type = GW_FIELD_TABLE,
      .table = fields_publish,
-     .doc = "Lets clients publish; without it they can't. `publish:` with nothing behind it takes all defaults."},
+     .switchable = true,
+     .doc = "Lets clients publish; without it they can't. `publish: true` takes all defaults."},
     {.key = NULL},
 };
 

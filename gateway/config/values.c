@@ -58,6 +58,14 @@ bool gw_parse_address(const char *text, char **host, uint16_t *port)
 {
     bool has_port;
     unsigned char binary[16];
+    /* `8080` and `:8080`: every address of this machine. */
+    const char *digits = text + (*text == ':');
+    if (*digits && !digits[strspn(digits, "0123456789")]) {
+        if (!value_port(digits, true, port))
+            return false;
+        *host = gw_strdup("0.0.0.0");
+        return true;
+    }
     if (!value_host_port(text, true, &has_port, host, port))
         return false;
     if (!strcmp(*host, "localhost")) { /* the one name that needs no resolver */
@@ -74,12 +82,22 @@ bool gw_parse_address(const char *text, char **host, uint16_t *port)
 
 const char *gw_parse_broker_url(const char *text, char **host, uint16_t *port, bool *tls)
 {
-    if (!strncasecmp(text, "mqtt://", 7)) {
-        *tls = false;
-        text += 7;
-    } else if (!strncasecmp(text, "mqtts://", 8)) {
-        *tls = true;
-        text += 8;
+    /* The names that other clients have for the same two. */
+    static const struct {
+        const char *prefix;
+        bool tls;
+    } schemes[] = {{"mqtt://", false}, {"tcp://", false}, {"mqtts://", true}, {"ssl://", true}, {"tls://", true}};
+    size_t i = 0, count = sizeof schemes / sizeof *schemes;
+    while (i < count && strncasecmp(text, schemes[i].prefix, strlen(schemes[i].prefix)) != 0)
+        i++;
+    if (!strncasecmp(text, "ws://", 5) || !strncasecmp(text, "wss://", 6))
+        return "it is the address of MQTT over WebSocket (the broker's plain port, such as mqtt://host:1883, "
+               "expected)";
+    if (i == count && !strstr(text, "://"))
+        return "it lacks its scheme (mqtt://host:port or mqtts://host:port expected)";
+    if (i < count) {
+        *tls = schemes[i].tls;
+        text += strlen(schemes[i].prefix);
     } else {
         return "it is no broker's URL (mqtt://host:port or mqtts://host:port expected)";
     }
