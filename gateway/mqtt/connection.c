@@ -40,11 +40,10 @@ static void connection_check_up(struct gw_source *source)
 static void connection_on_subscribe(struct mosquitto *mosq, void *object, int mid, int count, const int *granted,
                                     const mosquitto_property *properties)
 {
-    (void)mosq;
     struct gw_source *source = object;
     if (gw_publisher_subscribed(&source->publisher, mid, count > 0 ? granted[0] : 0x80))
         return;
-    gw_subscriptions_answered(&source->subs, mid, count, granted, properties);
+    gw_subscriptions_answered(&source->subs, mosq, &source->broker, mid, count, granted, properties);
     connection_check_up(source);
 }
 
@@ -123,7 +122,7 @@ static void connection_on_connect(struct mosquitto *mosq, void *object, int reas
     gw_redelivery_connected(&source->redelivery, flags & 1);
     gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), !source->config->broker.tls_enabled);
     atomic_fetch_add(&source->connects, 1);
-    gw_subscriptions_send(&source->subs, mosq, &source->broker);
+    gw_subscriptions_send(&source->subs, mosq, &source->broker, flags & 1);
     gw_publisher_connected(&source->publisher, mosq, &source->broker);
     connection_check_up(source);
 }

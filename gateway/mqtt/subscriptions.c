@@ -34,28 +34,47 @@ static int subs_qos(const struct gw_sub_entry *entry)
     return entry->qos < GW_SUBSCRIPTION_QOS_MAX ? entry->qos : GW_SUBSCRIPTION_QOS_MAX;
 }
 
+enum subs_step {
+    STEP_ONLY,  /* the one SUBSCRIBE, with the retained messages */
+    STEP_FETCH, /* the first of two: the retained messages at QoS 0, for which brokers have no bound */
+    STEP_STAY,  /* the second: the QoS that is wanted, without the retained messages where MQTT 5 is spoken */
+};
+
 static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq,
-                           const struct gw_abilities *broker)
+                           const struct gw_abilities *broker, enum subs_step step)
 {
     mosquitto_property *properties = NULL;
+    int qos = step == STEP_FETCH ? 0 : subs_qos(entry);
     int rc;
     if (!entry->id)
         entry->id = ++subs->next_id; /* 1 to 268,435,455 (MQTT 5.0 section 3.8.2.1.2) */
+    entry->fetching = step == STEP_FETCH;
     if (broker->v5) {
         if (broker->ids)
             mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)entry->id);
         /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
-        rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, subs_qos(entry), 0, properties);
+        rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, qos,
+                                    step == STEP_STAY ? MQTT_SUB_OPT_SEND_RETAIN_NEVER : 0, properties);
         mosquitto_property_free_all(&properties);
     } else {
-        rc = mosquitto_subscribe(mosq, &entry->mid, entry->filter, subs_qos(entry));
+        /* MQTT 3.1.1 has the retained messages sent again: those that repeat the last value are no news. */
+        rc = mosquitto_subscribe(mosq, &entry->mid, entry->filter, qos);
     }
     if (rc != MOSQ_ERR_SUCCESS) {
         gw_log(GW_LOG_ERROR, "mqtt", "can't subscribe to '%s': %s", entry->filter, mosquitto_strerror(rc));
         entry->mid = 0;
+        entry->fetching = false;
         return;
     }
+    entry->sent = ++subs->sent;
     subs->unanswered++;
+}
+
+/* A filter that the broker does not have yet. */
+static void subs_begin(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq,
+                       const struct gw_abilities *broker)
+{
+    subs_subscribe(subs, entry, mosq, broker, subs_qos(entry) > 0 && broker->retain ? STEP_FETCH : STEP_ONLY);
 }
 
 static void subs_unsubscribe(const struct gw_sub_entry *entry, struct mosquitto *mosq, bool v5)
@@ -105,8 +124,10 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
         if (same && same->qos == entry->qos && !same->left_out_till) {
             entry->id = same->id;
             entry->mid = same->mid;
+            entry->fetching = same->fetching;
+            entry->sent = same->sent;
         } else if (mosq) {
-            subs_subscribe(subs, entry, mosq, broker);
+            subs_begin(subs, entry, mosq, broker);
         }
     }
     struct gw_sub_entry **new_sorted = subs_sorted(subs->items, subs->count);
@@ -119,13 +140,18 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
     subs_free(old, old_count);
 }
 
-void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker)
+void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
+                           bool session_present)
 {
     int64_t now_ms = gw_monotonic_ms();
     subs->unanswered = 0;
     for (size_t i = 0; i < subs->count; i++) {
-        if (now_ms >= subs->items[i].left_out_till)
-            subs_subscribe(subs, &subs->items[i], mosq, broker);
+        if (now_ms < subs->items[i].left_out_till)
+            continue;
+        if (session_present)
+            subs_subscribe(subs, &subs->items[i], mosq, broker, STEP_ONLY);
+        else
+            subs_begin(subs, &subs->items[i], mosq, broker);
     }
 }
 
@@ -152,8 +178,10 @@ void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker)
         struct gw_sub_entry *entry = &subs->items[i];
         if (entry->mid && names.len < NAMES_MAX)
             gw_buf_printf(&names, "%s'%s'", first ? ", " : "", entry->filter);
-        first = entry->mid && !first ? entry : first;
+        if (entry->mid && (!first || entry->sent < first->sent))
+            first = entry;
         entry->mid = 0;
+        entry->fetching = false;
     }
     if (first)
         gw_log(GW_LOG_WARN, "mqtt", "the connection was lost before the broker answered %zu subscription(s): %s%s",
@@ -164,7 +192,8 @@ void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker)
     subs->unanswered = 0;
 }
 
-void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted,
+void gw_subscriptions_answered(struct gw_subscriptions *subs, struct mosquitto *mosq,
+                               const struct gw_abilities *broker, int mid, int count, const int *granted,
                                const mosquitto_property *properties)
 {
     char words[GW_REASON_MAX];
@@ -177,6 +206,8 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count
         if (count > 0 && granted[0] >= 0x80)
             gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s", entry->filter,
                    gw_reason_words(words, granted[0], properties));
+        else if (entry->fetching)
+            subs_subscribe(subs, entry, mosq, broker, STEP_STAY);
         else if (count > 0 && granted[0] < subs_qos(entry))
             gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0],
                    subs_qos(entry), entry->filter);

@@ -17,6 +17,8 @@ struct gw_sub_entry {
     int qos;
     int id;                /* MQTT 5 subscription identifier; 0: never subscribed */
     int mid;               /* of the SUBSCRIBE in flight, 0 once it was answered */
+    uint64_t sent;         /* its place in the order of all that were sent */
+    bool fetching;         /* ... which is the first of two: it fetches the retained messages at QoS 0 */
     unsigned breaks;       /* connections in a row that the broker closed on it */
     int64_t left_out_till; /* not subscribed to before, for the broker closes on it; gw_monotonic_ms() */
 };
@@ -26,6 +28,7 @@ struct gw_subscriptions {
     size_t count;
     size_t unanswered; /* SUBSCRIBEs in flight */
     int next_id;
+    uint64_t sent; /* SUBSCRIBEs in all */
 };
 
 void gw_subscriptions_fini(struct gw_subscriptions *subs);
@@ -34,13 +37,18 @@ void gw_subscriptions_fini(struct gw_subscriptions *subs);
  * unsubscribed from and what is new is subscribed to, if mosq is given (it is connected). */
 void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_routes *routes, struct mosquitto *mosq,
                              const struct gw_abilities *broker);
-/* After CONNACK: subscribes to everything. */
-void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker);
+/* After CONNACK: subscribes to everything. A filter of QoS 1 is subscribed to twice, first at QoS 0: a broker queues
+ * messages of QoS 1 only up to a bound (mosquitto: 1,000) and drops the retained ones beyond it without a word. Where
+ * the broker goes on with a session (`session_present`), there is one SUBSCRIBE: what the broker has kept, and what
+ * is published meanwhile, must not drop to QoS 0. */
+void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
+                           bool session_present);
 /* The connection is gone, and with it the answers that were to come; logs which. A filter on which the broker closed
  * twice is left out for a while, so that the others work. */
 void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker);
-/* A SUBACK; logs a refusal. `properties` may be NULL. */
-void gw_subscriptions_answered(struct gw_subscriptions *subs, int mid, int count, const int *granted,
+/* A SUBACK; logs a refusal, and sends the second SUBSCRIBE after the first. `properties` may be NULL. */
+void gw_subscriptions_answered(struct gw_subscriptions *subs, struct mosquitto *mosq,
+                               const struct gw_abilities *broker, int mid, int count, const int *granted,
                                const mosquitto_property *properties);
 
 /* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies
