@@ -76,7 +76,7 @@ test('a proxy that takes no WebSocket: SSE; one that collects streams too: long-
   const world = await start(t);
   await world.publish('n/a', [1]);
   const plain = await nginx(world, world.gateway.port, '');
-  const collecting = await nginx(world, world.gateway.port, 'proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;');
+  const collecting = await nginx(world, world.gateway.port, 'proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; gzip on; gzip_types text/event-stream; gzip_min_length 1; gzip_proxied any;');
   const right = await nginx(world, world.gateway.port, 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;');
   for (const [proxy, transport] of [[plain, 'sse'], [collecting, 'longpoll'], [right, 'websocket']]) {
     const page = await open(world, proxy.url, '{ connectTimeout: 1500 }');
