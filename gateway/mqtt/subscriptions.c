@@ -202,7 +202,8 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, struct mosquitto *
         if (entry->mid != mid)
             continue;
         entry->mid = 0;
-        entry->breaks = 0;
+        if (!entry->fetching) /* the second SUBSCRIBE may be the one on which the broker closes */
+            entry->breaks = 0;
         if (count > 0 && granted[0] >= 0x80)
             gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s", entry->filter,
                    gw_reason_words(words, granted[0], properties));

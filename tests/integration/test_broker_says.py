@@ -229,6 +229,20 @@ def test_subscriptions_without_an_answer_are_named(world):
     assert "left out" not in gateway.text()
 
 
+def test_a_broker_that_closes_on_the_second_subscribe_of_a_filter(world):
+    """The filter is left out after two connections, as one that it closes on at once: the others work."""
+    class Cut(FakeBroker):
+        def subscribe(self, c, packet):
+            if packet["filters"][0][0] == "two/#" and packet["filters"][0][1] & 3:
+                c.close()
+            super().subscribe(c, packet)
+    broker = world.keep(Cut())
+    gateway = start(world, broker, routes="  - topic: one/#\n  - topic: two/#\n  - topic: three/#\n")
+    wait_until(lambda: "closes the connection on the subscription to 'two/#': left out" in gateway.text())
+    wait_until(lambda: gateway.get("/readyz").status_code == 200)
+    assert len(broker.connects) <= 4
+
+
 class Old(FakeBroker):
     """Knows 3.1.1 only."""
     way = "polite"
