@@ -45,8 +45,7 @@ struct gw_auth {
     struct api_key *api_keys;
 };
 
-/* --- starting
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- starting --------------------------------------------------------------------------------------------------- */
 
 static void auth_libraries(void)
 {
@@ -187,8 +186,7 @@ void gw_auth_unref(struct gw_auth *auth)
     free(auth);
 }
 
-/* --- tokens and keys
- * ------------------------------------------------------------------------------------------------------- */
+/* --- tokens and keys -------------------------------------------------------------------------------------------- */
 
 static enum gw_err auth_key(struct gw_auth *auth, const char *key, size_t len, struct gw_identity **out,
                             const char **why)
@@ -348,9 +346,7 @@ struct gw_identity *gw_auth_again(struct gw_auth *auth, const struct gw_identity
     return again;
 }
 
-/* --- tickets
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- tickets ---------------------------------------------------------------------------------------------------- */
 
 /* A user's tokens count together, however many he gets; where they don't say whose they are, each counts alone. */
 static void auth_owner(const struct gw_identity *identity, struct gw_buf *owner)

@@ -41,8 +41,7 @@ static void entitle_unref_projection(void *object)
     gw_projection_unref(object);
 }
 
-/* --- projections
- * -------------------------------------------------------------------------------------------------------- */
+/* --- projections ------------------------------------------------------------------------------------------------ */
 
 static void *entitle_make_projection(void *context)
 {
@@ -90,8 +89,7 @@ void gw_entitle_free(struct gw_entitle *entitle)
     free(entitle);
 }
 
-/* --- a list of grants
- * ------------------------------------------------------------------------------------------------------ */
+/* --- a list of grants ------------------------------------------------------------------------------------------- */
 
 struct listed {
     enum gw_right right;
@@ -188,8 +186,7 @@ struct gw_grants *gw_entitle_roles(struct gw_entitle *entitle, const struct gw_s
     return entitle_finish(entitle, list);
 }
 
-/* --- claims
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- claims ----------------------------------------------------------------------------------------------------- */
 
 /* Is the role in a text with blanks between names (as in OAuth's scope), or in a list of texts? */
 static bool entitle_names(const json_t *claim, const char *name)

@@ -97,8 +97,7 @@ void gw_grants_list(const struct gw_grants *grants, gw_grants_visit visit, void 
     }
 }
 
-/* --- identities
- * ----------------------------------------------------------------------------------------------------- */
+/* --- identities ------------------------------------------------------------------------------------------------- */
 
 struct gw_identity *gw_identity_create(enum gw_identity_kind kind, const char *name, const char *proof,
                                        int64_t expires_ms, struct gw_grants *grants)

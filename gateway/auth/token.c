@@ -17,8 +17,7 @@ static enum gw_err token_refuse(const char **why, const char *text)
     return GW_ERR_UNAUTHORIZED;
 }
 
-/* --- header
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- header ----------------------------------------------------------------------------------------------------- */
 
 static enum gw_err token_read_header(struct gw_token *token, const json_t *header, gw_algs allowed, const char **why)
 {
@@ -82,8 +81,7 @@ void gw_token_fini(struct gw_token *token)
     gw_buf_fini(&token->signature);
 }
 
-/* --- claims
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- claims ----------------------------------------------------------------------------------------------------- */
 
 /* A NumericDate (RFC 7519 section 2) in ms; it may have a fraction. False: it is none. */
 static bool token_date(const json_t *value, int64_t *ms)

@@ -68,8 +68,7 @@ void gw_key_fini(struct gw_key *key)
     free(key->secret);
 }
 
-/* --- from JWK (RFC 7517, RFC 7518 section 6)
- * --------------------------------------------------------------------------- */
+/* --- from JWK (RFC 7517, RFC 7518 section 6) -------------------------------------------------------------------- */
 
 /* The bytes of a base64url member; false if it is missing or too long. */
 static bool verify_octets(const json_t *jwk, const char *name, size_t max, struct gw_buf *out)
@@ -206,8 +205,7 @@ bool gw_key_from_jwk(const json_t *jwk, struct gw_key *key, const char **why)
     return true;
 }
 
-/* --- signatures
- * --------------------------------------------------------------------------------------------------------- */
+/* --- signatures ------------------------------------------------------------------------------------------------- */
 
 /* Ourselves: the library compares MACs with strcmp(3) up to 1.1.13 (CVE-2024-25714). */
 static bool verify_mac(const struct gw_key *key, const struct gw_jws *jws, unsigned alg)

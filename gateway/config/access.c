@@ -188,8 +188,7 @@ static void access_read_keys(struct gw_config *config, const struct gw_node *lis
     }
 }
 
-/* --- lists of the web side
- * ------------------------------------------------------------------------------------------ */
+/* --- lists of the web side -------------------------------------------------------------------------------------- */
 
 /* `self`: the gateway's own pages, where that has a meaning. */
 static void access_check_origins(const struct gw_strings *list, const struct gw_node *node, const char *path,

@@ -16,8 +16,7 @@
 #define DEPTH_MAX  16
 #define NODES_MAX  200000
 
-/* --- problems
- * ------------------------------------------------------------------------------------------------------- */
+/* --- problems --------------------------------------------------------------------------------------------------- */
 
 static void problem_add(struct gw_problems *problems, int line, int column, bool warning, const char *format,
                         va_list args)
@@ -76,8 +75,7 @@ void gw_problems_fini(struct gw_problems *problems)
     problems->count = problems->allocated = problems->errors = 0;
 }
 
-/* --- nodes
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------------------------ */
 
 static struct gw_node *tree_node(struct gw_tree *tree, enum gw_node_kind kind, const yaml_event_t *event)
 {
@@ -125,8 +123,7 @@ static void node_append(struct gw_node *parent, struct gw_node *key, struct gw_n
     parent->items[parent->count++] = item;
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------------------------- */
 
 struct build {
     struct gw_tree *tree;

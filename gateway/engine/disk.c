@@ -40,8 +40,7 @@ struct gw_history_store {
     struct gw_disk_batch batch;
 };
 
-/* --- the queue
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the queue -------------------------------------------------------------------------------------------------- */
 
 /* Takes over what the entry refers to. */
 static void store_put(struct gw_history_store *store, struct gw_disk_entry *entry)
@@ -132,8 +131,7 @@ static struct gw_history_stats disk_stats(struct gw_history_store *store)
     return stats;
 }
 
-/* --- the writer
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the writer ------------------------------------------------------------------------------------------------- */
 
 /* One transaction. The lock is not held; `state` is what the row shall say. */
 static bool store_write(struct gw_history_store *store, const struct gw_disk_state *state)
@@ -200,8 +198,7 @@ static void *store_run(void *context)
     return NULL;
 }
 
-/* --- start and stop
- * ------------------------------------------------------------------------------------------------- */
+/* --- start and stop --------------------------------------------------------------------------------------------- */
 
 static enum gw_err disk_open(const struct gw_history_setup *setup, struct gw_history_found *found,
                              struct gw_history_store **out, struct gw_buf *error)

@@ -16,8 +16,7 @@ struct gw_disk_record {
     bool dirty, wipe, gone;
 };
 
-/* --- the queue
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the queue -------------------------------------------------------------------------------------------------- */
 
 void gw_disk_queue_add(struct gw_disk_queue *queue, const struct gw_disk_entry *entry)
 {
@@ -48,8 +47,7 @@ void gw_disk_queue_fini(struct gw_disk_queue *queue)
     *queue = (struct gw_disk_queue){.entries = NULL};
 }
 
-/* --- records
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- records ---------------------------------------------------------------------------------------------------- */
 
 static struct gw_disk_record **record_place(struct gw_disk_batch *batch, const struct gw_history_channel *channel)
 {
@@ -141,8 +139,7 @@ void gw_disk_batch_drop_unkept(struct gw_disk_batch *batch)
     }
 }
 
-/* --- the batch
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the batch -------------------------------------------------------------------------------------------------- */
 
 void gw_disk_batch_take(struct gw_disk_batch *batch, struct gw_disk_queue *queue)
 {

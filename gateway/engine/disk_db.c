@@ -72,8 +72,7 @@ static bool disk_number(struct gw_disk_db *db, const char *sql, int64_t *out)
     return sqlite3_finalize(statement) == SQLITE_OK && got;
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------------------------- */
 
 /* A file of ours, whole; or a new one. */
 static bool disk_check(struct gw_disk_db *db, bool *fresh, struct gw_buf *why)
@@ -198,8 +197,7 @@ void gw_disk_db_close(struct gw_disk_db *db)
     *db = (struct gw_disk_db){.handle = NULL};
 }
 
-/* --- reading
- * --------------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------------------------- */
 
 static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct gw_history_channel *channel,
                               const struct gw_history_load *load)
@@ -267,8 +265,7 @@ enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
     return good ? GW_OK : GW_ERR_INTERNAL;
 }
 
-/* --- writing
- * --------------------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 bool gw_disk_db_begin(struct gw_disk_db *db)
 {

@@ -303,7 +303,7 @@ static bool conn_read_body(struct gw_conn *conn)
  *   BODY    a head and one body, limits.frame
  *   BUSY    PIPELINE_BYTES and one read
  *   WS      one message, limits.frame, and one read
- *   DRAIN   nothing: input is thrown away
+ *   DRAIN   nothing: input is thrown away, up to DRAIN_BYTES
  *
  * Beyond that the socket is not read, and the peer's window closes. After a FIN there is nothing to read: epoll would
  * report it for ever. */

@@ -22,8 +22,7 @@ bool gw_address_parse(const char *text, size_t len, struct in6_addr *out)
     return inet_pton(AF_INET6, copy, out) == 1;
 }
 
-/* --- who is trusted
- * ------------------------------------------------------------------------------------------------- */
+/* --- who is trusted --------------------------------------------------------------------------------------------- */
 
 static bool forward_in_network(const char *network, const struct in6_addr *address)
 {
@@ -54,8 +53,7 @@ bool gw_forward_trusted(const struct gw_strings *trusted, const struct in6_addr 
     return false;
 }
 
-/* --- X-Forwarded-…
- * -------------------------------------------------------------------------------------------------- */
+/* --- X-Forwarded-… ---------------------------------------------------------------------------------------------- */
 
 static bool forward_name_is(struct gw_slice name, const char *text)
 {
@@ -119,8 +117,7 @@ bool gw_forward_secure(const struct gw_request *request)
     return false;
 }
 
-/* --- the PROXY header
- * ----------------------------------------------------------------------------------------------- */
+/* --- the PROXY header ------------------------------------------------------------------------------------------- */
 
 /* `PROXY TCP4 192.0.2.1 198.51.100.1 4711 443` and CRLF, 107 bytes at most. */
 static int proxy_parse_v1(const char *data, size_t len, struct gw_proxy_header *out)

@@ -14,8 +14,7 @@
 #include "http/conn.h"
 #include "net/server.h"
 
-/* --- names
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------------------------ */
 
 /* DNS rebinding: a page's name may resolve to the gateway, and then page and gateway are of one origin. Its name is
  * not one of ours, though. An address in Host is none that somebody could resolve, and localhost is the browser's own
@@ -50,8 +49,7 @@ static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_reques
     return false;
 }
 
-/* --- origins
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- origins ---------------------------------------------------------------------------------------------------- */
 
 /* The host and port of an origin as a Host header has them: without the port where it is the scheme's own. */
 static struct gw_slice gate_authority(struct gw_slice text, bool secure)
@@ -104,7 +102,7 @@ static enum gate_origin gate_origin(const struct gw_conn *conn, const struct gw_
 }
 
 /* Whoever puts a page elsewhere meets this first, and the browser tells him nothing: once a minute for each origin,
- * of at most so many. */
+ * in a table of fixed size. */
 #define GATE_TOLD          32
 #define GATE_TOLD_BYTES    128
 #define GATE_TOLD_AFTER_MS (60 * 1000)
@@ -177,8 +175,7 @@ static void gate_allow(struct gw_conn *conn, enum gate_origin kind, struct gw_sl
     conn->headers = gw_buf_take(&headers);
 }
 
-/* --- credentials
- * -------------------------------------------------------------------------------------------------------- */
+/* --- credentials ------------------------------------------------------------------------------------------------ */
 
 static bool gate_bearer(const struct gw_request *request, struct gw_slice *token)
 {
@@ -281,8 +278,7 @@ static enum gw_err gate_identify(struct gw_conn *conn, const struct gw_request *
     return err;
 }
 
-/* --- all together
- * ------------------------------------------------------------------------------------------------------- */
+/* --- all together ----------------------------------------------------------------------------------------------- */
 
 bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool open)
 {

@@ -10,8 +10,7 @@
 #include "base/alloc.h"
 #include "hub/hub_private.h"
 
-/* --- what is seen of a channel
- * ---------------------------------------------------------------------------------------- */
+/* --- what is seen of a channel ---------------------------------------------------------------------------------- */
 
 static const struct gw_view *channel_view(struct gw_channel *channel, const struct gw_grants *grants)
 {
@@ -61,8 +60,7 @@ static struct gw_message *access_show_again(struct gw_session *session, struct g
     return projection ? gw_projection_of(projection, msg, session->hub->epoch) : msg;
 }
 
-/* --- expiry
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- expiry ----------------------------------------------------------------------------------------------------- */
 
 struct gw_expiry {
     struct gw_timer timer; /* first member */
@@ -117,8 +115,7 @@ static void expiry_begin(struct gw_session *session)
     gw_timer_set(session->hub->timers, &session->expiry->timer, session->hub->now_ms);
 }
 
-/* --- who it is
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- who it is -------------------------------------------------------------------------------------------------- */
 
 enum gw_err gw_session_check(const struct gw_session *session, enum gw_right right, const char *filter, size_t len)
 {

@@ -79,8 +79,7 @@ void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, boo
     hub->keeper->forget(hub->store, &numbers, whole);
 }
 
-/* --- start
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- start ------------------------------------------------------------------------------------------------------ */
 
 struct keep_load {
     struct gw_hub **hubs;

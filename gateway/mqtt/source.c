@@ -85,8 +85,7 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
     errno = 0; /* receiver.h */
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------------------------- */
 
 static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes,
                                 struct gw_auth *auth)
@@ -197,8 +196,7 @@ static void *source_run(void *context)
     return NULL;
 }
 
-/* --- from main
- * ------------------------------------------------------------------------------------------------------ */
+/* --- from main -------------------------------------------------------------------------------------------------- */
 
 struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
                                    struct gw_inbox **inboxes, unsigned workers)

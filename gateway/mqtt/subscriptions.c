@@ -10,7 +10,7 @@
 #include "gateway/buf.h"
 #include "mqtt/reason.h"
 
-/* A filter on which the broker closed the connection so often in a row is left out for so long. */
+/* After this many closed connections in a row a filter is left out for LEFT_OUT_MS. */
 #define BREAKS      2
 #define LEFT_OUT_MS 600000
 /* How many bytes of filters one line of the log names. */

@@ -95,8 +95,7 @@ fail:
     return -1;
 }
 
-/* --- Unix sockets
- * --------------------------------------------------------------------------------------------------- */
+/* --- Unix sockets ----------------------------------------------------------------------------------------------- */
 
 /* Nobody accepts there any more: the process that made the file was killed. */
 static bool listener_is_stale(const struct sockaddr_un *address)

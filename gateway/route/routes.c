@@ -41,8 +41,7 @@ static void routes_index(struct gw_routes *routes, struct gw_topic_tree *tree, c
     }
 }
 
-/* --- subscriptions
- * -------------------------------------------------------------------------------------------------- */
+/* --- subscriptions ---------------------------------------------------------------------------------------------- */
 
 struct cover {
     const struct gw_subscription *all;
@@ -123,8 +122,7 @@ size_t gw_routes_canonical_subscription(const struct gw_routes *routes, const ch
     return canonical.best ? canonical.best - 1 : SIZE_MAX;
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------------------------- */
 
 struct gw_routes *gw_routes_build(struct gw_config *config)
 {
@@ -173,8 +171,7 @@ void gw_routes_unref(struct gw_routes *routes)
     free(routes);
 }
 
-/* --- matching
- * ------------------------------------------------------------------------------------------------------- */
+/* --- matching --------------------------------------------------------------------------------------------------- */
 
 bool gw_route_channel(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
                       struct gw_buf *out)
@@ -289,8 +286,7 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
     routes_found_fini(&found);
 }
 
-/* --- questions of the workers
- * --------------------------------------------------------------------------------------- */
+/* --- questions of the workers ----------------------------------------------------------------------------------- */
 
 bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len)
 {

@@ -22,8 +22,7 @@
  * know is passed over. Thread: any. */
 bool gw_deflate_negotiate(struct gw_slice offers, char answer[GW_DEFLATE_ANSWER_MAX]);
 
-/* --- down. Of the process, since messages belong to all workers. Thread: any.
- * ----------------------------------------- */
+/* --- down. Of the process, since messages belong to all workers. Thread: any. ----------------------------------- */
 
 /* Takes over web.compression_min and limits.history, for what is compressed from now on. */
 void gw_deflate_configure(const struct gw_config *config);
@@ -37,8 +36,7 @@ struct gw_slice gw_deflate_message(struct gw_message *msg, enum gw_ws_form form)
 size_t gw_deflate_bytes(void);   /* of compressed frames now, with what it takes to keep them */
 uint64_t gw_deflate_count(void); /* times that a message was compressed, or tried to */
 
-/* --- up
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- up --------------------------------------------------------------------------------------------------------- */
 
 /* zlib's state, 40 KiB. It remembers nothing between messages, so that one is enough for a worker. Thread: whoever
  * owns it. */

@@ -58,8 +58,9 @@ struct gw_history_engine {
     size_t (*bytes)(const struct gw_history *history);
 };
 
-/* --- what outlives the process
- * --------------------------------------------------------------------------------------- One store for the whole
+/* --- what outlives the process ---------------------------------------------------------------------------------- */
+
+/* One store for the whole
  * gateway. It is read once, at start, into the instances of every worker; from then on one hub (worker 0's) tells it
  * of every change, and it writes behind, on a thread of its own. It never makes a caller wait but in open(), load(),
  * close() and at the end of a block of sequence numbers. */

@@ -33,8 +33,7 @@ static struct client clients[CLIENTS];
 static uint64_t head, seed;
 static unsigned encoded;
 
-/* --- three forms of a message, of 1, 3 and 5 parts
- * --------------------------------------------------------------------- */
+/* --- three forms of a message, of 1, 3 and 5 parts -------------------------------------------------------------- */
 
 static struct iovec part(const char *data, size_t len)
 {
@@ -96,8 +95,7 @@ static void expect(struct client *client, struct gw_message *msg)
     gw_item_release(&item);
 }
 
-/* --- clients
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------------------------- */
 
 static void on_ready(struct gw_session *session)
 {
@@ -161,8 +159,7 @@ static void client_close(struct client *client)
     gw_buf_fini(&client->conn.out);
 }
 
-/* --- the gateway
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the gateway ------------------------------------------------------------------------------------------------ */
 
 static enum gw_err no_publish(void *context, struct gw_publish **publish)
 {
