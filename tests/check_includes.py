@@ -29,7 +29,7 @@ PUBLIC = {
     "base": ["buf", "error", "hash", "histogram"],
     "message": ["message"],
     "codec": ["codec"],
-    "engine": ["history"],
+    "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
     "hub": ["hub", "session", "upstream"],

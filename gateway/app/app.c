@@ -21,8 +21,7 @@
 #include "base/notify.h"
 #include "config/access.h"
 #include "gateway/auth.h"
-#include "gateway/history.h"
-#include "message/cursor.h"
+#include "gateway/engine.h"
 #include "mqtt/source.h"
 #include "net/server.h"
 #include "route/routes.h"
@@ -31,10 +30,10 @@
 #define APP_BLOCK (UINT64_C(1) << 30)
 
 struct app {
-    struct gw_config *config;               /* borrowed until a reload, see owned */
-    const struct gw_history_keeper *keeper; /* NULL: nothing outlives the process */
-    struct gw_history_store *store;
-    struct gw_history_found found;
+    struct gw_config *config; /* borrowed until a reload, see owned */
+    const struct gw_engine *engine;
+    struct gw_engine_store *store;
+    struct gw_engine_found found;
     struct gw_app_metrics metrics;
     struct gw_config *owned;
     struct gw_auth *auth; /* NULL: the configuration has no auth: */
@@ -107,7 +106,7 @@ static void app_reload(struct app *app)
         gw_log(GW_LOG_WARN, "config", "listen, workers and limits.inbox take effect at the next start only");
     if (app_storage_changed(&app->config->storage, &config->storage))
         gw_log(GW_LOG_WARN, "config", "storage takes effect at the next start only%s",
-               app->store ? "" : "; until then store: disk is like memory");
+               app->engine->keep ? "" : "; until then store: disk is like memory");
     struct gw_routes *routes = gw_routes_build(config);
     gw_source_reload(app->source, config, routes, auth);
     gw_routes_unref(routes);
@@ -120,64 +119,55 @@ static void app_reload(struct app *app)
     gw_notify_ready(&app->notify, "running");
 }
 
-/* Fills app->found; true if there is nothing to open. */
-static bool app_open_store(struct app *app)
+/* Chooses the engine and fills app->found. */
+static bool app_open_engine(struct app *app)
 {
     const struct gw_cfg_storage *storage = &app->config->storage;
-    if (!storage->path) {
-        gw_epoch_make(app->found.epoch);
-        return true;
-    }
-    size_t i = 0;
-    while (!gw_histories[i]->keeper)
-        i++;
-    const struct gw_history_keeper *keeper = gw_histories[i]->keeper;
-    const struct gw_history_setup setup = {storage->path, storage->flush_ms, storage->queue_bytes, APP_BLOCK};
+    app->engine = storage->path ? gw_engine_find("disk") : gw_engines[0];
+    const struct gw_engine_setup setup = {storage->path, storage->flush_ms, storage->queue_bytes, APP_BLOCK};
     struct gw_buf error;
     gw_buf_init(&error);
-    if (keeper->open(&setup, &app->found, &app->store, &error) == GW_OK)
-        app->keeper = keeper;
-    else
+    bool good = app->engine->open(&setup, &app->found, &app->store, &error) == GW_OK;
+    if (!good)
         gw_log(GW_LOG_ERROR, "history", "%s", error.data);
     gw_buf_fini(&error);
-    return app->store != NULL;
+    return good;
 }
 
 /* Everything is made, nothing runs yet. */
 static bool app_restore(struct app *app)
 {
-    if (!app->store)
-        return true;
     struct gw_restored restored;
     struct gw_buf error;
     gw_buf_init(&error);
     struct gw_hub **hubs = gw_calloc(app->server.worker_count, sizeof *hubs);
     for (unsigned i = 0; i < app->server.worker_count; i++)
         hubs[i] = app->server.workers[i].hub;
-    bool good = gw_hubs_restore(hubs, app->server.worker_count, app->keeper, app->store, &app->found, &restored,
+    const struct gw_engine_sink sink = gw_source_sink(app->source);
+    bool good = gw_hubs_restore(hubs, app->server.worker_count, app->engine, app->store, &app->found, &restored,
                                 &error) == GW_OK &&
-                app->keeper->start(app->store, &error) == GW_OK;
+                app->engine->start(app->store, &sink, &error) == GW_OK;
     free(hubs);
-    if (good)
+    if (!good)
+        gw_log(GW_LOG_ERROR, "history", "%s", error.data);
+    else if (app->engine->keep)
         gw_log(GW_LOG_INFO, "history", "%s: %llu channel(s), %llu message(s)%s", app->config->storage.path,
                (unsigned long long)restored.channels, (unsigned long long)restored.messages,
                app->found.clean
                    ? ""
                    : "; the last process was not stopped in order, so clients that resume are told of a gap");
-    else
-        gw_log(GW_LOG_ERROR, "history", "%s", error.data);
     gw_buf_fini(&error);
-    gw_source_go_on(app->source, app->found.seq, app->keeper, app->store);
-    app->server.linger = good;
+    app->server.linger = good && app->engine->keep;
     return good;
 }
 
 /* After the MQTT side has stopped. */
-static void app_close_store(struct app *app, bool in_order)
+static void app_close_engine(struct app *app, bool in_order)
 {
     if (!app->store)
         return;
-    if (in_order) {
+    uint64_t forgotten = 0;
+    if (in_order && app->engine->keep) {
         struct gw_hub *hub = app->server.workers[0].hub;
         struct gw_event *events;
         size_t count;
@@ -186,10 +176,9 @@ static void app_close_store(struct app *app, bool in_order)
         gw_inbox_take(app->server.workers[0].inbox, &events, &count);
         for (size_t i = 0; i < count; i++)
             gw_hub_handle(hub, &events[i]);
-        app->found.seq = gw_source_seq(app->source);
-        app->found.forgotten = gw_hub_keep_rest(hub);
+        forgotten = gw_hub_keep_rest(hub);
     }
-    app->keeper->close(app->store, in_order ? &app->found : NULL);
+    app->engine->close(app->store, in_order, forgotten);
     app->store = NULL;
 }
 
@@ -219,10 +208,10 @@ static bool app_init(struct app *app)
     for (unsigned i = 0; i < workers; i++)
         app->inboxes[i] = app->server.workers[i].inbox;
 
-    if (!app_open_store(app))
+    if (!app_open_engine(app))
         return false;
     struct gw_routes *routes = gw_routes_build(app->config);
-    app->source = gw_source_create(app->config, routes, app->found.epoch, app->inboxes, workers);
+    app->source = gw_source_create(app->config, routes, app->engine, app->store, app->inboxes, workers);
     struct gw_hub_setup setup = {
         .epoch = app->found.epoch,
         .config = app->config,
@@ -231,7 +220,7 @@ static bool app_init(struct app *app)
         .upstream = gw_source_upstream(app->source),
     };
     gw_server_prepare(&app->server, &setup);
-    app->metrics = (struct gw_app_metrics){app->source, app->keeper, app->store};
+    app->metrics = (struct gw_app_metrics){app->source, app->engine, app->store};
     app->server.metrics = gw_app_metrics_write;
     app->server.metrics_context = &app->metrics;
     gw_routes_unref(routes);
@@ -293,10 +282,10 @@ int gw_app_run(struct gw_config *config)
     gw_server_stop(&app.server);
     if (app.source && !gw_source_stop(app.source)) {
         gw_log(GW_LOG_WARN, "app", "stopped while the broker's name was looked up");
-        app_close_store(&app, good);
+        app_close_engine(&app, good);
         _exit(good ? 0 : 1); /* everything clients were owed is done; the rest is the kernel's to take apart */
     }
-    app_close_store(&app, good);
+    app_close_engine(&app, good);
     gw_source_destroy(app.source);
     gw_server_fini(&app.server);
     free(app.inboxes);

@@ -12,8 +12,8 @@ int gw_app_run(struct gw_config *config);
 struct gw_exposition;
 struct gw_app_metrics {
     struct gw_source *source;
-    const struct gw_history_keeper *keeper;
-    struct gw_history_store *store; /* NULL: nothing outlives the process */
+    const struct gw_engine *engine;
+    struct gw_engine_store *store;
 };
 void gw_app_metrics_write(void *context, struct gw_exposition *to);
 

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "gateway/history.h"
+#include "gateway/engine.h"
 #include "http/exposition.h"
 #include "mqtt/source.h"
 
@@ -21,6 +21,7 @@ static void app_source_metrics(struct gw_source *source, struct gw_exposition *t
          stats.doubles},
         {"sluice_mqtt_codec_dropped_total", "Payloads that the route's codec refused.", stats.codec_dropped},
         {"sluice_mqtt_too_large_total", "Payloads above broker.max_packet.", stats.too_large},
+        {"sluice_mqtt_refused_total", "Messages that the engine gave no number.", stats.refused},
         {"sluice_mqtt_unrouted_total", "Messages that no route wanted.", stats.unrouted},
         {"sluice_mqtt_published_total", "Publishes acknowledged, or sent at QoS 0.", stats.published},
         {"sluice_mqtt_rejected_total", "Publishes that failed at the broker.", stats.rejected},
@@ -74,8 +75,8 @@ static void app_route_metrics(struct gw_source *source, struct gw_exposition *to
 
 static void app_store_metrics(const struct gw_app_metrics *metrics, struct gw_exposition *to)
 {
-    const struct gw_history_stats stats =
-        metrics->store ? metrics->keeper->stats(metrics->store) : (struct gw_history_stats){0};
+    const struct gw_engine_stats stats =
+        metrics->engine->stats ? metrics->engine->stats(metrics->store) : (struct gw_engine_stats){0};
     gw_metric_counter(to, "sluice_storage_written_total", "Messages written to the disk.", stats.written);
     gw_metric_counter(to, "sluice_storage_dropped_total",
                       "Changes not written because more than storage.queue waited.", stats.dropped);

@@ -4,12 +4,20 @@
 #include <stddef.h>
 
 #include "gateway/codec.h"
+#include "gateway/engine.h"
 #include "gateway/history.h"
 #include "gateway/transport.h"
 
 extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_text, gw_codec_number, gw_codec_base64;
 static const struct gw_codec *const codecs[] = {
     &gw_codec_auto, &gw_codec_json, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
+};
+
+extern const struct gw_engine gw_engine_memory, gw_engine_disk;
+static const struct gw_engine *const engines[] = {
+    &gw_engine_memory,
+    &gw_engine_disk,
+    NULL,
 };
 
 extern const struct gw_history_engine gw_history_memory, gw_history_disk;
@@ -27,6 +35,7 @@ static const struct gw_transport *const transports[] = {
 void gw_builtins_use(void)
 {
     gw_codecs_use(codecs);
+    gw_engines_use(engines);
     gw_histories_use(histories);
     gw_transports_use(transports);
 }

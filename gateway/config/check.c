@@ -262,7 +262,7 @@ void gw_check_storage(const struct gw_config *config, const struct gw_node *root
     for (size_t i = 0; i < config->route_count && !storage; i++) {
         const struct gw_history_engine *engine = config->routes[i].history_engine;
         const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");
-        if (engine && engine->keeper && store)
+        if (engine && engine->kept && store)
             gw_problem_add(problems, store->line, store->column,
                            "routes[%zu].history.store: there is no place for it (storage: with a path expected)", i);
     }

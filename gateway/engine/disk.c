@@ -17,22 +17,28 @@
 
 #define RETRY_MS 500 /* at least, after a failure */
 
-struct gw_history_store {
+struct gw_engine_store {
     pthread_mutex_t lock;
-    pthread_cond_t work;           /* {lock} for the writer */
-    pthread_cond_t room;           /* {lock} for reserve() */
-    struct gw_disk_queue queue;    /* {lock} */
-    size_t bytes;                  /* {lock} of the queue and of the batch that is not written yet */
-    bool closing;                  /* {lock} */
-    uint64_t reserved, wanted;     /* {lock} numbers up to here are reserved, or are to be */
-    uint64_t lost, forgotten;      /* {lock} */
-    struct gw_history_stats stats; /* {lock} */
+    pthread_cond_t work;          /* {lock} for the writer */
+    pthread_cond_t room;          /* {lock} for reserve() */
+    struct gw_disk_queue queue;   /* {lock} */
+    size_t bytes;                 /* {lock} of the queue and of the batch that is not written yet */
+    bool closing;                 /* {lock} */
+    uint64_t reserved, wanted;    /* {lock} numbers up to here are reserved, or are to be */
+    uint64_t lost, forgotten;     /* {lock} */
+    struct gw_engine_stats stats; /* {lock} */
 
     pthread_t thread;
     bool started;
     int64_t flush_ms;
     size_t queue_bytes;
     uint64_t block;
+    char epoch[GW_ENGINE_EPOCH_MAX + 1];
+    struct gw_engine_sink sink;
+
+    /* The MQTT thread's until it has ended. */
+    uint64_t seq;    /* the last number given */
+    uint64_t ask_at; /* numbers from here on must be asked for */
 
     /* Main's until start() and after the thread has ended, the writer's between. */
     struct gw_disk_db db;
@@ -43,7 +49,7 @@ struct gw_history_store {
 /* --- the queue -------------------------------------------------------------------------------------------------- */
 
 /* Takes over what the entry refers to. */
-static void store_put(struct gw_history_store *store, struct gw_disk_entry *entry)
+static void store_put(struct gw_engine_store *store, struct gw_disk_entry *entry)
 {
     size_t bytes = gw_disk_entry_bytes(entry);
     bool drop = false;
@@ -71,28 +77,27 @@ static void store_put(struct gw_history_store *store, struct gw_disk_entry *entr
     gw_disk_entry_release(entry);
 }
 
-static void disk_append(struct gw_history_store *store, const struct gw_history_channel *channel,
-                        struct gw_message *msg)
+static void disk_keep(struct gw_engine_store *store, const struct gw_engine_channel *channel, struct gw_message *msg)
 {
     struct gw_disk_entry entry = {.kind = DISK_APPEND, .msg = gw_message_ref(msg), .channel = *channel};
     entry.channel.name = msg->channel.data;
     store_put(store, &entry);
 }
 
-static void disk_put_name(struct gw_history_store *store, enum gw_disk_kind kind,
-                          const struct gw_history_channel *channel)
+static void disk_put_name(struct gw_engine_store *store, enum gw_disk_kind kind,
+                          const struct gw_engine_channel *channel)
 {
     struct gw_disk_entry entry = {.kind = kind, .channel = *channel};
     entry.channel.name = gw_strndup(channel->name, channel->len);
     store_put(store, &entry);
 }
 
-static void disk_update(struct gw_history_store *store, const struct gw_history_channel *channel)
+static void disk_update(struct gw_engine_store *store, const struct gw_engine_channel *channel)
 {
     disk_put_name(store, DISK_UPDATE, channel);
 }
 
-static void disk_forget(struct gw_history_store *store, const struct gw_history_channel *channel, bool whole)
+static void disk_forget(struct gw_engine_store *store, const struct gw_engine_channel *channel, bool whole)
 {
     if (whole) {
         pthread_mutex_lock(&store->lock);
@@ -103,7 +108,9 @@ static void disk_forget(struct gw_history_store *store, const struct gw_history_
     disk_put_name(store, DISK_FORGET, channel);
 }
 
-static uint64_t disk_reserve(struct gw_history_store *store, uint64_t seq)
+/* `seq` is about to be given to a message. Returns the number at which to ask again. Waits if the block is used up
+ * and the disk does not take the next one: a number must never be given twice. */
+static uint64_t disk_reserve(struct gw_engine_store *store, uint64_t seq)
 {
     pthread_mutex_lock(&store->lock);
     for (;;) {
@@ -122,10 +129,20 @@ static uint64_t disk_reserve(struct gw_history_store *store, uint64_t seq)
     return seq + (left > store->block / 2 ? left - store->block / 2 : left / 2) + 1;
 }
 
-static struct gw_history_stats disk_stats(struct gw_history_store *store)
+static enum gw_err disk_append(struct gw_engine_store *store, struct gw_message_spec *draft)
+{
+    if (++store->seq >= store->ask_at)
+        store->ask_at = disk_reserve(store, store->seq);
+    draft->epoch = store->epoch;
+    draft->seq = store->seq;
+    store->sink.message(store->sink.context, draft);
+    return GW_OK;
+}
+
+static struct gw_engine_stats disk_stats(struct gw_engine_store *store)
 {
     pthread_mutex_lock(&store->lock);
-    struct gw_history_stats stats = store->stats;
+    struct gw_engine_stats stats = store->stats;
     stats.waiting = store->bytes;
     pthread_mutex_unlock(&store->lock);
     return stats;
@@ -134,7 +151,7 @@ static struct gw_history_stats disk_stats(struct gw_history_store *store)
 /* --- the writer ------------------------------------------------------------------------------------------------- */
 
 /* One transaction. The lock is not held; `state` is what the row shall say. */
-static bool store_write(struct gw_history_store *store, const struct gw_disk_state *state)
+static bool store_write(struct gw_engine_store *store, const struct gw_disk_state *state)
 {
     uint64_t written;
     bool good = gw_disk_batch_write(&store->batch, &store->db, state, &written);
@@ -158,7 +175,7 @@ static bool store_write(struct gw_history_store *store, const struct gw_disk_sta
 }
 
 /* Moves what waits into the batch and says what is to be written of the state. {lock} */
-static struct gw_disk_state store_take(struct gw_history_store *store)
+static struct gw_disk_state store_take(struct gw_engine_store *store)
 {
     gw_disk_batch_take(&store->batch, &store->queue);
     struct gw_disk_state state = store->state;
@@ -169,7 +186,7 @@ static struct gw_disk_state store_take(struct gw_history_store *store)
 }
 
 /* {lock} */
-static void store_wait(struct gw_history_store *store, int64_t until_ms)
+static void store_wait(struct gw_engine_store *store, int64_t until_ms)
 {
     struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     pthread_cond_timedwait(&store->work, &store->lock, &until);
@@ -177,7 +194,7 @@ static void store_wait(struct gw_history_store *store, int64_t until_ms)
 
 static void *store_run(void *context)
 {
-    struct gw_history_store *store = context;
+    struct gw_engine_store *store = context;
     bool failed = false;
     pthread_mutex_lock(&store->lock);
     while (!store->closing) {
@@ -200,10 +217,10 @@ static void *store_run(void *context)
 
 /* --- start and stop --------------------------------------------------------------------------------------------- */
 
-static enum gw_err disk_open(const struct gw_history_setup *setup, struct gw_history_found *found,
-                             struct gw_history_store **out, struct gw_buf *error)
+static enum gw_err disk_open(const struct gw_engine_setup *setup, struct gw_engine_found *found,
+                             struct gw_engine_store **out, struct gw_buf *error)
 {
-    struct gw_history_store *store = gw_calloc(1, sizeof *store);
+    struct gw_engine_store *store = gw_calloc(1, sizeof *store);
     enum gw_err err = gw_disk_db_open(&store->db, setup->path, &store->state, error);
     if (err != GW_OK) {
         free(store);
@@ -222,24 +239,28 @@ static enum gw_err disk_open(const struct gw_history_setup *setup, struct gw_his
     gw_disk_batch_init(&store->batch);
 
     const struct gw_disk_state *state = &store->state;
-    *found = (struct gw_history_found){
+    *found = (struct gw_engine_found){
         .clean = state->clean,
         .seq = state->clean ? state->seq : state->reserved,
         .lost = state->clean ? state->lost : state->reserved,
         .forgotten = state->clean ? state->forgotten : state->reserved,
     };
     memcpy(found->epoch, state->epoch, sizeof found->epoch);
+    memcpy(store->epoch, state->epoch, sizeof store->epoch);
+    store->seq = found->seq;
+    store->ask_at = found->seq + 1;
     *out = store;
     return GW_OK;
 }
 
-static enum gw_err disk_load(struct gw_history_store *store, const struct gw_history_load *load, struct gw_buf *error)
+static enum gw_err disk_load(struct gw_engine_store *store, const struct gw_engine_load *load, struct gw_buf *error)
 {
     return gw_disk_db_load(&store->db, store->state.epoch, gw_disk_batch_know, &store->batch, load, error);
 }
 
-static enum gw_err disk_start(struct gw_history_store *store, struct gw_buf *error)
+static enum gw_err disk_start(struct gw_engine_store *store, const struct gw_engine_sink *sink, struct gw_buf *error)
 {
+    store->sink = *sink;
     struct gw_disk_state state = store->state;
     uint64_t seq = state.clean ? state.seq : state.reserved;
     if (!state.clean)
@@ -264,7 +285,7 @@ static enum gw_err disk_start(struct gw_history_store *store, struct gw_buf *err
     return GW_OK;
 }
 
-static void store_free(struct gw_history_store *store)
+static void store_free(struct gw_engine_store *store)
 {
     gw_disk_queue_fini(&store->queue);
     gw_disk_batch_fini(&store->batch);
@@ -275,7 +296,7 @@ static void store_free(struct gw_history_store *store)
     free(store);
 }
 
-static void disk_close(struct gw_history_store *store, const struct gw_history_found *found)
+static void disk_close(struct gw_engine_store *store, bool in_order, uint64_t forgotten)
 {
     if (store->started) {
         pthread_mutex_lock(&store->lock);
@@ -288,10 +309,10 @@ static void disk_close(struct gw_history_store *store, const struct gw_history_f
         pthread_mutex_lock(&store->lock);
         struct gw_disk_state state = store_take(store);
         pthread_mutex_unlock(&store->lock);
-        state.clean = found != NULL;
-        if (found) {
-            state.seq = found->seq;
-            state.forgotten = found->forgotten > state.forgotten ? found->forgotten : state.forgotten;
+        state.clean = in_order;
+        if (in_order) {
+            state.seq = store->seq;
+            state.forgotten = forgotten > state.forgotten ? forgotten : state.forgotten;
         }
         if (!store_write(store, &state))
             gw_log(GW_LOG_ERROR, "history", "what was not written is lost; the next start tells clients of a gap");
@@ -299,16 +320,17 @@ static void disk_close(struct gw_history_store *store, const struct gw_history_f
     store_free(store);
 }
 
-static const struct gw_history_keeper disk_keeper = {
+const struct gw_engine gw_engine_disk = {
+    .name = "disk",
     .open = disk_open,
     .load = disk_load,
     .start = disk_start,
-    .reserve = disk_reserve,
     .append = disk_append,
+    .keep = disk_keep,
     .update = disk_update,
     .forget = disk_forget,
     .close = disk_close,
     .stats = disk_stats,
 };
 
-const struct gw_history_engine gw_history_disk = {.name = "disk", .keeper = &disk_keeper, GW_MEMORY_RING};
+const struct gw_history_engine gw_history_disk = {.name = "disk", .kept = true, GW_MEMORY_RING};

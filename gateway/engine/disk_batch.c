@@ -10,7 +10,7 @@
 /* A channel as the database knows it, or will after this batch. */
 struct gw_disk_record {
     struct gw_disk_record *next, *next_dirty;
-    struct gw_history_channel channel; /* the name is malloc'd */
+    struct gw_engine_channel channel; /* the name is malloc'd */
     int64_t id;
     size_t since; /* entries of the batch before this one are void: the channel was forgotten there */
     bool dirty, wipe, gone;
@@ -49,7 +49,7 @@ void gw_disk_queue_fini(struct gw_disk_queue *queue)
 
 /* --- records ---------------------------------------------------------------------------------------------------- */
 
-static struct gw_disk_record **record_place(struct gw_disk_batch *batch, const struct gw_history_channel *channel)
+static struct gw_disk_record **record_place(struct gw_disk_batch *batch, const struct gw_engine_channel *channel)
 {
     struct gw_disk_record **place = &batch->table[channel->hash & (batch->buckets - 1)];
     while (*place && ((*place)->channel.hash != channel->hash || (*place)->channel.len != channel->len ||
@@ -75,7 +75,7 @@ static void records_grow(struct gw_disk_batch *batch)
     batch->buckets = buckets;
 }
 
-static struct gw_disk_record *record_of(struct gw_disk_batch *batch, const struct gw_history_channel *channel)
+static struct gw_disk_record *record_of(struct gw_disk_batch *batch, const struct gw_engine_channel *channel)
 {
     struct gw_disk_record *record = *record_place(batch, channel);
     if (record)
@@ -100,7 +100,7 @@ static void record_free(struct gw_disk_batch *batch, struct gw_disk_record *reco
     free(record);
 }
 
-void gw_disk_batch_know(void *context, const struct gw_history_channel *channel, int64_t id)
+void gw_disk_batch_know(void *context, const struct gw_engine_channel *channel, int64_t id)
 {
     struct gw_disk_batch *batch = context;
     struct gw_disk_record *record = record_of(batch, channel);

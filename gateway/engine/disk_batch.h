@@ -14,9 +14,9 @@ struct gw_disk_record;
 
 struct gw_disk_entry {
     enum gw_disk_kind kind;
-    struct gw_message *msg;            /* of DISK_APPEND; its name is the channel's */
-    struct gw_history_channel channel; /* otherwise the name is malloc'd */
-    struct gw_disk_record *record;     /* the batch's */
+    struct gw_message *msg;           /* of DISK_APPEND; its name is the channel's */
+    struct gw_engine_channel channel; /* otherwise the name is malloc'd */
+    struct gw_disk_record *record;    /* the batch's */
 };
 
 struct gw_disk_queue {
@@ -42,7 +42,7 @@ struct gw_disk_batch {
 void gw_disk_batch_init(struct gw_disk_batch *batch);
 void gw_disk_batch_fini(struct gw_disk_batch *batch);
 /* The database has this channel, under this number. */
-void gw_disk_batch_know(void *batch, const struct gw_history_channel *channel, int64_t id);
+void gw_disk_batch_know(void *batch, const struct gw_engine_channel *channel, int64_t id);
 /* Channels that only the last process knew leave with the next batch. */
 void gw_disk_batch_drop_unkept(struct gw_disk_batch *batch);
 /* Moves everything out of the queue. */

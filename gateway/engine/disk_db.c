@@ -199,8 +199,8 @@ void gw_disk_db_close(struct gw_disk_db *db)
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
-static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct gw_history_channel *channel,
-                              const struct gw_history_load *load)
+static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct gw_engine_channel *channel,
+                              const struct gw_engine_load *load)
 {
     int flags = sqlite3_column_int(row, 2);
     struct gw_message_spec spec = {
@@ -225,8 +225,8 @@ static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct
 }
 
 enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
-                            void (*number)(void *context, const struct gw_history_channel *channel, int64_t id),
-                            void *number_context, const struct gw_history_load *load, struct gw_buf *error)
+                            void (*number)(void *context, const struct gw_engine_channel *channel, int64_t id),
+                            void *number_context, const struct gw_engine_load *load, struct gw_buf *error)
 {
     sqlite3_stmt *channels = NULL, *messages = NULL;
     int rc = sqlite3_prepare_v2(
@@ -237,7 +237,7 @@ enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
                                 "SELECT seq,ts,flags,data,payload FROM message WHERE channel=? ORDER BY seq", -1,
                                 &messages, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(channels)) == SQLITE_ROW) {
-        struct gw_history_channel channel = {
+        struct gw_engine_channel channel = {
             .name = (const char *)sqlite3_column_text(channels, 1),
             .len = (size_t)sqlite3_column_bytes(channels, 1),
             .last_seq = (uint64_t)sqlite3_column_int64(channels, 2),
@@ -294,7 +294,7 @@ bool gw_disk_db_put_state(struct gw_disk_db *db, const struct gw_disk_state *sta
     return disk_step(put);
 }
 
-bool gw_disk_db_put_channel(struct gw_disk_db *db, int64_t id, const struct gw_history_channel *channel)
+bool gw_disk_db_put_channel(struct gw_disk_db *db, int64_t id, const struct gw_engine_channel *channel)
 {
     sqlite3_stmt *put = db->statements[DISK_CHANNEL];
     sqlite3_bind_int64(put, 1, id);

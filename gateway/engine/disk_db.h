@@ -1,7 +1,7 @@
 /* disk_db.h: the database of the engine `disk`: the only file that speaks SQL.
  *
  *   state    one row: epoch, numbers, was the stop in order
- *   channel  what gw_history_channel holds
+ *   channel  what gw_engine_channel holds
  *   message  what the rings of worker 0 hold, and last values
  *
  * Functions return false or an error on failure, and gw_disk_db_error() then says why. Thread: one at a time. */
@@ -10,7 +10,7 @@
 
 #include <sqlite3.h>
 
-#include "gateway/history.h"
+#include "gateway/engine.h"
 
 enum gw_disk_statement {
     DISK_BEGIN,
@@ -46,13 +46,13 @@ void gw_disk_db_close(struct gw_disk_db *db);
 /* Every channel, with its number in the database, and its messages. */
 GW_MUST_CHECK enum gw_err
 gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
-                void (*number)(void *context, const struct gw_history_channel *channel, int64_t id),
-                void *number_context, const struct gw_history_load *load, struct gw_buf *error);
+                void (*number)(void *context, const struct gw_engine_channel *channel, int64_t id),
+                void *number_context, const struct gw_engine_load *load, struct gw_buf *error);
 
 /* Inside a transaction: begin, then these, then commit; rollback after a failure. */
 bool gw_disk_db_begin(struct gw_disk_db *db);
 bool gw_disk_db_put_state(struct gw_disk_db *db, const struct gw_disk_state *state);
-bool gw_disk_db_put_channel(struct gw_disk_db *db, int64_t id, const struct gw_history_channel *channel);
+bool gw_disk_db_put_channel(struct gw_disk_db *db, int64_t id, const struct gw_engine_channel *channel);
 bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_message *msg);
 /* Removes messages up to `evicted`, but for the last value. */
 bool gw_disk_db_prune(struct gw_disk_db *db, int64_t id, uint64_t evicted, uint64_t last);

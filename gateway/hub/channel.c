@@ -254,9 +254,42 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
     return channel;
 }
 
+/* GW_ROUTE_BY_NAME: there is none. */
+static uint32_t channel_route(const struct gw_hub *hub, const char *name, size_t len)
+{
+    const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, name, len);
+    return route ? (uint32_t)(route - gw_routes_get(hub->routes, 0)) : GW_ROUTE_BY_NAME;
+}
+
+static void channel_meet_reload(struct gw_hub *hub, struct gw_channel *channel)
+{
+    channel->policy_at = hub->channels.policy_at;
+    uint32_t route = channel_route(hub, channel->name, channel->len);
+    if (route == GW_ROUTE_BY_NAME) {
+        channel->route = route; /* nothing feeds it any more; it ages as it was */
+        return;
+    }
+    channel_apply_route(hub, channel, route);
+    if (!channel->engine->count(channel->history))
+        history_unlink(&hub->channels, channel);
+}
+
+static struct gw_channel *channel_by_name(struct gw_hub *hub, struct gw_channel *channel,
+                                          const struct gw_message *msg)
+{
+    if (channel && channel->policy_at != hub->channels.policy_at)
+        channel_meet_reload(hub, channel);
+    uint32_t route = channel ? channel->route : channel_route(hub, msg->channel.data, msg->channel.len);
+    if (route == GW_ROUTE_BY_NAME)
+        return NULL;
+    return channel ? channel : channel_make(hub, &msg->channel, msg->hash, route, hub->channels.forgotten);
+}
+
 struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *msg)
 {
     struct gw_channel *channel = gw_channel_find(hub, msg->channel.data, msg->channel.len, msg->hash);
+    if (msg->route == GW_ROUTE_BY_NAME)
+        return channel_by_name(hub, channel, msg);
     /* It may be one that was forgotten: what it had until then is gone. */
     if (!channel)
         return channel_make(hub, &msg->channel, msg->hash, msg->route, hub->channels.forgotten);
@@ -332,7 +365,7 @@ uint64_t gw_channel_missing(const struct gw_channel *channel)
     return evicted > channel->lost ? evicted : channel->lost;
 }
 
-void gw_channel_restore(struct gw_hub *hub, const struct gw_history_channel *kept, uint32_t route, uint64_t lost)
+void gw_channel_restore(struct gw_hub *hub, const struct gw_engine_channel *kept, uint32_t route, uint64_t lost)
 {
     /* Of one that nobody kept all is gone, its last value too. */
     struct gw_slice name = {kept->name, kept->len};
@@ -345,7 +378,7 @@ void gw_channel_restore(struct gw_hub *hub, const struct gw_history_channel *kep
     channel->before_last = kept->last_seq > lost ? kept->before_last : lost;
 }
 
-void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_channel *kept, struct gw_message *msg)
+void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_channel *kept, struct gw_message *msg)
 {
     struct gw_channels *channels = &hub->channels;
     struct gw_channel *channel = gw_channel_find(hub, kept->name, kept->len, kept->hash);
@@ -363,6 +396,40 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_chan
     channels_bound_history(hub);
 }
 
+/* As if the number had been a message of each channel, which it may have been. */
+static void channel_lost(struct gw_channel *channel, uint64_t to)
+{
+    channel->lost = to;
+    if (channel->last_seq < to)
+        channel->last_seq = channel->before_last = to;
+}
+
+void gw_channels_lost(struct gw_hub *hub, uint64_t to)
+{
+    struct gw_channels *channels = &hub->channels;
+    channels->lost = to;
+    if (channels->forgotten < to)
+        channels->forgotten = to;
+    for (struct gw_channel *channel = channels->all.oldest; channel; channel = channel->newer) {
+        channel_lost(channel, to);
+        channel_note_loss(hub, channel);
+    }
+}
+
+void gw_channels_begin_anew(struct gw_hub *hub)
+{
+    struct gw_channels *channels = &hub->channels;
+    while (channels->all.oldest)
+        channel_evict(hub, channels->all.oldest);
+    gw_order_fini(&channels->messages);
+    gw_order_fini(&channels->losses);
+    gw_order_init(&channels->messages, channel_has_message, channels);
+    gw_order_init(&channels->losses, channel_has_loss, channels);
+    channels->forgotten = channels->lost = 0;
+    GW_STAT_SET(&hub->stats, channels, channels->count);
+    GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);
+}
+
 /* Channels are looked at by slot, so that it does not matter which come and go meanwhile; one that gets a message
  * before its turn comes meets the reload then (gw_channel_of()). */
 void gw_channels_relimit(struct gw_hub *hub)
@@ -370,20 +437,6 @@ void gw_channels_relimit(struct gw_hub *hub)
     hub->channels.policy_at++;
     hub->channels.policy_slot = 0;
     gw_channels_work(hub);
-}
-
-static void channel_meet_reload(struct gw_hub *hub, struct gw_channel *channel)
-{
-    channel->policy_at = hub->channels.policy_at;
-    const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel->name, channel->len);
-    if (!route)
-        return; /* nothing feeds it any more; it ages as it was */
-    uint32_t index = 0;
-    while (gw_routes_get(hub->routes, index) != route)
-        index++;
-    channel_apply_route(hub, channel, index);
-    if (!channel->engine->count(channel->history))
-        history_unlink(&hub->channels, channel);
 }
 
 void gw_channels_work(struct gw_hub *hub)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "hub/hub_private.h"
 #include "topic/topic.h"
 
@@ -112,7 +113,8 @@ static bool hub_unchanged(const struct gw_hub *hub, const struct gw_channel *cha
         return false;
     if (msg->is_number && last->is_number) {
         double difference = msg->number - last->number;
-        return (difference < 0 ? -difference : difference) <= gw_routes_get(hub->routes, msg->route)->rate_deadband;
+        return (difference < 0 ? -difference : difference) <=
+               gw_routes_get(hub->routes, channel->route)->rate_deadband;
     }
     return msg->watched.len == last->watched.len && !memcmp(msg->watched.data, last->watched.data, msg->watched.len);
 }
@@ -147,7 +149,12 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
 {
     GW_STAT_ADD(&hub->stats, messages, 1);
     struct gw_channel *channel = gw_channel_of(hub, msg);
-    if (hub_repeats(channel, msg)) {
+    if (!channel) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub",
+                             "dropped a message on '%s': it came by the engine, and no route here makes this channel",
+                             msg->channel.data);
+        hub->head = msg->seq;
+    } else if (hub_repeats(channel, msg)) {
         GW_STAT_ADD(&hub->stats, repeats, 1);
     } else if (hub_unchanged(hub, channel, msg)) {
         GW_STAT_ADD(&hub->stats, unchanged, 1);
@@ -202,6 +209,12 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
         break;
     case GW_EVENT_RESPONSE:
         gw_hub_respond(hub, &event->u.response);
+        break;
+    case GW_EVENT_LOST:
+        gw_hub_lost(hub, event->u.lost);
+        break;
+    case GW_EVENT_EPOCH:
+        gw_hub_new_epoch(hub, event->u.epoch);
         break;
     case GW_EVENT_RELOAD:
         hub_on_reload(hub, event->u.reload.config, event->u.reload.routes, event->u.reload.auth);

@@ -82,8 +82,8 @@ struct gw_channel {
     uint64_t visited;                 /* mark of the last gw_channel walk that met it */
     struct gw_channel *older, *newer; /* all channels, by last message */
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
-    uint32_t route;                                   /* index into hub->routes; whose policy holds */
-    uint8_t next_view;                                /* to be replaced */
+    uint32_t route;    /* index into hub->routes; whose policy holds; GW_ROUTE_BY_NAME: none makes it any more */
+    uint8_t next_view; /* to be replaced */
     bool in_history;
     uint16_t len;
     char name[]; /* NUL-terminated */
@@ -176,9 +176,9 @@ struct gw_hub {
     struct gw_stats stats;
     char epoch[GW_EPOCH_MAX + 1];
     uint32_t worker;
-    uint64_t head;                          /* newest sequence number seen */
-    const struct gw_history_keeper *keeper; /* NULL: this hub does not tell a store */
-    struct gw_history_store *store;
+    uint64_t head;                  /* newest sequence number seen */
+    const struct gw_engine *keeper; /* NULL: this hub tells no engine of its messages */
+    struct gw_engine_store *store;
     size_t unflushed; /* bytes of the messages since the last gw_hub_flush() */
     uint64_t mark;    /* of the last walk over channels */
     uint64_t next_session;
@@ -225,7 +225,8 @@ void gw_hub_identify_again(struct gw_hub *hub);
 void gw_channels_init(struct gw_channels *channels);
 void gw_channels_fini(struct gw_channels *channels);
 struct gw_channel *gw_channel_find(const struct gw_hub *hub, const char *name, size_t len, uint64_t hash);
-/* The channel a message belongs to, made if it is new; evicts the longest silent one at limits.channels. */
+/* The channel a message belongs to, made if it is new; evicts the longest silent one at limits.channels. NULL: its
+ * route has to be found by name, and there is none. */
 struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *msg);
 /* Into last value and history. */
 void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg);
@@ -236,10 +237,14 @@ uint64_t gw_channel_evicted(const struct gw_channel *channel);
 /* ... or that were in it and are not for some other reason. */
 uint64_t gw_channel_missing(const struct gw_channel *channel);
 /* A channel as the store knew it, without messages yet; and one of them. */
-void gw_channel_restore(struct gw_hub *hub, const struct gw_history_channel *kept, uint32_t route, uint64_t lost);
-void gw_channel_restore_message(struct gw_hub *hub, const struct gw_history_channel *kept, struct gw_message *msg);
+void gw_channel_restore(struct gw_hub *hub, const struct gw_engine_channel *kept, uint32_t route, uint64_t lost);
+void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_channel *kept, struct gw_message *msg);
 /* After the last of them. */
 void gw_channels_restored(struct gw_hub *hub);
+/* Numbers up to `to` that have not come will never come, whichever channel they were for. */
+void gw_channels_lost(struct gw_hub *hub, uint64_t to);
+/* Every channel is forgotten, and so is that there were any. */
+void gw_channels_begin_anew(struct gw_hub *hub);
 /* New limits after a reload. */
 void gw_channels_relimit(struct gw_hub *hub);
 /* Visits the channels that the filter matches, until *steps names have been looked at; false: there may be more. */
@@ -265,7 +270,7 @@ void gw_channels_work(struct gw_hub *hub);
 void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter);
 void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter);
 
-/* keep.c: nothing happens where the channel's engine has no keeper, or the hub no store. */
+/* keep.c: nothing happens where the channel's history is not kept, or the hub tells no engine. */
 /* The channel got this message. */
 void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg);
 /* Its history may have become shorter. */
@@ -273,6 +278,10 @@ void gw_channel_keep_bounds(struct gw_hub *hub, struct gw_channel *channel);
 /* It is kept from now on; or not any more (whole: nothing knows it any more). */
 void gw_channel_keep_all(struct gw_hub *hub, struct gw_channel *channel);
 void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, bool whole);
+
+/* lost.c: GW_EVENT_LOST and GW_EVENT_EPOCH. Clients are told by gaps; those of another epoch have to come back. */
+void gw_hub_lost(struct gw_hub *hub, uint64_t to);
+void gw_hub_new_epoch(struct gw_hub *hub, const char *epoch);
 
 /* session.c */
 /* Queues a live message. Thread: the loop's. This is the hot path of fan-out. True: it was queued, and the caller

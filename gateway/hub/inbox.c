@@ -47,6 +47,8 @@ void gw_event_release(struct gw_event *event)
         break;
     case GW_EVENT_UPSTREAM:
     case GW_EVENT_PUBLISHED:
+    case GW_EVENT_LOST:
+    case GW_EVENT_EPOCH:
     case GW_EVENT_STOP:
         break;
     }

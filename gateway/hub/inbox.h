@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "gateway/auth.h"
+#include "gateway/engine.h"
 #include "gateway/message.h"
 #include "gateway/upstream.h"
 
@@ -18,6 +19,8 @@ enum gw_event_type {
     GW_EVENT_UPSTREAM,  /* upstream */
     GW_EVENT_PUBLISHED, /* result */
     GW_EVENT_RESPONSE,  /* response: its payload is the receiver's */
+    GW_EVENT_LOST,      /* lost: numbers up to it that have not come will never come (engine.h) */
+    GW_EVENT_EPOCH,     /* epoch: numbers begin anew */
     GW_EVENT_RELOAD,    /* reload: one reference each, the receiver's */
     GW_EVENT_STOP       /* finish up: no new sessions, answer what is held, then leave */
 };
@@ -34,6 +37,8 @@ struct gw_event {
         struct gw_upstream_state upstream;
         struct gw_publish_result result;
         struct gw_response response;
+        uint64_t lost;
+        char epoch[GW_ENGINE_EPOCH_MAX + 1];
         struct {
             struct gw_routes *routes;
             struct gw_config *config;

@@ -12,12 +12,12 @@
 
 static bool channel_kept(const struct gw_hub *hub, const struct gw_channel *channel)
 {
-    return hub->keeper && channel->engine->keeper == hub->keeper;
+    return hub->keeper && channel->engine->kept;
 }
 
-static struct gw_history_channel channel_numbers(const struct gw_hub *hub, const struct gw_channel *channel)
+static struct gw_engine_channel channel_numbers(const struct gw_hub *hub, const struct gw_channel *channel)
 {
-    return (struct gw_history_channel){
+    return (struct gw_engine_channel){
         .name = channel->name,
         .len = channel->len,
         .hash = channel->hash,
@@ -33,16 +33,16 @@ void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_m
 {
     if (!channel_kept(hub, channel))
         return;
-    struct gw_history_channel numbers = channel_numbers(hub, channel);
+    struct gw_engine_channel numbers = channel_numbers(hub, channel);
     channel->kept_evicted = numbers.evicted;
-    hub->keeper->append(hub->store, &numbers, msg);
+    hub->keeper->keep(hub->store, &numbers, msg);
 }
 
 void gw_channel_keep_bounds(struct gw_hub *hub, struct gw_channel *channel)
 {
     if (!channel_kept(hub, channel) || channel->engine->evicted(channel->history) == channel->kept_evicted)
         return;
-    struct gw_history_channel numbers = channel_numbers(hub, channel);
+    struct gw_engine_channel numbers = channel_numbers(hub, channel);
     channel->kept_evicted = numbers.evicted;
     hub->keeper->update(hub->store, &numbers);
 }
@@ -75,7 +75,7 @@ void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, boo
 {
     if (!channel_kept(hub, channel))
         return;
-    struct gw_history_channel numbers = channel_numbers(hub, channel);
+    struct gw_engine_channel numbers = channel_numbers(hub, channel);
     hub->keeper->forget(hub->store, &numbers, whole);
 }
 
@@ -84,16 +84,16 @@ void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, boo
 struct keep_load {
     struct gw_hub **hubs;
     unsigned count;
-    const struct gw_history_keeper *keeper;
-    struct gw_history_store *store;
+    const struct gw_engine *keeper;
+    struct gw_engine_store *store;
     uint64_t lost;
-    struct gw_history_channel now; /* whose messages come */
+    struct gw_engine_channel now; /* whose messages come */
     const struct gw_cfg_route *route;
     uint32_t route_index;
     struct gw_restored *restored;
 };
 
-static void keep_load_channel(void *context, const struct gw_history_channel *channel)
+static void keep_load_channel(void *context, const struct gw_engine_channel *channel)
 {
     struct keep_load *load = context;
     load->now = *channel;
@@ -102,8 +102,8 @@ static void keep_load_channel(void *context, const struct gw_history_channel *ch
     load->route_index = 0;
     while (load->route && gw_routes_get(routes, load->route_index) != load->route)
         load->route_index++;
-    bool elsewhere = !load->route || load->route->history_engine->keeper != load->keeper;
-    if (channel->kept && elsewhere)
+    bool elsewhere = !load->route || !load->route->history_engine->kept;
+    if (channel->kept && elsewhere && load->keeper->forget)
         load->keeper->forget(load->store, channel, !load->route);
     for (unsigned i = 0; i < load->count; i++) {
         struct gw_hub *hub = load->hubs[i];
@@ -133,23 +133,25 @@ static void keep_load_message(void *context, const struct gw_message_spec *spec)
     load->restored->messages++;
 }
 
-enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_history_keeper *keeper,
-                            struct gw_history_store *store, const struct gw_history_found *found,
+enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_engine *keeper,
+                            struct gw_engine_store *store, const struct gw_engine_found *found,
                             struct gw_restored *restored, struct gw_buf *error)
 {
     *restored = (struct gw_restored){0};
     struct keep_load load = {
         .hubs = hubs, .count = count, .keeper = keeper, .store = store, .lost = found->lost, .restored = restored};
-    const struct gw_history_load visits = {&load, keep_load_channel, keep_load_message};
+    const struct gw_engine_load visits = {&load, keep_load_channel, keep_load_message};
     for (unsigned i = 0; i < count; i++) {
         hubs[i]->wall_ms = gw_wall_ms(); /* of the ages; the first tick is yet to come */
         hubs[i]->head = found->seq;
         hubs[i]->channels.forgotten = found->forgotten > found->lost ? found->forgotten : found->lost;
         hubs[i]->channels.lost = found->lost;
     }
-    hubs[0]->keeper = keeper;
-    hubs[0]->store = store;
-    enum gw_err err = keeper->load(store, &visits, error);
+    if (keeper->keep) {
+        hubs[0]->keeper = keeper;
+        hubs[0]->store = store;
+    }
+    enum gw_err err = keeper->load ? keeper->load(store, &visits, error) : GW_OK;
     for (unsigned i = 0; i < count && err == GW_OK; i++)
         gw_channels_restored(hubs[i]);
     return err;
@@ -163,10 +165,10 @@ void gw_hub_leave(struct gw_hub *hub)
 uint64_t gw_hub_keep_rest(struct gw_hub *hub)
 {
     GW_ASSERT_LOOP(hub);
-    for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
+    for (struct gw_channel *channel = hub->channels.all.oldest; channel && hub->keeper; channel = channel->newer) {
         if (channel_kept(hub, channel))
             continue;
-        struct gw_history_channel numbers = channel_numbers(hub, channel);
+        struct gw_engine_channel numbers = channel_numbers(hub, channel);
         hub->keeper->update(hub->store, &numbers);
     }
     return hub->channels.forgotten;

@@ -12,13 +12,14 @@
 /* Scratch space above this is given back after the message that needed it. */
 #define SCRATCH_KEEP (64 * 1024)
 
-void gw_ingest_init(struct gw_ingest *ingest, const char *epoch, struct gw_inbox **inboxes, unsigned workers)
+void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, struct gw_engine_store *store,
+                    struct gw_inbox **inboxes, unsigned workers)
 {
     memset(ingest, 0, sizeof *ingest);
-    ingest->epoch = epoch;
+    ingest->engine = engine;
+    ingest->store = store;
     ingest->inboxes = inboxes;
     ingest->workers = workers;
-    ingest->ask_at = UINT64_MAX;
     gw_buf_init(&ingest->scratch);
     gw_route_stats_init(&ingest->routes);
 }
@@ -43,12 +44,36 @@ void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
     }
 }
 
-static uint64_t ingest_number(struct gw_ingest *ingest)
+/* --- from the engine ---------------------------------------------------------------------------------------------
+ */
+
+static void ingest_on_message(void *context, const struct gw_message_spec *spec)
 {
-    if (++ingest->seq >= ingest->ask_at)
-        ingest->ask_at = ingest->keeper->reserve(ingest->store, ingest->seq);
-    return ingest->seq;
+    struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(spec)};
+    gw_ingest_post(context, &event);
+    gw_message_unref(event.u.message);
 }
+
+static void ingest_on_lost(void *context, uint64_t to)
+{
+    const struct gw_event event = {.type = GW_EVENT_LOST, .u.lost = to};
+    gw_ingest_post(context, &event);
+}
+
+static void ingest_on_epoch(void *context, const char *epoch)
+{
+    struct gw_event event = {.type = GW_EVENT_EPOCH};
+    strncpy(event.u.epoch, epoch, sizeof event.u.epoch - 1);
+    gw_ingest_post(context, &event);
+}
+
+struct gw_engine_sink gw_ingest_sink(struct gw_ingest *ingest)
+{
+    return (struct gw_engine_sink){ingest, ingest_on_message, ingest_on_lost, ingest_on_epoch};
+}
+
+/* --- to the engine -----------------------------------------------------------------------------------------------
+ */
 
 struct arrival {
     struct gw_ingest *ingest;
@@ -81,7 +106,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
     if (config->rate == GW_RATE_ON_CHANGE && packet->payload_len &&
         !gw_json_pointer(decoded.json, decoded.len, config->rate_pointer ? config->rate_pointer : "", &watched))
         watched = (struct gw_slice){0}; /* a message of another kind: it passes */
-    struct gw_message_spec spec = {
+    struct gw_message_spec draft = {
         .watched = watched,
         .channel = channel,
         .channel_len = channel_len,
@@ -89,8 +114,6 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         .json_len = decoded.len,
         .payload = packet->payload,
         .payload_len = packet->payload_len,
-        .epoch = ingest->epoch,
-        .seq = ingest_number(ingest),
         .ts = gw_wall_ms(),
         .born_ns = gw_monotonic_ns(),
         .route = route,
@@ -98,9 +121,14 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         .clear = packet->payload_len == 0,
         .binary = decoded.binary,
     };
-    struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
-    gw_ingest_post(ingest, &event);
-    gw_message_unref(event.u.message);
+    enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (err != GW_OK) {
+        atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': engine %s says %s",
+                             packet->payload_len, (int)packet->topic_len, packet->topic, ingest->engine->name,
+                             gw_err_code(err));
+        return;
+    }
     atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
     gw_route_stats_message(&ingest->routes, route, packet->payload_len);
 }

@@ -198,8 +198,8 @@ static void *source_run(void *context)
 
 /* --- from main -------------------------------------------------------------------------------------------------- */
 
-struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
-                                   struct gw_inbox **inboxes, unsigned workers)
+struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const struct gw_engine *engine,
+                                   struct gw_engine_store *store, struct gw_inbox **inboxes, unsigned workers)
 {
     mosquitto_lib_init();
     struct gw_source *source = gw_calloc(1, sizeof *source);
@@ -208,7 +208,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
     gw_receiver_init(&source->receiver, source_on_packet, gw_connection_note, source);
-    gw_ingest_init(&source->ingest, epoch, inboxes, workers);
+    gw_ingest_init(&source->ingest, engine, store, inboxes, workers);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
@@ -216,18 +216,9 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     return source;
 }
 
-void gw_source_go_on(struct gw_source *source, uint64_t seq, const struct gw_history_keeper *keeper,
-                     struct gw_history_store *store)
+struct gw_engine_sink gw_source_sink(struct gw_source *source)
 {
-    source->ingest.seq = seq;
-    source->ingest.ask_at = seq + 1;
-    source->ingest.keeper = keeper;
-    source->ingest.store = store;
-}
-
-uint64_t gw_source_seq(const struct gw_source *source)
-{
-    return source->ingest.seq;
+    return gw_ingest_sink(&source->ingest);
 }
 
 enum gw_err gw_source_start(struct gw_source *source)
@@ -304,6 +295,7 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
         .codec_dropped = atomic_load(&source->ingest.codec_dropped),
         .too_large = atomic_load(&source->too_large),
         .unrouted = atomic_load(&source->ingest.unrouted),
+        .refused = atomic_load(&source->ingest.refused),
         .published = atomic_load(&source->publisher.published),
         .rejected = atomic_load(&source->publisher.rejected),
         .responses_unknown = atomic_load(&source->publisher.responses_unknown),

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "gateway/config.h"
+#include "gateway/engine.h"
 #include "gateway/upstream.h"
 #include "hub/inbox.h"
 #include "route/route_stats.h"
@@ -22,6 +23,7 @@ struct gw_source_stats {
     uint64_t doubles;        /* copies dropped because another subscription speaks for the topic */
     uint64_t codec_dropped;  /* payloads that the route's codec refused */
     uint64_t too_large;
+    uint64_t refused;           /* messages that the engine gave no number */
     uint64_t unrouted;          /* no route (left over from a reload) or a topic that is no valid channel */
     uint64_t published;         /* acknowledged, or sent at QoS 0 */
     uint64_t rejected;          /* refused by the broker */
@@ -31,15 +33,12 @@ struct gw_source_stats {
     uint64_t disconnects;
 };
 
-/* `inboxes` stay valid until gw_source_destroy(). Thread: main. */
-struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const char *epoch,
-                                   struct gw_inbox **inboxes, unsigned workers);
+/* `inboxes` and the engine's `store` stay valid until gw_source_destroy(). Thread: main. */
+struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const struct gw_engine *engine,
+                                   struct gw_engine_store *store, struct gw_inbox **inboxes, unsigned workers);
 
-/* Numbers go on after `seq`, and are reserved in the store. Before gw_source_start(). Thread: main. */
-void gw_source_go_on(struct gw_source *source, uint64_t seq, const struct gw_history_keeper *keeper,
-                     struct gw_history_store *store);
-/* The last number given to a message. Thread: main, after gw_source_stop(). */
-uint64_t gw_source_seq(const struct gw_source *source);
+/* For the engine's start(), which comes before gw_source_start(). Thread: main. */
+struct gw_engine_sink gw_source_sink(struct gw_source *source);
 
 /* Starts the thread and connects in the background; a broker that is not there is not an error. Every worker gets one
  * GW_EVENT_UPSTREAM with up=false at once, and one at each change from then on. `up` means connected and every

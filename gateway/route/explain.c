@@ -46,8 +46,8 @@ static void explain_policies(const struct gw_cfg_route *config, struct gw_buf *o
     gw_buf_printf(out, "  codec:    %s\n  qos:      %d\n", config->codec->name, config->qos);
     gw_buf_printf(out, "  history:  count %u, %zu bytes, age %llds%s%s\n", config->history.count,
                   config->history.bytes, (long long)(config->history.age_ms / 1000),
-                  config->history_engine->keeper ? ", store " : "",
-                  config->history_engine->keeper ? config->history_engine->name : "");
+                  config->history_engine->kept ? ", store " : "",
+                  config->history_engine->kept ? config->history_engine->name : "");
     if (config->rate == GW_RATE_LATEST)
         gw_buf_printf(out, "  rate:     latest, every %lldms\n", (long long)config->rate_interval_ms);
     else if (config->rate == GW_RATE_ON_CHANGE)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "gateway/config.h"
+#include "gateway/engine.h"
 #include "gateway/histogram.h"
 #include "gateway/history.h"
 #include "gateway/message.h"
@@ -180,10 +181,9 @@ bool gw_hub_list_slice(struct gw_hub *hub, const struct gw_grants *grants, const
 struct gw_restored {
     uint64_t channels, messages;
 };
-GW_MUST_CHECK enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count,
-                                          const struct gw_history_keeper *keeper, struct gw_history_store *store,
-                                          const struct gw_history_found *found, struct gw_restored *restored,
-                                          struct gw_buf *error);
+GW_MUST_CHECK enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_engine *keeper,
+                                          struct gw_engine_store *store, const struct gw_engine_found *found,
+                                          struct gw_restored *restored, struct gw_buf *error);
 /* The worker's thread has ended; another one may use the hub from its next gw_hub_tick() on. */
 void gw_hub_leave(struct gw_hub *hub);
 /* The last thing before an orderly end, of hubs[0]: tells the store the numbers of the channels that it does not

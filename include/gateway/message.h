@@ -23,6 +23,10 @@
 
 #define GW_MESSAGE_PREFIX "{\"type\":\"message\","
 #define GW_WS_HEADER_MAX  10
+
+/* msg->route of a message that was not made by the route table that is in force: its channel's name says which route.
+ */
+#define GW_ROUTE_BY_NAME  UINT32_MAX
 #define GW_EVENT_HEAD_MAX 14
 
 /* Another form of a message for some of its readers (what a role sees of it, a compressed frame): made once, kept as
@@ -35,11 +39,11 @@ struct gw_variant {
 
 struct gw_message {
     atomic_uint refs;
-    uint32_t route;          /* index into the route table in force when it was made; meaningful to the hub only */
-    uint64_t seq;            /* position in the global sequence, from 1 */
-    int64_t ts;              /* wall clock at arrival, ms since 1970 */
-    uint64_t hash;           /* gw_hash(channel) */
-    int64_t born_ns;         /* monotonic clock at arrival, for the latency histogram */
+    uint32_t route;  /* index into the route table in force, or GW_ROUTE_BY_NAME; meaningful to the hub only */
+    uint64_t seq;    /* position in the global sequence, from 1 */
+    int64_t ts;      /* wall clock at arrival, ms since 1970 */
+    uint64_t hash;   /* gw_hash(channel) */
+    int64_t born_ns; /* monotonic clock at arrival, for the latency histogram */
     struct gw_slice watched; /* inside text: what policy on_change looks at; data NULL: nothing, it always passes */
     double number;           /* its value, if is_number */
     struct gw_slice text;

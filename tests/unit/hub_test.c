@@ -1,9 +1,10 @@
-/* The hub against a model: whatever clients, queues and histories do, every message that a session wants arrives once
- * and in order, or lies in a gap that it was told. */
+/* The way of a message from its topic to the sessions, against a model: whatever clients, queues, histories and the
+ * engine do, every message that a session wants arrives once and in order, or lies in a gap that it was told. */
 #include "check.h"
 #include "gateway/codec.h"
 #include "hub/hub_private.h"
 #include "message/cursor.h"
+#include "mqtt/ingest.h"
 #include "route/routes.h"
 #include "topic/topic.h"
 
@@ -22,7 +23,7 @@ struct client {
     unsigned filter_count;
     uint64_t last; /* highest sequence number received */
     uint64_t gap_to[CHANNELS], gap_from[CHANNELS];
-    bool got[MESSAGES + 1];
+    bool got[MESSAGES + 1], excused[MESSAGES + 1];
     unsigned gaps, received;
 };
 
@@ -32,6 +33,73 @@ static struct gw_timers timers;
 static struct client clients[SESSIONS];
 static uint8_t channel_of[MESSAGES + 1];
 static uint64_t head, seed;
+static uint64_t lost_to; /* the newest number that the engine lost */
+static struct gw_routes *routes;
+static struct gw_ingest ingest;
+static struct gw_inbox *inbox;
+static unsigned refusals;
+
+/* --- an engine that delays, refuses and loses ------------------------------------------------------------------- */
+
+enum { DELAYS = 1, REFUSES = 2, LOSES = 4 };
+
+struct gw_engine_store {
+    unsigned does;
+    struct gw_engine_sink sink;
+    uint64_t seq;
+    struct {
+        struct gw_message_spec spec; /* names and payloads here are constants */
+        bool lost;
+    } queue[64];
+    unsigned count;
+};
+
+static struct gw_engine_store store;
+
+static void toy_tell(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (store.queue[i].lost)
+            store.sink.lost(store.sink.context, store.queue[i].spec.seq);
+        else
+            store.sink.message(store.sink.context, &store.queue[i].spec);
+    }
+    store.count -= count;
+    memmove(store.queue, store.queue + count, store.count * sizeof *store.queue);
+}
+
+static unsigned channel_index(const char *name)
+{
+    unsigned i = 0;
+    while (i < CHANNELS && strcmp(channel_names[i], name) != 0)
+        i++;
+    return i;
+}
+
+static enum gw_err toy_append(struct gw_engine_store *to, struct gw_message_spec *draft)
+{
+    assert_ptr_equal(to, &store);
+    if (store.does & REFUSES && check_random(&seed) % 16 == 0) {
+        refusals++;
+        return GW_ERR_OVERLOADED;
+    }
+    draft->epoch = EPOCH;
+    draft->seq = ++store.seq;
+    if (store.seq <= MESSAGES)
+        channel_of[store.seq] = (uint8_t)channel_index(draft->channel);
+    store.queue[store.count].spec = *draft;
+    if (store.does & DELAYS)
+        store.queue[store.count].spec.route = GW_ROUTE_BY_NAME;
+    store.queue[store.count].spec.channel = channel_names[channel_index(draft->channel)];
+    store.queue[store.count++].lost = store.does & LOSES && check_random(&seed) % 40 == 0;
+    if (!(store.does & DELAYS) || store.count == COUNT(store.queue))
+        toy_tell(store.count);
+    else if (check_random(&seed) % 8 == 0)
+        toy_tell(check_random(&seed) % (store.count + 1));
+    return GW_OK;
+}
+
+static const struct gw_engine toy = {.name = "toy", .append = toy_append};
 
 static void on_ready(struct gw_session *session)
 {
@@ -74,17 +142,25 @@ static struct gw_config *make_config(uint32_t history, size_t queue, uint32_t ch
     return made;
 }
 
+static void no_wake(void *context)
+{
+    (void)context;
+}
+
 static void setup_hub(uint32_t history, size_t queue, uint32_t channels)
 {
     config = make_config(history, queue, channels);
-    struct gw_routes *routes = gw_routes_build(config);
+    routes = gw_routes_build(config);
     gw_timers_init(&timers);
+    inbox = gw_inbox_create(1000, no_wake, NULL);
+    gw_ingest_init(&ingest, &toy, &store, &inbox, 1);
+    gw_route_stats_configure(&ingest.routes, config);
+    store = (struct gw_engine_store){.sink = gw_ingest_sink(&ingest)};
     struct gw_hub_setup setup = {
         .epoch = EPOCH, .config = config, .routes = routes, .timers = &timers, .upstream = {NULL, no_publish}};
     hub = gw_hub_create(&setup);
     gw_hub_tick(hub, 1, 1);
-    gw_routes_unref(routes);
-    head = 0;
+    head = lost_to = 0;
     memset(clients, 0, sizeof clients);
 }
 
@@ -94,36 +170,45 @@ static void teardown_hub(void)
         gw_session_close(&clients[i].session);
     gw_hub_destroy(hub);
     gw_timers_fini(&timers);
+    gw_ingest_fini(&ingest);
+    gw_inbox_destroy(inbox);
+    gw_routes_unref(routes);
     gw_config_unref(config);
+}
+
+/* What the engine has told goes through the inbox into the hub. */
+static void take_inbox(bool flush)
+{
+    struct gw_event *events;
+    size_t count;
+    gw_inbox_take(inbox, &events, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (events[i].type == GW_EVENT_MESSAGE)
+            head = events[i].u.message->seq;
+        else if (events[i].type == GW_EVENT_LOST)
+            head = lost_to = events[i].u.lost;
+        gw_hub_handle(hub, &events[i]);
+        if (flush)
+            gw_hub_flush(hub);
+    }
+}
+
+/* An empty payload clears. */
+static void offer_message(unsigned channel, const char *payload, bool retained)
+{
+    const char *name = channel_names[channel];
+    const struct gw_packet packet = {.topic = name,
+                                     .topic_len = strlen(name),
+                                     .payload = payload,
+                                     .payload_len = strlen(payload),
+                                     .retain = retained};
+    gw_ingest_message(&ingest, routes, &packet);
 }
 
 static void send_message(unsigned channel, const char *json, bool retained)
 {
-    const char *name = channel_names[channel];
-    struct gw_message_spec spec = {.channel = name,
-                                   .channel_len = strlen(name),
-                                   .json = json,
-                                   .json_len = strlen(json),
-                                   .payload = json,
-                                   .payload_len = strlen(json),
-                                   .epoch = EPOCH,
-                                   .seq = ++head,
-                                   .ts = 1,
-                                   .retained = retained,
-                                   .route = name[0] == '$'};
-    struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
-    if (head <= MESSAGES)
-        channel_of[head] = (uint8_t)channel;
-    gw_hub_handle(hub, &event);
-    gw_hub_flush(hub);
-}
-
-static unsigned channel_index(const char *name)
-{
-    unsigned i = 0;
-    while (strcmp(channel_names[i], name) != 0)
-        i++;
-    return i;
+    offer_message(channel, json, retained);
+    take_inbox(true);
 }
 
 static bool client_wants(const struct client *client, uint64_t seq)
@@ -142,18 +227,28 @@ static void client_drain(struct client *client, unsigned most)
     while (most-- && gw_session_next(&client->session, &item)) {
         if (item.type == GW_ITEM_GAP) {
             struct gw_cursor from, to;
+            const char *name = item.u.gap->channel;
             assert_true(gw_cursor_parse(&from, item.u.gap->from, strlen(item.u.gap->from)));
             assert_true(gw_cursor_parse(&to, item.u.gap->to, strlen(item.u.gap->to)));
-            unsigned channel = channel_index(item.u.gap->channel);
+            assert_true(to.seq > from.seq);
+            unsigned channel = channel_index(name);
+            /* Of what the engine lost nobody knows the channel: whatever else is there may come all the same. */
+            bool engine = from.seq < lost_to;
             /* Told once: the next gap of a channel begins where the last one ended, or later. */
-            assert_true(from.seq >= client->gap_to[channel] && to.seq > from.seq);
+            if (channel < CHANNELS)
+                assert_true(from.seq >= client->gap_to[channel]);
+            else
+                assert_true(engine); /* a filter's */
             for (uint64_t seq = from.seq + 1; seq <= to.seq; seq++) {
-                if (channel_of[seq] == channel && client_wants(client, seq)) {
-                    assert_false(client->got[seq]);
-                    client->got[seq] = true;
-                }
+                const char *own = channel_names[channel_of[seq]];
+                if (!client_wants(client, seq) || !gw_topic_matches(name, strlen(name), own, strlen(own)))
+                    continue;
+                assert_true(engine || !client->got[seq]);
+                client->got[seq] |= !engine;
+                client->excused[seq] = true;
             }
-            client->gap_to[channel] = to.seq;
+            if (channel < CHANNELS)
+                client->gap_to[channel] = to.seq;
             client->gaps++;
         } else {
             uint64_t seq = item.u.message->seq;
@@ -200,7 +295,7 @@ static void client_finish(struct client *client)
         client_drain(client, UINT32_MAX);
     }
     for (uint64_t seq = 1; seq <= head; seq++) {
-        if (client_wants(client, seq) && !client->got[seq])
+        if (client_wants(client, seq) && !client->got[seq] && !client->excused[seq])
             fail_msg("message %u on '%s' was lost without a word", (unsigned)seq, channel_names[channel_of[seq]]);
     }
     char text[64];
@@ -212,10 +307,11 @@ static void client_finish(struct client *client)
     client->used = false;
 }
 
-static void model(uint32_t history, size_t queue, unsigned *gaps, unsigned *received)
+static void model(uint32_t history, size_t queue, unsigned engine, unsigned *gaps, unsigned *received)
 {
     setup_hub(history, queue, 1000);
-    for (unsigned step = 0; head < MESSAGES; step++) {
+    store.does = engine;
+    while (store.seq < MESSAGES) {
         struct client *client = &clients[check_random(&seed) % SESSIONS];
         switch (check_random(&seed) % 8) {
         case 0:
@@ -237,6 +333,9 @@ static void model(uint32_t history, size_t queue, unsigned *gaps, unsigned *rece
                          check_random(&seed) % 5 ? "\"0123456789\"" : "{\"x\":[1,2,3]}", false);
         }
     }
+    toy_tell(store.count);
+    take_inbox(true);
+    assert_true(head == MESSAGES);
     for (size_t i = 0; i < SESSIONS; i++) {
         if (clients[i].used)
             client_finish(&clients[i]);
@@ -250,13 +349,27 @@ static void test_model(void **state)
     static const struct {
         uint32_t history;
         size_t queue;
-        unsigned gaps; /* so many at least: the test must meet some; 0: none may come */
-    } rows[] = {{0, 1000, 100}, {3, 1000, 100}, {6, 500, 20}, {6, 100000, 20}, {1000, 300, 0}};
+        unsigned engine;
+        unsigned gaps; /* at least: the test must meet some; 0: none may come */
+    } rows[] = {
+        {0, 1000, 0, 100},
+        {3, 1000, 0, 100},
+        {6, 500, 0, 20},
+        {6, 100000, 0, 20},
+        {1000, 300, 0, 0},
+        {6, 500, DELAYS, 20},
+        {1000, 300, DELAYS | REFUSES, 0},
+        {1000, 300, LOSES, 100},
+        {1000, 100000, DELAYS | LOSES, 100},
+        {3, 1000, DELAYS | REFUSES | LOSES, 200},
+    };
     seed = 20261124;
     for (size_t i = 0; i < COUNT(rows); i++) {
         unsigned gaps = 0, received = 0;
-        model(rows[i].history, rows[i].queue, &gaps, &received);
+        refusals = 0;
+        model(rows[i].history, rows[i].queue, rows[i].engine, &gaps, &received);
         assert_true(received > 1000);
+        assert_true(refusals > 100 || !(rows[i].engine & REFUSES));
         if (rows[i].gaps)
             assert_true(gaps >= rows[i].gaps);
         else
@@ -429,21 +542,8 @@ static void send_any(void)
         send_message(channel, "\"0123456789\"", false);
         return;
     }
-    const char *name = channel_names[channel];
-    struct gw_message_spec spec = {.channel = name,
-                                   .channel_len = strlen(name),
-                                   .json = "null",
-                                   .json_len = 4,
-                                   .payload = "",
-                                   .epoch = EPOCH,
-                                   .seq = ++head,
-                                   .ts = 1,
-                                   .clear = true,
-                                   .route = name[0] == '$'};
-    struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(&spec)};
-    channel_of[head] = (uint8_t)channel;
-
-    gw_hub_handle(hub, &event);
+    offer_message(channel, "", false);
+    take_inbox(false);
 }
 
 /* Slices of a few messages, with everything that can come between two of them. */
@@ -677,7 +777,7 @@ static void test_references(void **state)
     }
     send_message(0, "1", false);
     struct gw_message *first = gw_message_ref(gw_channel_find(hub, "a", 1, gw_hash("a", 1))->last);
-    head += GW_GIVEBACK_SLOTS - 1; /* so that the next one has the same slot */
+    store.seq += GW_GIVEBACK_SLOTS - 1; /* so that the next one has the same slot */
     send_message(1, "2", false);
     struct gw_message *second = gw_message_ref(gw_channel_find(hub, "a/b", 3, gw_hash("a/b", 3))->last);
     assert_int_equal(second->seq - first->seq, GW_GIVEBACK_SLOTS);
@@ -706,10 +806,116 @@ static void test_references(void **state)
     gw_message_unref(second);
 }
 
+static void take_in(const char *channel, uint64_t seq)
+{
+    const struct gw_message_spec spec = {.channel = channel,
+                                         .channel_len = strlen(channel),
+                                         .json = "2",
+                                         .json_len = 1,
+                                         .payload = "2",
+                                         .payload_len = 1,
+                                         .epoch = EPOCH,
+                                         .seq = seq,
+                                         .route = GW_ROUTE_BY_NAME};
+    store.sink.message(store.sink.context, &spec);
+    take_inbox(true);
+}
+
+/* Messages of another node have no place in this one's table of routes. */
+static void test_routes_by_name(void **state)
+{
+    (void)state;
+    setup_hub(5, 100000, 1000);
+    take_in("$s", 1);
+    take_in("a/b", 2);
+    take_in("$other", 3); /* no route of ours makes it */
+    assert_int_equal(gw_channel_find(hub, "$s", 2, gw_hash("$s", 2))->route, 1);
+    assert_int_equal(gw_channel_find(hub, "a/b", 3, gw_hash("a/b", 3))->route, 0);
+    assert_null(gw_channel_find(hub, "$other", 6, gw_hash("$other", 6)));
+    char cursor[64];
+    gw_hub_cursor(hub, cursor);
+    assert_string_equal(cursor, EPOCH ".3");
+
+    /* A reload takes the route of a/b away, and moves the one of $s. */
+    struct gw_config *next = make_config(5, 100000, 1000);
+    free(next->routes[0].topic);
+    next->routes[0].topic = strdup("$s");
+    next->routes[0].history.count = 1;
+    free(next->routes[1].topic);
+    next->routes[1].topic = strdup("x/#");
+    struct gw_routes *table = gw_routes_build(next);
+    struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {table, next, NULL}};
+    gw_hub_handle(hub, &event);
+    take_in("$s", 4);
+    take_in("a/b", 5);
+    take_in("x/y", 6);
+    const struct gw_channel *moved = gw_channel_find(hub, "$s", 2, gw_hash("$s", 2));
+    assert_int_equal(moved->route, 0);
+    assert_int_equal(moved->engine->count(moved->history), 1); /* the new policy holds */
+    assert_int_equal(gw_hub_last(hub, NULL, "a/b", 3)->seq, 2);
+    assert_int_equal(gw_hub_last(hub, NULL, "x/y", 3)->seq, 6);
+    teardown_hub();
+}
+
+/* Numbers begin anew: whoever subscribes is ended, and comes back with a cursor that is of another epoch. */
+static void test_new_epoch(void **state)
+{
+    (void)state;
+    setup_hub(10, 100000, 1000);
+    for (unsigned i = 0; i < 3; i++)
+        send_message(0, "1", false);
+    struct client *subscriber = &clients[0], *other = &clients[1], *again = &clients[2];
+    struct gw_subscribed out;
+    gw_session_open(&subscriber->session, hub, &ops);
+    gw_session_open(&other->session, hub, &ops);
+    assert_int_equal(subscribe(subscriber, "a", GW_START_NOW, NULL, &out), GW_OK);
+    store.sink.epoch(store.sink.context, "second");
+    take_inbox(true);
+    assert_true(subscriber->kicked);
+    assert_false(other->kicked);
+    assert_null(gw_hub_last(hub, NULL, "a", 1));
+    char cursor[64];
+    gw_hub_cursor(hub, cursor);
+    assert_string_equal(cursor, "second.0");
+
+    struct gw_message_spec spec = {.channel = "a",
+                                   .channel_len = 1,
+                                   .json = "2",
+                                   .json_len = 1,
+                                   .payload = "2",
+                                   .payload_len = 1,
+                                   .epoch = "second",
+                                   .seq = 1};
+    store.sink.message(store.sink.context, &spec);
+    take_inbox(true);
+    assert_int_equal(subscribe(other, "a", GW_START_LAST, NULL, &out), GW_OK);
+    gw_session_catch_up(&other->session);
+    struct gw_item item;
+    assert_true(gw_session_next(&other->session, &item));
+    assert_int_equal(item.type, GW_ITEM_MESSAGE);
+    gw_item_release(&item);
+
+    gw_session_open(&again->session, hub, &ops);
+    assert_int_equal(subscribe(again, "a", GW_START_CURSOR, EPOCH ".3", &out), GW_OK);
+    assert_false(out.recovered);
+    gw_session_catch_up(&again->session);
+    assert_true(gw_session_next(&again->session, &item));
+    assert_int_equal(item.type, GW_ITEM_GAP);
+    assert_string_equal(item.u.gap->reason, "epoch");
+    gw_item_release(&item);
+    assert_true(gw_session_next(&again->session, &item));
+    assert_int_equal(item.type, GW_ITEM_MESSAGE);
+    assert_int_equal(item.u.message->seq, 1);
+    gw_item_release(&item);
+    teardown_hub();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
+        cmocka_unit_test(test_routes_by_name),
+        cmocka_unit_test(test_new_epoch),
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_snapshot_beside_a_resumed_filter),

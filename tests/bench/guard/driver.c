@@ -26,7 +26,6 @@
 #include "mqtt/ingest.h"
 #include "net/server.h"
 
-#define EPOCH    "guard"
 #define CLOCK_MS 1000
 #define MARK     "#mark#" /* in every payload */
 
@@ -41,6 +40,7 @@ static struct gw_server server;
 static struct gw_worker worker;
 static struct gw_listener listener;
 static struct gw_ingest ingest;
+static struct gw_engine_found found;
 static struct gw_routes *routes;
 static struct client *clients;
 static unsigned client_count, channel_count, batch, others;
@@ -115,13 +115,25 @@ static void prepare(void)
     gw_timers_init(&worker.timers);
     worker.batches = gw_batches_create();
     worker.inbox = inboxes[0] = gw_inbox_create(config->limits.inbox, no_wake, NULL);
-    struct gw_hub_setup setup = {
-        .epoch = EPOCH, .config = config, .routes = routes, .upstream = {NULL, no_publish}, .timers = &worker.timers};
+    const struct gw_engine *engine = gw_engine_find("memory");
+    struct gw_engine_store *store;
+    struct gw_buf error;
+    gw_buf_init(&error);
+    if (engine->open(NULL, &found, &store, &error) != GW_OK)
+        fail(error.data);
+    struct gw_hub_setup setup = {.epoch = found.epoch,
+                                 .config = config,
+                                 .routes = routes,
+                                 .upstream = {NULL, no_publish},
+                                 .timers = &worker.timers};
     worker.hub = gw_hub_create(&setup);
     gw_hub_tick(worker.hub, CLOCK_MS, CLOCK_MS);
     struct gw_event up = {.type = GW_EVENT_UPSTREAM, .u.upstream = {true, CLOCK_MS}};
     gw_hub_handle(worker.hub, &up);
-    gw_ingest_init(&ingest, EPOCH, inboxes, 1);
+    gw_ingest_init(&ingest, engine, store, inboxes, 1);
+    const struct gw_engine_sink sink = gw_ingest_sink(&ingest);
+    if (engine->start(store, &sink, &error) != GW_OK)
+        fail(error.data);
     gw_route_stats_configure(&ingest.routes, config);
 }
 
@@ -187,7 +199,7 @@ static void attach(struct client *client, unsigned number)
     client->fd = pair[1];
     client->channel = number % channel_count;
     client->conn = gw_conn_create(&listener, pair[0], &address, &address, false);
-    snprintf(client->cursor, sizeof client->cursor, EPOCH ".0");
+    snprintf(client->cursor, sizeof client->cursor, "%s.0", found.epoch);
 
     static const char upgrade[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
