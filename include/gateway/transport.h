@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "gateway/buf.h"
+#include "gateway/config.h"
 #include "gateway/error.h"
 #include "gateway/hub.h"
 #include "gateway/message.h"
@@ -59,11 +60,20 @@ bool gw_request_path_is(const struct gw_request *request, const char *path);
 
 struct gw_transport {
     const char *name;
+    /* Its table in the configuration file. While that is off, match() is not called. gw_options_of() with
+     * gw_hub_config(gw_conn_hub(conn)) gives what it says. NULL: it has none. */
+    const struct gw_options *options;
     /* Is this request for this transport? */
     bool (*match)(const struct gw_request *request);
     /* Takes it: answers at once or later, or accepts the WebSocket. */
     void (*open)(struct gw_conn *conn, const struct gw_request *request);
 };
+
+/* Is the transport in force with this configuration? */
+static inline bool gw_transport_on(const struct gw_transport *transport, const struct gw_config *config)
+{
+    return !transport->options || gw_options_of(config, transport->options);
+}
 
 /* What there is; NULL-terminated, asked in this order. */
 extern const struct gw_transport *const *gw_transports;
