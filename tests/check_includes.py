@@ -30,7 +30,7 @@ TRANSPORTS = {"transport", "mqttd"}
 # Pure functions, with fuzz targets.
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
-    "base": ["buf", "error", "hash", "histogram"],
+    "base": ["buf", "error", "hash", "histogram", "options"],
     "message": ["message"],
     "codec": ["codec"],
     "engine": ["engine", "history"],

@@ -71,7 +71,8 @@ const struct gw_field gw_fields_broker[] = {
      .offset = CFG(broker.password),
      .doc = "Its password, only with `username`; better `${MQTT_PASSWORD}` or `password_file` than the word itself."},
     {.key = "password_file",
-     .type = GW_FIELD_LIST, /* read by config.c: its first line is the password */
+     .type = GW_FIELD_FILE,
+     .offset = CFG(broker.password_file),
      .doc = "File whose first line (up to 1,023 bytes) is the password, instead of `password`."},
     {.key = "protocol",
      .type = GW_FIELD_CHOICE,
@@ -689,7 +690,7 @@ static const struct gw_field fields_storage[] = {
     {.key = NULL},
 };
 
-const struct gw_field gw_fields_root[] = {
+const struct gw_field gw_fields_own[] = {
     {.key = "broker", .type = GW_FIELD_TABLE, .table = gw_fields_broker, .required = true, .doc = "The MQTT broker."},
     {.key = "listen",
      .type = GW_FIELD_LIST,
