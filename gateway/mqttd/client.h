@@ -74,8 +74,7 @@ struct gw_mqttd_client {
     /* publish.c */
     char *aliases[GW_MQTTD_ALIASES];
     size_t alias_len[GW_MQTTD_ALIASES];
-    uint32_t receive_maximum; /* of unacknowledged publishes of the client at QoS 1 and 2 */
-    uint32_t receiving;
+    uint32_t receive_maximum; /* publishes of the client that wait for the broker */
     struct gw_mqttd_ids *ids; /* identifiers of QoS 2 in use; NULL: none ever */
 
     /* subscribe.c, deliver.c */
@@ -118,7 +117,7 @@ void gw_mqttd_on_unsubscribe(struct gw_mqttd_client *client, struct gw_slice bod
 void gw_mqttd_forget_subs(struct gw_mqttd_client *client);
 
 /* Must this PUBLISH wait for the broker's acknowledgements of those before it? */
-bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client, const struct gw_mqttd_fixed *fixed);
+bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client);
 void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct gw_slice body);
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, struct gw_slice body);
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);

@@ -33,14 +33,11 @@ void gw_mqttd_forget_publishes(struct gw_mqttd_client *client)
     client->ids = NULL;
 }
 
-/* The bound of a session's publishes is the broker's; MQTT 5 clients know it as our receive maximum, and others only
- * see that their packets wait. */
-bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client, const struct gw_mqttd_fixed *fixed)
+/* MQTT 5 clients know the bound of a session's publishes as our receive maximum. Those of older ones wait, and so do
+ * those of clients that take no notice, as mqtt.js does; how much waits is bounded in transport.c. */
+bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client)
 {
-    if (!client->connected || client->session.pending_count < client->receive_maximum)
-        return false;
-    bool counted = client->version == 5 && fixed->flags & 6;
-    return !counted || client->receiving < client->receive_maximum;
+    return client->connected && client->session.pending_count >= client->receive_maximum;
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------
@@ -83,8 +80,6 @@ static void publish_settle(struct gw_mqttd_client *client, unsigned qos, uint16_
         return;
     }
     uint8_t code = err == GW_OK ? GW_MQTTD_SUCCESS : gw_mqttd_publish_code(err, reason);
-    if (qos == 1 || err != GW_OK)
-        client->receiving--;
     if (qos == 1) {
         publish_ack(client, GW_MQTTD_PUBACK, id, code, err, why);
         return;
@@ -131,7 +126,7 @@ static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publis
     return true;
 }
 
-/* Counts it. False: it is there already, or there are too many. */
+/* False: it is there already. */
 static bool publish_admit(struct gw_mqttd_client *client, const struct gw_mqttd_publish *publish)
 {
     if (!publish->qos)
@@ -141,11 +136,6 @@ static bool publish_admit(struct gw_mqttd_client *client, const struct gw_mqttd_
             publish_ack(client, GW_MQTTD_PUBREC, publish->id, GW_MQTTD_SUCCESS, GW_OK, NULL);
         return false;
     }
-    if (client->version == 5 && client->receiving >= client->receive_maximum) {
-        gw_mqttd_fail(client, GW_MQTTD_RECEIVE_MAXIMUM, "more publishes are unacknowledged than the receive maximum");
-        return false;
-    }
-    client->receiving++;
     if (publish->qos == 2) {
         if (!client->ids)
             client->ids = gw_calloc(1, sizeof *client->ids);
@@ -197,7 +187,6 @@ void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, struct gw_slice body)
     if (received) {
         bit_set(client->ids->known, ack.id, false);
         bit_set(client->ids->received, ack.id, false);
-        client->receiving--;
     }
     publish_ack(client, GW_MQTTD_PUBCOMP, ack.id, received ? GW_MQTTD_SUCCESS : GW_MQTTD_ID_NOT_FOUND, GW_OK, NULL);
 }

@@ -190,7 +190,7 @@ static size_t client_read(struct gw_mqttd_client *client, const char *data, size
         }
         if (len - at - fixed.len < fixed.remaining)
             break;
-        if (fixed.type == GW_MQTTD_PUBLISH && gw_mqttd_publish_waits(client, &fixed)) {
+        if (fixed.type == GW_MQTTD_PUBLISH && gw_mqttd_publish_waits(client)) {
             client->held = true;
             break;
         }
@@ -241,7 +241,8 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
     const struct gw_cfg_limits *limits = client_limits(client);
     gw_buf_add(&client->in, data, len);
     if (client->in.len > limits->frame_bytes + limits->queue_bytes)
-        gw_mqttd_fail(client, GW_MQTTD_QUOTA, "overloaded: too much waits for the broker's acknowledgements");
+        gw_mqttd_fail(client, GW_MQTTD_RECEIVE_MAXIMUM,
+                      "overloaded: too much waits for the broker's acknowledgements");
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------

@@ -615,16 +615,32 @@ def test_limits_have_their_codes(shared):
         assert answers[-1][1][0] == 0x96
     with Raw(gateway) as raw:
         raw.connect(5)
-        raw.frame(b"".join(packet(0x34, text("lamps/1") + struct.pack(">H", i) + b"\0x") for i in range(1, 6)))
-        answers = [raw.receive()]
-        while answers[-1] and answers[-1][0] != 0xe0:
-            answers.append(raw.receive())
-        assert answers[-1][1][0] == 0x93
-    with Raw(gateway) as raw:
-        raw.connect(5)
         raw.frame(packet(0x30, text("lamps/1") + b"\0" + b"x" * 5000)[:4000])
         first, body = raw.receive()
         assert (first, body[0]) == (0xe0, 0x95)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_more_than_the_receive_maximum_waits_within_a_bound(world, version):
+    """Stock clients take no notice of it. While the broker is silent their packets wait; too many end the connection."""
+    broker = world.broker()
+    gateway = world.sluice(yaml(broker.port, extra="mqtt: {}\nlimits: { publishes_per_session: 4, frame: 4KiB, queue: 4KiB }\n"))
+    device = world.mqtt(broker.port, subscribe=["lamps/#"])
+    publish = [packet(0x34, text("lamps/1") + struct.pack(">H", i) + (b"\0" if version == 5 else b"") + b"x" * 50) for i in range(1, 301)]
+    with Raw(gateway) as flood, Raw(gateway) as raw:
+        flood.connect(version)
+        raw.connect(version)
+        broker.freeze()
+        raw.frame(b"".join(publish[:20]))
+        for i in range(0, 300, 20):
+            flood.frame(b"".join(publish[i:i + 20]))
+        if version == 5:
+            first, body = flood.receive()
+            assert (first, body[0]) == (0xe0, 0x93)
+        assert flood.receive() is None and flood.closed[0] == 1002
+        broker.thaw()
+        assert [raw.receive() for _ in range(20)] == [(0x50, struct.pack(">H", i)) for i in range(1, 21)]
+        wait_until(lambda: len(device.messages) >= 20)
 
 
 def test_messages_larger_than_the_client_takes_are_left_out(gateway, client):
