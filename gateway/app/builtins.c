@@ -36,8 +36,12 @@ static const struct gw_transport *const transports[] = {
 /* The configuration reads the tables of all of them, and knows none. */
 static void builtins_options(void)
 {
-    const struct gw_options *all[sizeof transports / sizeof *transports];
+    const struct gw_options *all[sizeof transports / sizeof *transports + sizeof engines / sizeof *engines];
     size_t count = 0;
+    for (size_t i = 0; engines[i]; i++) {
+        if (engines[i]->options)
+            all[count++] = engines[i]->options;
+    }
     for (size_t i = 0; transports[i]; i++) {
         if (transports[i]->options)
             all[count++] = transports[i]->options;
