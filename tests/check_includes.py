@@ -26,7 +26,7 @@ LAYERS = [
 ]
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 PUBLIC = {
-    "base": ["buf", "error", "hash", "histogram"],
+    "base": ["buf", "error", "hash", "histogram", "options"],
     "message": ["message"],
     "codec": ["codec"],
     "engine": ["engine", "history"],
