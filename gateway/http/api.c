@@ -262,14 +262,18 @@ static bool api_is_open(const struct gw_request *request)
     return gw_asset_find(request) != NULL;
 }
 
-static void api_answer(struct gw_conn *conn, const struct gw_request *request)
+static const struct gw_transport *api_transport(const struct gw_conn *conn, const struct gw_request *request)
 {
     for (size_t i = 0; gw_transports[i]; i++) {
-        if (gw_transports[i]->match(request)) {
-            gw_transports[i]->open(conn, request);
-            return;
-        }
+        if (gw_transports[i]->match(conn, request))
+            return gw_transports[i];
     }
+    return NULL;
+}
+
+/* What is not a transport's. */
+static void api_answer(struct gw_conn *conn, const struct gw_request *request)
+{
     for (size_t i = 0; i < sizeof api_reads / sizeof *api_reads; i++) {
         if (!gw_request_path_is(request, api_reads[i].path))
             continue;
@@ -324,7 +328,15 @@ void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *whole)
             return;
         request = &below;
     }
-    if (gw_gate_pass(conn, request, api_is_open(request)))
+    const struct gw_transport *transport = api_transport(conn, request);
+    enum gw_late_identity late = transport ? transport->late_identity : GW_LATE_NEVER;
+    if (!gw_gate_pass(conn, request, !transport && api_is_open(request), late)) {
+        gw_gate_done(conn);
+        return;
+    }
+    if (transport)
+        transport->open(conn, request);
+    else
         api_answer(conn, request);
     gw_gate_done(conn);
 }

@@ -280,7 +280,7 @@ static enum gw_err gate_identify(struct gw_conn *conn, const struct gw_request *
 
 /* --- all together ----------------------------------------------------------------------------------------------- */
 
-bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool open)
+bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool open, enum gw_late_identity late)
 {
     struct gw_slice origin;
     enum gate_origin kind = gate_origin(conn, request, &origin);
@@ -320,7 +320,8 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
         return true;
     /* A WebSocket may still say hello; and a browser learns why it was refused only from a close code. */
     struct gw_slice token;
-    if (request->upgrade && gw_request_path_is(request, "/ws") && !gate_bearer(request, &token)) {
+    bool may_say_later = late == GW_LATE_ALWAYS || (late == GW_LATE_ON_WEBSOCKET && request->upgrade);
+    if (may_say_later && !gate_bearer(request, &token)) {
         conn->refused = err;
         return true;
     }

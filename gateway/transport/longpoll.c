@@ -154,8 +154,9 @@ static const struct gw_conn_ops poll_conn_ops = {
     .closed = poll_on_closed,
 };
 
-static bool poll_match(const struct gw_request *request)
+static bool poll_match(const struct gw_conn *conn, const struct gw_request *request)
 {
+    (void)conn;
     return gw_request_path_is(request, "/poll");
 }
 

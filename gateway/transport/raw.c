@@ -106,12 +106,15 @@ static const struct gw_conn_ops raw_conn_ops = {
     .closed = raw_on_closed,
 };
 
-static bool raw_match(const struct gw_request *request)
+static bool raw_match(const struct gw_conn *conn, const struct gw_request *request)
 {
+    (void)conn;
     static const char prefix[] = "/channels/";
     return request->upgrade && request->path.len > sizeof prefix - 1 &&
            !memcmp(request->path.data, prefix, sizeof prefix - 1);
 }
+
+static const char *const raw_protocols[] = {"sluice.v1", NULL};
 
 static void raw_open(struct gw_conn *conn, const struct gw_request *request)
 {
@@ -137,7 +140,7 @@ static void raw_open(struct gw_conn *conn, const struct gw_request *request)
     }
     struct raw *raw = gw_calloc(1, sizeof *raw);
     raw->conn = conn;
-    if (!gw_ws_accept(conn, request, &raw_conn_ops, raw)) {
+    if (!gw_ws_accept(conn, request, raw_protocols, &raw_conn_ops, raw)) {
         gw_buf_fini(&name);
         free(raw);
         return;

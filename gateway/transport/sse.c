@@ -233,8 +233,9 @@ static const struct gw_conn_ops sse_conn_ops = {
     .closed = sse_on_closed,
 };
 
-static bool sse_match(const struct gw_request *request)
+static bool sse_match(const struct gw_conn *conn, const struct gw_request *request)
 {
+    (void)conn;
     return gw_request_path_is(request, "/sse");
 }
 

@@ -362,10 +362,13 @@ static const struct gw_conn_ops ws_conn_ops = {
     .closed = ws_on_closed,
 };
 
-static bool ws_match(const struct gw_request *request)
+static bool ws_match(const struct gw_conn *conn, const struct gw_request *request)
 {
+    (void)conn;
     return gw_request_path_is(request, "/ws");
 }
+
+static const char *const ws_protocols[] = {"sluice.v1", NULL};
 
 static void ws_open(struct gw_conn *conn, const struct gw_request *request)
 {
@@ -377,7 +380,7 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     }
     struct ws *ws = gw_calloc(1, sizeof *ws);
     ws->conn = conn;
-    if (!gw_ws_accept(conn, request, &ws_conn_ops, ws)) {
+    if (!gw_ws_accept(conn, request, ws_protocols, &ws_conn_ops, ws)) {
         free(ws);
         return;
     }
@@ -401,4 +404,5 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     }
 }
 
-const struct gw_transport gw_transport_ws = {.name = "websocket", .match = ws_match, .open = ws_open};
+const struct gw_transport gw_transport_ws = {
+    .name = "websocket", .late_identity = GW_LATE_ON_WEBSOCKET, .match = ws_match, .open = ws_open};

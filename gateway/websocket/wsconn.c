@@ -31,11 +31,21 @@ static void ws_send_control(struct gw_conn *conn, enum gw_ws_opcode opcode, cons
     gw_wire_send_one(conn, frame, 2 + len);
 }
 
-void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len)
+static void ws_add(struct gw_buf *out, enum gw_ws_opcode opcode, const void *data, size_t len)
 {
     uint8_t header[GW_WS_HEADER_MAX];
-    gw_buf_add(out, header, gw_ws_header(header, GW_WS_TEXT, len));
-    gw_buf_add(out, text, len);
+    gw_buf_add(out, header, gw_ws_header(header, opcode, len));
+    gw_buf_add(out, data, len);
+}
+
+void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len)
+{
+    ws_add(out, GW_WS_TEXT, text, len);
+}
+
+void gw_ws_add_binary(struct gw_buf *out, const void *data, size_t len)
+{
+    ws_add(out, GW_WS_BINARY, data, len);
 }
 
 void gw_ws_close(struct gw_conn *conn, int code, const char *reason)
@@ -89,9 +99,17 @@ static bool ws_key_valid(struct gw_slice key)
     return true;
 }
 
-static bool ws_offers_protocol(const struct gw_request *request)
+static const char *ws_find_protocol(const char *const *protocols, const char *name, size_t len)
 {
-    static const char ours[] = "sluice.v1";
+    for (; *protocols; protocols++) {
+        if (strlen(*protocols) == len && !memcmp(*protocols, name, len))
+            return *protocols;
+    }
+    return NULL;
+}
+
+const char *gw_ws_offered(const struct gw_request *request, const char *const *protocols)
+{
     for (unsigned i = 0; i < request->header_count; i++) {
         struct gw_slice name = request->headers[i].name, value = request->headers[i].value;
         if (name.len != 22 || strncasecmp(name.data, "sec-websocket-protocol", 22) != 0)
@@ -102,11 +120,12 @@ static bool ws_offers_protocol(const struct gw_request *request)
             size_t start = at;
             while (at < value.len && value.data[at] != ',' && value.data[at] != ' ' && value.data[at] != '\t')
                 at++;
-            if (at - start == sizeof ours - 1 && !memcmp(value.data + start, ours, sizeof ours - 1))
-                return true;
+            const char *found = ws_find_protocol(protocols, value.data + start, at - start);
+            if (found)
+                return found;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* web.compression, which holds for those that connect while it is on. */
@@ -128,8 +147,8 @@ static bool ws_negotiate_deflate(struct gw_conn *conn, const struct gw_request *
     return false;
 }
 
-bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const struct gw_conn_ops *ops,
-                  void *context)
+bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const char *const *protocols,
+                  const struct gw_conn_ops *ops, void *context)
 {
     struct gw_slice version = gw_request_header(request, "sec-websocket-version");
     struct gw_slice key = gw_request_header(request, "sec-websocket-key");
@@ -147,13 +166,16 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     char accept[32], extension[GW_DEFLATE_ANSWER_MAX];
     ws_accept_key(key, accept);
     conn->deflate = ws_negotiate_deflate(conn, request, extension);
+    const char *protocol = gw_ws_offered(request, protocols);
     struct gw_buf head;
     gw_buf_init(&head);
     gw_buf_printf(&head,
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                  "Sec-WebSocket-Accept: %s\r\n%s%s\r\n",
-                  accept, ws_offers_protocol(request) ? "Sec-WebSocket-Protocol: sluice.v1\r\n" : "",
-                  conn->deflate ? extension : "");
+                  "Sec-WebSocket-Accept: %s\r\n",
+                  accept);
+    if (protocol)
+        gw_buf_printf(&head, "Sec-WebSocket-Protocol: %s\r\n", protocol);
+    gw_buf_printf(&head, "%s\r\n", conn->deflate ? extension : "");
     gw_wire_cork(conn); /* until the request is done: what the transport says first goes along */
     gw_wire_send_one(conn, head.data, head.len);
     gw_buf_fini(&head);

@@ -57,10 +57,19 @@ bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_bu
 bool gw_request_path_after(const struct gw_request *request, const char *prefix, struct gw_buf *rest, bool *bad);
 bool gw_request_path_is(const struct gw_request *request, const char *path);
 
+/* Which requests that bring no credentials, or bad ones in a cookie or a ticket, get to a transport all the same,
+ * since it lets clients say later who they are. A refused Authorization header ends a request in any case. */
+enum gw_late_identity {
+    GW_LATE_NEVER,
+    GW_LATE_ON_WEBSOCKET, /* handshakes only */
+    GW_LATE_ALWAYS
+};
+
 struct gw_transport {
     const char *name;
-    /* Is this request for this transport? */
-    bool (*match)(const struct gw_request *request);
+    enum gw_late_identity late_identity;
+    /* Is this request for this transport? The configuration is gw_hub_config(gw_conn_hub(conn)). */
+    bool (*match)(const struct gw_conn *conn, const struct gw_request *request);
     /* Takes it: answers at once or later, or accepts the WebSocket. */
     void (*open)(struct gw_conn *conn, const struct gw_request *request);
 };
@@ -88,7 +97,7 @@ struct gw_hub *gw_conn_hub(const struct gw_conn *conn);
 /* Call it after gw_session_open(): the log says at debug from where the session came. */
 void gw_conn_log_session(const struct gw_conn *conn, const struct gw_session *session);
 /* Who makes the request, borrowed, inside open(): for gw_session_identify(). NULL: not known, or nobody has to be;
- * only a WebSocket gets that far without, to say hello. */
+ * only what late_identity says gets that far without. */
 struct gw_identity *gw_conn_identity(const struct gw_conn *conn);
 /* GW_OK, or why the credentials that it brought were refused. */
 enum gw_err gw_conn_refused(const struct gw_conn *conn);
@@ -115,10 +124,13 @@ void gw_conn_close(struct gw_conn *conn);
 /* --- WebSocket (RFC 6455) ------------------------------------------------------------------------------------- */
 
 /* Checks the handshake and answers 101, or refuses it with the fitting HTTP error and returns false. On success `ops`
- * are attached. Subprotocol `sluice.v1` is echoed where offered. Pings, pongs, heartbeats, fragments and the close
- * handshake are the connection's own business. */
-bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const struct gw_conn_ops *ops,
-                  void *context);
+ * are attached. `protocols`: the subprotocols of the transport, NULL-terminated; the first that the client offers
+ * among them is accepted (RFC 6455 section 4.2.2), and none of them is no reason to refuse. Pings, pongs, heartbeats,
+ * fragments and the close handshake are the connection's own business. */
+bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const char *const *protocols,
+                  const struct gw_conn_ops *ops, void *context);
+/* The subprotocol of that list that gw_ws_accept() chooses for the request, or NULL. */
+const char *gw_ws_offered(const struct gw_request *request, const char *const *protocols);
 /* Starts the close handshake; closed() is called when it is through. Nothing sent afterwards leaves. */
 void gw_ws_close(struct gw_conn *conn, int code, const char *reason);
 /* What of a message a frame holds. */
@@ -128,8 +140,9 @@ bool gw_ws_deflates(const struct gw_conn *conn);
 /* For such connections: the message as one compressed frame, the same for all of them, valid as long as the message.
  * False: send it as it is, compressing does not pay. */
 bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec *part);
-/* Appends a whole text frame. */
+/* Append a whole frame. */
 void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
+void gw_ws_add_binary(struct gw_buf *out, const void *data, size_t len);
 
 /* --- the fast path --------------------------------------------------------------------------------------------- */
 
