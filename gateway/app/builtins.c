@@ -9,9 +9,10 @@
 #include "gateway/history.h"
 #include "gateway/transport.h"
 
-extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_text, gw_codec_number, gw_codec_base64;
+extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_lenient, gw_codec_text, gw_codec_number,
+    gw_codec_base64;
 static const struct gw_codec *const codecs[] = {
-    &gw_codec_auto, &gw_codec_json, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
+    &gw_codec_auto, &gw_codec_json, &gw_codec_lenient, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
 };
 
 extern const struct gw_engine gw_engine_memory, gw_engine_disk;

@@ -1,6 +1,5 @@
 #include "config/check.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

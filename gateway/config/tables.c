@@ -275,7 +275,9 @@ const struct gw_field gw_fields_route[] = {
      .type = GW_FIELD_CODEC,
      .offset = ROUTE(codec),
      .def = "auto",
-     .doc = "What `data` is. Payloads that it refuses are dropped and counted."},
+     .doc = "What `data` is. Payloads that it refuses are dropped and counted. `lenient` is `json` for devices that "
+            "send "
+            "NaN, single quotes or a NUL at the end."},
     {.key = "qos",
      .type = GW_FIELD_CHOICE,
      .offset = ROUTE(qos),
