@@ -9,9 +9,10 @@
 #include "gateway/history.h"
 #include "gateway/transport.h"
 
-extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_text, gw_codec_number, gw_codec_base64;
+extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_lenient, gw_codec_text, gw_codec_number,
+    gw_codec_base64;
 static const struct gw_codec *const codecs[] = {
-    &gw_codec_auto, &gw_codec_json, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
+    &gw_codec_auto, &gw_codec_json, &gw_codec_lenient, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
 };
 
 extern const struct gw_engine gw_engine_memory, gw_engine_disk;
@@ -37,8 +38,12 @@ static const struct gw_transport *const transports[] = {
 /* The configuration reads the tables of all of them, and knows none. */
 static void builtins_options(void)
 {
-    const struct gw_options *all[sizeof transports / sizeof *transports];
+    const struct gw_options *all[sizeof transports / sizeof *transports + sizeof engines / sizeof *engines];
     size_t count = 0;
+    for (size_t i = 0; engines[i]; i++) {
+        if (engines[i]->options)
+            all[count++] = engines[i]->options;
+    }
     for (size_t i = 0; transports[i]; i++) {
         if (transports[i]->options)
             all[count++] = transports[i]->options;

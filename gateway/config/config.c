@@ -233,7 +233,8 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
         config_read_listen(config, gw_node_get(tree.root, "listen"), &problems);
         config_read_routes(config, gw_node_get(tree.root, "routes"), &problems);
         gw_access_read(config, tree.root, &problems);
-        gw_check_storage(config, tree.root, &problems);
+        gw_config_read_options(config, tree.root, &problems);
+        gw_check_engine(config, tree.root, &problems);
         const struct gw_cfg_listen *open = problems.errors ? NULL : gw_access_open_to_all(config);
         if (open) {
             const struct gw_node *at = gw_node_get(tree.root, "listen");
@@ -245,7 +246,6 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
         }
         if (config->web.poll_wait_ms > config->web.poll_wait_max_ms) /* the cap holds for the default as well */
             config->web.poll_wait_ms = config->web.poll_wait_max_ms;
-        gw_config_read_options(config, tree.root, &problems);
     }
     gw_tree_free(&tree);
     bool good = problems.errors == 0;

@@ -25,6 +25,8 @@ bool gw_node_is_null(const struct gw_node *node);
 void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out);
 /* A bound as it would be written: "30s", "64KiB", "12". */
 void gw_field_format(enum gw_field_type type, int64_t value, char out[32]);
+/* Have the two the same values? */
+bool gw_fields_equal(const struct gw_field *table, const void *a, const void *b);
 /* Frees the strings. */
 void gw_fields_free(const struct gw_field *table, void *from);
 

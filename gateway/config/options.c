@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/report.h"
 #include "config/fields.h"
+#include "gateway/engine.h"
 
 static const struct gw_options **options_all; /* all extensions', NULL-terminated */
 static size_t options_count;
@@ -107,17 +108,27 @@ static void options_report_add(struct gw_report *report, bool warning, const cha
         gw_problem_add(own->problems, line, column, "%s%s%s: %s", own->path, dot, key, text);
 }
 
+/* Is every text there that is required? */
+static bool options_complete(const struct gw_field *table, const char *values)
+{
+    for (const struct gw_field *field = table; field->key; field++) {
+        bool text = field->type == GW_FIELD_STRING || field->type == GW_FIELD_FILE;
+        char *const *member = (char *const *)(const void *)(values + field->offset);
+        if (text ? field->required && !*member
+                 : field->type == GW_FIELD_TABLE && !options_complete(field->table, values))
+            return false;
+    }
+    return true;
+}
+
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
-void *gw_options_read(const struct gw_options *options, const struct gw_node *node, const char *path, bool *good,
+void *gw_options_read(const struct gw_options *options, const struct gw_node *node, const char *path,
                       struct gw_problems *problems)
 {
-    size_t before = problems->errors;
     bool plain = node && (gw_node_is_bool(node) || gw_node_is_null(node));
-    if (!node ? !options->by_default : plain && !strcmp(node->text, "false")) {
-        *good = true;
+    if (!node ? !options->by_default : plain && !strcmp(node->text, "false"))
         return NULL;
-    }
     if (node && node->kind != GW_NODE_MAP && !plain)
         gw_problem_add(problems, node->line, node->column, "%s: %s (a mapping expected)", path,
                        node->kind == GW_NODE_LIST ? "a list" : "a single value");
@@ -130,7 +141,6 @@ void *gw_options_read(const struct gw_options *options, const struct gw_node *no
                    : node && node->kind == GW_NODE_MAP ? node
                                                        : NULL,
                    path, values, problems);
-    *good = problems->errors == before;
     return values;
 }
 
@@ -138,7 +148,7 @@ void gw_options_check(const struct gw_options *options, void *values, const stru
                       const struct gw_config *config, struct gw_problems *problems)
 {
     struct options_report own = {{options_report_add}, node, path, problems};
-    if (options->check)
+    if (values && options->check && options_complete(options->fields, values))
         options->check(values, config, &own.report);
 }
 
@@ -154,17 +164,13 @@ void gw_options_free(const struct gw_options *options, void *values)
 
 void gw_config_read_options(struct gw_config *config, const struct gw_node *root, struct gw_problems *problems)
 {
-    bool *good = gw_calloc(options_count + 1, sizeof *good);
     config->options = gw_calloc(options_count + 1, sizeof *config->options);
     for (size_t i = 0; i < options_count; i++)
-        config->options[i] = gw_options_read(options_all[i], gw_node_get(root, options_all[i]->key),
-                                             options_all[i]->key, &good[i], problems);
-    for (size_t i = 0; i < options_count; i++) {
-        if (config->options[i] && good[i])
-            gw_options_check(options_all[i], config->options[i], gw_node_get(root, options_all[i]->key),
-                             options_all[i]->key, config, problems);
-    }
-    free(good);
+        config->options[i] =
+            gw_options_read(options_all[i], gw_node_get(root, options_all[i]->key), options_all[i]->key, problems);
+    for (size_t i = 0; i < options_count; i++)
+        gw_options_check(options_all[i], config->options[i], gw_node_get(root, options_all[i]->key),
+                         options_all[i]->key, config, problems);
 }
 
 void gw_config_free_options(struct gw_config *config)
@@ -181,4 +187,19 @@ const void *gw_options_of(const struct gw_config *config, const struct gw_option
             return config->options ? config->options[i] : NULL;
     }
     return NULL;
+}
+
+bool gw_options_equal(const struct gw_options *options, const struct gw_config *a, const struct gw_config *b)
+{
+    const void *one = gw_options_of(a, options), *two = gw_options_of(b, options);
+    return one && two ? gw_fields_equal(options->fields, one, two) : one == two;
+}
+
+const struct gw_engine *gw_config_engine(const struct gw_config *config)
+{
+    for (size_t i = 1; gw_engines[0] && gw_engines[i]; i++) {
+        if (gw_options_of(config, gw_engines[i]->options))
+            return gw_engines[i];
+    }
+    return gw_engines[0];
 }

@@ -16,6 +16,7 @@
 #include "gateway/options.h"
 
 struct gw_codec;
+struct gw_engine;
 
 struct gw_cfg_tls {
     char *ca_file;   /* NULL: the system's certificates */
@@ -105,8 +106,9 @@ struct gw_cfg_auth {
 enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST, GW_RATE_ON_CHANGE };
 
 struct gw_cfg_route {
-    char *topic;   /* with captures, as written */
-    char *channel; /* template; NULL: the topic itself */
+    char *topic;              /* with captures, as written */
+    struct gw_strings except; /* topics, with captures, that are not the route's although `topic` matches them */
+    char *channel;            /* template; NULL: the topic itself */
     const struct gw_codec *codec;
     int qos; /* of the subscription: 0, 1, 2 */
     struct gw_history_limits history;
@@ -160,12 +162,6 @@ struct gw_cfg_web {
     struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
 };
 
-struct gw_cfg_storage {
-    char *path;         /* of the database; NULL: nothing outlives the process */
-    int64_t flush_ms;   /* a kill loses no more */
-    size_t queue_bytes; /* messages that wait to be written */
-};
-
 struct gw_config {
     atomic_uint refs;
     char *file;
@@ -180,7 +176,6 @@ struct gw_config {
     size_t role_count;
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
-    struct gw_cfg_storage storage;
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
     int log_level;  /* enum gw_log_level */
@@ -200,5 +195,8 @@ void gw_config_unref(struct gw_config *config);
 /* The options of an extension, as its table in this file says; they live as long as the configuration. NULL: the
  * extension is off, since the file has no such table. */
 const void *gw_options_of(const struct gw_config *config, const struct gw_options *options);
+
+/* The engine that the file puts in force. */
+const struct gw_engine *gw_config_engine(const struct gw_config *config);
 
 #endif

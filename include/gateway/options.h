@@ -94,8 +94,9 @@ struct gw_options {
      * turns it off, and `KEY:` or `KEY: true` takes the defaults. */
     bool by_default;
     /* Checks what rows can't say, and may fill members that have no row. Called once for each reading, after the rest
-     * of the file was read, and only if every key of this table was good. *config is complete but for what other
-     * problems of the file left out: texts may be NULL there. NULL: there is nothing to check. */
+     * of the file was read, unless a text that is required is missing. A key that was bad has its default, so that
+     * all problems are found in one run. *config is complete but for what other problems of the file left out: texts
+     * may be NULL there. NULL: there is nothing to check. */
     void (*check)(void *options, const struct gw_config *config, struct gw_report *report);
     /* Frees what check() put into the struct, which may not have been called; members with a row are freed by the
      * gateway. NULL: there is nothing to free. */

@@ -65,6 +65,7 @@ static const struct gw_field chat_fields[] = {
 static void chat_check(void *options, const struct gw_config *config, struct gw_report *report)
 {
     struct chat *chat = options;
+    assert_true(chat->rooms >= 1);
     assert_non_null(config->file);
     for (size_t i = 0; i < chat->names.count; i++) {
         char key[32];
@@ -265,8 +266,11 @@ static void test_problems(void **state)
         {"chat:\n  path: /c\n  members:\n    a: x\n    a.b: bad\n    a.b.c: y\n",
          "9:10: chat.members.a.b: no such member (data expected)\n"},
         {"chat:\n  path: /c\n  look: { color: black }\n", "7:18: chat.look.color: it can't be seen (red expected)\n"},
-        /* check() is not called for a table that is wrong already. */
-        {"chat: { path: c, rooms: 0 }\n", "5:25: chat.rooms: 0 is out of range (1 to 9 expected)\n"},
+        /* With a bad key, check() sees its default and finds the rest, but it need not do without what is required.
+         */
+        {"chat: { path: c, rooms: 0 }\n", "5:15: chat.path: 'c' does not begin with a slash (/c expected)\n"
+                                          "5:25: chat.rooms: 0 is out of range (1 to 9 expected)\n"},
+        {"chat: { path: '', names: bad }\n", "5:15: chat.path: it is empty (a text expected)\n"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         char problems[2048];
