@@ -17,6 +17,7 @@ enum gw_field_type {
     GW_FIELD_CHOICE,   /* int or enum */
     GW_FIELD_CODEC,    /* const struct gw_codec * */
     GW_FIELD_HISTORY,  /* const struct gw_history_engine * */
+    GW_FIELD_PROTOCOL, /* const char *, static: of a listener */
     GW_FIELD_STRINGS,  /* struct gw_strings: a list of texts, or one text */
     GW_FIELD_TABLE,    /* a mapping of its own */
     GW_FIELD_LIST,     /* of mappings; read by config.c */
@@ -51,7 +52,9 @@ void gw_fields_read(const struct gw_field *table, const struct gw_node *map, con
                     struct gw_problems *problems);
 /* Is it one of the plain words true and false? */
 bool gw_node_is_bool(const struct gw_node *node);
-/* The words that a GW_FIELD_CHOICE, CODEC or HISTORY takes, with commas between. Appends. */
+/* The words that a GW_FIELD_CHOICE, CODEC, HISTORY or PROTOCOL takes, one by one: NULL after the last. */
+const char *gw_field_word(const struct gw_field *field, size_t i);
+/* ... and with commas between. Appends. */
 void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out);
 /* A bound as it would be written: "30s", "64KiB", "12". */
 void gw_field_format(enum gw_field_type type, int64_t value, char out[32]);

@@ -265,7 +265,7 @@ static bool api_is_open(const struct gw_request *request)
 static const struct gw_transport *api_transport(const struct gw_conn *conn, const struct gw_request *request)
 {
     for (size_t i = 0; gw_transports[i]; i++) {
-        if (gw_transports[i]->match(conn, request))
+        if (gw_transports[i]->match && gw_transports[i]->match(conn, request))
             return gw_transports[i];
     }
     return NULL;
