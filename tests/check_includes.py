@@ -14,6 +14,7 @@ LAYERS = [
     ["topic"],
     ["message"],
     ["codec"],
+    ["transform"],
     ["engine"],
     ["config"],
     ["route"],
@@ -27,8 +28,10 @@ LAYERS = [
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 PUBLIC = {
     "base": ["buf", "error", "hash", "histogram"],
+    "topic": ["capture"],
     "message": ["message"],
     "codec": ["codec"],
+    "transform": ["transform"],
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],

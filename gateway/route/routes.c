@@ -138,6 +138,7 @@ struct gw_routes *gw_routes_build(struct gw_config *config)
         route->topic = routes_compile(config->routes[i].topic, GW_PATTERN_TOPIC);
         route->channel = routes_compile(config->routes[i].channel, GW_PATTERN_CHANNEL);
         route->publish = routes_compile(config->routes[i].publish_topic, GW_PATTERN_PUBLISH);
+        gw_route_transform_create(route, &config->routes[i]);
         routes_index(routes, routes->by_topic, gw_pattern_filter(route->topic), i,
                      offsetof(struct gw_route, next_by_topic));
         routes_index(routes, routes->by_channel, gw_pattern_filter(gw_route_channel_pattern(route)), i,
@@ -161,6 +162,7 @@ void gw_routes_unref(struct gw_routes *routes)
         gw_pattern_free(routes->routes[i].topic);
         gw_pattern_free(routes->routes[i].channel);
         gw_pattern_free(routes->routes[i].publish);
+        gw_route_transform_destroy(&routes->routes[i]);
     }
     free(routes->routes);
     free(routes->subscriptions);
@@ -256,33 +258,34 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
 {
     struct candidates found;
     routes_find(routes, routes->by_topic, offsetof(struct gw_route, next_by_topic), topic, len, &found);
-    struct gw_buf channels; /* those visited, one after the other, each with its length before it */
-    gw_buf_init(&channels);
+    struct gw_routes_made made = {.routes = routes};
     struct gw_buf channel;
+    gw_buf_init(&made.channels);
     gw_buf_init(&channel);
     for (size_t i = 0; i < found.count; i++) {
         struct gw_captures captures;
+        uint32_t index = found.items[i];
+        const struct gw_route *route = &routes->routes[index];
+        struct gw_routed routed = {
+            .route = index, .topic = topic, .topic_len = len, .captures = &captures, .made = &made};
+        made.more = i + 1 < found.count;
+        if (route->transform) {
+            if (gw_pattern_match(route->topic, topic, len, &captures))
+                visit(context, &routed);
+            continue;
+        }
         gw_buf_clear(&channel);
-        if (!gw_route_channel(&routes->routes[found.items[i]], topic, len, &captures, &channel))
+        if (!gw_route_channel(route, topic, len, &captures, &channel) ||
+            gw_routes_made_before(&made, index, channel.data, channel.len))
             continue;
-        bool again = false;
-        for (size_t at = 0; at < channels.len && !again;) {
-            size_t other;
-            memcpy(&other, channels.data + at, sizeof other);
-            at += sizeof other;
-            again = other == channel.len && !memcmp(channels.data + at, channel.data, other);
-            at += other;
-        }
-        if (again)
-            continue;
-        visit(context, found.items[i], channel.data, channel.len);
-        if (i + 1 < found.count) {
-            gw_buf_add(&channels, &channel.len, sizeof channel.len);
-            gw_buf_add(&channels, channel.data, channel.len);
-        }
+        routed.channel = channel.data;
+        routed.channel_len = channel.len;
+        visit(context, &routed);
+        if (made.more)
+            gw_routes_made_note(&made, index, channel.data, channel.len);
     }
     gw_buf_fini(&channel);
-    gw_buf_fini(&channels);
+    gw_buf_fini(&made.channels);
     routes_found_fini(&found);
 }
 
@@ -303,6 +306,11 @@ bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filt
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index)
 {
     return index < routes->config->route_count ? &routes->config->routes[index] : NULL;
+}
+
+const struct gw_config *gw_routes_config(const struct gw_routes *routes)
+{
+    return routes->config;
 }
 
 const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len)
@@ -328,15 +336,16 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
     routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
     for (size_t i = 0; i < found.count && err != GW_OK; i++) {
         const struct gw_cfg_route *config = &routes->config->routes[found.items[i]];
-        struct gw_captures captures;
         const struct gw_route *route = &routes->routes[found.items[i]];
         gw_buf_clear(&target->topic);
         if (!gw_pattern_match(gw_route_channel_pattern(route), channel, len, NULL))
             continue;
         err = GW_ERR_FORBIDDEN;
-        if (!config->publish || !gw_route_publish_topic(route, channel, len, &captures, &target->topic))
+        if (!config->publish || !gw_route_publish_topic(route, channel, len, &target->captures, &target->topic))
             continue;
         target->codec = config->codec;
+        target->transform = route->transform;
+        target->state = route->state;
         target->qos = config->publish_qos;
         target->retain = config->publish_retain;
         err = GW_OK;

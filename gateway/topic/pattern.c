@@ -19,7 +19,7 @@ struct level {
 
 struct gw_pattern {
     char *text, *filter;
-    char *names[GW_PATTERN_CAPTURES_MAX];
+    char *names[GW_CAPTURES_MAX];
     size_t name_count;
     struct level *levels;
     size_t level_count;
@@ -100,8 +100,8 @@ static bool compile_capture(struct compile *compile, struct level *level, const 
         if (strlen(pattern->names[i]) == name_len && !memcmp(pattern->names[i], name, name_len))
             return compile_fail(compile, offset, "capture {%.*s} twice (each name once)", (int)name_len, name);
     }
-    if (pattern->name_count == GW_PATTERN_CAPTURES_MAX)
-        return compile_fail(compile, offset, "too many captures (%d at most)", GW_PATTERN_CAPTURES_MAX);
+    if (pattern->name_count == GW_CAPTURES_MAX)
+        return compile_fail(compile, offset, "too many captures (%d at most)", GW_CAPTURES_MAX);
     level->kind = rest ? LEVEL_REST : LEVEL_CAPTURE;
     level->capture = pattern->name_count;
     pattern->names[pattern->name_count++] = gw_strndup(name, name_len);
