@@ -27,7 +27,7 @@ LAYERS = [
 ]
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 PUBLIC = {
-    "base": ["buf", "error", "hash", "histogram"],
+    "base": ["buf", "error", "hash", "histogram", "options"],
     "topic": ["capture"],
     "message": ["message"],
     "codec": ["codec"],

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "config/options.h"
 #include "gateway/codec.h"
 #include "gateway/engine.h"
 #include "gateway/history.h"
@@ -40,6 +41,23 @@ static const struct gw_transport *const transports[] = {
     &gw_transport_ws, &gw_transport_raw, &gw_transport_sse, &gw_transport_longpoll, NULL,
 };
 
+/* The configuration reads the tables of all of them, and knows none. */
+static void builtins_options(void)
+{
+    const struct gw_options *all[sizeof transports / sizeof *transports + sizeof engines / sizeof *engines];
+    size_t count = 0;
+    for (size_t i = 0; engines[i]; i++) {
+        if (engines[i]->options)
+            all[count++] = engines[i]->options;
+    }
+    for (size_t i = 0; transports[i]; i++) {
+        if (transports[i]->options)
+            all[count++] = transports[i]->options;
+    }
+    all[count] = NULL;
+    gw_config_extend(all);
+}
+
 void gw_builtins_use(void)
 {
     gw_codecs_use(codecs);
@@ -47,4 +65,5 @@ void gw_builtins_use(void)
     gw_engines_use(engines);
     gw_histories_use(histories);
     gw_transports_use(transports);
+    builtins_options();
 }

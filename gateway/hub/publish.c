@@ -256,8 +256,10 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
         GW_STAT_ADD(&hub->stats, rate_limited, 1);
         err = GW_ERR_RATE_LIMITED;
     }
-    if (err == GW_OK)
+    if (err == GW_OK) {
         err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
+        *why = target.why;
+    }
     if (err == GW_OK && gw_topic_levels(target.topic.data, target.topic.len) > hub->config->limits.levels) {
         err = GW_ERR_BAD_REQUEST;
         *why = "the topic has more levels than limits.levels allows";

@@ -103,9 +103,9 @@ static enum gw_err split_encode(const void *state, const struct gw_captures *cap
 {
     (void)state;
     (void)why;
-    struct gw_slice member = gw_capture_value(captures, "member");
+    const struct gw_capture *member = gw_captures_find(captures, "member"); /* the channel has it, as was checked */
     gw_buf_addc(out, '{');
-    gw_buf_add_json_string(out, member.data, member.len);
+    gw_buf_add_json_string(out, member->value, member->value_len);
     gw_buf_addc(out, ':');
     gw_buf_add(out, json, len);
     gw_buf_addc(out, '}');

@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "gateway/buf.h"
-
 #define GW_CAPTURES_MAX 16
 
 struct gw_capture {
@@ -20,14 +18,14 @@ struct gw_captures {
     struct gw_capture items[GW_CAPTURES_MAX];
 };
 
-/* Its value; data NULL: there is none of that name. Borrowed. */
-static inline struct gw_slice gw_capture_value(const struct gw_captures *captures, const char *name)
+/* NULL if there is none of this name. */
+static inline const struct gw_capture *gw_captures_find(const struct gw_captures *captures, const char *name)
 {
     for (size_t i = 0; i < captures->count; i++) {
         if (!strcmp(captures->items[i].name, name))
-            return (struct gw_slice){captures->items[i].value, captures->items[i].value_len};
+            return &captures->items[i];
     }
-    return (struct gw_slice){NULL, 0};
+    return NULL;
 }
 
 #endif

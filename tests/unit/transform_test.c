@@ -46,7 +46,7 @@ static bool toy_pair(const struct gw_transform_input *input, const char *pair, s
                      const struct gw_transform_output *output)
 {
     const char *equals = memchr(pair, '=', len);
-    struct gw_slice device = gw_capture_value(input->captures, "device");
+    const struct gw_capture *device = gw_captures_find(input->captures, "device");
     gw_buf_clear(scratch);
     struct gw_transform_message message = {0};
     struct gw_slice value = {pair, equals ? (size_t)(equals - pair) : len};
@@ -54,7 +54,8 @@ static bool toy_pair(const struct gw_transform_input *input, const char *pair, s
         value = (struct gw_slice){pair + 1, len - 1};
         message.clear = true;
     } else {
-        gw_buf_printf(scratch, "\"%.*s:%.*s\"", (int)device.len, device.data, (int)(len - value.len - 1), equals + 1);
+        gw_buf_printf(scratch, "\"%.*s:%.*s\"", device ? (int)device->value_len : 0, device ? device->value : "",
+                      (int)(len - value.len - 1), equals + 1);
         message.json = scratch->data;
         message.json_len = scratch->len;
         message.payload = equals + 1;
