@@ -185,16 +185,12 @@ size_t gw_route_excepted(const struct gw_route *route, const char *topic, size_t
     return gw_patterns_match(route->except, route->except_count, topic, len);
 }
 
-bool gw_route_has_topic(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures)
-{
-    return gw_pattern_match(route->topic, topic, len, captures) &&
-           (!route->except_count || gw_route_excepted(route, topic, len) == SIZE_MAX);
-}
-
 bool gw_route_channel(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
                       struct gw_buf *out)
 {
-    if (!gw_route_has_topic(route, topic, len, captures))
+    if (!gw_pattern_match(route->topic, topic, len, captures))
+        return false;
+    if (route->except_count && gw_route_excepted(route, topic, len) != SIZE_MAX)
         return false;
     if (route->channel)
         return gw_pattern_expand(route->channel, captures, out);

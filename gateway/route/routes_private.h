@@ -27,8 +27,6 @@ struct gw_routes {
     struct gw_topic_tree *by_subscription; /* filter -> index, plus 1 */
 };
 
-/* Does the topic's pattern match, and nothing of `except`? */
-bool gw_route_has_topic(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures);
 /* The index of what excepts the topic, SIZE_MAX if nothing does. */
 size_t gw_route_excepted(const struct gw_route *route, const char *topic, size_t len);
 /* Does the channel's pattern match, and is there a topic of the route that feeds it? *excepted (may be NULL) is the

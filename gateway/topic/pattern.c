@@ -269,7 +269,7 @@ static void capture(const struct gw_pattern *pattern, const struct level *level,
 }
 
 /* Where the rest ends that begins at `at`, if `tail` levels follow it: *end goes back before them. False: too few. */
-static bool rest_end(const char *name, size_t at, size_t tail, size_t *end)
+__attribute__((noinline)) static bool rest_end(const char *name, size_t at, size_t tail, size_t *end)
 {
     for (; tail; tail--) {
         const char *slash = memrchr(name + at, '/', *end - at);
@@ -296,7 +296,11 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
             return false;
         if (level->kind == LEVEL_REST) {
             size_t end = len;
-            if (pattern->tail_count && !rest_end(name, at, pattern->tail_count, &end))
+            if (!pattern->tail_count) {
+                capture(pattern, level, name + at, len - at, captures);
+                return true;
+            }
+            if (!rest_end(name, at, pattern->tail_count, &end))
                 return false;
             capture(pattern, level, name + at, end - at, captures);
             at = end + 1;
@@ -314,13 +318,18 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
     return at > len;
 }
 
-const struct gw_capture *gw_captures_find(const struct gw_captures *captures, const char *name)
+static inline const struct gw_capture *capture_find(const struct gw_captures *captures, const char *name)
 {
     for (size_t i = 0; i < captures->count; i++) {
         if (!strcmp(captures->items[i].name, name))
             return &captures->items[i];
     }
     return NULL;
+}
+
+const struct gw_capture *gw_captures_find(const struct gw_captures *captures, const char *name)
+{
+    return capture_find(captures, name);
 }
 
 bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out)
@@ -335,7 +344,7 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
         }
         if (level->kind == LEVEL_PLUS || level->kind == LEVEL_HASH)
             return false;
-        const struct gw_capture *found = gw_captures_find(captures, pattern->names[level->capture]);
+        const struct gw_capture *found = capture_find(captures, pattern->names[level->capture]);
         if (!found)
             return false;
         gw_buf_add(out, level->prefix, level->prefix_len);
