@@ -1,14 +1,12 @@
 #include "config/check.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "gateway/codec.h"
+#include "gateway/engine.h"
 #include "topic/pattern.h"
 #include "topic/topic.h"
 
@@ -337,44 +335,28 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
     free(all);
 }
 
-/* Can the database be there? Whether it is sound is seen when it is opened. */
-static void check_storage_path(const char *path, const struct gw_node *node, struct gw_problems *problems)
+void gw_check_engine(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems)
 {
-    struct stat info;
-    const char *slash = strrchr(path, '/');
-    char *folder = !slash          ? gw_strdup(".")
-                   : slash == path ? gw_strdup("/")
-                                   : gw_strndup(path, (size_t)(slash - path));
-    if (slash && !slash[1])
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: '%s' is a folder (a file's name in it expected)", path);
-    else if (stat(folder, &info) || access(folder, W_OK | X_OK))
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: can't write in '%s': %s (a writable folder expected)", folder, strerror(errno));
-    else if (!S_ISDIR(info.st_mode))
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: '%s' is no folder (a writable folder expected)", folder);
-    else if (!stat(path, &info) && (!S_ISREG(info.st_mode) || access(path, R_OK | W_OK)))
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: can't use '%s': %s (a writable file expected)", path,
-                       S_ISREG(info.st_mode) ? strerror(errno) : "it is no plain file");
-    free(folder);
-}
-
-void gw_check_storage(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems)
-{
-    const struct gw_node *storage = gw_node_get(root, "storage"), *routes = gw_node_get(root, "routes");
-    const struct gw_node *path = gw_node_get(storage, "path");
-    if (config->storage.path && path)
-        check_storage_path(config->storage.path, path, problems);
-    else if (storage && storage->kind == GW_NODE_MAP && !path)
-        gw_problem_add(problems, storage->line, storage->column,
-                       "storage.path: it is missing (a file's name expected)");
-    for (size_t i = 0; i < config->route_count && !storage; i++) {
-        const struct gw_history_engine *engine = config->routes[i].history_engine;
-        const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");
-        if (engine && engine->kept && store)
-            gw_problem_add(problems, store->line, store->column,
-                           "routes[%zu].history.store: there is no place for it (storage: with a path expected)", i);
+    const struct gw_engine *engine = gw_config_engine(config);
+    const struct gw_node *routes = gw_node_get(root, "routes");
+    struct gw_buf places;
+    gw_buf_init(&places);
+    for (size_t i = 0; gw_engines[i]; i++) {
+        const struct gw_engine *other = gw_engines[i];
+        const struct gw_node *node = other->options ? gw_node_get(root, other->options->key) : NULL;
+        if (other != engine && node && gw_options_of(config, other->options))
+            gw_problem_add(problems, node->line, node->column, "%s: there is %s: as well (one of the two expected)",
+                           other->options->key, engine->options->key);
+        if (other->options && other->keep)
+            gw_buf_printf(&places, "%s%s:", places.len ? " or " : "", other->options->key);
     }
+    for (size_t i = 0; i < config->route_count && !engine->keep; i++) {
+        const struct gw_history_engine *history = config->routes[i].history_engine;
+        const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");
+        if (history && history->kept && store)
+            gw_problem_add(problems, store->line, store->column,
+                           "routes[%zu].history.store: there is no place for it (%s expected)", i,
+                           places.len ? places.data : "memory");
+    }
+    gw_buf_fini(&places);
 }

@@ -357,6 +357,11 @@ const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_
     return index < routes->config->route_count ? &routes->config->routes[index] : NULL;
 }
 
+const char *gw_routes_filter(const struct gw_routes *routes, uint32_t index)
+{
+    return gw_pattern_filter(routes->routes[index].topic);
+}
+
 const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len)
 {
     const struct gw_cfg_route *result = NULL;

@@ -75,6 +75,9 @@ GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *route
 /* The configuration of route number `index`, as message->route has it. */
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
 
+/* The filter of route number `index`: its topic with wildcards for the captures. Borrowed. */
+const char *gw_routes_filter(const struct gw_routes *routes, uint32_t index);
+
 /* The configuration of the first route that can produce this channel, NULL if none can. */
 const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len);
 

@@ -13,8 +13,10 @@
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "gateway/history.h"
+#include "gateway/options.h"
 
 struct gw_codec;
+struct gw_engine;
 
 struct gw_cfg_tls {
     char *ca_file;   /* NULL: the system's certificates */
@@ -32,6 +34,7 @@ struct gw_cfg_broker {
     bool client_id_made; /* not configured: made up for this process, new with each load */
     char *username;      /* NULL: anonymous */
     char *password;      /* from `password` or the first line of `password_file` */
+    char *password_file;
     int protocol; /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311; 0: 5, or 4 where the broker
                      takes no other */
     int64_t keepalive_ms;
@@ -46,12 +49,6 @@ struct gw_cfg_broker {
     struct gw_cfg_tls tls;
 };
 
-/* A list of texts; a single text counts as a list of one. */
-struct gw_strings {
-    char **items;
-    size_t count;
-};
-
 struct gw_cfg_listen {
     char *address;   /* as written */
     char *host;      /* numeric address: "0.0.0.0", "::"; NULL: a Unix socket */
@@ -62,7 +59,8 @@ struct gw_cfg_listen {
     char *key_file;
     char *cert_pem; /* what the two held when they were read; NULL: no TLS */
     char *key_pem;
-    bool proxy_protocol; /* every connection begins with a PROXY header (HAProxy, versions 1 and 2) */
+    bool proxy_protocol;  /* every connection begins with a PROXY header (HAProxy, versions 1 and 2) */
+    const char *protocol; /* static: "http", or a transport's stream_protocol */
 };
 
 /* What a role may do. Filters may hold claims: plants/{claims.site}/#. */
@@ -165,12 +163,6 @@ struct gw_cfg_web {
     struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
 };
 
-struct gw_cfg_storage {
-    char *path;         /* of the database; NULL: nothing outlives the process */
-    int64_t flush_ms;   /* a kill loses no more */
-    size_t queue_bytes; /* messages that wait to be written */
-};
-
 struct gw_config {
     atomic_uint refs;
     char *file;
@@ -185,11 +177,11 @@ struct gw_config {
     size_t role_count;
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
-    struct gw_cfg_storage storage;
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
     int log_level;  /* enum gw_log_level */
     int log_format; /* enum gw_log_format */
+    void **options; /* of extensions; use gw_options_of() */
 };
 
 /* Reads FILE and everything it names. On success *out has one reference; otherwise *out is NULL and *problems holds
@@ -200,5 +192,12 @@ GW_MUST_CHECK enum gw_err gw_config_load(const char *file, struct gw_config **ou
 struct gw_config *gw_config_ref(struct gw_config *config);
 /* NULL is fine. */
 void gw_config_unref(struct gw_config *config);
+
+/* The options of an extension, as its table in this file says; they live as long as the configuration. NULL: the
+ * extension is off, since the file has no such table. */
+const void *gw_options_of(const struct gw_config *config, const struct gw_options *options);
+
+/* The engine that the file puts in force. */
+const struct gw_engine *gw_config_engine(const struct gw_config *config);
 
 #endif
