@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bucket.h"
+#include "gateway/bucket.h"
 #include "base/timer.h"
 #include "gateway/auth.h"
 #include "gateway/protocol.h"
