@@ -221,6 +221,7 @@ static bool app_init(struct app *app)
     gw_server_prepare(&app->server, &setup);
     app->metrics = (struct gw_app_metrics){app->source, app->engine, app->store};
     app->server.metrics = gw_app_metrics_write;
+    app->server.ready = gw_app_ready_write;
     app->server.metrics_context = &app->metrics;
     gw_routes_unref(routes);
     return app_restore(app);

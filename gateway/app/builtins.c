@@ -3,9 +3,10 @@
 
 #include <stddef.h>
 
-extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_text, gw_codec_number, gw_codec_base64;
+extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_lenient, gw_codec_text, gw_codec_number,
+    gw_codec_base64;
 const struct gw_codec *const gw_builtin_codecs[] = {
-    &gw_codec_auto, &gw_codec_json, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
+    &gw_codec_auto, &gw_codec_json, &gw_codec_lenient, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
 };
 
 extern const struct gw_engine gw_engine_memory, gw_engine_disk;

@@ -261,7 +261,12 @@ const struct gw_field gw_fields_route[] = {
      .type = GW_FIELD_STRING,
      .offset = ROUTE(topic),
      .required = true,
-     .doc = "MQTT topic filter; `{name}` captures one level, `{name...}` the rest; `+` and `#` work too."},
+     .doc = "MQTT topic filter; `{name}` captures one level, `{name...}` the rest, or what is before fixed levels: "
+            "`{device...}/availability`; `+` and `#` work too."},
+    {.key = "except",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(except),
+     .doc = "Filters, written as `topic`: what any of them matches is not the route's, in either direction."},
     {.key = "channel",
      .type = GW_FIELD_STRING,
      .offset = ROUTE(channel),
@@ -270,7 +275,9 @@ const struct gw_field gw_fields_route[] = {
      .type = GW_FIELD_CODEC,
      .offset = ROUTE(codec),
      .def = "auto",
-     .doc = "What `data` is. Payloads that it refuses are dropped and counted."},
+     .doc = "What `data` is. Payloads that it refuses are dropped and counted. `lenient` is `json` for devices that "
+            "send "
+            "NaN, single quotes or a NUL at the end."},
     {.key = "qos",
      .type = GW_FIELD_CHOICE,
      .offset = ROUTE(qos),

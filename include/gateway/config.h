@@ -106,8 +106,9 @@ struct gw_cfg_auth {
 enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST, GW_RATE_ON_CHANGE };
 
 struct gw_cfg_route {
-    char *topic;   /* with captures, as written */
-    char *channel; /* template; NULL: the topic itself */
+    char *topic;              /* with captures, as written */
+    struct gw_strings except; /* topics, with captures, that are not the route's although `topic` matches them */
+    char *channel;            /* template; NULL: the topic itself */
     const struct gw_codec *codec;
     int qos; /* of the subscription: 0, 1, 2 */
     struct gw_history_limits history;
