@@ -27,9 +27,10 @@ static const struct gw_history_engine *const histories[] = {
     NULL,
 };
 
-extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll;
+extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll,
+    gw_transport_socketio;
 static const struct gw_transport *const transports[] = {
-    &gw_transport_ws, &gw_transport_raw, &gw_transport_sse, &gw_transport_longpoll, NULL,
+    &gw_transport_ws, &gw_transport_raw, &gw_transport_sse, &gw_transport_longpoll, &gw_transport_socketio, NULL,
 };
 
 void gw_builtins_use(void)

@@ -11,6 +11,7 @@
 #include "config/check.h"
 #include "config/fields.h"
 #include "config/pem.h"
+#include "config/socketio.h"
 #include "config/values.h"
 #include "topic/topic.h"
 
@@ -232,6 +233,7 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
         config_read_routes(config, gw_node_get(tree.root, "routes"), &problems);
         gw_access_read(config, tree.root, &problems);
         gw_check_storage(config, tree.root, &problems);
+        gw_socketio_read(config, gw_node_get(tree.root, "socketio"), &problems);
         const struct gw_cfg_listen *open = problems.errors ? NULL : gw_access_open_to_all(config);
         if (open) {
             const struct gw_node *at = gw_node_get(tree.root, "listen");

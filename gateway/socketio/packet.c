@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "base/json_scan.h"
+#include "config/socketio.h"
 
 /* Longer ids are no numbers that JavaScript counts up to (2^53). */
 #define ID_DIGITS_MAX 16
@@ -18,17 +19,6 @@ bool gw_eio_next(const char *payload, size_t len, size_t *at, struct gw_slice *p
     *packet = (struct gw_slice){start, size};
     *at += size + 1;
     return true;
-}
-
-bool gw_sio_event_reserved(const char *name, size_t len)
-{
-    static const char *const reserved[] = {"connect",       "connect_error", "disconnect",
-                                           "disconnecting", "newListener",   "removeListener"};
-    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
-        if (strlen(reserved[i]) == len && !memcmp(reserved[i], name, len))
-            return true;
-    }
-    return false;
 }
 
 static bool packet_is_digit(const char *text, size_t len, size_t at)
@@ -89,7 +79,7 @@ static const char *packet_check_event(struct gw_slice json)
     struct gw_buf text;
     gw_buf_init(&text);
     gw_json_unescape(name.data, name.len, &text);
-    bool reserved = gw_sio_event_reserved(text.data ? text.data : "", text.len);
+    bool reserved = gw_socketio_event_reserved(text.data ? text.data : "", text.len);
     gw_buf_fini(&text);
     return reserved ? "the name of an event is reserved" : NULL;
 }

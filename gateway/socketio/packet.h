@@ -58,9 +58,6 @@ struct gw_sio_packet {
 /* Parses what a client sent, without the digit of Engine.IO. Returns NULL, or in a static phrase what is wrong. */
 const char *gw_sio_parse(const char *text, size_t len, struct gw_sio_packet *out);
 
-/* Events of the client library itself: no packet may have such a name. */
-bool gw_sio_event_reserved(const char *name, size_t len);
-
 /* Appends the JSON with `{"base64":"..."}` in the place of each placeholder. False, and `out` of no use: there is a
  * placeholder without attachment. `json` is valid. */
 bool gw_sio_fill(struct gw_slice json, const struct gw_buf *attachments, unsigned count, struct gw_buf *out);

@@ -170,6 +170,29 @@ struct gw_cfg_storage {
     size_t queue_bytes; /* messages that wait to be written */
 };
 
+/* What a page of Socket.IO is sent and sends, all at once; the other keys change single words of it. */
+enum gw_socketio_preset { GW_SOCKETIO_SLUICE, GW_SOCKETIO_MQTT, GW_SOCKETIO_FLASK, GW_SOCKETIO_TOPIC };
+enum gw_socketio_payload { GW_SOCKETIO_BY_PRESET, GW_SOCKETIO_JSON, GW_SOCKETIO_TEXT };
+
+struct gw_cfg_socketio {
+    bool enabled;
+    char *path; /* with a slash at both ends once loaded */
+    int preset;
+    struct {
+        char *message, *subscribe, *unsubscribe, *publish; /* names of events; NULL: the preset's */
+    } events;
+    struct {
+        char *channel, *data; /* in the object of a message; NULL: the preset's */
+    } members;
+    int payload;
+    int64_t ping_interval_ms;
+    int64_t ping_timeout_ms;
+    int64_t connect_timeout_ms;
+    int64_t recovery_ms;          /* how long a session that ended is remembered; 0: no recovery */
+    uint32_t sessions;            /* that poll, and that are remembered */
+    struct gw_strings namespaces; /* besides "/" */
+};
+
 struct gw_config {
     atomic_uint refs;
     char *file;
@@ -185,6 +208,7 @@ struct gw_config {
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
     struct gw_cfg_storage storage;
+    struct gw_cfg_socketio socketio;
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
     int log_level;  /* enum gw_log_level */

@@ -153,6 +153,7 @@ struct gw_subscribed {
     char cursor[64];   /* where the subscription stands before what follows */
     bool recovered;    /* a cursor was given and nothing after it is missing */
     uint32_t snapshot; /* last values that follow */
+    uint64_t fresh_to; /* numbers up to this one bring last values only; 0: it resumes from a cursor */
 };
 
 /* Adds a subscription, or starts an existing one (the same text) anew. What there is to send is queued by the next
@@ -178,6 +179,12 @@ void gw_session_flush_held(struct gw_session *session);
 static inline bool gw_session_waiting(const struct gw_session *session)
 {
     return session->count || session->lagging;
+}
+
+/* ... and in the queue itself, where gw_session_next() takes it without catching up? */
+static inline bool gw_session_queued(const struct gw_session *session)
+{
+    return session->count > 0;
 }
 
 /* Queues the transport's own bytes (takes the content of *text) and marks the session ready. They are not dropped at

@@ -1,0 +1,289 @@
+/* engine.c: connections of Engine.IO 4: requests and their refusals, pings, packets. */
+#include "socketio/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "gateway/auth.h"
+#include "hub/inbox.h"
+
+static const struct gw_cfg_socketio *eio_config(const struct gw_hub *hub)
+{
+    return &gw_hub_config(hub)->socketio;
+}
+
+/* --- sending ---------------------------------------------------------------------------------------------------- */
+
+enum sio_carrier eio_carrier(const struct eio *eio)
+{
+    (void)eio;
+    return SIO_FRAMES;
+}
+
+void eio_send(struct eio *eio, const char *packet, size_t len)
+{
+    if (eio->over)
+        return;
+    struct gw_buf frame;
+    gw_buf_init(&frame);
+    sio_add_packet(&frame, SIO_FRAMES, packet, len);
+    gw_conn_send(eio->conn, frame.data, frame.len);
+    gw_buf_fini(&frame);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+void eio_free(struct eio *eio)
+{
+    gw_timer_cancel(gw_hub_timers(eio->hub), &eio->timer);
+    sio_free_all(eio);
+    sio_binary_free(eio);
+    gw_identity_unref(eio->identity);
+    free(eio);
+}
+
+void eio_end(struct eio *eio, int code, const char *reason)
+{
+    if (eio->over)
+        return;
+    eio->over = true;
+    gw_timer_cancel(gw_hub_timers(eio->hub), &eio->timer);
+    gw_ws_close(eio->conn, code, reason);
+}
+
+void eio_end_bad(struct eio *eio, const char *why)
+{
+    char reason[124];
+    snprintf(reason, sizeof reason, "bad_request: %s", why);
+    eio_end(eio, 1008, reason);
+}
+
+static void eio_set_timer(struct eio *eio)
+{
+    int64_t due = eio->pong_by_ms ? eio->pong_by_ms : eio->ping_due_ms;
+    if (eio->connect_by_ms && eio->connect_by_ms < due)
+        due = eio->connect_by_ms;
+    gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, due);
+}
+
+static void eio_timed(struct gw_timer *timer)
+{
+    struct eio *eio = (struct eio *)timer;
+    int64_t now = gw_hub_now(eio->hub);
+    static const char ping[] = {GW_EIO_PING};
+    if (eio->connect_by_ms && eio->sockets)
+        eio->connect_by_ms = 0;
+    if (eio->pong_by_ms && now >= eio->pong_by_ms) {
+        eio_end(eio, 1008, "timeout: no pong");
+        return;
+    }
+    if (eio->connect_by_ms && now >= eio->connect_by_ms) {
+        eio_end(eio, 4401, "timeout: the client has joined no namespace");
+        return;
+    }
+    if (!eio->pong_by_ms && now >= eio->ping_due_ms) {
+        eio->pong_by_ms = now + eio_config(eio->hub)->ping_timeout_ms;
+        eio_send(eio, ping, sizeof ping);
+    }
+    if (!eio->over)
+        eio_set_timer(eio);
+}
+
+static struct eio *eio_create(struct gw_conn *conn)
+{
+    struct gw_hub *hub = gw_conn_hub(conn);
+    const struct gw_config *config = gw_hub_config(hub);
+    struct eio *eio = gw_calloc(1, sizeof *eio);
+    eio->hub = hub;
+    eio->timer.fire = eio_timed;
+    eio->identity = gw_identity_ref(gw_conn_identity(conn));
+    eio->refused = gw_conn_refused(conn);
+    int64_t connect_ms = config->socketio.connect_timeout_ms;
+    if (gw_hub_auth(hub) && !eio->identity && config->auth.hello_timeout_ms < connect_ms)
+        connect_ms = config->auth.hello_timeout_ms;
+    eio->ping_due_ms = gw_hub_now(hub) + config->socketio.ping_interval_ms;
+    eio->connect_by_ms = gw_hub_now(hub) + connect_ms;
+    sio_id_make(eio->sid);
+    eio_set_timer(eio);
+    return eio;
+}
+
+static void eio_open_packet(const struct eio *eio, const char *upgrades, struct gw_buf *out)
+{
+    const struct gw_config *config = gw_hub_config(eio->hub);
+    gw_buf_printf(out,
+                  "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%lld,\"pingTimeout\":%lld,\"maxPayload\":%zu}",
+                  eio->sid, upgrades, (long long)config->socketio.ping_interval_ms,
+                  (long long)config->socketio.ping_timeout_ms, config->limits.frame_bytes);
+}
+
+/* --- packets ---------------------------------------------------------------------------------------------------- */
+
+void eio_take(struct eio *eio, char *packet, size_t len)
+{
+    if (eio->over)
+        return;
+    const char *why = "the type of the packet is unknown";
+    switch (len ? packet[0] : 0) {
+    case GW_EIO_MESSAGE:
+        why = sio_take_text(eio, packet + 1, len - 1);
+        break;
+    case GW_EIO_PONG:
+        eio->pong_by_ms = 0;
+        eio->ping_due_ms = gw_hub_now(eio->hub) + eio_config(eio->hub)->ping_interval_ms;
+        eio_set_timer(eio);
+        why = NULL;
+        break;
+    case GW_EIO_PING:
+        why = "the server sends the pings";
+        break;
+    case GW_EIO_CLOSE:
+        eio_end(eio, 1000, "");
+        why = NULL;
+        break;
+    default:
+        break;
+    }
+    if (why)
+        eio_end_bad(eio, why);
+}
+
+void eio_take_binary(struct eio *eio, const char *data, size_t len)
+{
+    if (eio->over)
+        return;
+    const char *why = sio_take_binary(eio, data, len);
+    if (why)
+        eio_end_bad(eio, why);
+}
+
+/* --- over a WebSocket ------------------------------------------------------------------------------------------- */
+
+static void eio_on_message(struct gw_conn *conn, bool text, char *data, size_t len)
+{
+    struct eio *eio = gw_conn_context(conn);
+    if (text)
+        eio_take(eio, data, len);
+    else
+        eio_take_binary(eio, data, len);
+}
+
+static void eio_on_writable(struct gw_conn *conn)
+{
+    struct eio *eio = gw_conn_context(conn);
+    for (struct sio *sio = eio->sockets; sio && !eio->over && !gw_conn_blocked(conn); sio = sio->next)
+        sio_drain(sio);
+}
+
+static void eio_on_closed(struct gw_conn *conn)
+{
+    eio_free(gw_conn_context(conn));
+}
+
+static const struct gw_conn_ops eio_conn_ops = {
+    .writable = eio_on_writable,
+    .message = eio_on_message,
+    .closed = eio_on_closed,
+};
+
+static const char *const eio_protocols[] = {NULL};
+
+static void eio_open_websocket(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct eio *eio = eio_create(conn);
+    if (!gw_ws_accept(conn, request, eio_protocols, &eio_conn_ops, eio)) {
+        eio_free(eio);
+        return;
+    }
+    eio->conn = conn;
+    struct gw_buf packet;
+    gw_buf_init(&packet);
+    eio_open_packet(eio, "", &packet);
+    eio_send(eio, packet.data, packet.len);
+    gw_buf_fini(&packet);
+}
+
+/* --- requests --------------------------------------------------------------------------------------------------- */
+
+enum eio_refusal {
+    EIO_TRANSPORT_UNKNOWN,
+    EIO_SESSION_UNKNOWN,
+    EIO_BAD_METHOD,
+    EIO_BAD_REQUEST,
+    EIO_FORBIDDEN,
+    EIO_BAD_VERSION
+};
+
+static void eio_refuse(struct gw_conn *conn, enum eio_refusal code)
+{
+    static const char *const messages[] = {"Transport unknown", "Session ID unknown", "Bad handshake method",
+                                           "Bad request",       "Forbidden",          "Unsupported protocol version"};
+    char body[80];
+    int len = snprintf(body, sizeof body, "{\"code\":%d,\"message\":\"%s\"}", (int)code, messages[code]);
+    gw_http_reply(conn, code == EIO_FORBIDDEN ? 403 : 400, NULL, "application/json", body, (size_t)len);
+}
+
+/* What of the query counts; the rest (t, b64, and what the page's own option `query` adds) does not. */
+struct eio_query {
+    bool polling, websocket, has_sid, version;
+    char sid[SIO_ID_SIZE];
+};
+
+static void eio_read_query(const struct gw_request *request, struct eio_query *query)
+{
+    struct gw_buf key, value;
+    gw_buf_init(&key);
+    gw_buf_init(&value);
+    *query = (struct eio_query){.polling = false};
+    size_t at = 0;
+    bool bad;
+    while (gw_request_query(request, &at, &key, &value, &bad)) {
+        const char *name = key.data ? key.data : "", *text = value.data ? value.data : "";
+        if (!strcmp(name, "transport")) {
+            query->polling = !strcmp(text, "polling");
+            query->websocket = !strcmp(text, "websocket");
+        } else if (!strcmp(name, "EIO")) {
+            query->version = !strcmp(text, "4");
+        } else if (!strcmp(name, "sid")) {
+            query->has_sid = true;
+            if (value.len == SIO_ID_SIZE - 1)
+                memcpy(query->sid, text, SIO_ID_SIZE);
+        }
+    }
+    gw_buf_fini(&key);
+    gw_buf_fini(&value);
+}
+
+static bool eio_match(const struct gw_conn *conn, const struct gw_request *request)
+{
+    const struct gw_cfg_socketio *config = eio_config(gw_conn_hub(conn));
+    if (!config->enabled)
+        return false;
+    size_t len = strlen(config->path); /* with a slash at the end, which the client may leave out */
+    size_t got = request->path.len;
+    return (got == len || got == len - 1) && !memcmp(request->path.data, config->path, got);
+}
+
+/* The order of the checks is that of engine.io. */
+static void eio_open(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct eio_query query;
+    eio_read_query(request, &query);
+    if (!query.polling && !query.websocket)
+        eio_refuse(conn, EIO_TRANSPORT_UNKNOWN);
+    else if (query.has_sid)
+        eio_refuse(conn, EIO_SESSION_UNKNOWN);
+    else if (request->method != GW_GET)
+        eio_refuse(conn, EIO_BAD_METHOD);
+    else if (query.websocket != request->upgrade)
+        eio_refuse(conn, EIO_BAD_REQUEST);
+    else if (!query.version)
+        eio_refuse(conn, EIO_BAD_VERSION);
+    else
+        eio_open_websocket(conn, request);
+}
+
+const struct gw_transport gw_transport_socketio = {
+    .name = "socketio", .late_identity = GW_LATE_ALWAYS, .match = eio_match, .open = eio_open};
