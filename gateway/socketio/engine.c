@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "gateway/auth.h"
 #include "hub/inbox.h"
 
@@ -18,14 +19,21 @@ static const struct gw_cfg_socketio *eio_config(const struct gw_hub *hub)
 
 enum sio_carrier eio_carrier(const struct eio *eio)
 {
-    (void)eio;
-    return SIO_FRAMES;
+    return eio->conn ? SIO_FRAMES : SIO_PAYLOAD;
 }
 
 void eio_send(struct eio *eio, const char *packet, size_t len)
 {
     if (eio->over)
         return;
+    if (eio->polling) {
+        sio_add_packet(&eio->polling->control, SIO_PAYLOAD, packet, len);
+        eio->polling->control_count++;
+        if (eio->polling->control.len > gw_hub_config(eio->hub)->limits.queue_bytes)
+            eio_end(eio, 1013, "");
+        eio_flush(eio);
+        return;
+    }
     struct gw_buf frame;
     gw_buf_init(&frame);
     sio_add_packet(&frame, SIO_FRAMES, packet, len);
@@ -38,6 +46,9 @@ void eio_send(struct eio *eio, const char *packet, size_t len)
 void eio_free(struct eio *eio)
 {
     gw_timer_cancel(gw_hub_timers(eio->hub), &eio->timer);
+    if (eio->listed)
+        eio_directory_remove(eio->sid);
+    eio_polling_free(eio);
     sio_free_all(eio);
     sio_binary_free(eio);
     gw_identity_unref(eio->identity);
@@ -48,6 +59,10 @@ void eio_end(struct eio *eio, int code, const char *reason)
 {
     if (eio->over)
         return;
+    if (eio->polling) {
+        eio_polling_end(eio, GW_EIO_CLOSE);
+        return;
+    }
     eio->over = true;
     gw_timer_cancel(gw_hub_timers(eio->hub), &eio->timer);
     gw_ws_close(eio->conn, code, reason);
@@ -60,7 +75,7 @@ void eio_end_bad(struct eio *eio, const char *why)
     eio_end(eio, 1008, reason);
 }
 
-static void eio_set_timer(struct eio *eio)
+void eio_set_timer(struct eio *eio)
 {
     int64_t due = eio->pong_by_ms ? eio->pong_by_ms : eio->ping_due_ms;
     if (eio->connect_by_ms && eio->connect_by_ms < due)
@@ -73,6 +88,10 @@ static void eio_timed(struct gw_timer *timer)
     struct eio *eio = (struct eio *)timer;
     int64_t now = gw_hub_now(eio->hub);
     static const char ping[] = {GW_EIO_PING};
+    if (eio->over) { /* it polled, and its requests have been answered */
+        eio_free(eio);
+        return;
+    }
     if (eio->connect_by_ms && eio->sockets)
         eio->connect_by_ms = 0;
     if (eio->pong_by_ms && now >= eio->pong_by_ms) {
@@ -91,7 +110,7 @@ static void eio_timed(struct gw_timer *timer)
         eio_set_timer(eio);
 }
 
-static struct eio *eio_create(struct gw_conn *conn)
+struct eio *eio_create(struct gw_conn *conn)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
     const struct gw_config *config = gw_hub_config(hub);
@@ -121,7 +140,7 @@ static void eio_open_packet(const struct eio *eio, const char *upgrades, struct 
 
 /* --- packets ---------------------------------------------------------------------------------------------------- */
 
-void eio_take(struct eio *eio, char *packet, size_t len)
+void eio_take(struct eio *eio, const char *packet, size_t len)
 {
     if (eio->over)
         return;
@@ -140,7 +159,10 @@ void eio_take(struct eio *eio, char *packet, size_t len)
         why = "the server sends the pings";
         break;
     case GW_EIO_CLOSE:
-        eio_end(eio, 1000, "");
+        if (eio->polling)
+            eio_polling_end(eio, GW_EIO_NOOP);
+        else
+            eio_end(eio, 1000, "");
         why = NULL;
         break;
     default:
@@ -182,7 +204,7 @@ static void eio_on_closed(struct gw_conn *conn)
     eio_free(gw_conn_context(conn));
 }
 
-static const struct gw_conn_ops eio_conn_ops = {
+const struct gw_conn_ops eio_conn_ops = {
     .writable = eio_on_writable,
     .message = eio_on_message,
     .closed = eio_on_closed,
@@ -205,18 +227,30 @@ static void eio_open_websocket(struct gw_conn *conn, const struct gw_request *re
     gw_buf_fini(&packet);
 }
 
+/* --- by polling ------------------------------------------------------------------------------------------------- */
+
+static void eio_open_polling(struct gw_conn *conn)
+{
+    struct eio *eio = eio_create(conn);
+    uint32_t most = eio_config(eio->hub)->sessions;
+    eio->polling = gw_calloc(1, sizeof *eio->polling);
+    eio->listed = eio_directory_add(eio->sid, eio, gw_hub_worker(eio->hub), most);
+    if (!eio->listed) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "socketio", "a client was refused: socketio.sessions (%u) reached", most);
+        eio_free(eio);
+        gw_http_error(conn, GW_ERR_OVERLOADED, "there are too many sessions that poll");
+        return;
+    }
+    struct gw_buf packet;
+    gw_buf_init(&packet);
+    eio_open_packet(eio, "\"websocket\"", &packet);
+    gw_http_reply(conn, 200, NULL, "text/plain; charset=UTF-8", packet.data, packet.len);
+    gw_buf_fini(&packet);
+}
+
 /* --- requests --------------------------------------------------------------------------------------------------- */
 
-enum eio_refusal {
-    EIO_TRANSPORT_UNKNOWN,
-    EIO_SESSION_UNKNOWN,
-    EIO_BAD_METHOD,
-    EIO_BAD_REQUEST,
-    EIO_FORBIDDEN,
-    EIO_BAD_VERSION
-};
-
-static void eio_refuse(struct gw_conn *conn, enum eio_refusal code)
+void eio_refuse(struct gw_conn *conn, enum eio_refusal code)
 {
     static const char *const messages[] = {"Transport unknown", "Session ID unknown", "Bad handshake method",
                                            "Bad request",       "Forbidden",          "Unsupported protocol version"};
@@ -266,6 +300,22 @@ static bool eio_match(const struct gw_conn *conn, const struct gw_request *reque
     return (got == len || got == len - 1) && !memcmp(request->path.data, config->path, got);
 }
 
+/* A request of a session that there is. */
+static void eio_open_again(struct gw_conn *conn, const struct gw_request *request, const struct eio_query *query)
+{
+    unsigned home;
+    enum eio_place place = eio_directory_find(query->sid, &home);
+    bool taken = query->websocket ? place != EIO_POLLING : place == EIO_UPGRADED;
+    if (place == EIO_NOWHERE)
+        eio_refuse(conn, EIO_SESSION_UNKNOWN);
+    else if (taken || query->websocket != request->upgrade)
+        eio_refuse(conn, EIO_BAD_REQUEST);
+    else if (query->websocket)
+        eio_upgrade_request(conn, request, query->sid, home);
+    else
+        eio_polling_request(conn, request, query->sid, home);
+}
+
 /* The order of the checks is that of engine.io. */
 static void eio_open(struct gw_conn *conn, const struct gw_request *request)
 {
@@ -274,15 +324,17 @@ static void eio_open(struct gw_conn *conn, const struct gw_request *request)
     if (!query.polling && !query.websocket)
         eio_refuse(conn, EIO_TRANSPORT_UNKNOWN);
     else if (query.has_sid)
-        eio_refuse(conn, EIO_SESSION_UNKNOWN);
+        eio_open_again(conn, request, &query);
     else if (request->method != GW_GET)
         eio_refuse(conn, EIO_BAD_METHOD);
     else if (query.websocket != request->upgrade)
         eio_refuse(conn, EIO_BAD_REQUEST);
     else if (!query.version)
         eio_refuse(conn, EIO_BAD_VERSION);
-    else
+    else if (query.websocket)
         eio_open_websocket(conn, request);
+    else
+        eio_open_polling(conn);
 }
 
 const struct gw_transport gw_transport_socketio = {

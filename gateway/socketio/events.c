@@ -30,6 +30,12 @@ static void call_refuse(const struct call *call, enum gw_err err, const char *wh
 
 /* --- subscribe -------------------------------------------------------------------------------------------------- */
 
+static bool call_forget(const struct call *call, const char *name)
+{
+    sio_filter_remove(call->sio, name, strlen(name));
+    return gw_session_unsubscribe(&call->sio->session, name, strlen(name));
+}
+
 /* All of them or none: a page with half of what it wants would not notice. */
 static void call_subscribe(const struct call *call)
 {
@@ -45,17 +51,22 @@ static void call_subscribe(const struct call *call)
     uint32_t snapshot = 0;
     bool recovered = true;
     const char *name = arguments->channels.data;
+    bool was_fresh = call->sio->fresh;
+    size_t was_syncing = call->sio->syncing.len;
     sio_before_subscribe(call->sio);
     for (unsigned i = 0; i < arguments->channel_count; i++, name += strlen(name) + 1) {
         enum gw_err err = gw_session_subscribe(session, name, strlen(name), &start, &subscribed);
         if (err != GW_OK) {
             const char *done = arguments->channels.data;
             for (; i > 0; i--, done += strlen(done) + 1)
-                gw_session_unsubscribe(session, done, strlen(done));
+                call_forget(call, done);
+            call->sio->fresh = was_fresh;
+            call->sio->syncing.len = was_syncing;
             call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? CURSOR_EXPECTED : NULL);
             return;
         }
         sio_after_subscribe(call->sio, name, &subscribed);
+        sio_filter_add(call->sio, name, arguments->interval_ms, subscribed.fresh_to);
         first = i ? first : subscribed;
         snapshot += subscribed.snapshot;
         recovered = recovered && subscribed.recovered;
@@ -83,7 +94,7 @@ static void call_unsubscribe(const struct call *call)
     const char *name = call->arguments.channels.data;
     bool known = false;
     for (unsigned i = 0; i < call->arguments.channel_count; i++, name += strlen(name) + 1)
-        known |= gw_session_unsubscribe(&call->sio->session, name, strlen(name));
+        known |= call_forget(call, name);
     if (known)
         sio_acknowledge(call->sio, call->id, "{\"status\":\"unsubscribed\"}");
     else
@@ -161,6 +172,8 @@ static void call_send(const struct call *call, bool request)
         call_refuse(call, err, why);
     else if (accepted)
         sio_acknowledge(call->sio, call->id, "{\"status\":\"accepted\"}");
+    else
+        call->sio->pending++;
 }
 
 static void call_publish(const struct call *call)

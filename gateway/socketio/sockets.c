@@ -27,9 +27,50 @@ struct eio_binary {
 
 /* --- down ------------------------------------------------------------------------------------------------------- */
 
+/* An answer for a session that another worker has. */
+struct answer {
+    struct gw_letter letter; /* first member */
+    struct gw_buf packet;
+    char *space;
+    char sid[SIO_ID_SIZE];
+};
+
+static void answer_drop(struct gw_letter *letter)
+{
+    struct answer *answer = (struct answer *)letter;
+    gw_buf_fini(&answer->packet);
+    free(answer->space);
+    free(answer);
+}
+
+static void answer_deliver(struct gw_letter *letter, struct gw_hub *hub)
+{
+    const struct answer *answer = (const struct answer *)letter;
+    const struct eio *eio = eio_directory_own(answer->sid, gw_hub_worker(hub));
+    struct sio *sio =
+        eio && !eio->over ? sio_find(eio, (struct gw_slice){answer->space, strlen(answer->space)}) : NULL;
+    if (sio)
+        sio_push(sio, &answer->packet);
+    answer_drop(letter);
+}
+
+static void answer_send(const struct sio *sio, const struct gw_buf *packet)
+{
+    struct answer *answer = gw_calloc(1, sizeof *answer);
+    answer->letter = (struct gw_letter){.deliver = answer_deliver, .drop = answer_drop};
+    gw_buf_add(&answer->packet, packet->data, packet->len);
+    answer->space = gw_strdup(sio_shape_space(sio->shape));
+    memcpy(answer->sid, sio->errand->sid, SIO_ID_SIZE);
+    gw_hub_send(sio->session.hub, sio->errand->worker, &answer->letter);
+}
+
 void sio_push(struct sio *sio, const struct gw_buf *packet)
 {
     struct gw_buf text;
+    if (sio->errand) {
+        answer_send(sio, packet);
+        return;
+    }
     gw_buf_init(&text);
     sio_add_packet(&text, eio_carrier(sio->eio), packet->data, packet->len);
     gw_session_push(&sio->session, &text);
@@ -89,6 +130,12 @@ void sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *me
     gw_buf_fini(&object);
 }
 
+/* How what waits leaves. What is pushed meanwhile is a packet without a frame. */
+static enum sio_carrier sio_carrier(const struct sio *sio)
+{
+    return sio->eio->polling && sio->eio->polling->leaving ? SIO_FRAMES : eio_carrier(sio->eio);
+}
+
 /* Everything up to `seq` has been sent, also of the subscriptions that began last. */
 static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
 {
@@ -100,7 +147,7 @@ static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
     snprintf(offset, sizeof offset, "%s~%u", cursor, sio->generation);
     gw_buf_printf(&json, "{\"channels\":[%s],\"cursor\":\"%s\"}", sio->syncing.data ? sio->syncing.data : "", cursor);
     sio_write_event(sio, "synced", json.data, offset, &packet);
-    sio_add_packet(out, eio_carrier(sio->eio), packet.data, packet.len);
+    sio_add_packet(out, sio_carrier(sio), packet.data, packet.len);
     gw_buf_fini(&json);
     gw_buf_fini(&packet);
     gw_buf_fini(&sio->syncing);
@@ -139,11 +186,14 @@ static unsigned sio_add_item(struct sio *sio, struct gw_item *item, struct gw_bu
 {
     enum sio_carrier carrier = eio_carrier(sio->eio);
     if (item->type == GW_ITEM_TEXT) {
-        if (carrier == SIO_PAYLOAD && out->len)
-            gw_buf_addc(out, GW_EIO_SEPARATOR);
-        gw_buf_add(out, item->u.text->data, item->u.text->len);
+        if (carrier == SIO_PAYLOAD)
+            sio_add_packet(out, sio->eio->polling->leaving ? SIO_FRAMES : carrier, item->u.text->data,
+                           item->u.text->len);
+        else
+            gw_buf_add(out, item->u.text->data, item->u.text->len);
         return 1;
     }
+    carrier = sio_carrier(sio);
     if (item->type == GW_ITEM_GAP) {
         sio_add_gap(out, carrier, sio->shape, item->u.gap);
         return 1;
@@ -199,7 +249,9 @@ static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
 void sio_drain(struct sio *sio)
 {
     struct gw_conn *conn = sio->eio->conn;
-    if (!sio->eio->over && sio_drain_own(sio, conn))
+    if (!conn)
+        eio_flush(sio->eio);
+    else if (!sio->eio->over && sio_drain_own(sio, conn))
         gw_conn_drain(conn, &sio->session, sio_shape_encode(sio->shape));
 }
 
@@ -207,7 +259,19 @@ void sio_drain(struct sio *sio)
 
 static void sio_ready(struct gw_session *session)
 {
-    sio_drain((struct sio *)session);
+    struct sio *sio = (struct sio *)session;
+    if (!sio->errand)
+        sio_drain(sio);
+}
+
+static void sio_free(struct sio *sio);
+
+/* One publish or request has its answer. */
+static void sio_settled(struct sio *sio)
+{
+    sio->pending--;
+    if (sio->errand && !sio->pending)
+        sio_free(sio);
 }
 
 static void sio_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
@@ -217,6 +281,7 @@ static void sio_published(struct gw_session *session, const char *reference, enu
         sio_acknowledge(sio, reference, "{\"status\":\"published\"}");
     else
         sio_refuse(sio, reference, err, NULL, reason);
+    sio_settled(sio);
 }
 
 static void sio_response(struct gw_session *session, const char *reference, struct gw_slice data)
@@ -228,11 +293,16 @@ static void sio_response(struct gw_session *session, const char *reference, stru
     gw_buf_addc(&json, '}');
     sio_acknowledge((struct sio *)session, reference, json.data);
     gw_buf_fini(&json);
+    sio_settled((struct sio *)session);
 }
 
 /* An event whose object protocol.h makes. */
 static void sio_emit_typed(struct gw_session *session, const char *event, struct gw_buf *json)
 {
+    if (((struct sio *)session)->errand) {
+        gw_buf_fini(json);
+        return;
+    }
     struct gw_buf object;
     gw_buf_init(&object);
     sio_add_untyped(&object, json);
@@ -253,6 +323,7 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
 {
     struct gw_buf json;
     gw_buf_init(&json);
+    sio_filter_remove((struct sio *)session, filter, len);
     gw_json_revoked(&json, "unsubscribed", filter, len);
     sio_emit_typed(session, "unsubscribed", &json);
 }
@@ -260,6 +331,8 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
 static void sio_expiring(struct gw_session *session, int64_t expires_ms)
 {
     char json[64];
+    if (((struct sio *)session)->errand)
+        return;
     snprintf(json, sizeof json, "{\"expires\":%lld}", (long long)expires_ms);
     sio_emit((struct sio *)session, "expiring", json, NULL);
 }
@@ -268,6 +341,10 @@ static void sio_expiring(struct gw_session *session, int64_t expires_ms)
 static void sio_kick(struct gw_session *session, enum gw_err why)
 {
     char reason[124];
+    if (((struct sio *)session)->errand) {
+        sio_free((struct sio *)session);
+        return;
+    }
     snprintf(reason, sizeof reason, "%s: %s", gw_err_code(why), gw_err_text(why));
     eio_end(((struct sio *)session)->eio, gw_err_close_code(why), reason);
 }
@@ -285,15 +362,62 @@ static const struct gw_session_ops sio_session_ops = {
 
 /* --- namespaces ------------------------------------------------------------------------------------------------- */
 
-static void sio_free(struct sio *sio)
+static void sio_detach(struct sio *sio)
 {
     struct sio **at = &sio->eio->sockets;
     while (*at != sio)
         at = &(*at)->next;
     *at = sio->next;
+}
+
+static void sio_free(struct sio *sio)
+{
+    if (!sio->errand)
+        sio_detach(sio);
     gw_session_close(&sio->session);
+    while (sio->filters)
+        sio_filter_remove(sio, sio->filters->text, strlen(sio->filters->text));
     gw_buf_fini(&sio->syncing);
+    free(sio->errand);
     free(sio);
+}
+
+void sio_leave(struct sio *sio, unsigned worker, const char *sid)
+{
+    if (!sio->pending) {
+        sio_free(sio);
+        return;
+    }
+    sio_detach(sio);
+    sio->errand = gw_calloc(1, sizeof *sio->errand);
+    sio->errand->worker = worker;
+    memcpy(sio->errand->sid, sid, SIO_ID_SIZE);
+    while (sio->filters) {
+        gw_session_unsubscribe(&sio->session, sio->filters->text, strlen(sio->filters->text));
+        sio_filter_remove(sio, sio->filters->text, strlen(sio->filters->text));
+    }
+}
+
+void sio_filter_remove(struct sio *sio, const char *text, size_t len)
+{
+    for (struct sio_filter **at = &sio->filters, *filter = *at; filter; at = &filter->next, filter = *at) {
+        if (strlen(filter->text) != len || memcmp(filter->text, text, len) != 0)
+            continue;
+        *at = filter->next;
+        free(filter);
+        return;
+    }
+}
+
+void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to)
+{
+    size_t len = strlen(text);
+    sio_filter_remove(sio, text, len);
+    struct sio_filter *filter = gw_malloc(sizeof *filter + len + 1);
+    *filter = (struct sio_filter){
+        .next = sio->filters, .interval_ms = interval_ms, .fresh_to = fresh_to, .generation = sio->generation + 1};
+    memcpy(filter->text, text, len + 1);
+    sio->filters = filter;
 }
 
 void sio_free_all(struct eio *eio)
@@ -302,7 +426,7 @@ void sio_free_all(struct eio *eio)
         sio_free(eio->sockets);
 }
 
-static struct sio *sio_find(const struct eio *eio, struct gw_slice space)
+struct sio *sio_find(const struct eio *eio, struct gw_slice space)
 {
     struct sio *sio = eio->sockets;
     while (sio && !(strlen(sio_shape_space(sio->shape)) == space.len &&
@@ -378,7 +502,7 @@ static enum gw_err sio_identify(const struct eio *eio, const struct sio_argument
     return err;
 }
 
-static struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *identity)
+struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *identity)
 {
     struct sio *sio = gw_calloc(1, sizeof *sio);
     sio->eio = eio;

@@ -9,7 +9,7 @@ const ROUTES = `  - { topic: rooms/#, history: { count: 5000 }, publish: { qos: 
   - { topic: once/#, publish: { qos: 0 } }
   - { topic: raw/#, publish: { qos: 1 } }`;
 const CLIENTS = [['4', io4], ['3', io3]];
-const CARRIERS = [['websocket', ['websocket']]];
+const CARRIERS = [['websocket', ['websocket']], ['polling', ['polling']], ['upgrade', ['polling', 'websocket']]];
 
 /** A gateway for Socket.IO, and a client of it that notes what it gets. */
 async function start(t, more = 'socketio: true\n') {
