@@ -52,6 +52,7 @@ struct eio_probe {
     struct gw_conn *conn; /* NULL: it has gone */
     unsigned from, home;  /* workers */
     bool probed;          /* `2probe` has come */
+    bool failed;          /* it is being closed */
     bool moving;          /* so has `5`: the letter is on its way */
     struct gw_buf early;  /* what came after it: length, kind and bytes of each */
     struct package package;
@@ -330,8 +331,19 @@ static void probe_return(struct gw_letter *letter, struct gw_hub *hub)
     probe_unref(probe);
 }
 
+/* The session goes on with polling, and another WebSocket may try. */
+static void probe_fail(struct eio_probe *probe)
+{
+    if (probe->moving || probe->failed)
+        return;
+    probe->failed = true;
+    eio_directory_probe_failed(probe->sid);
+    probe_tell(probe, false);
+}
+
 static void probe_close(struct eio_probe *probe, const char *reason)
 {
+    probe_fail(probe);
     gw_ws_close(probe->conn, 1008, reason);
 }
 
@@ -356,6 +368,8 @@ static void probe_on_message(struct gw_conn *conn, bool text, char *data, size_t
 {
     struct eio_probe *probe = gw_conn_context(conn);
     struct gw_buf frame;
+    if (probe->failed)
+        return;
     if (probe->moving) {
         probe_keep(probe, text, data, len);
     } else if (text && !probe->probed && len == 6 && !memcmp(data, "2probe", 6)) {
@@ -379,10 +393,7 @@ static void probe_on_closed(struct gw_conn *conn)
 {
     struct eio_probe *probe = gw_conn_context(conn);
     gw_timer_cancel(gw_hub_timers(probe->hub), &probe->timer);
-    if (!probe->moving) {
-        eio_directory_probe_failed(probe->sid);
-        probe_tell(probe, false);
-    }
+    probe_fail(probe);
     probe->conn = NULL;
     probe_unref(probe);
 }

@@ -158,3 +158,61 @@ for (const [version, io] of CLIENTS) {
     });
   }
 }
+
+// --- numbered messages: none is lost, none comes twice --------------------------------------------------------------
+
+const COUNT = 2000;
+
+/** Publishes 1 to COUNT in portions, as fast as the broker takes them. */
+async function publishAll(world, between = () => {}) {
+  for (let number = 0; number < COUNT; number += 50) {
+    await world.publish('rooms/n', Array.from({ length: 50 }, (_, i) => String(number + i + 1)));
+    await between(number);
+  }
+}
+const numbers = (socket) => socket.got.filter(({ channel }) => channel === 'rooms/n').map(({ data }) => data);
+const ALL = Array.from({ length: COUNT }, (_, i) => i + 1);
+
+for (const [version, io] of CLIENTS) {
+  for (const [carrier, transports] of CARRIERS) {
+    test(`socket.io-client ${version} by ${carrier}: ${COUNT} messages with three workers`, async (t) => {
+      const { world, connect } = await start(t, 'workers: 3\nsocketio: true\n');
+      const sockets = [];
+      // Some are there from the beginning, others connect and upgrade while messages come.
+      const add = async () => {
+        const socket = connect(io, transports);
+        sockets.push(socket);
+        await connected(socket);
+        const { cursor, status } = await socket.ask('subscribe', 'rooms/n');
+        assert.equal(status, 'subscribed');
+        socket.from = Number(cursor.split('.')[1]);
+      };
+      await Promise.all([add(), add(), add()]);
+      await publishAll(world, async (number) => number % 200 === 0 && number < 1000 && Promise.all([add(), add()]));
+      await until(() => sockets.every((socket) => numbers(socket).at(-1) === COUNT), () => `the last message: ${sockets.map((s) => numbers(s).at(-1))}`);
+      for (const socket of sockets) {
+        const got = numbers(socket);
+        assert.deepEqual(got, ALL.slice(got[0] - 1));
+        assert.ok(got[0] <= Math.max(socket.from, 1), `${got[0]} is the first, after ${socket.from}`);
+        assert.equal(socket.heard('gap').length, 0);
+      }
+      assert.equal(sockets[0].io.engine.transport.name, transports.at(-1));
+    });
+
+    test(`socket.io-client ${version} by ${carrier}: 300 publishes while it upgrades, with three workers`, async (t) => {
+      const { connect } = await start(t, 'workers: 3\nsocketio: true\nlimits: { publishes_per_session: 300 }\n');
+      const reader = connect(io, ['websocket']);
+      await connected(reader);
+      await reader.ask('subscribe', 'rooms/n');
+      const socket = connect(io, transports);
+      await connected(socket);
+      const answers = await Promise.all(Array.from({ length: 300 }, async (_, i) => {
+        await new Promise((resolve) => setTimeout(resolve, i / 5));
+        return socket.ask('publish', 'rooms/n', i + 1);
+      }));
+      assert.deepEqual(new Set(answers.map(({ status, code }) => code ?? status)), new Set(['published']));
+      await until(() => reader.got.length === 300, 'all of them');
+      assert.deepEqual(numbers(reader), ALL.slice(0, 300));
+    });
+  }
+}
