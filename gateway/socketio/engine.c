@@ -10,9 +10,9 @@
 #include "gateway/auth.h"
 #include "hub/inbox.h"
 
-static const struct gw_cfg_socketio *eio_config(const struct gw_hub *hub)
+static const struct sio_options *eio_options(const struct gw_config *config)
 {
-    return &gw_hub_config(hub)->socketio;
+    return gw_options_of(config, &sio_options);
 }
 
 /* --- sending ---------------------------------------------------------------------------------------------------- */
@@ -52,6 +52,7 @@ void eio_free(struct eio *eio)
     sio_free_all(eio);
     sio_binary_free(eio);
     gw_identity_unref(eio->identity);
+    gw_config_unref(eio->config);
     free(eio);
 }
 
@@ -103,26 +104,27 @@ static void eio_timed(struct gw_timer *timer)
         return;
     }
     if (!eio->pong_by_ms && now >= eio->ping_due_ms) {
-        eio->pong_by_ms = now + eio_config(eio->hub)->ping_timeout_ms;
+        eio->pong_by_ms = now + eio->options->ping_timeout_ms;
         eio_send(eio, ping, sizeof ping);
     }
     if (!eio->over)
         eio_set_timer(eio);
 }
 
-struct eio *eio_create(struct gw_conn *conn)
+struct eio *eio_create(struct gw_conn *conn, const struct gw_config *config)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    const struct gw_config *config = gw_hub_config(hub);
     struct eio *eio = gw_calloc(1, sizeof *eio);
     eio->hub = hub;
+    eio->config = gw_config_ref((struct gw_config *)(uintptr_t)config);
+    eio->options = eio_options(config);
     eio->timer.fire = eio_timed;
     eio->identity = gw_identity_ref(gw_conn_identity(conn));
     eio->refused = gw_conn_refused(conn);
-    int64_t connect_ms = config->socketio.connect_timeout_ms;
+    int64_t connect_ms = eio->options->connect_timeout_ms;
     if (gw_hub_auth(hub) && !eio->identity && config->auth.hello_timeout_ms < connect_ms)
         connect_ms = config->auth.hello_timeout_ms;
-    eio->ping_due_ms = gw_hub_now(hub) + config->socketio.ping_interval_ms;
+    eio->ping_due_ms = gw_hub_now(hub) + eio->options->ping_interval_ms;
     eio->connect_by_ms = gw_hub_now(hub) + connect_ms;
     sio_id_make(eio->sid);
     eio_set_timer(eio);
@@ -131,11 +133,10 @@ struct eio *eio_create(struct gw_conn *conn)
 
 static void eio_open_packet(const struct eio *eio, const char *upgrades, struct gw_buf *out)
 {
-    const struct gw_config *config = gw_hub_config(eio->hub);
     gw_buf_printf(out,
                   "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%lld,\"pingTimeout\":%lld,\"maxPayload\":%zu}",
-                  eio->sid, upgrades, (long long)config->socketio.ping_interval_ms,
-                  (long long)config->socketio.ping_timeout_ms, config->limits.frame_bytes);
+                  eio->sid, upgrades, (long long)eio->options->ping_interval_ms,
+                  (long long)eio->options->ping_timeout_ms, gw_hub_config(eio->hub)->limits.frame_bytes);
 }
 
 /* --- packets ---------------------------------------------------------------------------------------------------- */
@@ -151,7 +152,7 @@ void eio_take(struct eio *eio, const char *packet, size_t len)
         break;
     case GW_EIO_PONG:
         eio->pong_by_ms = 0;
-        eio->ping_due_ms = gw_hub_now(eio->hub) + eio_config(eio->hub)->ping_interval_ms;
+        eio->ping_due_ms = gw_hub_now(eio->hub) + eio->options->ping_interval_ms;
         eio_set_timer(eio);
         why = NULL;
         break;
@@ -214,7 +215,7 @@ static const char *const eio_protocols[] = {NULL};
 
 static void eio_open_websocket(struct gw_conn *conn, const struct gw_request *request)
 {
-    struct eio *eio = eio_create(conn);
+    struct eio *eio = eio_create(conn, gw_hub_config(gw_conn_hub(conn)));
     if (!gw_ws_accept(conn, request, eio_protocols, &eio_conn_ops, eio)) {
         eio_free(eio);
         return;
@@ -231,8 +232,8 @@ static void eio_open_websocket(struct gw_conn *conn, const struct gw_request *re
 
 static void eio_open_polling(struct gw_conn *conn)
 {
-    struct eio *eio = eio_create(conn);
-    uint32_t most = eio_config(eio->hub)->sessions;
+    struct eio *eio = eio_create(conn, gw_hub_config(gw_conn_hub(conn)));
+    uint32_t most = eio->options->sessions;
     eio->polling = gw_calloc(1, sizeof *eio->polling);
     eio->listed = eio_directory_add(eio->sid, eio, gw_hub_worker(eio->hub), most);
     if (!eio->listed) {
@@ -292,12 +293,10 @@ static void eio_read_query(const struct gw_request *request, struct eio_query *q
 
 static bool eio_match(const struct gw_conn *conn, const struct gw_request *request)
 {
-    const struct gw_cfg_socketio *config = eio_config(gw_conn_hub(conn));
-    if (!config->enabled)
-        return false;
-    size_t len = strlen(config->path); /* with a slash at the end, which the client may leave out */
-    size_t got = request->path.len;
-    return (got == len || got == len - 1) && !memcmp(request->path.data, config->path, got);
+    const struct sio_options *options = eio_options(gw_hub_config(gw_conn_hub(conn)));
+    size_t len = options->path_len, got = request->path.len;
+    return (got == len || (got == len + 1 && request->path.data[len] == '/')) &&
+           !memcmp(request->path.data, options->path, len);
 }
 
 /* A request of a session that there is. */
@@ -337,5 +336,8 @@ static void eio_open(struct gw_conn *conn, const struct gw_request *request)
         eio_open_polling(conn);
 }
 
-const struct gw_transport gw_transport_socketio = {
-    .name = "socketio", .late_identity = GW_LATE_ALWAYS, .match = eio_match, .open = eio_open};
+const struct gw_transport gw_transport_socketio = {.name = "socketio",
+                                                   .options = &sio_options,
+                                                   .late_identity = GW_LATE_ALWAYS,
+                                                   .match = eio_match,
+                                                   .open = eio_open};

@@ -36,6 +36,8 @@ struct eio_polling {
 struct eio {
     struct gw_timer timer; /* first member */
     struct gw_hub *hub;
+    struct gw_config *config; /* with which it began; a reload changes no names under a page */
+    const struct sio_options *options;
     struct gw_conn *conn;         /* its WebSocket; NULL: it polls */
     struct eio_polling *polling;  /* NULL: it does not */
     struct sio *sockets;          /* one for each namespace that the client has joined */
@@ -108,8 +110,8 @@ enum eio_refusal {
     EIO_FINE
 };
 void eio_refuse(struct gw_conn *conn, enum eio_refusal code);
-/* A new one, of whoever makes the request. */
-struct eio *eio_create(struct gw_conn *conn);
+/* A new one, of whoever makes the request, with this configuration. */
+struct eio *eio_create(struct gw_conn *conn, const struct gw_config *config);
 void eio_set_timer(struct eio *eio);
 void eio_free(struct eio *eio);
 extern const struct gw_conn_ops eio_conn_ops; /* of its WebSocket */

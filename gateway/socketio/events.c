@@ -239,10 +239,9 @@ static const struct event {
     {"hello", false, false, call_hello},
 };
 
-static const struct event *event_find(const struct gw_config *config, const char *name)
+static const struct event *event_find(const struct sio_options *options, const char *name)
 {
-    const char *const own[] = {config->socketio.events.subscribe, config->socketio.events.unsubscribe,
-                               config->socketio.events.publish};
+    const char *const own[] = {options->events.subscribe, options->events.unsubscribe, options->events.publish};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
         if (own[i] && !strcmp(own[i], name))
             return &events[i];
@@ -282,7 +281,7 @@ const char *sio_event(struct sio *sio, const struct gw_sio_packet *packet, const
     gw_buf_init(&name);
     if (gw_json_element(packet->json.data, packet->json.len, 0, &value) && value.data[0] == '"')
         gw_json_unescape(value.data, value.len, &name);
-    const struct event *event = name.len ? event_find(gw_hub_config(sio->session.hub), name.data) : NULL;
+    const struct event *event = name.len ? event_find(sio->eio->options, name.data) : NULL;
     if (event)
         event_handle(event, &call, packet->json);
     else if (call.id)

@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/utf8.h"
-#include "config/socketio.h"
 #include "gateway/protocol.h"
 #include "socketio/packet.h"
 
@@ -62,19 +61,19 @@ static void shape_name(struct gw_buf *out, const char *given, const char *preset
     gw_buf_add_json_string(out, name, strlen(name));
 }
 
-static struct sio_shape *shape_create(const struct gw_cfg_socketio *socketio, const char *space)
+static struct sio_shape *shape_create(const struct sio_options *options, const char *space)
 {
     static const char *const events[] = {"message", "mqtt", "mqtt_message", NULL};
     struct sio_shape *shape = gw_calloc(1, sizeof *shape);
-    bool ours = socketio->preset == GW_SOCKETIO_SLUICE, topic = socketio->preset == GW_SOCKETIO_TOPIC;
-    const char *event = socketio->events.message ? socketio->events.message : events[socketio->preset];
+    bool ours = options->preset == SIO_PRESET_SLUICE, topic = options->preset == SIO_PRESET_TOPIC;
+    const char *event = options->events.message ? options->events.message : events[options->preset];
     shape->space = gw_strdup(space);
     shape->event = event ? gw_strdup(event) : NULL;
-    shape->text = socketio->payload == GW_SOCKETIO_TEXT || (socketio->payload == GW_SOCKETIO_BY_PRESET && !ours);
+    shape->text = options->payload == SIO_PAYLOAD_TEXT || (options->payload == SIO_PAYLOAD_BY_PRESET && !ours);
     shape->whole = ours;
     if (!topic) {
-        shape_name(&shape->channel, socketio->members.channel, ours ? "channel" : "topic");
-        shape_name(&shape->data, socketio->members.data, ours ? "data" : "payload");
+        shape_name(&shape->channel, options->members.channel, ours ? "channel" : "topic");
+        shape_name(&shape->data, options->members.data, ours ? "data" : "payload");
     }
     shape->plain =
         ours && !shape->text && !strcmp(shape->channel.data, "\"channel\"") && !strcmp(shape->data.data, "\"data\"");
@@ -103,9 +102,9 @@ static void shape_free(struct sio_shape *shape)
     free(shape);
 }
 
-const struct sio_shape *sio_shape_get(const struct gw_config *config, const char *space)
+const struct sio_shape *sio_shape_get(const struct sio_options *options, const char *space)
 {
-    struct sio_shape *shape = shape_create(&config->socketio, space);
+    struct sio_shape *shape = shape_create(options, space);
     pthread_mutex_lock(&shapes_lock);
     struct sio_shape *known = shapes;
     while (known && !shape_is(known, shape))
@@ -194,7 +193,7 @@ static void form_head(const struct sio_shape *shape, const struct gw_message *ms
         return;
     /* The channel is the event. One that would mean something to the client library comes as `message`. */
     struct gw_slice channel = form_channel(msg);
-    if (gw_socketio_event_reserved(msg->channel.data, msg->channel.len))
+    if (sio_event_reserved(msg->channel.data, msg->channel.len))
         gw_buf_adds(out, "\"message\"");
     else
         gw_buf_add(out, channel.data, channel.len);

@@ -7,14 +7,14 @@
 
 #include <stdbool.h>
 
-#include "gateway/config.h"
 #include "gateway/transport.h"
+#include "socketio/options.h"
 
 struct sio_shape;
 
 /* The shape of a namespace. It lives as long as the process, since messages keep frames by its address: the same
  * configuration gives the same shape. Thread: any. */
-const struct sio_shape *sio_shape_get(const struct gw_config *config, const char *space);
+const struct sio_shape *sio_shape_get(const struct sio_options *options, const char *space);
 const char *sio_shape_space(const struct sio_shape *shape);
 /* For gw_conn_drain(): frames with offsets. NULL where there have been too many shapes: those sessions send what
  * sio_add_message() makes. Thread: any. */

@@ -5,7 +5,7 @@
 
 #include "base/base64.h"
 #include "base/json_scan.h"
-#include "config/socketio.h"
+#include "socketio/options.h"
 
 /* Longer ids are no numbers that JavaScript counts up to (2^53). */
 #define ID_DIGITS_MAX 16
@@ -79,7 +79,7 @@ static const char *packet_check_event(struct gw_slice json)
     struct gw_buf text;
     gw_buf_init(&text);
     gw_json_unescape(name.data, name.len, &text);
-    bool reserved = gw_socketio_event_reserved(text.data ? text.data : "", text.len);
+    bool reserved = sio_event_reserved(text.data ? text.data : "", text.len);
     gw_buf_fini(&text);
     return reserved ? "the name of an event is reserved" : NULL;
 }

@@ -438,7 +438,7 @@ struct sio *sio_find(const struct eio *eio, struct gw_slice space)
 /* The name as the configuration has it; NULL: there is no such namespace. */
 static const char *sio_space(const struct eio *eio, struct gw_slice space)
 {
-    const struct gw_strings *spaces = &gw_hub_config(eio->hub)->socketio.namespaces;
+    const struct gw_strings *spaces = &eio->options->namespaces;
     if (space.len == 1)
         return "/";
     for (size_t i = 0; i < spaces->count; i++) {
@@ -506,7 +506,7 @@ struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *i
 {
     struct sio *sio = gw_calloc(1, sizeof *sio);
     sio->eio = eio;
-    sio->shape = sio_shape_get(gw_hub_config(eio->hub), space);
+    sio->shape = sio_shape_get(eio->options, space);
     sio_id_make(sio->sid);
     sio->next = eio->sockets;
     eio->sockets = sio;

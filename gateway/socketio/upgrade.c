@@ -38,6 +38,7 @@ struct package {
     bool taken; /* there is one */
     struct gw_identity *identity;
     enum gw_err refused;
+    struct gw_config *config;
     struct gw_bucket packets;
     int64_t ping_due_ms, pong_by_ms, connect_by_ms;
     struct gw_buf frames; /* what waited for the client */
@@ -89,6 +90,7 @@ static void package_fini(struct package *package)
         moved_free(moved);
     }
     gw_identity_unref(package->identity);
+    gw_config_unref(package->config);
     gw_buf_fini(&package->frames);
     *package = (struct package){.taken = false};
 }
@@ -160,6 +162,7 @@ void eio_leave(struct eio *eio)
     *package = (struct package){.taken = true,
                                 .identity = gw_identity_ref(eio->identity),
                                 .refused = eio->refused,
+                                .config = gw_config_ref(eio->config),
                                 .packets = eio->packets,
                                 .ping_due_ms = eio->ping_due_ms,
                                 .pong_by_ms = eio->pong_by_ms,
@@ -305,7 +308,7 @@ static void probe_return(struct gw_letter *letter, struct gw_hub *hub)
         return;
     }
     gw_timer_cancel(gw_hub_timers(hub), &probe->timer);
-    struct eio *eio = eio_create(conn);
+    struct eio *eio = eio_create(conn, package->config);
     memcpy(eio->sid, probe->sid, SIO_ID_SIZE);
     gw_identity_unref(eio->identity);
     eio->identity = package->identity;

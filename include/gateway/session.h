@@ -181,12 +181,6 @@ static inline bool gw_session_waiting(const struct gw_session *session)
     return session->count || session->lagging;
 }
 
-/* ... and in the queue itself, where gw_session_next() takes it without catching up? */
-static inline bool gw_session_queued(const struct gw_session *session)
-{
-    return session->count > 0;
-}
-
 /* Queues the transport's own bytes (takes the content of *text) and marks the session ready. They are not dropped at
  * the bound of the queue; at twice the bound the session is kicked with GW_ERR_SLOW. */
 void gw_session_push(struct gw_session *session, struct gw_buf *text);
