@@ -21,6 +21,8 @@ struct gw_mqttd_options {
     uint32_t receive_maximum;
 };
 
+#define GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT 100
+
 enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 
 /* Topic aliases that a client may set (3.1.2.11.5). */
@@ -63,6 +65,7 @@ struct gw_mqttd_client {
     struct gw_buf out;       /* packets of ours, framed, that the socket did not take yet */
     struct gw_bucket frames; /* limits.message_rate */
     uint8_t version;         /* 0: CONNECT has not come */
+    bool plain;              /* no WebSocket */
     bool refused;            /* the handshake's credentials were */
     bool connected;
     bool ended;     /* nothing more is read or sent */

@@ -21,6 +21,7 @@
 struct head {
     struct gw_variant variant; /* first member */
     size_t len;
+    size_t frame_len; /* of the WebSocket header, which plain connections leave out */
     char bytes[];
 };
 
@@ -44,35 +45,47 @@ static const struct head *head_of(struct gw_message *msg, unsigned version)
     uint8_t frame[GW_WS_HEADER_MAX];
     size_t frame_len = gw_ws_header(frame, 2, mqtt.len + msg->payload.len);
     struct head *head = gw_malloc(sizeof *head + frame_len + mqtt.len);
-    *head = (struct head){.variant = {.key = key, .destroy = head_destroy}, .len = frame_len + mqtt.len};
+    *head = (struct head){
+        .variant = {.key = key, .destroy = head_destroy}, .len = frame_len + mqtt.len, .frame_len = frame_len};
     memcpy(head->bytes, frame, frame_len);
     memcpy(head->bytes + frame_len, mqtt.data, mqtt.len);
     gw_buf_fini(&mqtt);
     return (const struct head *)gw_message_keep_variant(msg, &head->variant);
 }
 
-static size_t encode(struct gw_item *item, unsigned version, struct iovec parts[GW_PARTS_MAX])
+static size_t encode(struct gw_item *item, unsigned version, bool plain, struct iovec parts[GW_PARTS_MAX])
 {
     if (item->type != GW_ITEM_MESSAGE)
-        return 0; /* there are no gaps here: see deliver_is_plain() */
+        return 0; /* there are no gaps here: see deliver_is_shared() */
     struct gw_message *msg = item->u.message;
     const struct head *head = head_of(msg, version);
-    parts[0] = (struct iovec){(void *)(uintptr_t)head->bytes, head->len};
+    size_t skip = plain ? head->frame_len : 0;
+    parts[0] = (struct iovec){(void *)(uintptr_t)(head->bytes + skip), head->len - skip};
     parts[1] = (struct iovec){(void *)(uintptr_t)msg->payload.data, msg->payload.len};
     return msg->payload.len ? 2 : 1;
 }
 
 static size_t encode_old(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    return encode(item, 4, parts);
+    return encode(item, 4, false, parts);
 }
 
 static size_t encode_5(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    return encode(item, 5, parts);
+    return encode(item, 5, false, parts);
 }
 
-static bool deliver_is_plain(const struct gw_mqttd_client *client)
+static size_t encode_old_plain(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return encode(item, 4, true, parts);
+}
+
+static size_t encode_5_plain(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return encode(item, 5, true, parts);
+}
+
+static bool deliver_is_shared(const struct gw_mqttd_client *client)
 {
     return !client->careful && !client->exact && !client->gap_count && !client->session.lagging &&
            client->maximum_packet == UINT32_MAX;
@@ -176,7 +189,8 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
                            msg->payload.len);
     gw_buf_fini(&properties);
     uint8_t frame[GW_WS_HEADER_MAX];
-    gw_buf_add(out, frame, gw_ws_header(frame, 2, packet.len + msg->payload.len));
+    if (!client->plain)
+        gw_buf_add(out, frame, gw_ws_header(frame, 2, packet.len + msg->payload.len));
     gw_buf_add(out, packet.data, packet.len);
     gw_buf_add(out, msg->payload.data, msg->payload.len);
     gw_buf_fini(&packet);
@@ -220,8 +234,9 @@ void gw_mqttd_drain(struct gw_mqttd_client *client)
 {
     if (client->ended || !client->connected || !gw_mqttd_flush(client))
         return;
-    if (deliver_is_plain(client)) {
-        gw_conn_drain(client->conn, &client->session, client->version == 5 ? encode_5 : encode_old);
+    if (deliver_is_shared(client)) {
+        static const gw_encode encoders[2][2] = {{encode_old, encode_old_plain}, {encode_5, encode_5_plain}};
+        gw_conn_drain(client->conn, &client->session, encoders[client->version == 5][client->plain]);
         return;
     }
     client->careful |= client->session.lagging;
