@@ -7,12 +7,19 @@
 #include "gateway/codec.h"
 #include "gateway/engine.h"
 #include "gateway/history.h"
+#include "gateway/transform.h"
 #include "gateway/transport.h"
 
 extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_lenient, gw_codec_text, gw_codec_number,
     gw_codec_base64;
 static const struct gw_codec *const codecs[] = {
     &gw_codec_auto, &gw_codec_json, &gw_codec_lenient, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
+};
+
+extern const struct gw_transform gw_transform_split;
+static const struct gw_transform *const transforms[] = {
+    &gw_transform_split,
+    NULL,
 };
 
 extern const struct gw_engine gw_engine_memory, gw_engine_disk;
@@ -55,6 +62,7 @@ static void builtins_options(void)
 void gw_builtins_use(void)
 {
     gw_codecs_use(codecs);
+    gw_transforms_use(transforms);
     gw_engines_use(engines);
     gw_histories_use(histories);
     gw_transports_use(transports);
