@@ -39,7 +39,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "session", "upstream"],
+    "hub": ["hub", "mail", "session", "upstream"],
     "http": ["protocol", "query", "transport"],
 }
 LIBRARIES = {

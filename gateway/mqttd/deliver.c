@@ -88,15 +88,34 @@ static size_t encode_5_plain(struct gw_item *item, struct iovec parts[GW_PARTS_M
 static bool deliver_is_shared(const struct gw_mqttd_client *client)
 {
     return !client->careful && !client->exact && !client->gap_count && !client->session.lagging &&
-           client->maximum_packet == UINT32_MAX;
+           !client->expiry_ms && client->maximum_packet == UINT32_MAX;
 }
 
 /* --- for this client ----------------------------------------------------------------------------------------------
  */
 
+/* Before the place of a kept session only that is missing which is to be sent again. */
+static bool gap_is_news(const struct gw_mqttd_client *client, const struct gw_gap *gap)
+{
+    const struct gw_hub *hub = client->session.hub;
+    uint64_t from, to;
+    if (!client->replay || gw_hub_check_cursor(hub, gap->from, strlen(gap->from), &from) != GW_CURSOR_OK ||
+        gw_hub_check_cursor(hub, gap->to, strlen(gap->to), &to) != GW_CURSOR_OK || to > client->replay_to)
+        return true;
+    for (uint32_t i = 0; i < client->replay_count; i++) {
+        if (client->replay[i].seq > from && client->replay[i].seq <= to)
+            return true;
+    }
+    return false;
+}
+
 static void deliver_keep_gap(struct gw_mqttd_client *client, struct gw_item *item)
 {
     const struct gw_gap *gap = item->u.gap;
+    if (!gap_is_news(client, gap)) {
+        gw_item_release(item);
+        return;
+    }
     GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a gap in '%s' from %s to %s: %s", gap->channel,
                                  gap->from, gap->to, gap->reason);
     if (client->version < 5) {
@@ -159,13 +178,43 @@ static uint16_t deliver_next_id(struct gw_mqttd_client *client)
         bool used = !id;
         for (uint32_t i = 0; i < client->inflight_count && !used; i++)
             used = client->inflight[i].id == id;
+        for (uint32_t i = 0; client->replay && i < client->replay_count && !used; i++)
+            used = client->replay[i].id == id;
         if (!used)
             return id; /* the window is smaller than there are identifiers */
     }
 }
 
+/* A kept session goes on before what the client had not acknowledged. What it had, it is not sent again. Returns the
+ * identifier of before, or 0; *skip: it has it. */
+static uint16_t deliver_replayed(struct gw_mqttd_client *client, const struct gw_message *msg, bool *skip)
+{
+    *skip = false;
+    if (!client->replay)
+        return 0;
+    if (msg->seq > client->replay_to) { /* what is left has been replaced by newer values */
+        free(client->replay);
+        client->replay = NULL;
+        return 0;
+    }
+    for (uint32_t i = 0; i < client->replay_count; i++) {
+        if (client->replay[i].seq != msg->seq)
+            continue;
+        uint16_t id = client->replay[i].id;
+        client->replay[i] = client->replay[--client->replay_count];
+        return id;
+    }
+    *skip = true;
+    return 0;
+}
+
 static void deliver_write(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *out)
 {
+    bool skip;
+    uint16_t before = deliver_replayed(client, msg, &skip);
+    client->handed = msg->seq;
+    if (skip)
+        return;
     struct gw_buf properties, packet;
     gw_buf_init(&properties);
     gw_buf_init(&packet);
@@ -184,7 +233,11 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         gw_buf_fini(&properties);
         return;
     }
-    uint16_t id = copy.qos ? deliver_next_id(client) : 0;
+    if (before) {
+        copy.qos = 1;
+        copy.flags |= GW_MQTTD_DUP;
+    }
+    uint16_t id = before ? before : copy.qos ? deliver_next_id(client) : 0;
     gw_mqttd_write_publish(&packet, client->version, copy.flags, copy.qos, id, msg->channel, &properties,
                            msg->payload.len);
     gw_buf_fini(&properties);
@@ -263,6 +316,10 @@ void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body)
                 (client->inflight_count - i) * sizeof *client->inflight);
         break;
     }
+    for (uint32_t i = 0; client->replay && i < client->replay_count; i++) {
+        if (client->replay[i].id == ack.id) /* it had it, and says so now */
+            client->replay[i] = client->replay[--client->replay_count];
+    }
     if (gw_session_waiting(&client->session))
         gw_mqttd_drain(client);
 }
@@ -291,4 +348,6 @@ void gw_mqttd_forget_messages(struct gw_mqttd_client *client)
     free(client->inflight);
     client->inflight = NULL;
     client->inflight_count = 0;
+    free(client->replay);
+    client->replay = NULL;
 }

@@ -111,6 +111,15 @@ static void client_on_disconnect(struct gw_mqttd_client *client, struct gw_slice
         gw_mqttd_fail(client, reason, why);
         return;
     }
+    int64_t most_ms = gw_mqttd_config(client)->session_expiry_ms;
+    if (gw_mqttd_has(&ack.properties, GW_MQTTD_P_SESSION_EXPIRY)) { /* section 3.14.2.2.2 */
+        int64_t asked_ms = (int64_t)ack.properties.session_expiry * 1000;
+        if (asked_ms && !client->asked_ms) {
+            gw_mqttd_fail(client, GW_MQTTD_PROTOCOL_ERROR, "a session that was not to be kept can't be now");
+            return;
+        }
+        client->expiry_ms = asked_ms < most_ms ? asked_ms : most_ms;
+    }
     if (ack.reason != GW_MQTTD_WITH_WILL)
         client->will.wanted = false;
     client_close(client, GW_MQTTD_SUCCESS, "");
@@ -186,7 +195,7 @@ static size_t client_read(struct gw_mqttd_client *client, const char *data, size
 {
     size_t at = 0, max = client_limits(client)->frame_bytes;
     client->held = false;
-    while (!client->ended && at < len) {
+    while (!client->ended && !client->waiting && at < len) {
         struct gw_mqttd_fixed fixed;
         const char *why;
         enum gw_mqttd_reason reason = gw_mqttd_read_fixed(data + at, len - at, &fixed, &why);
@@ -233,12 +242,12 @@ static void client_process(struct gw_mqttd_client *client, const char *data, siz
     if (client->ended)
         return;
     gw_mqttd_flush(client);
-    gw_conn_pause(client->conn, client->held); /* may bring more input */
+    gw_conn_pause(client->conn, client->held || client->waiting); /* may bring more input */
 }
 
 void gw_mqttd_resume(struct gw_mqttd_client *client)
 {
-    if (client->held && !client->ended && !client->gathering)
+    if (!client->waiting && !client->ended && !client->gathering)
         client_process(client, "", 0);
 }
 
@@ -247,7 +256,7 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
     if (client->ended)
         return;
     client->heard_ms = gw_hub_now(gw_conn_hub(client->conn));
-    if (client->held)
+    if (client->held || client->waiting)
         gw_buf_add(&client->in, data, len); /* the little that was read before the socket was paused */
     else
         client_process(client, data, len);
@@ -303,8 +312,8 @@ static void client_on_closed(struct gw_conn *conn)
     struct gw_mqttd_client *client = client_of(conn);
     gw_timer_cancel(gw_hub_timers(gw_conn_hub(conn)), &client->timer);
     client->ended = true;
+    gw_mqttd_leave(client);
     gw_mqttd_send_will(client);
-    gw_mqttd_give_name(client);
     gw_session_close(&client->session);
     gw_mqttd_forget_subs(client);
     gw_mqttd_forget_publishes(client);
@@ -332,7 +341,11 @@ static const struct gw_mqttd_options *options_of(const struct gw_conn *conn)
 const struct gw_mqttd_options *gw_mqttd_config(const struct gw_mqttd_client *client)
 {
     /* A listener needs no `mqtt:`; and a reload may take it away, and who is connected stays. */
-    static const struct gw_mqttd_options defaults = {.receive_maximum = GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT};
+    static const struct gw_mqttd_options defaults = {
+        .receive_maximum = GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT,
+        .sessions = GW_MQTTD_SESSIONS_DEFAULT,
+        .session_expiry_ms = GW_MQTTD_EXPIRY_HOURS_DEFAULT * 3600 * 1000,
+    };
     const struct gw_mqttd_options *options = options_of(client->conn);
     return options ? options : &defaults;
 }
@@ -405,6 +418,22 @@ static const struct gw_field option_fields[] = {
      .max = 1000,
      .def = TEXT_OF(GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT),
      .doc = "Messages at QoS 1 that a client has not acknowledged yet; more wait. A client may ask for fewer."},
+    {.key = "sessions",
+     .type = GW_FIELD_INT,
+     .offset = OPTION(sessions),
+     .min = 0,
+     .max = 1000000,
+     .def = TEXT_OF(GW_MQTTD_SESSIONS_DEFAULT),
+     .doc =
+         "Sessions kept for clients that are away; beyond that the one that has been away the longest is given up."},
+    {.key = "session_expiry",
+     .type = GW_FIELD_DURATION,
+     .offset = OPTION(session_expiry_ms),
+     .min = 0,
+     .max = INT64_C(30) * 86400 * 1000,
+     .def = TEXT_OF(GW_MQTTD_EXPIRY_HOURS_DEFAULT) "h",
+     .doc = "How long at most, whatever the client asks for; what happened meanwhile comes from `history`. 0s: not at"
+            " all."},
     {.key = NULL},
 };
 
