@@ -13,13 +13,14 @@
 #define SCRATCH_KEEP (64 * 1024)
 
 void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, struct gw_engine_store *store,
-                    struct gw_inbox **inboxes, unsigned workers)
+                    struct gw_inbox **inboxes, unsigned workers, struct gw_stored *stored)
 {
     memset(ingest, 0, sizeof *ingest);
     ingest->engine = engine;
     ingest->store = store;
     ingest->inboxes = inboxes;
     ingest->workers = workers;
+    ingest->stored = stored;
     gw_buf_init(&ingest->scratch);
     gw_route_stats_init(&ingest->routes);
 }
@@ -82,12 +83,21 @@ struct arrival {
     bool routed;
 };
 
+static bool ingest_is_stored(const struct gw_ingest *ingest, const struct gw_packet *packet, const char *channel,
+                             size_t len)
+{
+    return packet->retain || packet->kept ||
+           (ingest->stored->guess && gw_stored_guess(ingest->stored, gw_hash(channel, len)));
+}
+
 static void ingest_channel(void *context, uint32_t route, const char *channel, size_t channel_len)
 {
     struct arrival *arrival = context;
     struct gw_ingest *ingest = arrival->ingest;
     const struct gw_packet *packet = arrival->packet;
     arrival->routed = true;
+    if (packet->retain)
+        gw_stored_note(ingest->stored, gw_hash(channel, channel_len));
     const struct gw_cfg_route *config = gw_routes_get(arrival->routes, route);
     struct gw_decoded decoded = {.json = "null", .len = 4};
     gw_buf_clear(&ingest->scratch);
@@ -118,6 +128,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         .born_ns = gw_monotonic_ns(),
         .route = route,
         .retained = packet->retain,
+        .stored = ingest_is_stored(ingest, packet, channel, channel_len),
         .clear = packet->payload_len == 0,
         .binary = decoded.binary,
     };
@@ -131,6 +142,37 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
     }
     atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
     gw_route_stats_message(&ingest->routes, route, packet->payload_len);
+}
+
+static void ingest_note_channel(void *context, uint32_t route, const char *channel, size_t channel_len)
+{
+    (void)route;
+    gw_stored_note(context, gw_hash(channel, channel_len));
+}
+
+void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
+{
+    if (gw_topic_name_valid(packet->topic, packet->topic_len))
+        gw_routes_match(routes, packet->topic, packet->topic_len, ingest_note_channel, ingest->stored);
+}
+
+void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, int64_t since_ms)
+{
+    struct gw_message_spec draft = {
+        .channel = channel,
+        .channel_len = len,
+        .json = "null",
+        .json_len = 4,
+        .payload = "",
+        .ts = since_ms,
+        .born_ns = gw_monotonic_ns(),
+        .route = GW_ROUTE_BY_NAME,
+        .retained = true,
+        .clear = true,
+    };
+    enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (err != GW_OK)
+        atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
 }
 
 void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)

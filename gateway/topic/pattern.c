@@ -289,6 +289,15 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
     return at > len;
 }
 
+static const struct gw_capture *pattern_capture(const struct gw_captures *captures, const char *name)
+{
+    for (size_t i = 0; i < captures->count; i++) {
+        if (!strcmp(captures->items[i].name, name))
+            return &captures->items[i];
+    }
+    return NULL;
+}
+
 bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out)
 {
     for (size_t i = 0; i < pattern->level_count; i++) {
@@ -301,11 +310,7 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
         }
         if (level->kind == LEVEL_PLUS || level->kind == LEVEL_HASH)
             return false;
-        const struct gw_capture *found = NULL;
-        for (size_t j = 0; j < captures->count; j++) {
-            if (!strcmp(captures->items[j].name, pattern->names[level->capture]))
-                found = &captures->items[j];
-        }
+        const struct gw_capture *found = pattern_capture(captures, pattern->names[level->capture]);
         if (!found)
             return false;
         gw_buf_add(out, level->prefix, level->prefix_len);
@@ -318,6 +323,28 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
 static bool level_is_rest(const struct level *level)
 {
     return level->kind == LEVEL_REST || level->kind == LEVEL_HASH;
+}
+
+void gw_pattern_narrow(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out)
+{
+    for (size_t i = 0; i < pattern->level_count; i++) {
+        const struct level *level = &pattern->levels[i];
+        bool plain = level->kind == LEVEL_LITERAL || level->kind == LEVEL_PLUS || level->kind == LEVEL_HASH;
+        const struct gw_capture *found = plain ? NULL : pattern_capture(captures, pattern->names[level->capture]);
+        gw_buf_adds(out, i ? "/" : "");
+        if (level->kind == LEVEL_LITERAL) {
+            gw_buf_add(out, level->prefix, level->prefix_len);
+        } else if (found) {
+            gw_buf_add(out, level->prefix, level->prefix_len);
+            gw_buf_add(out, found->value, found->value_len);
+            gw_buf_add(out, level->suffix, level->suffix_len);
+        } else if (level_is_rest(level)) {
+            gw_buf_addc(out, '#');
+            return;
+        } else {
+            gw_buf_addc(out, '+');
+        }
+    }
 }
 
 /* One level that both match: the literal of either, or the longer prefix and suffix of both around a text of its own.

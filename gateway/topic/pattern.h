@@ -53,6 +53,10 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
 /* Appends the template filled with the captures. False if it uses one that is not there. */
 bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out);
 
+/* Appends the filter of what the pattern matches with these captures: the levels that they fill are plain, the others
+ * are wildcards. */
+void gw_pattern_narrow(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out);
+
 /* Appends a name that both patterns match, with different text for each capture; false if there is none. Two captures
  * with text around them that fits both ways are judged by one sample. */
 bool gw_pattern_sample(const struct gw_pattern *a, const struct gw_pattern *b, struct gw_buf *out);
