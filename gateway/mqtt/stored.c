@@ -72,7 +72,7 @@ void gw_stored_connected(struct gw_source *source, bool session_present)
     stored->again = false;
     stored->round++;
     stored->since_ms = gw_wall_ms();
-    stored->most = source->config->limits.channels;
+    stored->most = 2 * (size_t)source->config->limits.channels;
     stored->arrivals = stored->seen = stored->cleared = 0;
     stored->quiet_ms = gw_monotonic_ms();
     stored->probe = 0;
@@ -96,13 +96,13 @@ void gw_stored_reloaded(struct gw_source *source)
     source->stored.again = true;
     source->stored.refused = false;
     source->stored.strikes = 0;
-    source->stored.most = source->config->limits.channels;
+    source->stored.most = 2 * (size_t)source->config->limits.channels;
 }
 
-void gw_stored_note(struct gw_stored *stored, uint64_t channel_hash)
+void gw_stored_note(struct gw_stored *stored, uint64_t hash)
 {
     if ((stored->state != GW_STORED_IDLE || stored->guess) && stored->known.count < stored->most)
-        gw_hash_set_add(&stored->known, channel_hash);
+        gw_hash_set_add(&stored->known, hash);
 }
 
 /* --- the hub's part ----------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ static void stored_finish(struct gw_source *source)
     stored->cleared = 0;
 }
 
-static void stored_subscribe(void *context, const char *filter)
+static void stored_subscribe(void *context, const struct gw_cfg_route *route, const char *filter)
 {
     struct gw_source *source = context;
     struct gw_stored *stored = &source->stored;
@@ -180,7 +180,12 @@ static void stored_subscribe(void *context, const char *filter)
         return;
     }
     struct gw_stored_topic *topic = &stored->topics[stored->count++];
-    *topic = (struct gw_stored_topic){.channel = stored->at};
+    *topic = (struct gw_stored_topic){.channel = stored->at, .hash = gw_hash(filter, strlen(filter))};
+    /* What a transform makes is known by its topic only: the payload need not have all that it once had. */
+    if (route->transform && gw_topic_has_wildcard(filter, strlen(filter))) {
+        topic->refused = true;
+        return;
+    }
     if (gw_subscriptions_again(&source->subs, source->mosq, &source->broker, filter, stored->kept)) {
         topic->own = true;
         return;
@@ -225,7 +230,7 @@ static bool stored_is_gone(const struct gw_stored *stored, size_t *at, uint64_t 
     bool gone = !gw_hash_set_has(&stored->known, hash);
     const size_t channel = stored->topics[*at].channel;
     for (; *at < stored->count && stored->topics[*at].channel == channel; ++*at)
-        gone = gone && !stored->topics[*at].refused;
+        gone = gone && !stored->topics[*at].refused && !gw_hash_set_has(&stored->known, stored->topics[*at].hash);
     return gone;
 }
 

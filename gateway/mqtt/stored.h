@@ -36,6 +36,7 @@ enum gw_stored_state {
 /* A topic that was subscribed to on its own. */
 struct gw_stored_topic {
     size_t channel; /* where its channel's name begins in ask->names */
+    uint64_t hash;  /* gw_hash() of it */
     int mid;        /* of its SUBSCRIBE, 0 once that was answered */
     bool refused;
     bool own; /* it is one of the routes' filters, and so stays subscribed to */
@@ -43,21 +44,22 @@ struct gw_stored_topic {
 
 struct gw_stored {
     enum gw_stored_state state;
-    bool guess;                /* live messages don't say whether the broker stores them */
-    bool kept;                 /* the broker goes on with a session */
-    bool again;                /* a reload came: once more from the beginning */
-    bool refused;              /* the broker closes the connection on such subscriptions: leave it be */
-    unsigned strikes;          /* connections in a row that it closed on them */
-    uint64_t round;            /* counts connections and reloads */
-    int64_t since_ms;          /* wall clock, when the first SUBSCRIBE left */
-    struct gw_hash_set known;  /* channels that got a stored message on this connection, or were dealt with */
-    size_t most;               /* ... of them at most: limits.channels */
-    uint64_t arrivals;         /* stored messages on this connection */
-    uint64_t seen;             /* ... at the last look */
-    int64_t quiet_ms;          /* none has come since; gw_monotonic_ms() */
-    int probe;                 /* mid of the UNSUBSCRIBE whose answer is waited for */
-    struct gw_stored_ask *ask; /* with the names; NULL: none */
-    size_t at;                 /* in ask->names: what comes after this batch */
+    bool guess;       /* live messages don't say whether the broker stores them */
+    bool kept;        /* the broker goes on with a session */
+    bool again;       /* a reload came: once more from the beginning */
+    bool refused;     /* the broker closes the connection on such subscriptions: leave it be */
+    unsigned strikes; /* connections in a row that it closed on them */
+    uint64_t round;   /* counts connections and reloads */
+    int64_t since_ms; /* wall clock, when the first SUBSCRIBE left */
+    /* Topics and channels of the stored messages that came on this connection, and channels that were dealt with. */
+    struct gw_hash_set known;
+    size_t most;                                    /* ... of them at most */
+    uint64_t arrivals;                              /* stored messages on this connection */
+    uint64_t seen;                                  /* ... at the last look */
+    int64_t quiet_ms;                               /* none has come since; gw_monotonic_ms() */
+    int probe;                                      /* mid of the UNSUBSCRIBE whose answer is waited for */
+    struct gw_stored_ask *ask;                      /* with the names; NULL: none */
+    size_t at;                                      /* in ask->names: what comes after this batch */
     struct gw_stored_topic topics[GW_STORED_BATCH]; /* the batch */
     size_t count, unanswered;
     struct gw_buf filters; /* of the batch, each with a NUL behind it; a kept session may have them still */
@@ -73,12 +75,12 @@ void gw_stored_lost(struct gw_source *source, bool by_broker);
 /* Other routes are in force. */
 void gw_stored_reloaded(struct gw_source *source);
 
-/* The broker has sent a stored message; its channels are noted by gw_stored_note(). */
+/* The broker has sent a stored message; its topic and channels are noted by gw_stored_note(). */
 static inline void gw_stored_arrived(struct gw_stored *stored)
 {
     stored->arrivals++;
 }
-void gw_stored_note(struct gw_stored *stored, uint64_t channel_hash);
+void gw_stored_note(struct gw_stored *stored, uint64_t hash);
 /* Does a live message of this channel replace what the broker has stored, where messages don't say so? */
 static inline bool gw_stored_guess(const struct gw_stored *stored, uint64_t channel_hash)
 {

@@ -58,8 +58,8 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
                              const struct gw_abilities *broker);
 /* After CONNACK: subscribes to everything. A filter of QoS 1 is subscribed to twice, first at QoS 0: a broker queues
  * messages of QoS 1 only up to a bound (mosquitto: 1,000) and drops the retained ones beyond it without a word. Where
- * the broker goes on with a session (`session_present`), the first one has the QoS that is wanted: what the broker has
- * kept, and what is published meanwhile, must not drop to QoS 0. */
+ * the broker goes on with a session (`session_present`), the first one has the QoS that is wanted: what the broker
+ * has kept, and what is published meanwhile, must not drop to QoS 0. */
 void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
                            bool session_present);
 /* The connection is gone, and with it the answers that were to come; logs which. A filter on which the broker closed

@@ -195,8 +195,9 @@ static void test_a_clear_looks_as_always(void **state)
     gw_message_unref(msg);
 }
 
-static void add_filter(void *context, const char *filter)
+static void add_filter(void *context, const struct gw_cfg_route *route, const char *filter)
 {
+    assert_non_null(route);
     gw_buf_printf(context, "%s;", filter);
 }
 
