@@ -1,4 +1,4 @@
-/* builtins.c: what is built in. A new codec, history engine or transport is one line here. */
+/* builtins.c: what is built in. A new codec, transform, engine or transport is one line here. */
 #include "app/builtins.h"
 
 #include <stddef.h>
