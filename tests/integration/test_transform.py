@@ -66,7 +66,6 @@ def test_retained_again_is_no_news_for_any_member(world):
     gateway = world.sluice(yaml(broker.port, ROUTES))
     assert (last(gateway, "sensors/x/a"), last(gateway, "sensors/x/b")) == (1, 2)
     before = gateway.get("/channels/sensors/x/b").json()["cursor"]
-    connects = gateway.text().count("connected to")
     broker.end(politely=True)
     wait_until(lambda: gateway.get("/readyz").status_code == 503)
     broker.start()
@@ -75,7 +74,7 @@ def test_retained_again_is_no_news_for_any_member(world):
     other.publish("sensors/x", b'{"c":3}')
     assert last(gateway, "sensors/x/c") == 3
     assert gateway.get("/channels/sensors/x/b").json()["cursor"] == before
-    assert len(gateway.get("/channels/sensors/x/a/history").json()["messages"]) == 1 and connects >= 0
+    assert len(gateway.get("/channels/sensors/x/a/history").json()["messages"]) == 1
 
 
 def test_raw_socket_gets_one_member(gateway, device):
@@ -155,7 +154,14 @@ def test_explain_and_reload(world):
     assert last(gateway, "sensors/x/a") == 1
     gateway.config.write_text(yaml(broker.port, ROUTES.replace("transform: split\n", "transform: { split: { members: b } }\n")))
     gateway.signal(1)
-    wait_until(lambda: "reloaded" in gateway.text())
-    device.publish("sensors/x", b'{"a":2,"b":3}')
-    assert last(gateway, "sensors/x/b") == 3
+    attempt = iter(range(1000))
+
+    def in_force():  # a moment after the line in the log: then only b is a message
+        number = next(attempt)
+        device.publish("sensors/x", json.dumps({f"n{number}": 1, "b": number}).encode())
+        wait_until(lambda: gateway.get("/channels/sensors/x/b").json().get("data") == number)
+        return gateway.get(f"/channels/sensors/x/n{number}").status_code == 404
+    wait_until(in_force)
+    device.publish("sensors/x", b'{"a":2,"b":"last"}')
+    wait_until(lambda: last(gateway, "sensors/x/b") == "last")
     assert last(gateway, "sensors/x/a") == 1
