@@ -1,4 +1,4 @@
-/* builtins.c: what is built in. A new codec, engine, history or transport is one line here. */
+/* builtins.c: what is built in. A new codec, transform, engine, history or transport is one line here. */
 #include "gateway/builtins.h"
 
 #include <stddef.h>
