@@ -23,7 +23,8 @@ const struct gw_history_engine *const gw_builtin_histories[] = {
     NULL,
 };
 
-extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll;
+extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll,
+    gw_transport_mqtt;
 const struct gw_transport *const gw_builtin_transports[] = {
-    &gw_transport_ws, &gw_transport_raw, &gw_transport_sse, &gw_transport_longpoll, NULL,
+    &gw_transport_ws, &gw_transport_raw, &gw_transport_sse, &gw_transport_longpoll, &gw_transport_mqtt, NULL,
 };

@@ -59,7 +59,8 @@ struct gw_cfg_listen {
     char *key_file;
     char *cert_pem; /* what the two held when they were read; NULL: no TLS */
     char *key_pem;
-    bool proxy_protocol; /* every connection begins with a PROXY header (HAProxy, versions 1 and 2) */
+    bool proxy_protocol;  /* every connection begins with a PROXY header (HAProxy, versions 1 and 2) */
+    const char *protocol; /* static: "http", or a transport's stream_protocol */
 };
 
 /* What a role may do. Filters may hold claims: plants/{claims.site}/#. */
