@@ -14,6 +14,7 @@ LAYERS = [
     ["topic"],
     ["message"],
     ["codec"],
+    ["transform"],
     ["engine"],
     ["config"],
     ["route"],
@@ -31,8 +32,10 @@ TRANSPORTS = {"transport", "mqttd"}
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
     "base": ["bucket", "buf", "error", "hash", "histogram", "options"],
+    "topic": ["capture"],
     "message": ["message"],
     "codec": ["codec"],
+    "transform": ["transform"],
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],

@@ -1,4 +1,4 @@
-/* builtins.c: what is built in. A new codec, engine, history or transport is one line here. */
+/* builtins.c: what is built in. A new codec, transform, engine, history or transport is one line here. */
 #include "gateway/builtins.h"
 
 #include <stddef.h>
@@ -7,6 +7,12 @@ extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_lenient, gw_
     gw_codec_base64;
 const struct gw_codec *const gw_builtin_codecs[] = {
     &gw_codec_auto, &gw_codec_json, &gw_codec_lenient, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
+};
+
+extern const struct gw_transform gw_transform_split;
+const struct gw_transform *const gw_builtin_transforms[] = {
+    &gw_transform_split,
+    NULL,
 };
 
 extern const struct gw_engine gw_engine_memory, gw_engine_disk;

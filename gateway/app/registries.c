@@ -31,6 +31,7 @@ static void registries_options(void)
 void gw_builtins_use(void)
 {
     gw_codecs_use(gw_builtin_codecs);
+    gw_transforms_use(gw_builtin_transforms);
     gw_engines_use(gw_builtin_engines);
     gw_histories_use(gw_builtin_histories);
     gw_transports_use(gw_builtin_transports);
