@@ -39,7 +39,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "session", "upstream"],
+    "hub": ["hub", "presence", "session", "upstream"],
     "http": ["protocol", "query", "transport"],
     "app": ["builtins"],
 }

@@ -87,7 +87,7 @@ struct gw_config;
 struct gw_report;
 
 struct gw_options {
-    const char *key; /* in the file, at the top level; no other table may have it */
+    const char *key; /* in the file, at the top level; no other table may have it, but extensions may share one */
     const char *doc; /* one sentence for the manual */
     size_t size;     /* of the struct */
     const struct gw_field *fields;

@@ -14,6 +14,9 @@ const struct gw_engine *const gw_builtin_engines[] = {&gw_engine_memory, &gw_eng
 extern const struct gw_history_engine gw_history_memory, gw_history_disk;
 const struct gw_history_engine *const gw_builtin_histories[] = {&gw_history_memory, &gw_history_disk, NULL};
 
-extern const struct gw_transport gw_transport_ws, gw_transport_longpoll, gw_transport_lines;
+extern const struct gw_presence gw_presence_present;
+const struct gw_presence *const gw_builtin_presences[] = {&gw_presence_present, NULL};
+
+extern const struct gw_transport gw_transport_ws, gw_transport_longpoll, gw_transport_lines, gw_transport_present;
 const struct gw_transport *const gw_builtin_transports[] = {&gw_transport_ws, &gw_transport_longpoll,
-                                                            &gw_transport_lines, NULL};
+                                                            &gw_transport_lines, &gw_transport_present, NULL};
