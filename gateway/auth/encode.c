@@ -1,3 +1,4 @@
+/* encode.c: SHA-256, its digits, and random bytes. */
 #include "auth/encode.h"
 
 #include <errno.h>
@@ -7,58 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-
-static const char encode_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-void gw_base64url_32(const uint8_t bytes[32], char out[GW_BASE64URL_32])
-{
-    size_t at = 0;
-    for (size_t i = 0; i < 32; i += 3) {
-        uint32_t bits = (uint32_t)bytes[i] << 16 | (uint32_t)bytes[i + 1] << 8 | (i + 2 < 32 ? bytes[i + 2] : 0);
-        out[at++] = encode_alphabet[bits >> 18];
-        out[at++] = encode_alphabet[bits >> 12 & 63];
-        out[at++] = encode_alphabet[bits >> 6 & 63];
-        if (i + 2 < 32)
-            out[at++] = encode_alphabet[bits & 63];
-    }
-    out[at] = '\0';
-}
-
-static int encode_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-bool gw_base64url_decode(struct gw_buf *out, const char *text, size_t len)
-{
-    if (len % 4 == 1)
-        return false;
-    size_t before = out->len;
-    for (size_t i = 0; i < len; i += 4) {
-        size_t have = len - i < 4 ? len - i : 4;
-        uint32_t bits = 0;
-        for (size_t j = 0; j < 4; j++) {
-            int value = j < have ? encode_value(text[i + j]) : 0;
-            if (value < 0)
-                goto bad;
-            bits = bits << 6 | (uint32_t)value;
-        }
-        if ((have == 2 && bits & 0xffff) || (have == 3 && bits & 0xff))
-            goto bad;
-        char bytes[3] = {(char)(bits >> 16), (char)(bits >> 8), (char)bits};
-        gw_buf_add(out, bytes, have - 1);
-    }
-    return true;
-bad:
-    out->len = before;
-    return false;
-}
 
 void gw_sha256(const void *data, size_t len, uint8_t out[GW_SHA256_SIZE])
 {

@@ -12,6 +12,15 @@ void *gw_malloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *gw_calloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 /* Checks count * size for overflow. */
 void *gw_reallocarray(void *block, size_t count, size_t size) __attribute__((returns_nonnull));
+/* Makes room for one more item: an array that is full is made twice as large, and has `start` items at first. */
+#define GW_GROW(items, count, allocated, start)                                                                      \
+    do {                                                                                                             \
+        if ((count) == (allocated)) {                                                                                \
+            (allocated) = (allocated) ? (allocated)*2 : (start);                                                     \
+            (items) = gw_reallocarray((items), (allocated), sizeof *(items));                                        \
+        }                                                                                                            \
+    } while (0)
+
 char *gw_strdup(const char *text) __attribute__((malloc, returns_nonnull));
 char *gw_strndup(const char *text, size_t len) __attribute__((malloc, returns_nonnull));
 

@@ -22,10 +22,7 @@
 static void problem_add(struct gw_problems *problems, int line, int column, bool warning, const char *format,
                         va_list args)
 {
-    if (problems->count == problems->allocated) {
-        problems->allocated = problems->allocated ? problems->allocated * 2 : 16;
-        problems->items = gw_reallocarray(problems->items, problems->allocated, sizeof *problems->items);
-    }
+    GW_GROW(problems->items, problems->count, problems->allocated, 16);
     struct gw_buf text;
     gw_buf_init(&text);
     gw_buf_vprintf(&text, format, args);

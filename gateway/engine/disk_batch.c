@@ -20,10 +20,7 @@ struct gw_disk_record {
 
 void gw_disk_queue_add(struct gw_disk_queue *queue, const struct gw_disk_entry *entry)
 {
-    if (queue->count == queue->allocated) {
-        queue->allocated = queue->allocated ? queue->allocated * 2 : 64;
-        queue->entries = gw_reallocarray(queue->entries, queue->allocated, sizeof *queue->entries);
-    }
+    GW_GROW(queue->entries, queue->count, queue->allocated, 64);
     queue->entries[queue->count++] = *entry;
 }
 

@@ -64,10 +64,7 @@ struct listing {
 static bool listing_take(void *context, struct gw_message *msg)
 {
     struct listing *listing = context;
-    if (listing->count == listing->allocated) {
-        listing->allocated = listing->allocated ? listing->allocated * 2 : 64;
-        listing->messages = gw_reallocarray(listing->messages, listing->allocated, sizeof *listing->messages);
-    }
+    GW_GROW(listing->messages, listing->count, listing->allocated, 64);
     listing->messages[listing->count++] = msg;
     return true;
 }

@@ -37,10 +37,7 @@ struct found {
 static bool found_take(void *context, struct gw_message *msg)
 {
     struct found *found = context;
-    if (found->count == found->allocated) {
-        found->allocated = found->allocated ? found->allocated * 2 : 64;
-        found->messages = gw_reallocarray(found->messages, found->allocated, sizeof *found->messages);
-    }
+    GW_GROW(found->messages, found->count, found->allocated, 64);
     found->messages[found->count++] = msg;
     return true;
 }

@@ -28,10 +28,7 @@
 
 static void round_add(struct gw_round *round, const struct gw_round_entry *entry)
 {
-    if (round->count == round->allocated) {
-        round->allocated = round->allocated ? round->allocated * 2 : 64;
-        round->entries = gw_reallocarray(round->entries, round->allocated, sizeof *round->entries);
-    }
+    GW_GROW(round->entries, round->count, round->allocated, 64);
     round->entries[round->count++] = *entry;
 }
 

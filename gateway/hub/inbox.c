@@ -82,10 +82,7 @@ bool gw_inbox_put(struct gw_inbox *inbox, const struct gw_event *event)
         gw_event_release(&refused);
         return false;
     }
-    if (inbox->filled == inbox->allocated) {
-        inbox->allocated = inbox->allocated ? inbox->allocated * 2 : 64;
-        inbox->filling = gw_reallocarray(inbox->filling, inbox->allocated, sizeof *inbox->filling);
-    }
+    GW_GROW(inbox->filling, inbox->filled, inbox->allocated, 64);
     inbox->filling[inbox->filled++] = *event;
     bool wake = inbox->resting && !inbox->lingering;
     inbox->resting = false;

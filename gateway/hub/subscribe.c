@@ -25,10 +25,7 @@ static struct gw_filter *filter_get(struct gw_hub *hub, const char *text, size_t
 
 static void filter_add(struct gw_filter *filter, struct gw_sub *sub)
 {
-    if (filter->count == filter->allocated) {
-        filter->allocated = filter->allocated ? filter->allocated * 2 : 1;
-        filter->subs = gw_reallocarray(filter->subs, filter->allocated, sizeof *filter->subs);
-    }
+    GW_GROW(filter->subs, filter->count, filter->allocated, 1);
     sub->filter = filter;
     sub->index = filter->count;
     filter->subs[filter->count++] = sub;
@@ -69,10 +66,7 @@ static struct gw_sub *session_add(struct gw_session *session, const char *text, 
     struct gw_sub *sub = gw_calloc(1, sizeof *sub);
     sub->session = session;
     filter_add(filter_get(session->hub, text, len), sub);
-    if (session->sub_count == session->sub_allocated) {
-        session->sub_allocated = session->sub_allocated ? session->sub_allocated * 2 : 1;
-        session->subs = gw_reallocarray(session->subs, session->sub_allocated, sizeof *session->subs);
-    }
+    GW_GROW(session->subs, session->sub_count, session->sub_allocated, 1);
     session->subs[session->sub_count++] = sub;
     return sub;
 }

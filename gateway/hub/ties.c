@@ -6,10 +6,7 @@
 
 static void channel_add_filter(struct gw_channel *channel, struct gw_filter *filter)
 {
-    if (channel->filter_count == channel->filter_allocated) {
-        channel->filter_allocated = channel->filter_allocated ? channel->filter_allocated * 2 : 2;
-        channel->filters = gw_reallocarray(channel->filters, channel->filter_allocated, sizeof *channel->filters);
-    }
+    GW_GROW(channel->filters, channel->filter_count, channel->filter_allocated, 2);
     channel->filters[channel->filter_count++] = filter;
 }
 
