@@ -13,10 +13,11 @@ static const struct gw_codec *const codecs[] = {
     &gw_codec_auto, &gw_codec_json, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
 };
 
-extern const struct gw_engine gw_engine_memory, gw_engine_disk;
+extern const struct gw_engine gw_engine_memory, gw_engine_disk, gw_engine_valkey;
 static const struct gw_engine *const engines[] = {
     &gw_engine_memory,
     &gw_engine_disk,
+    &gw_engine_valkey,
     NULL,
 };
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "engine/resp.h"
 #include "gateway/codec.h"
 #include "topic/pattern.h"
 #include "topic/topic.h"
@@ -266,4 +267,56 @@ void gw_check_storage(const struct gw_config *config, const struct gw_node *root
             gw_problem_add(problems, store->line, store->column,
                            "routes[%zu].history.store: there is no place for it (storage: with a path expected)", i);
     }
+}
+
+static bool check_is_word(const char *text)
+{
+    for (const char *at = text; *at; at++) {
+        if (!((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || *at == '-' ||
+              *at == '_' || *at == '.'))
+            return false;
+    }
+    return *text && strlen(text) <= 128;
+}
+
+static void check_engine_word(const struct gw_node *map, const char *key, const char *text,
+                              struct gw_problems *problems)
+{
+    const struct gw_node *at = gw_node_get(map, key);
+    if (!check_is_word(text))
+        gw_problem_add(problems, at ? at->line : map->line, at ? at->column : map->column,
+                       "engine.%s: '%s' is no name (1 to 128 letters, digits, -, _ and . expected)", key, text);
+}
+
+void gw_check_engine(const struct gw_config *config, const struct gw_node *map, struct gw_problems *problems)
+{
+    const struct gw_cfg_engine *engine = &config->engine;
+    const struct gw_node *valkey = gw_node_get(map, "valkey"), *url = gw_node_get(valkey, "url");
+    char *host = NULL, *port = NULL;
+    unsigned database;
+    const char *wrong = engine->url ? gw_resp_parse_url(engine->url, &host, &port, &database) : NULL;
+    free(host);
+    free(port);
+    if (!engine->url)
+        gw_problem_add(problems, map->line, map->column,
+                       "engine.valkey.url: it is missing (redis://host:port expected)");
+    else if (wrong && url)
+        gw_problem_add(problems, url->line, url->column, "engine.valkey.url: %s", wrong);
+    if (engine->username && !engine->password)
+        gw_problem_add(problems, valkey->line, valkey->column,
+                       "engine.valkey.username: it has no password (password or password_file expected)");
+    if (engine->prefix)
+        check_engine_word(map, "prefix", engine->prefix, problems);
+    check_engine_word(map, "node", engine->node, problems);
+    if (config->broker.client_id_made)
+        gw_problem_add(problems, map->line, map->column,
+                       "engine: broker.client_id is missing: the gateways share one session (the same client_id on "
+                       "each expected)");
+    if (config->broker.session_expiry_ms <= 0)
+        gw_problem_add(problems, map->line, map->column,
+                       "engine: broker.session_expiry is missing: the broker keeps what comes while another gateway "
+                       "takes over (1h, for example, expected)");
+    if (config->storage.path)
+        gw_problem_add(problems, map->line, map->column,
+                       "engine: there is storage as well (one of the two expected)");
 }

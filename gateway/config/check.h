@@ -10,5 +10,7 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
 
 /* `storage:` and the routes that need it; `root` is the whole file. */
 void gw_check_storage(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems);
+/* `engine:` and what it needs of the rest. */
+void gw_check_engine(const struct gw_config *config, const struct gw_node *map, struct gw_problems *problems);
 
 #endif

@@ -689,6 +689,75 @@ static const struct gw_field fields_storage[] = {
     {.key = NULL},
 };
 
+#ifdef SLUICE_CLUSTER
+static const struct gw_field fields_valkey[] = {
+    {.key = "url",
+     .type = GW_FIELD_STRING,
+     .offset = CFG(engine.url),
+     .doc = "Needed here. `redis://host[:6379][/database]`, IPv6 as `[::1]`; credentials in it are refused."},
+    {.key = "username",
+     .type = GW_FIELD_STRING,
+     .offset = CFG(engine.username),
+     .doc = "Name of the server's ACL; without it the `default` one."},
+    {.key = "password",
+     .type = GW_FIELD_STRING,
+     .offset = CFG(engine.password),
+     .doc = "Its password; better `${ENGINE_PASSWORD}` or `password_file` than the word itself."},
+    {.key = "password_file",
+     .type = GW_FIELD_LIST, /* read by config.c: its first line is the password */
+     .doc = "File whose first line (up to 1,023 bytes) is the password, instead of `password`."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_log_shared[] = {
+    {.key = "count",
+     .type = GW_FIELD_INT,
+     .offset = CFG(engine.log_count),
+     .min = 1000,
+     .max = 10000000,
+     .def = "100000",
+     .doc = "Messages in the shared log: how far a gateway may fall behind, and what can be added again to an engine"
+            " that lost it."},
+    {.key = "bytes",
+     .type = GW_FIELD_SIZE,
+     .offset = CFG(engine.log_bytes),
+     .min = MIB(1),
+     .max = MIB(16384),
+     .def = "64MiB",
+     .doc = "Bytes of them that each gateway holds in memory."},
+    {.key = NULL},
+};
+
+static const struct gw_field fields_engine[] = {
+    {.key = "valkey",
+     .type = GW_FIELD_TABLE,
+     .table = fields_valkey,
+     .doc = "The Valkey or Redis server (6.2 or later)."},
+    {.key = "prefix",
+     .type = GW_FIELD_STRING,
+     .offset = CFG(engine.prefix),
+     .def = "sluice",
+     .doc = "Begins the names of all keys at the server: one for each cluster, the same on each of its gateways."},
+    {.key = "node",
+     .type = GW_FIELD_STRING,
+     .offset = CFG(engine.node),
+     .doc = "This gateway's name, different on each; default: the host's name."},
+    {.key = "lease",
+     .type = GW_FIELD_DURATION,
+     .offset = CFG(engine.lease_ms),
+     .min = 1500,
+     .max = MS(60),
+     .def = "2s",
+     .doc = "A gateway that takes messages in and is silent for so long is replaced by another."},
+    {.key = "log",
+     .type = GW_FIELD_TABLE,
+     .table = fields_log_shared,
+     .doc = "The messages that all gateways share."},
+    {.key = NULL},
+};
+
+#endif
+
 const struct gw_field gw_fields_root[] = {
     {.key = "broker", .type = GW_FIELD_TABLE, .table = gw_fields_broker, .required = true, .doc = "The MQTT broker."},
     {.key = "listen",
@@ -721,6 +790,12 @@ const struct gw_field gw_fields_root[] = {
      .type = GW_FIELD_TABLE,
      .table = fields_storage,
      .doc = "Where the history of routes with `store: disk`, and the place in the sequence, outlive the process."},
+#ifdef SLUICE_CLUSTER
+    {.key = "engine",
+     .type = GW_FIELD_TABLE,
+     .table = fields_engine,
+     .doc = "Several gateways with one sequence: clients go on with their cursor on any of them."},
+#endif
     {.key = "user",
      .type = GW_FIELD_STRING,
      .offset = CFG(user),

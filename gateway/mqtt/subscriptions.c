@@ -54,7 +54,10 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
             mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)entry->id);
         /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
         rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, qos,
-                                    step == STEP_STAY ? MQTT_SUB_OPT_SEND_RETAIN_NEVER : 0, properties);
+                                    step == STEP_STAY                 ? MQTT_SUB_OPT_SEND_RETAIN_NEVER
+                                    : step == STEP_ONLY && subs->kept ? MQTT_SUB_OPT_SEND_RETAIN_NEW
+                                                                      : 0,
+                                    properties);
         mosquitto_property_free_all(&properties);
     } else {
         /* MQTT 3.1.1 has the retained messages sent again: those that repeat the last value are no news. */

@@ -29,6 +29,7 @@ struct gw_subscriptions {
     size_t unanswered; /* SUBSCRIBEs in flight */
     int next_id;
     uint64_t sent; /* SUBSCRIBEs in all */
+    bool kept;     /* where the session goes on, the retained messages of what it has already are not wanted */
 };
 
 void gw_subscriptions_fini(struct gw_subscriptions *subs);

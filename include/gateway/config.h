@@ -170,6 +170,17 @@ struct gw_cfg_storage {
     size_t queue_bytes; /* messages that wait to be written */
 };
 
+/* Several gateways with one sequence. */
+struct gw_cfg_engine {
+    char *url;                 /* of the Valkey or Redis server; NULL: this gateway is alone */
+    char *username, *password; /* NULL: none */
+    char *prefix;              /* of its keys: one for each cluster */
+    char *node;                /* this gateway's name among them */
+    int64_t lease_ms;          /* who takes messages in and is silent for so long is replaced */
+    uint32_t log_count;        /* messages in the shared log */
+    size_t log_bytes;          /* ... bytes of them that each gateway holds in memory */
+};
+
 struct gw_config {
     atomic_uint refs;
     char *file;
@@ -185,6 +196,7 @@ struct gw_config {
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
     struct gw_cfg_storage storage;
+    struct gw_cfg_engine engine;
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
     int log_level;  /* enum gw_log_level */

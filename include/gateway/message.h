@@ -79,6 +79,7 @@ struct gw_message_spec {
     bool retained;
     bool clear;
     bool binary;
+    uint32_t keep;           /* messages that the channel's history holds, for an engine that keeps them */
     struct gw_slice watched; /* inside `json`; data NULL: none */
 };
 
