@@ -219,7 +219,7 @@ static bool lead_begin(struct lead *lead, int64_t leased_ms, const char **why)
     store->seq = fence.seq;
     store->term = fence.term;
     pthread_mutex_unlock(&store->lock);
-    lead->pipe = (struct gw_valkey_pipe){.renewed_ms = leased_ms, .asked_ms = leased_ms};
+    lead->pipe = (struct gw_valkey_pipe){.last = fence, .renewed_ms = leased_ms, .asked_ms = leased_ms};
     atomic_fetch_add(&store->takeovers, 1);
     gw_log(GW_LOG_INFO, "engine", "this node takes messages in now, term %" PRIu64 "%s", fence.term,
            lost ? "; what its predecessor had not shared is lost, and clients are told of a gap" : "");

@@ -93,8 +93,9 @@ struct gw_valkey_flight {
 struct gw_valkey_pipe {
     struct gw_valkey_flight flights[GW_VALKEY_FLIGHTS];
     unsigned first, count;
-    int64_t renewed_ms; /* when the last renewal that was granted was sent */
-    int64_t asked_ms;   /* when the last one was sent */
+    struct gw_entry_id last; /* the newest entry that was sent, or the fence */
+    int64_t renewed_ms;      /* when the last renewal that was granted was sent */
+    int64_t asked_ms;        /* when the last one was sent */
 };
 
 /* Sends a batch of the queue, if there is one. False: the connection is gone. */

@@ -2,8 +2,13 @@
 
 const char gw_script_append[] =
     "local log, channels, meta = KEYS[1], KEYS[2], KEYS[3]\n"
-    "local histories, size, most = ARGV[1], ARGV[2], tonumber(ARGV[3])\n"
-    "local add = ARGV[4] == '1' and redis.pcall or redis.call\n"
+    "local histories, size, most, last = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]\n"
+    "local add = last == '' and redis.pcall or redis.call\n"
+    "local top = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]\n"
+    "if last ~= '' and (not top or top[1] ~= last) then\n"
+    "  local fenced = top and tonumber(string.match(top[1], '^%d+')) > tonumber(string.match(last, '^%d+'))\n"
+    "  return redis.error_reply(fenced and 'FENCED another node has taken over' or 'CUT the log has lost its end')\n"
+    "end\n"
     "local i = 5\n"
     "while i <= #ARGV do\n"
     "  local id, keep, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])\n"

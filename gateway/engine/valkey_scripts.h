@@ -4,10 +4,11 @@
 #define GW_ENGINE_VALKEY_SCRIPTS_H
 
 /* Adds entries to the log, and messages to the histories of their channels.
- * KEYS: log, channels, meta. ARGV: prefix of histories, entries of the log, channels at most, 1 to mend; then for
- * each entry: id, messages that its history holds ("": it is no message), number of fields, fields. An id that is not
- * above the top of the log is an error, which ends the script before it has changed anything: the batch of a leader
- * that was deposed. Mending skips such entries. */
+ * KEYS: log, channels, meta. ARGV: prefix of histories, entries of the log, channels at most, id of the entry that
+ * must be the newest of the log ("": any, to mend); then for each entry: id, messages that its history holds ("": it
+ * is no message), number of fields, fields. If the log does not end where it should, nothing is changed, and the
+ * error says why: FENCED, another leader has written to it; CUT, it has lost its end. Mending skips entries that are
+ * not above the top. */
 extern const char gw_script_append[];
 
 /* Begins a term. KEYS: log, meta, lease, epoch. ARGV: who we are, the server's run id, the least first number, the

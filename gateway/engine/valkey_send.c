@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/valkey_private.h"
@@ -12,27 +13,48 @@
 #define BATCH_BYTES (64 * 1024)
 #define BATCHES     4 /* in flight */
 
+struct batch_texts {
+    char id[GW_ENTRY_ID_SIZE], keep[16], count[8];
+};
+
 /* The arguments of one call of gw_script_append, and the texts that they refer to. */
 struct batch {
     struct gw_resp_args args;
-    char size[16], channels[16];
-    struct {
-        char id[GW_ENTRY_ID_SIZE], keep[16], count[8];
-    } texts[BATCH_COUNT];
-    unsigned used;
+    char size[16], channels[16], last[GW_ENTRY_ID_SIZE];
+    struct batch_texts *texts; /* of `allocated`: one for each entry */
+    size_t used, allocated;
 };
+
+static void batch_fini(struct batch *batch)
+{
+    gw_resp_args_fini(&batch->args);
+    free(batch->texts);
+}
+
+/* Room for so many entries; before the first is added. */
+static void batch_reserve(struct batch *batch, size_t count)
+{
+    if (count <= batch->allocated)
+        return;
+    batch->texts = gw_reallocarray(batch->texts, count, sizeof *batch->texts);
+    batch->allocated = count;
+}
 
 static void batch_word(struct batch *batch, const char *word)
 {
     gw_resp_arg(&batch->args, word, strlen(word));
 }
 
-static void batch_begin(struct batch *batch, const struct gw_engine_store *store, bool mend)
+/* `last`: the entry that must be the newest of the log; NULL: to mend it. */
+static void batch_begin(struct batch *batch, const struct gw_engine_store *store, const struct gw_entry_id *last)
 {
     batch->args.count = 0;
     batch->used = 0;
     snprintf(batch->size, sizeof batch->size, "%u", store->log_count);
     snprintf(batch->channels, sizeof batch->channels, "%u", store->channels);
+    batch->last[0] = '\0';
+    if (last)
+        gw_entry_id_format(batch->last, *last);
     batch_word(batch, "EVALSHA");
     batch_word(batch, store->append_sha);
     batch_word(batch, "3");
@@ -42,12 +64,12 @@ static void batch_begin(struct batch *batch, const struct gw_engine_store *store
     batch_word(batch, store->keys.histories);
     batch_word(batch, batch->size);
     batch_word(batch, batch->channels);
-    batch_word(batch, mend ? "1" : "0");
+    batch_word(batch, batch->last);
 }
 
 static void batch_add(struct batch *batch, const struct gw_entry *entry)
 {
-    unsigned at = batch->used++;
+    size_t at = batch->used++;
     gw_entry_id_format(batch->texts[at].id, entry->id);
     batch->texts[at].keep[0] = '\0';
     if (entry->message) /* one more than nothing: the last value */
@@ -71,24 +93,38 @@ static void pipe_push(struct gw_valkey_pipe *pipe, uint64_t ticket, unsigned cou
     pipe->flights[at] = (struct gw_valkey_flight){ticket, count, gw_monotonic_ns()};
 }
 
+/* How many entries of the queue go together: a packet is never divided, however many channels it has. {lock} is held.
+ */
+static size_t batch_size(const struct gw_entry_list *queue)
+{
+    size_t bytes = 0, count = 0;
+    bool whole = true;
+    for (const struct gw_entry *entry = queue->oldest;
+         entry && (!whole || (bytes < BATCH_BYTES && count < BATCH_COUNT)); entry = entry->next) {
+        bytes += gw_entry_size(entry);
+        whole = entry->last;
+        count++;
+    }
+    return count;
+}
+
 bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *pipe)
 {
     struct batch batch = {0};
     uint64_t ticket = 0;
-    size_t bytes = 0;
     unsigned messages = 0;
     if (pipe->count >= BATCHES)
         return true;
-    batch_begin(&batch, store, false);
+    batch_begin(&batch, store, &pipe->last);
     pthread_mutex_lock(&store->lock);
-    /* A packet is never divided, however many channels it has. */
-    while (store->queue.oldest && (bytes < BATCH_BYTES || !store->sent.newest->last) && batch.used < BATCH_COUNT) {
+    batch_reserve(&batch, batch_size(&store->queue));
+    while (batch.used < batch.allocated) {
         struct gw_entry *entry = gw_entry_list_take(&store->queue);
         gw_entry_list_add(&store->sent, entry);
         batch_add(&batch, entry);
-        bytes += gw_entry_size(entry);
         ticket = entry->ticket;
         messages += entry->message;
+        pipe->last = entry->id;
     }
     pthread_mutex_unlock(&store->lock);
     bool good = true;
@@ -97,7 +133,7 @@ bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *
         good = gw_resp_send(&store->commands, &batch.args, store->lease_ms / 2);
         pipe_push(pipe, ticket, messages);
     }
-    gw_resp_args_fini(&batch.args);
+    batch_fini(&batch);
     return good;
 }
 
@@ -123,11 +159,11 @@ static bool pipe_take(struct gw_engine_store *store, struct gw_valkey_pipe *pipe
     pipe->first = (pipe->first + 1) % GW_VALKEY_FLIGHTS;
     pipe->count--;
     if (reply->type == REDIS_REPLY_ERROR) {
-        bool fenced = strstr(reply->str, "equal or smaller") != NULL;
+        bool fenced = !strncmp(reply->str, "FENCED", 6);
         if (fenced)
             atomic_fetch_add(&store->fenced, 1);
         snprintf(store->commands.error, sizeof store->commands.error, "%s", reply->str);
-        *why = fenced ? "another node has taken over" : store->commands.error;
+        *why = store->commands.error;
         return false;
     }
     if (!flight.ticket) {
@@ -230,7 +266,8 @@ bool gw_valkey_mend(struct gw_engine_store *store, struct gw_entry_id top)
                 freeReplyObject(reply);
             first = false;
         }
-        batch_begin(&batch, store, true);
+        batch_begin(&batch, store, NULL);
+        batch_reserve(&batch, count);
         for (size_t i = 0; i < count; i++)
             batch_add(&batch, entries[i]);
         redisReply *reply = gw_resp_ask_args(&store->commands, store->lease_ms / 2, &batch.args);
@@ -242,7 +279,7 @@ bool gw_valkey_mend(struct gw_engine_store *store, struct gw_entry_id top)
         for (size_t i = 0; i < count; i++)
             free(entries[i]);
     }
-    gw_resp_args_fini(&batch.args);
+    batch_fini(&batch);
     if (mended)
         gw_log(GW_LOG_WARN, "engine", "the engine had lost entries of the log: %zu added again from memory%s", mended,
                good ? "" : "; it is not finished");

@@ -24,7 +24,7 @@ static uint32_t random_below(uint32_t below)
 
 static void open_store(int64_t flush_ms, size_t queue, uint64_t block)
 {
-    const struct gw_engine_setup setup = {path, flush_ms, queue, block};
+    const struct gw_engine_setup setup = {.path = path, .flush_ms = flush_ms, .queue_bytes = queue, .block = block};
     struct gw_buf error;
     gw_buf_init(&error);
     if (engine->open(&setup, &found, &store, &error) != GW_OK)
