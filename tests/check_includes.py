@@ -26,7 +26,7 @@ LAYERS = [
 ]
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 PUBLIC = {
-    "base": ["buf", "error", "hash", "histogram"],
+    "base": ["buf", "error", "hash", "histogram", "options"],
     "message": ["message"],
     "codec": ["codec"],
     "engine": ["engine", "history"],
@@ -41,6 +41,7 @@ LIBRARIES = {
     "mqtt_protocol.h": ("gateway/mqtt/",),
     "libwebsockets.h": ("gateway/net/loop.c",),
     "sqlite3.h": ("gateway/engine/",),
+    "hiredis.h": ("gateway/engine/",),
     "liburing.h": ("gateway/net/ring.c",),
     "zlib.h": ("gateway/websocket/deflate.c",),
     "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/app/healthcheck.c"),

@@ -71,7 +71,8 @@ const struct gw_field gw_fields_broker[] = {
      .offset = CFG(broker.password),
      .doc = "Its password, only with `username`; better `${MQTT_PASSWORD}` or `password_file` than the word itself."},
     {.key = "password_file",
-     .type = GW_FIELD_LIST, /* read by config.c: its first line is the password */
+     .type = GW_FIELD_FILE,
+     .offset = CFG(broker.password_file),
      .doc = "File whose first line (up to 1,023 bytes) is the password, instead of `password`."},
     {.key = "protocol",
      .type = GW_FIELD_CHOICE,
@@ -260,7 +261,12 @@ const struct gw_field gw_fields_route[] = {
      .type = GW_FIELD_STRING,
      .offset = ROUTE(topic),
      .required = true,
-     .doc = "MQTT topic filter; `{name}` captures one level, `{name...}` the rest; `+` and `#` work too."},
+     .doc = "MQTT topic filter; `{name}` captures one level, `{name...}` the rest, or what is before fixed levels: "
+            "`{device...}/availability`; `+` and `#` work too."},
+    {.key = "except",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(except),
+     .doc = "Filters, written as `topic`: what any of them matches is not the route's, in either direction."},
     {.key = "channel",
      .type = GW_FIELD_STRING,
      .offset = ROUTE(channel),
@@ -269,7 +275,9 @@ const struct gw_field gw_fields_route[] = {
      .type = GW_FIELD_CODEC,
      .offset = ROUTE(codec),
      .def = "auto",
-     .doc = "What `data` is. Payloads that it refuses are dropped and counted."},
+     .doc = "What `data` is. Payloads that it refuses are dropped and counted. `lenient` is `json` for devices that "
+            "send "
+            "NaN, single quotes or a NUL at the end."},
     {.key = "qos",
      .type = GW_FIELD_CHOICE,
      .offset = ROUTE(qos),
@@ -664,101 +672,7 @@ static const struct gw_field fields_log[] = {
     {.key = NULL},
 };
 
-static const struct gw_field fields_storage[] = {
-    {.key = "path",
-     .type = GW_FIELD_STRING,
-     .offset = CFG(storage.path),
-     .doc = "Needed here. Database file of this gateway alone; made if there is none. Its folder must exist and be "
-            "writable."},
-    {.key = "flush",
-     .type = GW_FIELD_DURATION,
-     .offset = CFG(storage.flush_ms),
-     .min = 10,
-     .max = MS(3600),
-     .def = "1s",
-     .doc =
-         "How often changes are written; what came since is lost if the gateway is killed, and clients get a gap."},
-    {.key = "queue",
-     .type = GW_FIELD_SIZE,
-     .offset = CFG(storage.queue_bytes),
-     .min = KIB(64),
-     .max = MIB(4096),
-     .def = "64MiB",
-     .doc = "Bytes that wait for the disk; beyond it messages are not stored, which is counted"
-            " (`sluice_storage_dropped_total`) and told by a gap after the next restart."},
-    {.key = NULL},
-};
-
-#ifdef SLUICE_CLUSTER
-static const struct gw_field fields_valkey[] = {
-    {.key = "url",
-     .type = GW_FIELD_STRING,
-     .offset = CFG(engine.url),
-     .doc = "Needed here. `redis://host[:6379][/database]`, IPv6 as `[::1]`; credentials in it are refused."},
-    {.key = "username",
-     .type = GW_FIELD_STRING,
-     .offset = CFG(engine.username),
-     .doc = "Name of the server's ACL; without it the `default` one."},
-    {.key = "password",
-     .type = GW_FIELD_STRING,
-     .offset = CFG(engine.password),
-     .doc = "Its password; better `${ENGINE_PASSWORD}` or `password_file` than the word itself."},
-    {.key = "password_file",
-     .type = GW_FIELD_LIST, /* read by config.c: its first line is the password */
-     .doc = "File whose first line (up to 1,023 bytes) is the password, instead of `password`."},
-    {.key = NULL},
-};
-
-static const struct gw_field fields_log_shared[] = {
-    {.key = "count",
-     .type = GW_FIELD_INT,
-     .offset = CFG(engine.log_count),
-     .min = 1000,
-     .max = 10000000,
-     .def = "100000",
-     .doc = "Messages in the shared log: how far a gateway may fall behind, and what can be added again to an engine"
-            " that lost it."},
-    {.key = "bytes",
-     .type = GW_FIELD_SIZE,
-     .offset = CFG(engine.log_bytes),
-     .min = MIB(1),
-     .max = MIB(16384),
-     .def = "64MiB",
-     .doc = "Bytes of them that each gateway holds in memory."},
-    {.key = NULL},
-};
-
-static const struct gw_field fields_engine[] = {
-    {.key = "valkey",
-     .type = GW_FIELD_TABLE,
-     .table = fields_valkey,
-     .doc = "The Valkey or Redis server (6.2 or later)."},
-    {.key = "prefix",
-     .type = GW_FIELD_STRING,
-     .offset = CFG(engine.prefix),
-     .def = "sluice",
-     .doc = "Begins the names of all keys at the server: one for each cluster, the same on each of its gateways."},
-    {.key = "node",
-     .type = GW_FIELD_STRING,
-     .offset = CFG(engine.node),
-     .doc = "This gateway's name, different on each; default: the host's name."},
-    {.key = "lease",
-     .type = GW_FIELD_DURATION,
-     .offset = CFG(engine.lease_ms),
-     .min = 1500,
-     .max = MS(60),
-     .def = "2s",
-     .doc = "A gateway that takes messages in and is silent for so long is replaced by another."},
-    {.key = "log",
-     .type = GW_FIELD_TABLE,
-     .table = fields_log_shared,
-     .doc = "The messages that all gateways share."},
-    {.key = NULL},
-};
-
-#endif
-
-const struct gw_field gw_fields_root[] = {
+const struct gw_field gw_fields_own[] = {
     {.key = "broker", .type = GW_FIELD_TABLE, .table = gw_fields_broker, .required = true, .doc = "The MQTT broker."},
     {.key = "listen",
      .type = GW_FIELD_LIST,
@@ -786,16 +700,6 @@ const struct gw_field gw_fields_root[] = {
      .doc = "What clients may do: names and their grants."},
     {.key = "limits", .type = GW_FIELD_TABLE, .table = fields_limits, .doc = "Everything that could grow."},
     {.key = "web", .type = GW_FIELD_TABLE, .table = fields_web, .doc = "Times of the web side."},
-    {.key = "storage",
-     .type = GW_FIELD_TABLE,
-     .table = fields_storage,
-     .doc = "Where the history of routes with `store: disk`, and the place in the sequence, outlive the process."},
-#ifdef SLUICE_CLUSTER
-    {.key = "engine",
-     .type = GW_FIELD_TABLE,
-     .table = fields_engine,
-     .doc = "Several gateways with one sequence: clients go on with their cursor on any of them."},
-#endif
     {.key = "user",
      .type = GW_FIELD_STRING,
      .offset = CFG(user),

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/valkey_options.h"
 #include "engine/valkey_private.h"
 #include "message/cursor.h"
 
@@ -137,7 +138,13 @@ static void valkey_upstream(struct gw_engine_store *store, bool up)
         free(entry);
 }
 
+static const char *valkey_node(struct gw_engine_store *store)
+{
+    return store->node;
+}
+
 static const struct gw_engine_shared valkey_shared = {
+    .node = valkey_node,
     .join = valkey_join,
     .begin = valkey_begin,
     .commit = valkey_commit,
@@ -241,9 +248,8 @@ static void store_free(struct gw_engine_store *store)
     gw_entry_list_clear(&store->queue);
     gw_entry_list_clear(&store->sent);
     gw_entry_list_clear(&store->memory);
-    char *const texts[] = {store->host,       store->port,          store->username,  store->password,
-                           store->keys.log,   store->keys.channels, store->keys.meta, store->keys.lease,
-                           store->keys.epoch, store->keys.histories};
+    char *const texts[] = {store->host,      store->port,       store->keys.log,   store->keys.channels,
+                           store->keys.meta, store->keys.lease, store->keys.epoch, store->keys.histories};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
     free(store->known);
@@ -254,12 +260,12 @@ static void store_free(struct gw_engine_store *store)
     free(store);
 }
 
-static struct gw_engine_store *store_make(const struct gw_engine_setup *setup)
+static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
 {
     struct gw_engine_store *store = gw_calloc(1, sizeof *store);
     char random[GW_EPOCH_MAX + 1];
     gw_epoch_make(random);
-    snprintf(store->who, sizeof store->who, "%.128s:%s", setup->node, random);
+    snprintf(store->who, sizeof store->who, "%.128s:%s", own->node, random);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -269,28 +275,28 @@ static struct gw_engine_store *store_make(const struct gw_engine_setup *setup)
     store->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     gw_resp_init(&store->tail);
     gw_resp_init(&store->commands);
-    store_keys(&store->keys, setup->prefix);
-    store->username = setup->username ? gw_strdup(setup->username) : NULL;
-    store->password = setup->password ? gw_strdup(setup->password) : NULL;
-    store->lease_ms = setup->lease_ms;
-    store->log_count = setup->log_count;
-    store->log_bytes = setup->log_bytes;
-    store->channels = setup->channels;
+    store_keys(&store->keys, own->prefix);
+    store->node = own->node;
+    store->server.username = own->username;
+    store->server.password = own->password ? own->password : own->file_password;
+    store->lease_ms = own->lease_ms;
+    store->log_count = own->log_count;
+    store->log_bytes = own->log_bytes;
+    store->channels = own->channels;
     store->known = gw_calloc(GW_VALKEY_MIDS, sizeof *store->known);
     store->taken = store->safe = 1;
     return store;
 }
 
-static enum gw_err valkey_open(const struct gw_engine_setup *setup, struct gw_engine_found *found,
-                               struct gw_engine_store **out, struct gw_buf *error)
+static enum gw_err valkey_open(const void *options, struct gw_engine_found *found, struct gw_engine_store **out,
+                               struct gw_buf *error)
 {
-    struct gw_engine_store *store = store_make(setup);
+    const struct gw_valkey_options *own = options;
+    struct gw_engine_store *store = store_make(own);
     *found = (struct gw_engine_found){0};
-    const char *wrong = gw_resp_parse_url(setup->url, &store->host, &store->port, &store->server.database);
+    const char *wrong = gw_resp_parse_url(own->url, &store->host, &store->port, &store->server.database);
     store->server.host = store->host;
     store->server.port = store->port;
-    store->server.username = store->username;
-    store->server.password = store->password;
     int64_t until = gw_monotonic_ms() + OPEN_MS;
     bool good = false;
     while (!wrong && !good) {
@@ -304,7 +310,7 @@ static enum gw_err valkey_open(const struct gw_engine_setup *setup, struct gw_en
         store_pause();
     }
     if (!good) {
-        gw_buf_printf(error, "engine.valkey.url: %s: %s", setup->url, wrong);
+        gw_buf_printf(error, "engine.valkey.url: %s: %s", own->url, wrong);
         store_free(store);
         return GW_ERR_INTERNAL;
     }
@@ -379,6 +385,7 @@ static struct gw_engine_stats valkey_stats(struct gw_engine_store *store)
 
 const struct gw_engine gw_engine_valkey = {
     .name = "valkey",
+    .options = &gw_valkey_options,
     .open = valkey_open,
     .load = gw_valkey_load,
     .start = valkey_start,

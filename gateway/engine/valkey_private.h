@@ -26,7 +26,8 @@ struct gw_valkey_known {
 
 struct gw_engine_store {
     struct gw_resp_server server;
-    char *host, *port, *username, *password;
+    char *host, *port;
+    const char *node; /* borrowed from the options */
     struct gw_valkey_keys keys;
     char who[GW_VALKEY_WHO_MAX]; /* this process: node, a colon, and random bits */
     int64_t lease_ms;

@@ -1,6 +1,5 @@
 /* valkey_tail.c: the thread that reads the log, and hands what it finds to the gateway: also what this process itself
  * has sent. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,8 +73,8 @@ static void tail_tell(struct tail *tail)
 static void tail_lost(struct gw_engine_store *store, uint64_t to)
 {
     atomic_fetch_add(&store->lost, 1);
-    gw_log(GW_LOG_WARN, "engine", "messages up to number %" PRIu64 " may be missing here: clients are told of a gap",
-           to);
+    gw_log(GW_LOG_WARN, "engine", "messages up to number %llu may be missing here: clients are told of a gap",
+           (unsigned long long)to);
     store->sink.lost(store->sink.context, to);
 }
 

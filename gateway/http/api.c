@@ -228,8 +228,18 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
                       state->by_engine ? "the engine that the gateways share can't be reached" : NULL);
         return;
     }
-    static const char body[] = "{\"status\":\"ready\"}";
-    gw_http_reply(conn, 200, NULL, JSON_TYPE, body, sizeof body - 1);
+    const struct gw_server *server = conn->worker->server;
+    struct gw_buf body;
+    gw_buf_init(&body);
+    gw_buf_adds(&body, "{\"status\":\"ready\"");
+    if (server->ready) {
+        gw_buf_adds(&body, ",\"subscriptions\":{");
+        server->ready(server->metrics_context, &body);
+        gw_buf_addc(&body, '}');
+    }
+    gw_buf_addc(&body, '}');
+    gw_http_reply(conn, 200, NULL, JSON_TYPE, body.data, body.len);
+    gw_buf_fini(&body);
 }
 
 static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
@@ -266,8 +276,9 @@ static bool api_is_open(const struct gw_request *request)
 
 static const struct gw_transport *api_transport(const struct gw_conn *conn, const struct gw_request *request)
 {
+    const struct gw_config *config = gw_hub_config(gw_conn_hub(conn));
     for (size_t i = 0; gw_transports[i]; i++) {
-        if (gw_transports[i]->match(conn, request))
+        if (gw_transport_on(gw_transports[i], config) && gw_transports[i]->match(conn, request))
             return gw_transports[i];
     }
     return NULL;

@@ -168,7 +168,7 @@ void gw_pending_drop(struct gw_session *session)
     }
 }
 
-/* JSON `data` to payload. `null` is the empty payload, whatever the codec: the inverse of what subscribers see. */
+/* JSON `data` to payload. `null` is the empty payload, whatever the codec. */
 static enum gw_err publish_encode(const struct gw_codec *codec, const char *data, size_t len, bool json,
                                   struct gw_buf *payload, const char **why)
 {
@@ -176,7 +176,9 @@ static enum gw_err publish_encode(const struct gw_codec *codec, const char *data
         gw_buf_add(payload, data, len);
         if (!len)
             return GW_OK;
-        /* What the route would drop on its way back is refused here, where somebody can be told. */
+        /* What the route would drop on its way back is refused here, where the client gets an error. */
+        if (codec->publishable)
+            return codec->publishable(data, len) ? GW_OK : GW_ERR_NOT_JSON;
         struct gw_buf scratch;
         struct gw_decoded decoded;
         gw_buf_init(&scratch);
@@ -217,8 +219,10 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
         GW_STAT_ADD(&hub->stats, rate_limited, 1);
         err = GW_ERR_RATE_LIMITED;
     }
-    if (err == GW_OK)
+    if (err == GW_OK) {
         err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
+        *why = target.why;
+    }
     if (err == GW_OK && gw_topic_levels(target.topic.data, target.topic.len) > hub->config->limits.levels) {
         err = GW_ERR_BAD_REQUEST;
         *why = "the topic has more levels than limits.levels allows";

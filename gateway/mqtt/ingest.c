@@ -116,6 +116,26 @@ struct arrival {
     bool routed;
 };
 
+/* The codec has refused the payload. Why is worked out again, at leisure, and only for the line that is written. */
+static void ingest_refused(const struct arrival *arrival, const struct gw_cfg_route *config, uint32_t route,
+                           enum gw_err err)
+{
+    struct gw_ingest *ingest = arrival->ingest;
+    const struct gw_packet *packet = arrival->packet;
+    atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
+    struct gw_log_limiter *limiter = gw_route_stats_dropped(&ingest->routes, route);
+    if (!gw_log_due(limiter, GW_LOG_WARN))
+        return;
+    struct gw_buf why;
+    gw_buf_init(&why);
+    if (config->codec->explain)
+        config->codec->explain(packet->payload, packet->payload_len, &why);
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s%s%s",
+                 packet->payload_len, (int)packet->topic_len, packet->topic, config->codec->name, gw_err_code(err),
+                 why.len ? ": " : "", why.len ? why.data : "");
+    gw_buf_fini(&why);
+}
+
 static void ingest_channel(void *context, uint32_t route, const char *channel, size_t channel_len)
 {
     struct arrival *arrival = context;
@@ -128,11 +148,7 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
     if (packet->payload_len) {
         enum gw_err err = config->codec->decode(packet->payload, packet->payload_len, &ingest->scratch, &decoded);
         if (err != GW_OK) {
-            atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
-            gw_route_stats_dropped(&ingest->routes, route);
-            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s",
-                                 packet->payload_len, (int)packet->topic_len, packet->topic, config->codec->name,
-                                 gw_err_code(err));
+            ingest_refused(arrival, config, route, err);
             return;
         }
     }
@@ -146,8 +162,8 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         .channel_len = channel_len,
         .json = decoded.json,
         .json_len = decoded.len,
-        .payload = packet->payload,
-        .payload_len = packet->payload_len,
+        .payload = decoded.replaces ? decoded.json : packet->payload,
+        .payload_len = decoded.replaces ? decoded.len : packet->payload_len,
         .ts = gw_wall_ms(),
         .born_ns = gw_monotonic_ns(),
         .route = route,

@@ -182,15 +182,16 @@ static void source_settle_settings(struct gw_source *source)
     source->own_id = source->own_response_topic = NULL;
     if (source->role != GW_SOURCE_PUBLISH)
         return;
+    const char *node = source->ingest.engine->shared->node(source->ingest.store);
     struct gw_buf id;
     gw_buf_init(&id);
-    gw_buf_printf(&id, "%s-%s", config->broker.client_id, config->engine.node);
+    gw_buf_printf(&id, "%s-%s", config->broker.client_id, node);
     source->settings.client_id = source->own_id = gw_buf_take(&id);
     source->settings.session_expiry_ms = 0;
     if (!config->broker.response_topic)
         return;
     gw_buf_init(&id);
-    gw_buf_printf(&id, "%s/%s", config->broker.response_topic, config->engine.node);
+    gw_buf_printf(&id, "%s/%s", config->broker.response_topic, node);
     source->settings.response_topic = source->own_response_topic = gw_buf_take(&id);
 }
 
@@ -304,6 +305,8 @@ static void *source_run(void *context)
         int64_t now = gw_monotonic_ms();
         if (now - misc_ms >= 100) {
             gw_connection_expire(source, now);
+            if (source->connected)
+                gw_subscriptions_retry(&source->subs, source->mosq, &source->broker, now);
             misc_ms = now;
         }
         if (!source->connecting && !source->connected && source_is_wanted(source) && now >= source->attempts.at_ms)
@@ -315,6 +318,8 @@ static void *source_run(void *context)
             source->attempts.at_ms - now < wait)
             wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
         source_turn(source, (int)wait);
+        if (source->subs.changed && !source->subs.unanswered)
+            gw_connection_report(source);
     }
     if (source->mosq && source->connected) {
         /* MQTT 5: without properties the session's expiry stays as it was given, so the broker keeps it. */
@@ -347,12 +352,13 @@ struct gw_source *gw_source_create(enum gw_source_role role, struct gw_config *c
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
     source->role = role;
-    source_settle_settings(source);
     gw_receiver_init(&source->receiver, source_on_packet, gw_connection_note, source);
     gw_ingest_init(&source->ingest, engine, store, inboxes, workers);
+    source_settle_settings(source);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
+    gw_granted_init(&source->granted);
     gw_ingest_share(&source->ingest, source_wake, source);
     if (role == GW_SOURCE_INGEST) {
         gw_receiver_defer(&source->receiver, &source_safety);
@@ -360,6 +366,7 @@ struct gw_source *gw_source_create(enum gw_source_role role, struct gw_config *c
     }
     if (role != GW_SOURCE_PUBLISH)
         gw_subscriptions_change(&source->subs, routes, NULL, NULL);
+    gw_connection_report(source);
     return source;
 }
 
@@ -418,6 +425,7 @@ void gw_source_destroy(struct gw_source *source)
     gw_publisher_fini(&source->publisher);
     gw_ingest_fini(&source->ingest);
     gw_subscriptions_fini(&source->subs);
+    gw_granted_fini(&source->granted);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
     gw_auth_unref(source->next_auth);
@@ -457,4 +465,23 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
 void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context)
 {
     gw_route_stats_read(&source->ingest.routes, visit, context);
+}
+
+void gw_source_ready(struct gw_source *source, struct gw_buf *out)
+{
+    pthread_mutex_lock(&source->lock);
+    gw_buf_add(out, source->granted.json.data, source->granted.json.len);
+    pthread_mutex_unlock(&source->lock);
+}
+
+void gw_source_granted(struct gw_source *source, struct gw_source_granted *out)
+{
+    pthread_mutex_lock(&source->lock);
+    const struct gw_granted *granted = &source->granted;
+    *out = (struct gw_source_granted){granted->wanted, granted->granted, granted->lowered, {{0}}};
+    for (size_t i = 0; i < GW_GRANTED_REASONS; i++) {
+        out->refused[i].reason = granted->refused[i].reason;
+        out->refused[i].count = granted->refused[i].count;
+    }
+    pthread_mutex_unlock(&source->lock);
 }

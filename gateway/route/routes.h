@@ -22,6 +22,7 @@ struct gw_publish_target {
     const struct gw_codec *codec;
     int qos;
     bool retain;
+    const char *why; /* what is wrong, more precisely than the error says; static storage, or NULL */
 };
 
 /* Keeps a reference to config. Its patterns were checked when it was loaded. */
@@ -65,13 +66,17 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
 /* Could any route ever produce a channel that this channel name or filter matches? */
 bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len);
 
-/* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL; GW_ERR_FORBIDDEN where no route for the channel has publish;
- * GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long). */
+/* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL, also where the channel's topic is excepted; GW_ERR_FORBIDDEN
+ * where no route for the channel has publish; GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long).
+ */
 GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
                                                    struct gw_publish_target *target);
 
 /* The configuration of route number `index`, as message->route has it. */
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
+
+/* The filter of route number `index`: its topic with wildcards for the captures. Borrowed. */
+const char *gw_routes_filter(const struct gw_routes *routes, uint32_t index);
 
 /* The configuration of the first route that can produce this channel, NULL if none can. */
 const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len);

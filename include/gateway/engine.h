@@ -22,26 +22,11 @@
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "gateway/message.h"
+#include "gateway/options.h"
 
 #define GW_ENGINE_EPOCH_MAX 24 /* letters and digits, the NUL not counted */
 
 struct gw_engine_store; /* each engine's own */
-
-struct gw_engine_setup {
-    const char *path;   /* of the database; made if there is none */
-    int64_t flush_ms;   /* a change is on the disk at the latest so much later, as long as the disk takes it */
-    size_t queue_bytes; /* of messages that wait to be written; beyond it they are given up, and `lost` says so */
-    uint64_t block;     /* sequence numbers reserved at a time */
-
-    /* Of an engine that shares its sequence with other processes. */
-    const char *url, *username, *password; /* of the server; the last two NULL: none */
-    const char *prefix;                    /* of everything that belongs to this cluster */
-    const char *node;                      /* this process's name in it, unique */
-    int64_t lease_ms;                      /* whoever takes messages in and is silent for so long is replaced */
-    uint32_t log_count;                    /* messages that the shared log holds, and every process in memory */
-    size_t log_bytes;                      /* ... bytes of them in memory */
-    uint32_t channels;                     /* that are remembered */
-};
 
 /* Where the last process stood. */
 struct gw_engine_found {
@@ -119,6 +104,8 @@ struct gw_engine_sink {
  * the broker, in a session that the broker keeps, and acknowledges none before the engine has it. Thread: the MQTT
  * thread; none of them waits. */
 struct gw_engine_shared {
+    /* This process's name among the others. Thread: any. */
+    const char *(*node)(struct gw_engine_store *store);
     /* A connection to the broker begins, for this term of sink.lead(). append() refuses whatever belongs to another
      * one. */
     void (*join)(struct gw_engine_store *store, uint64_t term);
@@ -139,9 +126,14 @@ struct gw_engine_shared {
 
 struct gw_engine {
     const char *name;
+    /* Its table in the configuration file, whose presence there puts the engine in force: never `by_default`. One
+     * engine at most may have its table in a file. NULL: only the first engine of the list has none. */
+    const struct gw_options *options;
 
-    /* Thread: main, before start(). On failure *error says what and why; nothing was changed. */
-    GW_MUST_CHECK enum gw_err (*open)(const struct gw_engine_setup *setup, struct gw_engine_found *found,
+    /* `options`: what its table says; the same until close() has returned, since what a reload brings takes effect at
+     * the next start. NULL: it has no table. Thread: main, before start(). On failure *error says what and why;
+     * nothing was changed. */
+    GW_MUST_CHECK enum gw_err (*open)(const void *options, struct gw_engine_found *found,
                                       struct gw_engine_store **out, struct gw_buf *error);
     /* NULL: nothing was kept. */
     enum gw_err (*load)(struct gw_engine_store *store, const struct gw_engine_load *load, struct gw_buf *error);
@@ -174,7 +166,7 @@ struct gw_engine {
     struct gw_engine_stats (*stats)(struct gw_engine_store *store);
 };
 
-/* What there is; NULL-terminated. The first is the default. */
+/* What there is; NULL-terminated. The first is in force where the file has no engine's table. */
 extern const struct gw_engine *const *gw_engines;
 
 /* Sets it: NULL-terminated and static. Thread: main, before any other one. */
