@@ -16,17 +16,20 @@ from hoppers import Field
 class World:
     """Broker, engine and nodes; `with` leaves nothing behind."""
 
-    def __init__(self, directory, nodes=3, append=False, **options):
+    def __init__(self, directory, nodes=3, append=False, cut=False, persistent=False, **options):
+        self.cut, self.persistent = cut, persistent
         self.directory = pathlib.Path(directory)
         self.processes = []
         self.count, self.append, self.options = nodes, append, options
+        self.lines = {}     # node's name -> its lines to the engine and to the broker
 
     def __enter__(self):
         try:
-            self.broker = self.keep(Broker(self.directory, config=cluster.BROKER))
+            kept = cluster.BROKER.replace("persistence false", f"persistence true\npersistence_location {self.directory}/\n"
+                                          "autosave_interval 1\nautosave_on_changes true")
+            self.broker = self.keep(Broker(self.directory, config=kept if self.persistent else cluster.BROKER))
             self.redis = self.keep(cluster.Redis(self.directory / "redis", append=self.append))
-            self.nodes = [self.keep(cluster.Node(self.directory, name, self.broker.port, self.redis.port, ready=False, **self.options))
-                          for name in "abcdefgh"[:self.count]]
+            self.nodes = [self.node(name) for name in "abcdefgh"[:self.count]]
             for node in self.nodes:
                 node.wait_ready()
             self.leader()
@@ -34,6 +37,13 @@ class World:
             self.__exit__()
             raise
         return self
+
+    def node(self, name):
+        engine, broker = self.redis.port, self.broker.port
+        if self.cut:
+            self.lines[name] = self.keep(cluster.Line(engine)), self.keep(cluster.Line(broker))
+            engine, broker = (line.port for line in self.lines[name])
+        return self.keep(cluster.Node(self.directory, name, broker, engine, ready=False, **self.options))
 
     def keep(self, process):
         self.processes.append(process)
@@ -138,6 +148,98 @@ def kill_both(world, _):
     dead.again()
 
 
+def pause_engine(world, _):
+    """SIGSTOP of the engine for longer than the lease."""
+    flow(1)
+    world.redis.signal(signal.SIGSTOP)
+    flow(3)
+    world.redis.signal(signal.SIGCONT)
+    world.leader()
+    flow(1.5)
+
+
+def promote(world, _):
+    """A replica that lags takes the master's place: the end of the log is gone with the master."""
+    replica = world.keep(cluster.Redis(world.directory / "replica"))
+    replica.ask("REPLICAOF", "127.0.0.1", str(world.redis.port))
+    wait_until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"), 10, "the replica")
+    flow(1)
+    replica.signal(signal.SIGSTOP)  # from here on it gets nothing
+    flow(1)
+    port = world.redis.port
+    world.redis.end()
+    replica.signal(signal.SIGCONT)
+    replica.ask("REPLICAOF", "NO", "ONE")
+    replica.ask("SAVE")
+    replica.end()
+    replica.port = port  # the address moves with the master
+    (world.directory / "replica").joinpath("dump.rdb").rename(world.directory / "replica/keep.rdb")
+    (world.directory / "replica/keep.rdb").rename(world.directory / "replica/dump.rdb")
+    replica.start()
+    world.redis = replica
+    world.leader()
+    flow(1.5)
+
+
+def kill_broker(world, _):
+    """kill -9 of the broker, which keeps sessions and messages on its disk."""
+    flow(1)
+    world.broker.kill()
+    flow(0.5)
+    world.broker.start()
+    for node in world.nodes:
+        node.wait_ready()
+    flow(1.5)
+
+
+def cut_leader_from_engine(world, _):
+    """A cable: the leader sees the broker, and not the engine. It must let another one lead."""
+    flow(1)
+    first = world.leader()
+    world.lines[first.node][0].cut()
+    wait_until(lambda: any(node.leads() for node in world.nodes if node is not first), 15, "another leader")
+    wait_until(lambda: not first.leads(), 5, "the old leader to know")
+    flow(1)
+    world.lines[first.node][0].splice()
+    first.wait_ready()
+    flow(1)
+
+
+def cut_leader_from_broker(world, _):
+    """The leader sees the engine, and not the broker: the messages wait there until the cable is mended."""
+    flow(1)
+    first = world.leader()
+    world.lines[first.node][1].cut()
+    flow(2)
+    world.lines[first.node][1].splice()
+    first.wait_ready()
+    flow(1)
+
+
+def cut_other(world, rng):
+    """A node that only serves sees nothing for a while."""
+    flow(1)
+    node = rng.choice(world.others())
+    for line in world.lines[node.node]:
+        line.cut()
+    flow(3)
+    for line in world.lines[node.node]:
+        line.splice()
+    node.wait_ready()
+    flow(1)
+
+
+def slow_other(world, rng):
+    """A node hangs until the log no longer reaches back to where it was: only what it can't know is told, by gaps."""
+    flow(0.5)
+    node = rng.choice(world.others())
+    node.signal(signal.SIGSTOP)
+    flow(8)
+    node.signal(signal.SIGCONT)
+    node.wait_ready()
+    flow(1)
+
+
 CASES = {
     "C1": nothing,
     "C2": kill_leader,
@@ -145,14 +247,24 @@ CASES = {
     "C4": rolling,
     "C5": pause_leader,
     "C7": kill_engine,
+    "C7-pause": pause_engine,
+    "C8": promote,
     "C9": kill_both,
+    "C10": kill_broker,
+    "C11-engine": cut_leader_from_engine,
+    "C11-broker": cut_leader_from_broker,
+    "C11-both": cut_other,
+    "C14": slow_other,
     "C15": flush_engine,
 }
+GAPS = {"C9", "C14"}  # where something may be lost, and must be told
+WORLDS = {"C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
+          "C14": {"log": 1000}}
 
 
 def run(name, directory, seed=0, append=False, rate=300, clients=6, nodes=3):
     """Returns the judge's report of one case, with `log` for when it is bad."""
-    with World(directory, nodes, append) as world:
+    with World(directory, nodes, append, **WORLDS.get(name, {})) as world:
         field = Field(world.broker.port, world.nodes, clients=clients, rate=rate)
         try:
             CASES[name](world, random.Random(seed))

@@ -21,10 +21,13 @@ class Publisher:
         self.topics = {topic: 0 for topic in topics}
         self.rate = rate
         self.stopping = threading.Event()
+        self.lost = threading.Event()  # the broker was away: what it did not acknowledge must be there before anything new
+        self.newest = None
         self.client = mqtt.Client(client_id=name, clean_session=False, protocol=mqtt.MQTTv311)
         self.client.max_inflight_messages_set(100)
         self.client.max_queued_messages_set(0)
         self.client.reconnect_delay_set(1, 1)
+        self.client.on_disconnect = lambda *_: self.lost.set()
         self.client.connect("127.0.0.1", port, 30)
         self.client.loop_start()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -33,10 +36,14 @@ class Publisher:
     def run(self):
         names, sent, begun = list(self.topics), 0, time.monotonic()
         while not self.stopping.is_set():
+            if self.lost.is_set() and (not self.client.is_connected() or not (self.newest is None or self.newest.is_published())):
+                self.stopping.wait(0.005)  # paho would send new ones between those that it sends again
+                continue
+            self.lost.clear()
             for _ in range(int((time.monotonic() - begun) * self.rate) - sent):
                 topic = names[sent % len(names)]
                 self.topics[topic] += 1
-                self.client.publish(topic, json.dumps({"n": self.topics[topic], "t": time.time()}), 1)
+                self.newest = self.client.publish(topic, json.dumps({"n": self.topics[topic], "t": time.time()}), 1)
                 sent += 1
             self.stopping.wait(0.005)
 
@@ -60,6 +67,7 @@ class Hopper(threading.Thread):
         self.random = random.Random(seed)
         self.stopping = threading.Event()
         self.last = {}      # channel -> the last n
+        self.positions = {} # channel -> the number of that message
         self.number = int(cursor.split(".")[1])
         self.faults = []    # what must never be
         self.missing = {}   # channel -> how many, where no gap has told so
@@ -68,7 +76,6 @@ class Hopper(threading.Thread):
         self.got = self.hops = self.errors = 0
         self.silence, self.heard = 0.0, None
         self.where = ""
-        self.told = False   # a gap that may be of any channel has come since the last message of each
 
     # --- the judge -------------------------------------------------------------------------------------------------
 
@@ -80,13 +87,12 @@ class Hopper(threading.Thread):
         if n <= before:
             self.faults.append(f"{self.where}: {channel} n {n} after {before}")
         elif n > before + 1:
-            told = any(gap["channel"] in (channel, FILTER) and int(gap["to"].split(".")[1]) > self.position(channel)
+            told = any(gap["channel"] in (channel, FILTER) and int(gap["to"].split(".")[1]) > self.positions.get(channel, 0)
                        for gap in self.gaps)
             if not told:
                 self.faults.append(f"{self.where}: {channel} n {n} after {before}, no gap")
             self.missing[channel] = self.missing.get(channel, 0) + n - before - 1
         self.last[channel] = max(n, before)
-        self.positions = getattr(self, "positions", {})
         self.positions[channel] = number
         self.number = max(number, self.number)
         self.cursor = message["cursor"]
@@ -95,9 +101,6 @@ class Hopper(threading.Thread):
         if self.heard:
             self.silence = max(self.silence, now - self.heard)
         self.heard = now
-
-    def position(self, channel):
-        return getattr(self, "positions", {}).get(channel, 0)
 
     def frame(self, frame):
         if frame.get("type") == "gap":
@@ -198,7 +201,7 @@ class Field:
             hopper.join(10)
         faults = [fault for hopper in self.hoppers for fault in hopper.faults]
         for hopper in self.hoppers:
-            faults += [f"client {hopper.random}: {topic} ends at {hopper.last.get(topic)} of {n}" for topic, n in sent.items()
+            faults += [f"{hopper.where}: {topic} ends at {hopper.last.get(topic)} of {n}" for topic, n in sent.items()
                        if hopper.last.get(topic) != n]
         return {
             "sent": sum(sent.values()),

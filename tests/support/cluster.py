@@ -1,9 +1,11 @@
 """A real cluster on loopback: one mosquitto, one redis-server, and several gateways with one sequence."""
-import json
+import asyncio
+import contextlib
 import pathlib
 import shutil
 import socket
 import subprocess
+import threading
 
 import requests
 
@@ -15,7 +17,7 @@ REDIS = shutil.which("valkey-server") or shutil.which("redis-server") or "/usr/b
 BROKER = "allow_anonymous true\nmax_queued_messages 1000000\nmax_inflight_messages 0\npersistence false"
 
 CONFIG = """
-broker: {{ url: "mqtt://127.0.0.1:{broker}", client_id: cluster, session_expiry: 1h, reconnect: {{ min: 50ms, max: 200ms }} }}
+broker: {{ url: "mqtt://127.0.0.1:{broker}", client_id: cluster, session_expiry: 1h, reconnect: {{ min: 50ms, max: 200ms }}, keepalive: 5s }}
 listen: [ {{ address: "127.0.0.1:0" }} ]
 workers: {workers}
 engine:
@@ -23,6 +25,7 @@ engine:
   prefix: test
   node: {node}
   lease: {lease}
+  log: {{ count: {log} }}
 routes:
 {routes}
 {extra}
@@ -60,14 +63,77 @@ class Redis(Process):
         return done.stdout.strip()
 
 
+class Line:
+    """A line to a port of this machine that can be cut: nothing comes through then, and nobody is told, as with a pulled cable."""
+
+    def __init__(self, target):
+        self.target = target
+        self.port = None
+        self.loop = asyncio.new_event_loop()
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self.writers = set()
+        ready = threading.Event()
+        self.thread = threading.Thread(target=self.run, args=(ready,), daemon=True)
+        self.thread.start()
+        assert ready.wait(5)
+
+    def run(self, ready):
+        asyncio.set_event_loop(self.loop)
+        self.server = self.loop.run_until_complete(asyncio.start_server(self.accept, "127.0.0.1", 0))
+        self.port = self.server.sockets[0].getsockname()[1]
+        ready.set()
+        self.loop.run_forever()
+
+    async def accept(self, reader, writer):
+        self.writers.add(writer)
+        with contextlib.suppress(OSError):
+            await self.flowing.wait()
+            there, out = await asyncio.open_connection("127.0.0.1", self.target)
+            self.writers.add(out)
+            await asyncio.gather(self.carry(reader, out), self.carry(there, writer))
+        writer.close()
+
+    async def carry(self, reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self.flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def cut(self):
+        self.loop.call_soon_threadsafe(self.flowing.clear)
+
+    def splice(self):
+        """The cable is there again; connections that were through it end, as they would after a time."""
+        def again():
+            for writer in self.writers:
+                writer.transport.abort()
+            self.writers.clear()
+            self.flowing.set()
+        self.loop.call_soon_threadsafe(again)
+
+    def end(self):
+        async def stop():
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self.splice()
+        asyncio.run_coroutine_threadsafe(stop(), self.loop).result(5)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(5)
+
+
 class Node(Sluice):
     """One gateway of the cluster, which comes back on the same port."""
 
-    def __init__(self, directory, name, broker, redis, lease="1500ms", workers=1, routes=ROUTES, extra="", ready=True):
+    def __init__(self, directory, name, broker, redis, lease="1500ms", log=100000, workers=1, routes=ROUTES, extra="", ready=True):
         self.directory = pathlib.Path(directory)
         self.node = name
         self.starts = 0
-        self.yaml = CONFIG.format(broker=broker, redis=redis, node=name, lease=lease, workers=workers, routes=routes, extra=extra)
+        self.yaml = CONFIG.format(broker=broker, redis=redis, node=name, lease=lease, log=log, workers=workers, routes=routes, extra=extra)
         self.again(ready)
 
     def again(self, ready=True):
