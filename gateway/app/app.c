@@ -66,6 +66,7 @@ static bool app_listen_changed(const struct gw_config *a, const struct gw_config
         changed = strcmp(a->listen[i].address, b->listen[i].address) != 0 ||
                   !a->listen[i].cert_pem != !b->listen[i].cert_pem ||
                   a->listen[i].proxy_protocol != b->listen[i].proxy_protocol ||
+                  strcmp(a->listen[i].protocol, b->listen[i].protocol) != 0 ||
                   strcmp(a->listen[i].mode, b->listen[i].mode) != 0;
     return changed;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "config/protocols.h"
 #include "config/values.h"
 #include "gateway/codec.h"
 
@@ -32,6 +33,7 @@ static const char *const field_expected[] = {
     [GW_FIELD_CHOICE] = "one of a few words",
     [GW_FIELD_CODEC] = "a codec's name",
     [GW_FIELD_HISTORY] = "a history engine's name",
+    [GW_FIELD_PROTOCOL] = "a protocol's name",
     [GW_FIELD_STRINGS] = "a text or a list of texts",
     [GW_FIELD_PAIRS] = "a mapping of names to texts",
     [GW_FIELD_TABLE] = "a mapping",
@@ -101,18 +103,25 @@ static bool field_number(const struct place *place, const char *text, int64_t *v
     return true;
 }
 
+const char *gw_field_word(const struct gw_field *field, size_t i)
+{
+    switch (field->type) {
+    case GW_FIELD_CODEC:
+        return gw_codecs[i] ? gw_codecs[i]->name : NULL;
+    case GW_FIELD_HISTORY:
+        return gw_histories[i] ? gw_histories[i]->name : NULL;
+    case GW_FIELD_PROTOCOL:
+        return gw_protocol_name(i);
+    default:
+        return field->choices[i].name;
+    }
+}
+
 void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out)
 {
-    if (field->type == GW_FIELD_CODEC) {
-        for (size_t i = 0; gw_codecs[i]; i++)
-            gw_buf_printf(out, "%s%s", i ? ", " : "", gw_codecs[i]->name);
-    } else if (field->type == GW_FIELD_HISTORY) {
-        for (size_t i = 0; gw_histories[i]; i++)
-            gw_buf_printf(out, "%s%s", i ? ", " : "", gw_histories[i]->name);
-    } else {
-        for (size_t i = 0; field->choices[i].name; i++)
-            gw_buf_printf(out, "%s%s", i ? ", " : "", field->choices[i].name);
-    }
+    const char *word;
+    for (size_t i = 0; (word = gw_field_word(field, i)); i++)
+        gw_buf_printf(out, "%s%s", i ? ", " : "", word);
 }
 
 static void field_choice(const struct place *place, const char *text, void *to)
@@ -128,6 +137,13 @@ static void field_choice(const struct place *place, const char *text, void *to)
         memcpy(to, &engine, sizeof engine);
         if (engine)
             return;
+    } else if (field->type == GW_FIELD_PROTOCOL) {
+        const char *name;
+        for (size_t i = 0; (name = gw_protocol_name(i)); i++) {
+            memcpy(to, &name, sizeof name);
+            if (!strcmp(name, text))
+                return;
+        }
     } else {
         for (size_t i = 0; field->choices[i].name; i++) {
             if (!strcmp(field->choices[i].name, text)) {
@@ -206,6 +222,7 @@ static void field_scalar(const struct place *place, const char *text, bool quote
     case GW_FIELD_CHOICE:
     case GW_FIELD_CODEC:
     case GW_FIELD_HISTORY:
+    case GW_FIELD_PROTOCOL:
         field_choice(place, text, to);
         break;
     case GW_FIELD_STRINGS:
@@ -454,6 +471,7 @@ static bool field_equal(const struct gw_field *field, const void *a, const void 
         return !memcmp(a, b, sizeof(size_t));
     case GW_FIELD_CODEC:
     case GW_FIELD_HISTORY:
+    case GW_FIELD_PROTOCOL:
         return !memcmp(a, b, sizeof(void *));
     case GW_FIELD_STRINGS:
         same = strings_a->count == strings_b->count;

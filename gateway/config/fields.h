@@ -21,7 +21,9 @@ void gw_fields_read(const struct gw_field *table, const struct gw_node *map, con
 bool gw_node_is_bool(const struct gw_node *node);
 /* Is it empty, or `null`? */
 bool gw_node_is_null(const struct gw_node *node);
-/* The words that a GW_FIELD_CHOICE, CODEC or HISTORY takes, with commas between. Appends. */
+/* The words that a GW_FIELD_CHOICE, CODEC, HISTORY or PROTOCOL takes, one by one: NULL after the last. */
+const char *gw_field_word(const struct gw_field *field, size_t i);
+/* ... and with commas between. Appends. */
 void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out);
 /* A bound as it would be written: "30s", "64KiB", "12". */
 void gw_field_format(enum gw_field_type type, int64_t value, char out[32]);

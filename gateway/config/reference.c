@@ -32,6 +32,7 @@ static void reference_type(const struct gw_field *field, struct gw_buf *out)
     case GW_FIELD_CHOICE:
     case GW_FIELD_CODEC:
     case GW_FIELD_HISTORY:
+    case GW_FIELD_PROTOCOL:
         gw_field_list_choices(field, out);
         break;
     case GW_FIELD_STRINGS:

@@ -8,7 +8,6 @@
 
 #include "config/describe.h"
 #include "config/fields.h"
-#include "gateway/codec.h"
 
 /* A value from the environment may stand for any scalar. */
 #define ENVIRONMENT "{\"type\":\"string\",\"pattern\":\"\\\\$\\\\{\"}"
@@ -38,16 +37,9 @@ static void schema_word(struct gw_buf *out, const char *word, bool first)
 static void schema_choices(const struct gw_field *field, struct gw_buf *out)
 {
     gw_buf_adds(out, "\"anyOf\":[{\"enum\":[");
-    if (field->type == GW_FIELD_CODEC) {
-        for (size_t i = 0; gw_codecs[i]; i++)
-            schema_word(out, gw_codecs[i]->name, !i);
-    } else if (field->type == GW_FIELD_HISTORY) {
-        for (size_t i = 0; gw_histories[i]; i++)
-            schema_word(out, gw_histories[i]->name, !i);
-    } else {
-        for (size_t i = 0; field->choices[i].name; i++)
-            schema_word(out, field->choices[i].name, !i);
-    }
+    const char *word;
+    for (size_t i = 0; (word = gw_field_word(field, i)); i++)
+        schema_word(out, word, !i);
     gw_buf_adds(out, "]}," ENVIRONMENT "]");
 }
 
@@ -94,6 +86,7 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
     case GW_FIELD_CHOICE:
     case GW_FIELD_CODEC:
     case GW_FIELD_HISTORY:
+    case GW_FIELD_PROTOCOL:
         schema_choices(field, out);
         break;
     case GW_FIELD_STRINGS:

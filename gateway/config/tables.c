@@ -173,6 +173,12 @@ const struct gw_field gw_fields_listen[] = {
      .def = "false",
      .doc = "Every connection begins with a PROXY header (HAProxy's versions 1 and 2; before TLS); only those from"
             " `web.trusted_proxies` are taken."},
+    {.key = "protocol",
+     .type = GW_FIELD_PROTOCOL,
+     .offset = offsetof(struct gw_cfg_listen, protocol),
+     .def = "http",
+     .doc = "What clients speak here: `http`, with WebSocket, SSE and long-poll, or the protocol of a transport that "
+            "takes a plain stream of bytes."},
     {.key = NULL},
 };
 

@@ -278,8 +278,9 @@ static const struct gw_transport *api_transport(const struct gw_conn *conn, cons
 {
     const struct gw_config *config = gw_hub_config(gw_conn_hub(conn));
     for (size_t i = 0; gw_transports[i]; i++) {
-        if (gw_transport_on(gw_transports[i], config) && gw_transports[i]->match(conn, request))
-            return gw_transports[i];
+        const struct gw_transport *transport = gw_transports[i];
+        if (gw_transport_on(transport, config) && transport->match && transport->match(conn, request))
+            return transport;
     }
     return NULL;
 }

@@ -35,6 +35,12 @@ static void conn_deadline(struct gw_conn *conn, int64_t after_ms)
 
 static void conn_timed_out(struct gw_timer *timer);
 
+/* What comes once a PROXY header, if there is one, has been read. */
+static enum gw_conn_state conn_first_state(const struct gw_listener *listener)
+{
+    return listener->stream ? GW_CONN_BYTES : GW_CONN_HEAD;
+}
+
 struct gw_conn *gw_conn_create(const struct gw_listener *listener, int fd, const struct in6_addr *from,
                                const struct in6_addr *counted, bool trusted)
 {
@@ -46,7 +52,7 @@ struct gw_conn *gw_conn_create(const struct gw_listener *listener, int fd, const
     conn->peer = *counted;
     conn->origin = conn->address = *from;
     conn->trusted = trusted;
-    conn->state = listener->proxy ? GW_CONN_PROXY : GW_CONN_HEAD;
+    conn->state = listener->proxy ? GW_CONN_PROXY : conn_first_state(listener);
     conn->timer.fire = conn_timed_out;
     conn->next = worker->conns;
     conn->link = &worker->conns;
@@ -107,6 +113,9 @@ void gw_conn_finish(struct gw_conn *conn)
     conn->finish = true;
     conn->state = GW_CONN_DRAIN;
     gw_buf_fini(&conn->in);
+    if (conn->held_back)
+        gw_sock_pause(conn, false);
+    conn->held_back = false;
     conn_deadline(conn, LINGER_MS);
     if (!conn->blocked)
         conn_shutdown(conn);
@@ -167,14 +176,12 @@ static void conn_forwarded(struct gw_conn *conn, const struct gw_request *reques
     conn->secure |= gw_forward_secure(request);
 }
 
-/* Without the query: it may hold a ticket. */
-static void conn_log(const struct gw_conn *conn, const struct gw_request *request)
+static void conn_log(const struct gw_conn *conn, const char *what, const char *text, size_t len)
 {
     char address[INET6_ADDRSTRLEN] = "unix";
     if (!IN6_IS_ADDR_UNSPECIFIED(&conn->address))
         inet_ntop(AF_INET6, &conn->address, address, sizeof address);
-    gw_log(GW_LOG_DEBUG, "web", "request from %s%s: %.*s", address, conn->secure ? " with TLS" : "",
-           (int)request->path.len, request->path.data);
+    gw_log(GW_LOG_DEBUG, "web", "%s from %s%s: %.*s", what, address, conn->secure ? " with TLS" : "", (int)len, text);
 }
 
 static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
@@ -183,7 +190,8 @@ static void conn_dispatch(struct gw_conn *conn, struct gw_request *request)
     conn->is_head = request->method == GW_HEAD;
     conn_forwarded(conn, request);
     if (gw_log_enabled(GW_LOG_DEBUG))
-        conn_log(conn, request);
+        conn_log(conn, "request", request->path.data,
+                 request->path.len); /* without the query: it may hold a ticket */
     conn->keep_alive = request->keep_alive && !conn->worker->stopping;
     gw_timer_cancel(&conn->worker->timers, &conn->timer);
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};
@@ -303,6 +311,7 @@ static bool conn_read_body(struct gw_conn *conn)
  *   BODY    a head and one body, limits.frame
  *   BUSY    PIPELINE_BYTES and one read
  *   WS      one message, limits.frame, and one read
+ *   BYTES   nothing: the transport takes all of them
  *   DRAIN   nothing: input is thrown away, up to DRAIN_BYTES
  *
  * Beyond that the socket is not read, and the peer's window closes. After a FIN there is nothing to read: epoll would
@@ -310,7 +319,8 @@ static bool conn_read_body(struct gw_conn *conn)
 static bool conn_must_pause(const struct gw_conn *conn)
 {
     bool waiting = conn->state == GW_CONN_BUSY || (conn->state == GW_CONN_HEAD && conn->blocked);
-    return conn->half_closed || conn->drained > DRAIN_BYTES || (waiting && conn->in.len > PIPELINE_BYTES);
+    return conn->half_closed || conn->held_back || conn->drained > DRAIN_BYTES ||
+           (waiting && conn->in.len > PIPELINE_BYTES);
 }
 
 void gw_conn_process(struct gw_conn *conn)
@@ -334,6 +344,7 @@ void gw_conn_process(struct gw_conn *conn)
             break;
         case GW_CONN_PROXY: /* gw_conn_read_proxy() has it */
         case GW_CONN_BUSY:
+        case GW_CONN_BYTES: /* conn_pass_on() has it */
         case GW_CONN_DRAIN:
             more = false;
             break;
@@ -378,7 +389,7 @@ void gw_conn_read_proxy(struct gw_conn *conn)
     if (recv(conn->fd, peeked, len ? (size_t)len - before : (size_t)got, MSG_DONTWAIT) < 0 || !len)
         return;
     gw_buf_fini(&conn->in);
-    conn->state = GW_CONN_HEAD;
+    conn->state = conn_first_state(conn->listener);
     conn->proxy_secure = header.secure;
     if (header.has_address) {
         conn->origin = conn->address = header.address;
@@ -388,6 +399,24 @@ void gw_conn_read_proxy(struct gw_conn *conn)
     }
     if (conn->listener->tls && !gw_sock_start_tls(conn))
         gw_conn_kill(conn);
+}
+
+/* Bytes of a connection that speaks no HTTP. */
+static void conn_pass_on(struct gw_conn *conn, const char *data, size_t len)
+{
+    if (!conn->ops) {
+        const struct gw_transport *stream = conn->listener->stream;
+        conn->address = conn->origin;
+        conn->secure = conn->tls != NULL || conn->proxy_secure;
+        if (gw_log_enabled(GW_LOG_DEBUG))
+            conn_log(conn, "connection", stream->stream_protocol, strlen(stream->stream_protocol));
+        gw_timer_cancel(&conn->worker->timers, &conn->timer);
+        stream->accept(conn);
+        if (!conn->dead && conn->state == GW_CONN_BYTES && !conn->ops)
+            gw_conn_kill(conn);
+    }
+    if (!conn->dead && conn->state == GW_CONN_BYTES && conn->ops->input)
+        conn->ops->input(conn, data, len);
 }
 
 bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
@@ -404,6 +433,10 @@ bool gw_conn_on_input(struct gw_conn *conn, const char *data, size_t len)
         conn_deadline(conn, conn_web(conn)->request_timeout_ms); /* from its first byte */
     conn->heard_ms = gw_hub_now(conn->worker->hub);
     GW_STAT_ADD(gw_hub_stats(conn->worker->hub), bytes_in, len);
+    if (conn->state == GW_CONN_BYTES) {
+        conn_pass_on(conn, data, len);
+        return !conn->dead;
+    }
     gw_buf_add(&conn->in, data, len);
     gw_conn_process(conn);
     return !conn->dead;
@@ -528,6 +561,18 @@ bool gw_conn_blocked(const struct gw_conn *conn)
     return conn->blocked;
 }
 
+void gw_conn_pause(struct gw_conn *conn, bool pause)
+{
+    if (conn->dead || conn->held_back == pause || conn->state == GW_CONN_DRAIN)
+        return;
+    conn->held_back = pause;
+    if (conn->paused != conn_must_pause(conn))
+        gw_sock_pause(conn, !conn->paused);
+    conn->heard_ms = gw_hub_now(conn->worker->hub);
+    if (!pause && conn->in.len)
+        gw_conn_process(conn);
+}
+
 void gw_conn_close(struct gw_conn *conn)
 {
     gw_conn_finish(conn);
@@ -540,6 +585,6 @@ void gw_conn_go_away(struct gw_conn *conn)
     conn->keep_alive = false;
     if (conn->state == GW_CONN_WS)
         gw_ws_close(conn, 1001, "going_away: the gateway is shutting down");
-    else if (conn->state == GW_CONN_HEAD && !conn->in.len)
+    else if (conn->state == GW_CONN_BYTES || (conn->state == GW_CONN_HEAD && !conn->in.len))
         gw_conn_finish(conn);
 }

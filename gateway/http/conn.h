@@ -20,6 +20,7 @@ enum gw_conn_state {
     GW_CONN_BODY,  /* the head is at the front of `in`, the body is coming */
     GW_CONN_BUSY,  /* a request is being answered; more input waits */
     GW_CONN_WS,    /* a WebSocket */
+    GW_CONN_BYTES, /* no HTTP: a transport gets the bytes as they come (`protocol` in `listen`) */
     GW_CONN_DRAIN  /* everything is said; input is thrown away until the peer closes */
 };
 
@@ -66,6 +67,7 @@ struct gw_conn {
     bool close_sent;     /* WebSocket close frame */
     bool finish;         /* close once `out` is empty */
     bool paused;         /* not reading */
+    bool held_back;      /* ... because the transport does not want more (gw_conn_pause()) */
     uint8_t set;         /* enum gw_sock_set: which epoll set it is in (sock.c) */
     bool want_write;     /* EPOLLOUT is asked for */
     bool queued;         /* bytes of it are in the worker's ring */

@@ -185,10 +185,10 @@ static const struct {
                                                  "out of memory for new connections; try again later")},
 };
 
-/* `tls`: there is no way to say why. */
-static void listener_refuse(struct gw_worker *worker, int fd, enum gw_admit why, bool tls)
+/* With TLS, or where no HTTP is spoken, there is no way to say why. */
+static void listener_refuse(const struct gw_listener *listener, int fd, enum gw_admit why)
 {
-    struct gw_stats *stats = gw_hub_stats(worker->hub);
+    struct gw_stats *stats = gw_hub_stats(listener->watch.worker->hub);
     GW_STAT_ADD(stats, connections_refused, 1);
     if (why == GW_ADMIT_ADDRESS_FULL)
         GW_STAT_ADD(stats, connections_refused_address, 1);
@@ -199,7 +199,8 @@ static void listener_refuse(struct gw_worker *worker, int fd, enum gw_admit why,
     GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "web", "connection refused: %s reached", listener_refusals[why].limit);
     const char *answer = listener_refusals[why].answer;
     char request[4096];
-    ssize_t ignored = tls ? 0 : send(fd, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+    bool mute = listener->tls || listener->stream;
+    ssize_t ignored = mute ? 0 : send(fd, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
     ignored = recv(fd, request, sizeof request, MSG_DONTWAIT); /* what is unread would turn closing into a reset */
     (void)ignored;
 }
@@ -216,7 +217,7 @@ static void listener_out_of_descriptors(struct gw_listener *listener)
         close(worker->spare_fd);
     int fd = accept4(listener->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        listener_refuse(worker, fd, GW_ADMIT_FULL, listener->tls != NULL);
+        listener_refuse(listener, fd, GW_ADMIT_FULL);
         close(fd);
     }
     worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -231,7 +232,7 @@ bool gw_listener_count(struct gw_conn *conn)
         conn->peer = conn->origin;
         return true;
     }
-    listener_refuse(worker, conn->fd, admit, conn->listener->tls != NULL);
+    listener_refuse(conn->listener, conn->fd, admit);
     gw_conn_kill(conn);
     return false;
 }
@@ -254,7 +255,7 @@ static void listener_take(struct gw_listener *listener, int fd, const struct soc
     const struct in6_addr *counted = trusted ? &in6addr_any : &from;
     enum gw_admit admit = gw_admission_enter(worker->server->admission, counted, &config->limits);
     if (admit != GW_ADMIT) {
-        listener_refuse(worker, fd, admit, listener->tls != NULL);
+        listener_refuse(listener, fd, admit);
         close(fd);
         return;
     }

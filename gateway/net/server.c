@@ -47,6 +47,7 @@ static bool worker_bind(struct gw_worker *worker, const struct gw_cfg_listen *li
     listener->watch.ready = gw_listener_ready;
     listener->address = gw_strdup(listen_cfg->address);
     listener->proxy = listen_cfg->proxy_protocol;
+    listener->stream = listen_cfg->protocol ? gw_transport_of_stream(listen_cfg->protocol) : NULL;
     listener->is_unix = listen_cfg->path != NULL;
     if (listener->is_unix && worker->index > 0)
         listener->watch.fd = fcntl(server->workers[0].listeners[i].watch.fd, F_DUPFD_CLOEXEC, 0);

@@ -32,7 +32,8 @@ struct gw_listener {
     struct gw_tls *tls;    /* NULL: plain */
     char *address;         /* as configured */
     bool is_unix;
-    bool proxy; /* connections begin with a PROXY header */
+    bool proxy;                        /* connections begin with a PROXY header */
+    const struct gw_transport *stream; /* takes the bytes as they come; NULL: HTTP */
 };
 
 /* Bytes that are read from a plain socket at once. */

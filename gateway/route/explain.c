@@ -94,13 +94,11 @@ struct explain {
     uint32_t routes[1024]; /* those that make a message; beyond that explain says less */
 };
 
-static void explain_note(void *context, uint32_t route, const char *channel, size_t len)
+static void explain_note(void *context, const struct gw_routed *routed)
 {
-    (void)channel;
-    (void)len;
     struct explain *explain = context;
     if (explain->count < sizeof explain->routes / sizeof *explain->routes)
-        explain->routes[explain->count++] = route;
+        explain->routes[explain->count++] = routed->route;
 }
 
 void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out)

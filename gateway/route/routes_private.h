@@ -14,6 +14,8 @@ struct gw_route {
     struct gw_pattern *publish; /* NULL: the topic, filled from the channel */
     struct gw_pattern **except; /* topics that are not the route's */
     size_t except_count;
+    const struct gw_transform *transform;    /* NULL: its codec makes its message */
+    void *state;                             /* the transform's */
     uint32_t next_by_topic, next_by_channel; /* route with the same filter, plus 1; 0: none */
 };
 
@@ -26,6 +28,20 @@ struct gw_routes {
     size_t subscription_count;
     struct gw_topic_tree *by_subscription; /* filter -> index, plus 1 */
 };
+
+/* The channels that one topic has made, each with its route and length before it. */
+struct gw_routes_made {
+    const struct gw_routes *routes;
+    struct gw_buf channels;
+    bool more; /* another route may match */
+};
+
+/* Has another route made this channel? */
+bool gw_routes_made_before(const struct gw_routes_made *made, uint32_t route, const char *channel, size_t len);
+void gw_routes_made_note(struct gw_routes_made *made, uint32_t route, const char *channel, size_t len);
+
+void gw_route_transform_create(struct gw_route *route, const struct gw_cfg_route *config);
+void gw_route_transform_destroy(struct gw_route *route);
 
 /* Does the topic's pattern match, and nothing of `except`? */
 bool gw_route_has_topic(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures);

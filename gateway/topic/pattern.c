@@ -84,8 +84,8 @@ static bool compile_capture(struct compile *compile, struct level *level, const 
         if (strlen(pattern->names[i]) == name_len && !memcmp(pattern->names[i], name, name_len))
             return compile_fail(compile, offset, "capture {%.*s} twice (each name once)", (int)name_len, name);
     }
-    if (pattern->name_count == GW_PATTERN_CAPTURES_MAX)
-        return compile_fail(compile, offset, "too many captures (%d at most)", GW_PATTERN_CAPTURES_MAX);
+    if (pattern->name_count == GW_CAPTURES_MAX)
+        return compile_fail(compile, offset, "too many captures (%d at most)", GW_CAPTURES_MAX);
     level->kind = rest ? LEVEL_REST : LEVEL_CAPTURE;
     pattern->rest |= rest;
     level->capture = pattern->name_count;
@@ -269,7 +269,7 @@ static void capture(const struct gw_pattern *pattern, const struct level *level,
 }
 
 /* Where the rest ends that begins at `at`, if `tail` levels follow it: *end goes back before them. False: too few. */
-static bool rest_end(const char *name, size_t at, size_t tail, size_t *end)
+__attribute__((noinline)) static bool rest_end(const char *name, size_t at, size_t tail, size_t *end)
 {
     for (; tail; tail--) {
         const char *slash = memrchr(name + at, '/', *end - at);
@@ -296,7 +296,11 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
             return false;
         if (level->kind == LEVEL_REST) {
             size_t end = len;
-            if (pattern->tail_count && !rest_end(name, at, pattern->tail_count, &end))
+            if (!pattern->tail_count) {
+                capture(pattern, level, name + at, len - at, captures);
+                return true;
+            }
+            if (!rest_end(name, at, pattern->tail_count, &end))
                 return false;
             capture(pattern, level, name + at, end - at, captures);
             at = end + 1;
@@ -312,15 +316,6 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
         at += level_len + 1;
     }
     return at > len;
-}
-
-const struct gw_capture *gw_captures_find(const struct gw_captures *captures, const char *name)
-{
-    for (size_t i = 0; i < captures->count; i++) {
-        if (!strcmp(captures->items[i].name, name))
-            return &captures->items[i];
-    }
-    return NULL;
 }
 
 bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out)

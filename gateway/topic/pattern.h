@@ -10,24 +10,9 @@
 #include <stddef.h>
 
 #include "gateway/buf.h"
-
-#define GW_PATTERN_CAPTURES_MAX 16
+#include "gateway/capture.h"
 
 struct gw_pattern;
-
-struct gw_capture {
-    const char *name; /* NUL-terminated, owned by the pattern */
-    const char *value;
-    size_t value_len; /* inside the matched name */
-};
-
-struct gw_captures {
-    size_t count;
-    struct gw_capture items[GW_PATTERN_CAPTURES_MAX];
-};
-
-/* NULL if there is none of this name. */
-const struct gw_capture *gw_captures_find(const struct gw_captures *captures, const char *name);
 
 /* What a pattern is for. Templates have no wildcards, and may have text around a one-level capture. */
 enum gw_pattern_kind {

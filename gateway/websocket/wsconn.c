@@ -61,6 +61,7 @@ void gw_ws_close(struct gw_conn *conn, int code, const char *reason)
     memcpy(payload + 2, reason, len);
     ws_send_control(conn, GW_WS_CLOSE, payload, len + 2);
     conn->close_sent = true;
+    gw_conn_pause(conn, false); /* to read the answer */
     gw_timer_set(&conn->worker->timers, &conn->timer, gw_hub_now(conn->worker->hub) + CLOSE_WAIT_MS);
 }
 
@@ -206,7 +207,7 @@ bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec
 void gw_ws_heartbeat(struct gw_conn *conn)
 {
     int64_t now = gw_hub_now(conn->worker->hub), interval = ws_heartbeat_ms(conn);
-    if (now - conn->heard_ms >= interval * HEARTBEATS_MISSED) {
+    if (!conn->held_back && now - conn->heard_ms >= interval * HEARTBEATS_MISSED) {
         gw_conn_kill(conn);
         return;
     }
@@ -360,7 +361,7 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
 void gw_ws_process(struct gw_conn *conn)
 {
     size_t at = 0;
-    while (!conn->dead && conn->state == GW_CONN_WS && at < conn->in.len) {
+    while (!conn->dead && conn->state == GW_CONN_WS && !conn->held_back && at < conn->in.len) {
         struct gw_ws_frame frame;
         const char *why;
         size_t max = gw_hub_config(conn->worker->hub)->limits.frame_bytes;

@@ -56,10 +56,11 @@ enum gw_field_type {
     GW_FIELD_PAIRS,    /* struct gw_pairs: a mapping of names to texts */
     GW_FIELD_TABLE,    /* none: a mapping with the keys of .table, whose offsets count from the same struct */
     /* The gateway's own; not for extensions. */
-    GW_FIELD_CODEC,   /* const struct gw_codec * */
-    GW_FIELD_HISTORY, /* const struct gw_history_engine * */
-    GW_FIELD_LIST,    /* a list of mappings; read by config.c */
-    GW_FIELD_MAP      /* a mapping of names to mappings; read by access.c */
+    GW_FIELD_CODEC,    /* const struct gw_codec * */
+    GW_FIELD_PROTOCOL, /* const char *, static: of a listener */
+    GW_FIELD_HISTORY,  /* const struct gw_history_engine * */
+    GW_FIELD_LIST,     /* a list of mappings; read by config.c */
+    GW_FIELD_MAP       /* a mapping of names to mappings; read by access.c */
 };
 
 struct gw_choice {

@@ -71,10 +71,18 @@ struct gw_transport {
     /* Its table in the configuration file. While that is off, match() is not called. NULL: it has none. */
     const struct gw_options *options;
     enum gw_late_identity late_identity;
-    /* Is this request for this transport? The configuration is gw_hub_config(gw_conn_hub(conn)). */
+    /* Is this request for this transport? The configuration is gw_hub_config(gw_conn_hub(conn)). NULL: no request is.
+     */
     bool (*match)(const struct gw_conn *conn, const struct gw_request *request);
     /* Takes it: answers at once or later, or accepts the WebSocket. */
     void (*open)(struct gw_conn *conn, const struct gw_request *request);
+    /* What `protocol` in `listen` calls connections that speak no HTTP and are this transport's from their first byte
+     * on, with TLS and PROXY header as with HTTP. NULL: it takes none. */
+    const char *stream_protocol;
+    /* The first bytes of such a connection have come: attaches ops whose input() gets them next, or closes it. A
+     * client that sends nothing within web.request_timeout has been closed; every later deadline is the transport's.
+     */
+    void (*accept)(struct gw_conn *conn);
 };
 
 /* Is the transport in force with this configuration? */
@@ -86,7 +94,12 @@ static inline bool gw_transport_on(const struct gw_transport *transport, const s
 /* What there is; NULL-terminated, asked in this order. */
 extern const struct gw_transport *const *gw_transports;
 
-/* Sets it: NULL-terminated and static. Thread: main, before any other one. */
+/* The transport of that stream_protocol, or NULL. */
+const struct gw_transport *gw_transport_of_stream(const char *protocol);
+
+/* Sets them: NULL-terminated and static, GW_STREAM_PROTOCOLS_MAX with a stream_protocol at most. Thread: main, before
+ * any other one. */
+#define GW_STREAM_PROTOCOLS_MAX 15
 void gw_transports_use(const struct gw_transport *const *list);
 
 /* What a transport (or the HTTP interface) wants to hear of a connection it holds. */
@@ -95,6 +108,9 @@ struct gw_conn_ops {
     void (*writable)(struct gw_conn *conn);
     /* A whole WebSocket message, valid UTF-8 if text. May be changed in place. */
     void (*message)(struct gw_conn *conn, bool text, char *data, size_t len);
+    /* Bytes of a connection that accept() took, as they come: all of them are taken. What has to wait for more is the
+     * transport's to keep, within a bound. */
+    void (*input)(struct gw_conn *conn, const char *data, size_t len);
     /* The connection is gone, or the exchange was ended for the connection: last call, `context` can be freed. */
     void (*closed)(struct gw_conn *conn);
 };
@@ -127,6 +143,10 @@ void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type,
                     void *context);
 void gw_conn_send(struct gw_conn *conn, const char *data, size_t len);
 bool gw_conn_blocked(const struct gw_conn *conn);
+/* For connections with input() or message(): reads no more from the socket, so that the client's window closes, or
+ * goes on. What has been read already may still come to input(), 64 KiB at most; message() gets nothing. While paused
+ * nobody notices that the client closes the connection, until something is sent. */
+void gw_conn_pause(struct gw_conn *conn, bool pause);
 /* Closes once everything sent has left; closed() is called then. */
 void gw_conn_close(struct gw_conn *conn);
 
