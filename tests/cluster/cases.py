@@ -6,18 +6,19 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "tests/cluster")]
+sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("support", "cluster", "integration")]
 
 import cluster
-from harness import Broker, wait_until
+from harness import Broker, free_port, wait_until
+from tlsfiles import certificate
 from hoppers import Field
 
 
 class World:
     """Broker, engine and nodes; `with` leaves nothing behind."""
 
-    def __init__(self, directory, nodes=3, append=False, cut=False, persistent=False, **options):
-        self.cut, self.persistent = cut, persistent
+    def __init__(self, directory, nodes=3, append=False, cut=False, persistent=False, tls=False, **options):
+        self.cut, self.persistent, self.tls = cut, persistent, tls
         self.directory = pathlib.Path(directory)
         self.processes = []
         self.count, self.append, self.options = nodes, append, options
@@ -25,17 +26,32 @@ class World:
 
     def __enter__(self):
         try:
+            if self.tls:
+                self.start_tls()
+                return self.ready()
             kept = cluster.BROKER.replace("persistence false", f"persistence true\npersistence_location {self.directory}/\n"
                                           "autosave_interval 1\nautosave_on_changes true")
             self.broker = self.keep(Broker(self.directory, config=kept if self.persistent else cluster.BROKER))
-            self.redis = self.keep(cluster.Redis(self.directory / "redis", append=self.append))
-            self.nodes = [self.node(name) for name in "abcdefgh"[:self.count]]
-            for node in self.nodes:
-                node.wait_ready()
-            self.leader()
+            self.plain = self.broker.port
+            return self.ready()
         except BaseException:
             self.__exit__()
             raise
+
+    def start_tls(self):
+        """A broker whose first listener speaks TLS; devices use the other."""
+        cert, key = certificate(self.directory, "broker")
+        self.plain = free_port()
+        self.broker = self.keep(Broker(self.directory, config=f"{cluster.BROKER}\ncertfile {cert}\nkeyfile {key}\n"
+                                       f"listener {self.plain} 127.0.0.1"))
+        self.options["ca"] = cert
+
+    def ready(self):
+        self.redis = self.keep(cluster.Redis(self.directory / "redis", append=self.append))
+        self.nodes = [self.node(name) for name in "abcdefgh"[:self.count]]
+        for node in self.nodes:
+            node.wait_ready()
+        self.leader()
         return self
 
     def node(self, name):
@@ -43,6 +59,8 @@ class World:
         if self.cut:
             self.lines[name] = self.keep(cluster.Line(engine)), self.keep(cluster.Line(broker))
             engine, broker = (line.port for line in self.lines[name])
+        if self.tls:
+            broker = f"mqtts://localhost:{broker}"
         return self.keep(cluster.Node(self.directory, name, broker, engine, ready=False, **self.options))
 
     def keep(self, process):
@@ -243,9 +261,11 @@ def slow_other(world, rng):
 CASES = {
     "C1": nothing,
     "C2": kill_leader,
+    "C2-tls": kill_leader,
     "C3": kill_other,
     "C4": rolling,
     "C5": pause_leader,
+    "C5-tls": pause_leader,
     "C7": kill_engine,
     "C7-pause": pause_engine,
     "C8": promote,
@@ -258,14 +278,14 @@ CASES = {
     "C15": flush_engine,
 }
 GAPS = {"C9", "C14"}  # where something may be lost, and must be told
-WORLDS = {"C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
+WORLDS = {"C2-tls": {"tls": True}, "C5-tls": {"tls": True}, "C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
           "C14": {"log": 1000}}
 
 
 def run(name, directory, seed=0, append=False, rate=300, clients=6, nodes=3):
     """Returns the judge's report of one case, with `log` for when it is bad."""
     with World(directory, nodes, append, **WORLDS.get(name, {})) as world:
-        field = Field(world.broker.port, world.nodes, clients=clients, rate=rate)
+        field = Field(world.plain, world.nodes, clients=clients, rate=rate)
         try:
             CASES[name](world, random.Random(seed))
         finally:

@@ -17,7 +17,7 @@ REDIS = shutil.which("valkey-server") or shutil.which("redis-server") or "/usr/b
 BROKER = "allow_anonymous true\nmax_queued_messages 1000000\nmax_inflight_messages 0\npersistence false"
 
 CONFIG = """
-broker: {{ url: "mqtt://127.0.0.1:{broker}", client_id: cluster, session_expiry: 1h, reconnect: {{ min: 50ms, max: 200ms }}, keepalive: 5s }}
+broker: {{ url: "{broker}", client_id: cluster, session_expiry: 1h, reconnect: {{ min: 50ms, max: 200ms }}, keepalive: 5s{tls} }}
 listen: [ {{ address: "127.0.0.1:0" }} ]
 workers: {workers}
 engine:
@@ -129,11 +129,12 @@ class Line:
 class Node(Sluice):
     """One gateway of the cluster, which comes back on the same port."""
 
-    def __init__(self, directory, name, broker, redis, lease="1500ms", log=100000, workers=1, routes=ROUTES, extra="", ready=True):
+    def __init__(self, directory, name, broker, redis, lease="1500ms", log=100000, workers=1, routes=ROUTES, extra="", ca=None, ready=True):
         self.directory = pathlib.Path(directory)
         self.node = name
         self.starts = 0
-        self.yaml = CONFIG.format(broker=broker, redis=redis, node=name, lease=lease, log=log, workers=workers, routes=routes, extra=extra)
+        url = broker if isinstance(broker, str) else f"mqtt://127.0.0.1:{broker}"
+        self.yaml = CONFIG.format(broker=url, tls=f", tls: {{ ca_file: {ca} }}" if ca else "", redis=redis, node=name, lease=lease, log=log, workers=workers, routes=routes, extra=extra)
         self.again(ready)
 
     def again(self, ready=True):
