@@ -72,6 +72,27 @@ def test_one_sequence_on_every_node(tmp_path):
             device.close()
 
 
+def test_what_is_no_news_is_none_on_a_late_node_either(tmp_path):
+    """Values that `on_change` leaves out, and retained ones that come again, are in no history, also of a node that reads them from the engine."""
+    routes = """
+  - { topic: "plant/{id}/{kind}", channel: "plant/{id}/{kind}", qos: 1, history: { count: 50 }, rate: { policy: on_change, deadband: 1 } }
+"""
+    with cases.World(tmp_path, nodes=2, routes=routes) as world:
+        device = Mqtt(world.broker.port)
+        try:
+            for value in (1, 1, 1.5, 5, 5, 5.5, 9, 9):
+                device.publish("plant/1/t", str(value))
+            device.publish("plant/1/end", b"1")
+            for node in world.nodes:
+                wait_until(lambda: node.get("/channels/plant/1/end").status_code == 200, what="the last message")
+            nodes = world.nodes + [world.keep(cluster.Node(tmp_path, "late", world.broker.port, world.redis.port, routes=routes))]
+            for node in nodes:
+                assert [message["data"] for message in node.get("/channels/plant/1/t/history").json()["messages"]] == [1, 5, 9]
+            assert len({str(node.get("/channels/plant/1/t").json()) for node in nodes}) == 1
+        finally:
+            device.close()
+
+
 def test_the_engine_away(tmp_path):
     """Clients are served from memory, and are told; publishing goes on; nothing that devices send meanwhile is lost."""
     with cases.World(tmp_path, nodes=2) as world:
