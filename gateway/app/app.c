@@ -116,6 +116,8 @@ static void app_reload(struct app *app)
     gw_routes_unref(routes);
     gw_auth_unref(app->auth);
     app->auth = auth;
+    if (app->engine->shared)
+        app->engine->shared->configure(app->store, gw_config_digest(config));
     app_log_setup(config);
     gw_config_unref(app->owned);
     app->config = app->owned = config;
@@ -148,8 +150,10 @@ static bool app_restore(struct app *app)
         hubs[i] = app->server.workers[i].hub;
     const struct gw_engine_sink sink = gw_source_sink(app->source);
     bool good = gw_hubs_restore(hubs, app->server.worker_count, app->engine, app->store, &app->found, &restored,
-                                &error) == GW_OK &&
-                app->engine->start(app->store, &sink, &error) == GW_OK;
+                                &error) == GW_OK;
+    if (good && app->engine->shared)
+        app->engine->shared->configure(app->store, gw_config_digest(app->config));
+    good = good && app->engine->start(app->store, &sink, &error) == GW_OK;
     free(hubs);
     if (!good)
         gw_log(GW_LOG_ERROR, "history", "%s", error.data);

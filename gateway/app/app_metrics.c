@@ -143,6 +143,8 @@ static void app_engine_metrics(const struct gw_app_metrics *metrics, struct gw_e
     gw_metric_seconds(to, "sluice_engine_append_seconds", (double)stats.append_ns / 1e9);
     gw_metric_counter(to, "sluice_engine_appended_total", "Messages that the engine took from this gateway.",
                       stats.appended);
+    gw_metric_gauge(to, "sluice_engine_config_differs", "Has the gateway that takes messages in other routes?",
+                    stats.differs);
     gw_metric_counter(to, "sluice_engine_takeovers_total", "Terms that this gateway began.", stats.takeovers);
     gw_metric_counter(to, "sluice_engine_fenced_total", "Times that another gateway had taken over unnoticed.",
                       stats.fenced);

@@ -143,7 +143,16 @@ static const char *valkey_node(struct gw_engine_store *store)
     return store->node;
 }
 
+static void valkey_configure(struct gw_engine_store *store, uint64_t digest)
+{
+    pthread_mutex_lock(&store->lock);
+    store->digest = digest;
+    pthread_mutex_unlock(&store->lock);
+    gw_valkey_compare(store);
+}
+
 static const struct gw_engine_shared valkey_shared = {
+    .configure = valkey_configure,
     .node = valkey_node,
     .join = valkey_join,
     .begin = valkey_begin,
@@ -367,6 +376,7 @@ static struct gw_engine_stats valkey_stats(struct gw_engine_store *store)
     pthread_mutex_lock(&store->lock);
     struct gw_engine_stats stats = {
         .leads = store->term != 0,
+        .differs = store->leader_digest && store->digest && store->leader_digest != store->digest,
         .term = store->read.term,
         .entries = store->memory.count,
         .waiting = store->queue.bytes + store->sent.bytes,

@@ -148,9 +148,10 @@ static bool lead_fence(struct lead *lead, bool lost, int64_t seconds, struct gw_
 {
     struct gw_engine_store *store = lead->store;
     struct gw_resp_args args = {0};
-    char base[24], term[24], size[16], wall[24];
+    char base[24], term[24], size[16], wall[24], digest[24];
     pthread_mutex_lock(&store->lock);
     uint64_t known = store->read.term, head = store->read.seq;
+    snprintf(digest, sizeof digest, "%" PRIx64, store->digest);
     pthread_mutex_unlock(&store->lock);
     uint64_t least = (uint64_t)seconds << SECOND_BITS;
     snprintf(base, sizeof base, "%" PRIu64, least > head ? least : head);
@@ -169,7 +170,7 @@ static bool lead_fence(struct lead *lead, bool lost, int64_t seconds, struct gw_
                                  base,
                                  term,
                                  lost ? "1" : "0",
-                                 "",
+                                 digest,
                                  store->epoch,
                                  size,
                                  wall};

@@ -136,11 +136,11 @@ static bool load_log(struct gw_engine_store *store)
 /* What the newest fence and state say, which the log may not hold any more. */
 static bool load_meta(struct gw_engine_store *store)
 {
-    redisReply *reply =
-        gw_resp_ask(&store->commands, LOAD_MS, "HMGET", store->keys.meta, "leader", "run", "upstream", NULL);
+    redisReply *reply = gw_resp_ask(&store->commands, LOAD_MS, "HMGET", store->keys.meta, "leader", "run", "upstream",
+                                    "routes", NULL);
     if (!reply)
         return false;
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3) {
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 4) {
         if (reply->element[0]->str && !*store->leader)
             snprintf(store->leader, sizeof store->leader, "%s", reply->element[0]->str);
         if (reply->element[1]->str && !*store->run)
@@ -149,6 +149,8 @@ static bool load_meta(struct gw_engine_store *store)
             store->cluster_up = reply->element[2]->str[0] == '1';
             store->cluster_since = strtoll(reply->element[2]->str + 1, NULL, 10);
         }
+        if (reply->element[3]->str)
+            store->leader_digest = strtoull(reply->element[3]->str, NULL, 16);
     }
     freeReplyObject(reply);
     return true;

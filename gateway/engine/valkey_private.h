@@ -56,6 +56,7 @@ struct gw_engine_store {
     uint64_t taken, safe;                /* {lock} packets */
     struct gw_entry_id read;             /* {lock} the newest entry that we have read */
     char leader[GW_VALKEY_WHO_MAX];      /* {lock} who wrote the newest fence that we have read */
+    uint64_t digest, leader_digest;      /* {lock} of our routes, and of its */
     char run[64];                        /* {lock} ... at which run of the server */
     struct gw_valkey_known *known;       /* {lock} by packet identifier */
     uint64_t known_count;                /* {lock} */
@@ -76,6 +77,9 @@ void *gw_valkey_tail_run(void *store);
 /* Notes an entry of the log that was read: what is known of packets, the last leader, the memory. Takes it over.
  * {lock} is held. */
 void gw_valkey_note(struct gw_engine_store *store, struct gw_entry *entry);
+
+/* Logs it if the leader has other routes than we. */
+void gw_valkey_compare(struct gw_engine_store *store);
 
 /* valkey_lead.c */
 void *gw_valkey_lead_run(void *store);

@@ -30,6 +30,8 @@ static void note_control(struct gw_engine_store *store, const struct gw_entry *e
         struct gw_slice who = gw_entry_field(entry, "n"), run = gw_entry_field(entry, "r");
         snprintf(store->leader, sizeof store->leader, "%s", who.data ? who.data : "");
         snprintf(store->run, sizeof store->run, "%s", run.data ? run.data : "");
+        struct gw_slice digest = gw_entry_field(entry, "x");
+        store->leader_digest = digest.data ? strtoull(digest.data, NULL, 16) : 0;
     }
     if (!strcmp(kind.data, "upstream") && state.data) {
         store->cluster_up = state.data[0] == '1';
@@ -51,6 +53,20 @@ void gw_valkey_note(struct gw_engine_store *store, struct gw_entry *entry)
     gw_entry_list_add(&store->memory, entry);
     while (store->memory.count > store->log_count || store->memory.bytes > store->log_bytes)
         free(gw_entry_list_take(&store->memory));
+}
+
+void gw_valkey_compare(struct gw_engine_store *store)
+{
+    char who[GW_VALKEY_WHO_MAX];
+    pthread_mutex_lock(&store->lock);
+    bool differs = store->leader_digest && store->digest && store->leader_digest != store->digest;
+    snprintf(who, sizeof who, "%.*s", (int)strcspn(store->leader, ":"), store->leader);
+    pthread_mutex_unlock(&store->lock);
+    if (differs)
+        gw_log(GW_LOG_WARN, "engine",
+               "the routes here are not those of '%s', which takes messages in: clients get other channels or "
+               "histories here (the same routes on each gateway expected)",
+               who);
 }
 
 /* --- telling ---------------------------------------------------------------------------------------------------- */
@@ -108,6 +124,7 @@ static void tail_handle(struct tail *tail, struct gw_entry *entry)
         store->sink.message(store->sink.context, &spec);
     }
     bool control = !entry->message, resigned = control && !strcmp(gw_entry_field(entry, "k").data, "resign");
+    bool fence = control && !strcmp(gw_entry_field(entry, "k").data, "fence");
     struct gw_entry_id id = entry->id;
     pthread_mutex_lock(&store->lock);
     gw_valkey_note(store, entry);
@@ -115,6 +132,8 @@ static void tail_handle(struct tail *tail, struct gw_entry *entry)
         free(gw_entry_list_take(&store->sent));
     store->resigned |= resigned;
     pthread_mutex_unlock(&store->lock);
+    if (fence)
+        gw_valkey_compare(store);
     if (control)
         tail_tell(tail);
     if (resigned)

@@ -71,6 +71,7 @@ struct gw_engine_stats {
     uint64_t lost;        /* times that messages may have been missed */
     uint64_t redelivered; /* packets that the broker sent once more, known by the log */
     uint64_t takeovers;   /* terms that this process began */
+    bool differs;         /* the process that takes messages in has other routes */
 };
 
 /* What an engine tells the gateway. Thread: from start() until close() has returned, one call at a time: the engine's
@@ -106,6 +107,8 @@ struct gw_engine_sink {
 struct gw_engine_shared {
     /* This process's name among the others. Thread: any. */
     const char *(*node)(struct gw_engine_store *store);
+    /* A number for the routes of this process: where another process has other ones, that is logged. Thread: main. */
+    void (*configure)(struct gw_engine_store *store, uint64_t digest);
     /* A connection to the broker begins, for this term of sink.lead(). append() refuses whatever belongs to another
      * one. */
     void (*join)(struct gw_engine_store *store, uint64_t term);

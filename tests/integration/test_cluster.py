@@ -3,6 +3,7 @@
 tests/cluster/ has all the cases, and the judge; here is what every test run should see.
 """
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -91,6 +92,19 @@ def test_what_is_no_news_is_none_on_a_late_node_either(tmp_path):
             assert len({str(node.get("/channels/plant/1/t").json()) for node in nodes}) == 1
         finally:
             device.close()
+
+
+def test_a_node_with_other_routes_says_so(tmp_path):
+    """At the start, and until a reload makes them the same."""
+    with cases.World(tmp_path, nodes=1) as world:
+        other = world.keep(cluster.Node(tmp_path, "other", world.broker.port, world.redis.port,
+                                        routes=cluster.ROUTES.replace("count: 2000", "count: 20")))
+        assert other.metric("sluice_engine_config_differs") == 1
+        assert world.nodes[0].metric("sluice_engine_config_differs") == 0
+        assert "the routes here are not those of 'a'" in other.text()
+        other.config.write_text(other.config.read_text().replace("count: 20 ", "count: 2000 "))
+        other.signal(signal.SIGHUP)
+        wait_until(lambda: other.metric("sluice_engine_config_differs") == 0, what="the same routes")
 
 
 def test_the_engine_away(tmp_path):
