@@ -16,6 +16,7 @@
 #define FLAG_CLEAR    2u
 #define FLAG_BINARY   4u
 #define FLAG_WATCHED  8u
+#define FLAG_STORED   16u
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
@@ -54,7 +55,8 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
     char head[HEAD_SIZE];
     bool watched = draft->watched.data != NULL;
     unsigned flags = (draft->retained ? FLAG_RETAINED : 0) | (draft->clear ? FLAG_CLEAR : 0) |
-                     (draft->binary ? FLAG_BINARY : 0) | (watched ? FLAG_WATCHED : 0);
+                     (draft->binary ? FLAG_BINARY : 0) | (watched ? FLAG_WATCHED : 0) |
+                     (draft->stored ? FLAG_STORED : 0);
     int len = snprintf(head, sizeof head, HEAD_FORMAT, (uint64_t)draft->ts, flags, draft->keep, (unsigned)mid, hash,
                        watched ? (unsigned)(draft->watched.data - draft->json) : 0, (unsigned)draft->watched.len);
     bool same = draft->payload_len == draft->json_len && !memcmp(draft->payload, draft->json, draft->json_len);
@@ -149,6 +151,7 @@ bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec)
         .retained = flags & FLAG_RETAINED,
         .clear = flags & FLAG_CLEAR,
         .binary = flags & FLAG_BINARY,
+        .stored = flags & FLAG_STORED,
         .keep = keep,
     };
     if (flags & FLAG_WATCHED && from <= json.len && len <= json.len - from)

@@ -73,7 +73,7 @@ static void batch_add(struct batch *batch, const struct gw_entry *entry)
     gw_entry_id_format(batch->texts[at].id, entry->id);
     batch->texts[at].keep[0] = '\0';
     if (entry->message) /* one more than nothing: the last value */
-        snprintf(batch->texts[at].keep, sizeof batch->texts[at].keep, "%u", entry->keep ? entry->keep : 1);
+        snprintf(batch->texts[at].keep, sizeof batch->texts[at].keep, "%u", entry->keep ? entry->keep : 1U);
     snprintf(batch->texts[at].count, sizeof batch->texts[at].count, "%u", entry->count);
     batch_word(batch, batch->texts[at].id);
     batch_word(batch, batch->texts[at].keep);
