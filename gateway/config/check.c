@@ -124,6 +124,20 @@ static void check_capture_forms(const struct checked *checked, const struct gw_n
     }
 }
 
+/* `*` is a wildcard nearly everywhere else. */
+static void check_star(const char *topic, const struct gw_node *node, size_t route, struct gw_problems *problems)
+{
+    for (const char *level = topic; level; level = strchr(level, '/') ? strchr(level, '/') + 1 : NULL) {
+        size_t len = strcspn(level, "/");
+        if (len && len < 3 && strspn(level, "*") == len) {
+            gw_warning_add(problems, node->line, node->column,
+                           "routes[%zu].topic: '%.*s' is no wildcard in MQTT, it matches itself (%s expected)", route,
+                           (int)len, level, len == 1 ? "+ for one level" : "# or {name...} for several levels");
+            return;
+        }
+    }
+}
+
 /* Every capture of `user` must be one of `giver`'s. */
 static void check_captures(const struct gw_pattern *user, const struct gw_pattern *giver, const char *giver_name,
                            const struct gw_node *node, size_t route, const char *key, struct gw_problems *problems)
@@ -303,6 +317,8 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         const struct gw_node *topic = gw_node_get(map, "topic");
         own->usable = route->topic && topic && check_no_command(route->topic, topic, i, problems);
         own->topic = check_compile(route->topic, GW_PATTERN_TOPIC, topic, i, "topic", own, problems);
+        if (own->usable)
+            check_star(route->topic, topic, i, problems);
         check_except(route, gw_node_get(map, "except"), i, own, problems);
         own->channel = check_compile(route->channel, GW_PATTERN_CHANNEL, channel, i, "channel", own, problems);
         own->publish =

@@ -204,6 +204,16 @@ static void build_scalar(struct build *build, const yaml_event_t *event)
         build_fail(build, event, "a value with a NUL character");
         return;
     }
+    if (!node->quoted) {
+        struct gw_place end = {(int)event->end_mark.line + 1, (int)event->end_mark.column + 1};
+        node->comment = !len && gw_yaml_comment_follows(&build->source, end, true);
+        node->cut = len && gw_yaml_comment_follows(&build->source, end, node->text[len - 1] == '/');
+        struct gw_buf odd;
+        gw_buf_init(&odd);
+        if (gw_yaml_odd(node->text, &odd))
+            gw_problem_add(build->problems, node->line, node->column, "%s", odd.data);
+        gw_buf_fini(&odd);
+    }
     build_add(build, node, event);
 }
 
@@ -235,7 +245,7 @@ static void build_event(struct build *build, const yaml_event_t *event)
         return;
     case YAML_DOCUMENT_START_EVENT:
         if (build->documents++)
-            build_fail(build, event, "a second document (one expected)");
+            build_fail(build, event, "a second document (one expected; nothing behind '---')");
         return;
     case YAML_SCALAR_EVENT:
         anchor = event->data.scalar.anchor;
