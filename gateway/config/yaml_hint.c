@@ -59,6 +59,11 @@ static bool hint_tag(const struct gw_line *line, struct gw_buf *out)
         gw_buf_addc(out, ')');
         return true;
     }
+    if (line->key_len == 5 && !memcmp(line->key, "topic", 5)) {
+        hint_quotes(line,
+                    "a value that begins with '!' is a tag to YAML; to leave topics out, a route has except:", out);
+        return true;
+    }
     if (value_begins(line, "!include") || value_begins(line, "!vault")) {
         gw_buf_adds(out, value_begins(line, "!include")
                              ? "files can't be included (the content expected here)"

@@ -456,6 +456,19 @@ CASES = [
         "1:9: mqtt.host: unknown key (broker.url: mqtt://HOST:PORT, as mqtt: is for MQTT clients in browsers, expected)",
         "1:18: mqtt.port: unknown key (broker.url: mqtt://HOST:PORT, as mqtt: is for MQTT clients in browsers, expected)",
     ]),
+    # From public trackers (docs/field.md).
+    ("a topic to leave out", BROKER + "routes:\n  - topic: !should_excluded_topic\n", [
+        "4:12: a value that begins with '!' is a tag to YAML; to leave topics out, a route has except: (quotes expected: topic: \"!should_excluded_topic\")",
+    ]),
+    ("a password with an ampersand and a hash", PASSWORD + "&MSy8K8xo5#4taewga\n" + ROUTE, [
+        "4:13: a value that begins with '&' is an anchor to YAML, and these are not supported (the value written out expected, or quotes if it is a text: password: \"…\")",
+    ]),
+    ("a password with a hash in front", PASSWORD + "#Go#Sungrow1-8883\n" + ROUTE, [
+        "4:12: broker.password: it has no value, as '#' begins a comment (a text expected, in quotes if it has a '#': password: \"#\")",
+    ]),
+    ("a CA that would not be read", "broker:\n  url: mqtts://h\n  tls:\n    ca_certfile: /etc/ssl/certs/site-ca.crt\n" + ROUTE, [
+        "4:5: broker.tls.ca_certfile: unknown key (broker.tls.ca_file expected)",
+    ]),
     # Taken, although they look like some of the above.
     ("braces in quotes", BROKER + "routes:\n  - topic: '{device}/a'\n", []),
     ("a hash inside a word", PASSWORD + "a#b\n" + ROUTE, []),
@@ -465,6 +478,8 @@ CASES = [
     ("a comment behind a value", PASSWORD + "abc # the password\n" + ROUTE, []),
     ("a colon without a blank", PASSWORD + "a:b\n" + ROUTE, []),
     ("a list at the column of its key", BROKER + "routes:\n- topic: a\n", []),
+    ("a password of a tracker", PASSWORD + "p@ss:w0rd!#\n" + ROUTE, []),
+    ("another password of a tracker", PASSWORD + "complex$%^&!@\n" + ROUTE, []),
     ("JSON", '{"broker": {"url": "mqtt://h"}, "routes": [{"topic": "a"}]}', []),
     ("the word no as a text", BROKER + "  client_id: no\n" + ROUTE, []),
     ("a no-break space in quotes", BROKER + "routes:\n  - topic: '\u00a0a'\n", []),
