@@ -333,7 +333,7 @@ static void ingest_route(void *context, const struct gw_routed *routed)
         ingest_by_codec(arrival);
 }
 
-void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
+bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
     struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
     if (packet->retain)
@@ -344,4 +344,5 @@ void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes,
         atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
     if (ingest->scratch.cap > SCRATCH_KEEP)
         gw_buf_fini(&ingest->scratch);
+    return arrival.routed;
 }

@@ -54,6 +54,16 @@ static void source_take_retained(struct gw_source *source, const struct gw_packe
     source_take(source, packet, properties);
 }
 
+/* In a session that the broker has kept: can one of our filters have brought it? */
+static void source_check_leftover(struct gw_source *source, const struct gw_packet *packet, bool routed)
+{
+    if (packet->retain || source->stored.state >= GW_STORED_VERIFY) /* it has some of its own for a while */
+        return;
+    if (routed ? packet->id_count && !gw_subscriptions_knows(&source->subs, packet)
+               : gw_routes_canonical_subscription(source->routes, packet->topic, packet->topic_len) == SIZE_MAX)
+        gw_leftover_suspect(source, packet, routed);
+}
+
 /* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher.
  */
 static void source_take(struct gw_source *source, const struct gw_packet *packet,
@@ -77,7 +87,9 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
-    gw_ingest_message(&source->ingest, source->routes, packet);
+    bool routed = gw_ingest_message(&source->ingest, source->routes, packet);
+    if (source->subs.kept)
+        source_check_leftover(source, packet, routed);
 }
 
 static void source_on_packet(void *context, const struct gw_packet *packet)
@@ -307,6 +319,7 @@ void gw_source_destroy(struct gw_source *source)
     gw_subscriptions_fini(&source->subs);
     gw_granted_fini(&source->granted);
     gw_stored_fini(&source->stored);
+    gw_leftover_fini(&source->leftover);
     gw_stored_ask_free(source->stored_answer);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
