@@ -138,7 +138,8 @@ static void world_open(struct world *world, const struct row *rows, size_t count
     struct gw_buf error;
     gw_buf_init(&error);
     assert_int_equal(engine->open(NULL, &found, &world->store, &error), GW_OK);
-    gw_ingest_init(&world->ingest, engine, world->store, &world->inbox, 1);
+    static struct gw_stored stored; /* of no connection */
+    gw_ingest_init(&world->ingest, engine, world->store, &world->inbox, 1, &stored);
     gw_route_stats_configure(&world->ingest.routes, world->config);
     const struct gw_engine_sink sink = gw_ingest_sink(&world->ingest);
     assert_int_equal(engine->start(world->store, &sink, &error), GW_OK);
