@@ -15,6 +15,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->auth = gw_auth_ref(setup->auth);
     hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
+    hub->mail = setup->mail;
     hub->timers = setup->timers;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
@@ -283,6 +284,12 @@ int64_t gw_hub_wall(const struct gw_hub *hub)
 struct gw_timers *gw_hub_timers(struct gw_hub *hub)
 {
     return hub->timers;
+}
+
+void gw_hub_send(struct gw_hub *hub, unsigned worker, struct gw_letter *letter)
+{
+    GW_ASSERT_LOOP(hub);
+    hub->mail.send(hub->mail.context, worker, letter);
 }
 
 unsigned gw_hub_worker(const struct gw_hub *hub)

@@ -173,6 +173,7 @@ struct gw_hub {
     struct gw_auth *auth;      /* NULL: everybody may do everything */
     struct gw_grants *nothing; /* of those who are not known yet */
     struct gw_upstream upstream;
+    struct gw_mail mail;
     struct gw_upstream_state state;
     struct gw_timers *timers;
     struct gw_stats stats;
