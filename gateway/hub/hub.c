@@ -99,11 +99,21 @@ static void hub_fan_out(struct gw_hub *hub, struct gw_channel *channel, struct g
         gw_message_ref_many(shown, taken);
 }
 
+/* Is the message of use for longer than the last value, so that it is news though it be the same? What the broker
+ * says of one that it sends again is rounded to seconds. */
+static bool hub_lives_longer(const struct gw_message *last, const struct gw_message *msg)
+{
+    return last->expires_ms &&
+           (!msg->expires_ms || msg->expires_ms > last->expires_ms + 2000 || gw_message_is_expired(last, msg->ts));
+}
+
 /* The broker sends retained messages again whenever we subscribe again; what we have already is no news. */
 static bool hub_repeats(const struct gw_channel *channel, const struct gw_message *msg)
 {
     if (msg->retained && msg->clear) /* the broker keeps no value any more: it is news if ours is from before */
         return !channel->last || channel->last->ts >= msg->ts;
+    if (channel->last && msg->retained && hub_lives_longer(channel->last, msg))
+        return false;
     return msg->retained && channel->last && channel->last->payload.len == msg->payload.len &&
            !memcmp(channel->last->payload.data, msg->payload.data, msg->payload.len);
 }
@@ -115,6 +125,9 @@ static bool hub_unchanged(const struct gw_hub *hub, const struct gw_channel *cha
     const struct gw_message *last = channel->last;
     if (!msg->watched.data || !last || !last->watched.data)
         return false;
+    if (last->expires_ms && (!msg->expires_ms || msg->expires_ms > last->expires_ms) &&
+        msg->ts - last->ts > (last->expires_ms - last->ts) / 2)
+        return false; /* it is time to renew it */
     if (msg->is_number && last->is_number) {
         double difference = msg->number - last->number;
         return (difference < 0 ? -difference : difference) <=
@@ -348,7 +361,9 @@ struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grant
 {
     GW_ASSERT_LOOP(hub);
     struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
-    return found && found->last ? gw_channel_show(hub, found, grants, found->last) : NULL;
+    return found && found->last && !gw_message_is_expired(found->last, hub->wall_ms)
+               ? gw_channel_show(hub, found, grants, found->last)
+               : NULL;
 }
 
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len)
@@ -405,6 +420,8 @@ struct shown_context {
 static bool hub_show(void *context, struct gw_message *msg)
 {
     const struct shown_context *shown = context;
+    if (gw_message_is_expired(msg, shown->hub->wall_ms))
+        return true;
     struct gw_message *form = gw_channel_show(shown->hub, shown->channel, shown->grants, msg);
     return !form || shown->visit(shown->context, form);
 }

@@ -118,6 +118,7 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
     if (config->rate == GW_RATE_ON_CHANGE && !made->clear &&
         !gw_json_pointer(made->json, made->json_len, config->rate_pointer ? config->rate_pointer : "", &watched))
         watched = (struct gw_slice){0}; /* a message of another kind: it passes */
+    const int64_t now_ms = gw_wall_ms();
     struct gw_message_spec draft = {
         .watched = watched,
         .channel = made->channel,
@@ -126,7 +127,8 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
         .json_len = made->json_len,
         .payload = made->payload,
         .payload_len = made->payload_len,
-        .ts = gw_wall_ms(),
+        .ts = now_ms,
+        .expires_ms = packet->expires ? now_ms + (int64_t)packet->expiry * 1000 : 0,
         .born_ns = gw_monotonic_ns(),
         .route = arrival->route->route,
         .retained = packet->retain,

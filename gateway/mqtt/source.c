@@ -118,6 +118,8 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
            (at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &packet.ids[packet.id_count],
                                                 packet.id_count > 0)))
         packet.id_count++;
+    packet.expires =
+        mosquitto_property_read_int32(properties, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, &packet.expiry, false) != NULL;
     if (packet.retain)
         source_take_retained(object, &packet, properties);
     else

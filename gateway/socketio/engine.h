@@ -10,7 +10,7 @@
 #ifndef GW_SOCKETIO_ENGINE_H
 #define GW_SOCKETIO_ENGINE_H
 
-#include "base/bucket.h"
+#include "gateway/bucket.h"
 #include "base/timer.h"
 #include "gateway/transport.h"
 #include "socketio/directory.h"
