@@ -152,6 +152,7 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
     if (config->rate == GW_RATE_ON_CHANGE && !made->clear &&
         !gw_json_pointer(made->json, made->json_len, config->rate_pointer ? config->rate_pointer : "", &watched))
         watched = (struct gw_slice){0}; /* a message of another kind: it passes */
+    const int64_t now_ms = gw_wall_ms();
     struct gw_message_spec draft = {
         .watched = watched,
         .channel = made->channel,
@@ -160,7 +161,8 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
         .json_len = made->json_len,
         .payload = made->payload,
         .payload_len = made->payload_len,
-        .ts = gw_wall_ms(),
+        .ts = now_ms,
+        .expires_ms = packet->expires ? now_ms + (int64_t)packet->expiry * 1000 : 0,
         .born_ns = gw_monotonic_ns(),
         .route = arrival->route->route,
         .keep = config->history.count,
@@ -373,7 +375,7 @@ static void ingest_route(void *context, const struct gw_routed *routed)
         ingest_by_codec(arrival);
 }
 
-void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
+bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
     struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
     if (packet->retain)
@@ -384,4 +386,5 @@ void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes,
         atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
     if (ingest->scratch.cap > SCRATCH_KEEP)
         gw_buf_fini(&ingest->scratch);
+    return arrival.routed;
 }
