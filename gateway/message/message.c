@@ -85,7 +85,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     gw_buf_adds(&rest, cursor);
     gw_buf_adds(&rest, "\",\"ts\":");
     gw_buf_addu(&rest, spec->ts < 0 ? 0 : (uint64_t)spec->ts);
-    if (spec->retained)
+    if (spec->retained && !spec->clear)
         gw_buf_adds(&rest, ",\"retained\":true");
     if (spec->clear)
         gw_buf_adds(&rest, ",\"cleared\":true");
@@ -107,6 +107,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
         .hash = gw_hash(spec->channel, spec->channel_len),
         .born_ns = spec->born_ns,
         .retained = spec->retained,
+        .stored = spec->stored && !spec->clear,
         .multiline = memchr(spec->json, '\n', spec->json_len) || memchr(spec->json, '\r', spec->json_len),
         .clear = spec->clear,
     };
@@ -157,6 +158,7 @@ struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch
         .born_ns = msg->born_ns,
         .route = msg->route,
         .retained = msg->retained,
+        .stored = msg->stored,
         .clear = msg->clear,
         .binary = (msg->raw[0] & 15) == WS_BINARY,
         .watched = msg->watched,
