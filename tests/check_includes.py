@@ -39,7 +39,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "mail", "session", "upstream"],
+    "hub": ["hub", "mail", "presence", "session", "upstream"],
     "http": ["protocol", "query", "transport"],
     "app": ["builtins"],
 }
@@ -49,6 +49,7 @@ LIBRARIES = {
     "mqtt_protocol.h": ("gateway/mqtt/",),
     "libwebsockets.h": ("gateway/net/loop.c",),
     "sqlite3.h": ("gateway/engine/",),
+    "hiredis.h": ("gateway/engine/",),
     "liburing.h": ("gateway/net/ring.c",),
     "zlib.h": ("gateway/websocket/deflate.c",),
     "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/app/healthcheck.c"),

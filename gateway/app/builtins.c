@@ -1,4 +1,4 @@
-/* builtins.c: what is built in. A new codec, engine, history or transport is one line here. */
+/* builtins.c: what is built in. A new codec, transform, engine, history or transport is one line here. */
 #include "gateway/builtins.h"
 
 #include <stddef.h>
@@ -15,10 +15,11 @@ const struct gw_transform *const gw_builtin_transforms[] = {
     NULL,
 };
 
-extern const struct gw_engine gw_engine_memory, gw_engine_disk;
+extern const struct gw_engine gw_engine_memory, gw_engine_disk, gw_engine_valkey;
 const struct gw_engine *const gw_builtin_engines[] = {
     &gw_engine_memory,
     &gw_engine_disk,
+    &gw_engine_valkey,
     NULL,
 };
 
@@ -28,6 +29,8 @@ const struct gw_history_engine *const gw_builtin_histories[] = {
     &gw_history_disk,
     NULL,
 };
+
+const struct gw_presence *const gw_builtin_presences[] = {NULL};
 
 extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll,
     gw_transport_mqtt, gw_transport_socketio;

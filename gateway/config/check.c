@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "config/transform.h"
 #include "gateway/codec.h"
 #include "gateway/engine.h"
 #include "topic/pattern.h"
@@ -75,6 +76,21 @@ static bool check_no_command(const char *topic, const struct gw_node *node, size
     return true;
 }
 
+/* `*` is a wildcard nearly everywhere else. */
+static void check_star(const char *topic, const struct gw_node *node, size_t route, const char *key,
+                       struct gw_problems *problems)
+{
+    for (const char *level = topic; level; level = strchr(level, '/') ? strchr(level, '/') + 1 : NULL) {
+        size_t len = strcspn(level, "/");
+        if (len && len < 3 && strspn(level, "*") == len) {
+            gw_warning_add(problems, node->line, node->column,
+                           "routes[%zu].%s: '%.*s' is no wildcard in MQTT, it matches itself (%s expected)", route,
+                           key, (int)len, level, len == 1 ? "+ for one level" : "# or {name...} for several levels");
+            return;
+        }
+    }
+}
+
 /* What is excepted must be some of the topics, and not all. */
 static void check_except(const struct gw_cfg_route *route, const struct gw_node *node, size_t index,
                          struct checked *checked, struct gw_problems *problems)
@@ -91,15 +107,18 @@ static void check_except(const struct gw_cfg_route *route, const struct gw_node 
         if (!pattern)
             continue;
         checked->except[checked->except_count++] = pattern;
+        check_star(item->text, item, index, key, problems);
         if (!checked->topic)
             continue;
         struct gw_buf sample;
         gw_buf_init(&sample);
         if (!gw_pattern_sample(pattern, checked->topic, 0, &sample))
-            gw_problem_add(problems, item->line, item->column,
-                           "routes[%zu].%s: '%s' matches no topic of '%s', so there is nothing to except (a filter "
-                           "that matches some of them expected)",
-                           index, key, item->text, route->topic);
+            gw_problem_add(
+                problems, item->line, item->column,
+                "routes[%zu].%s: '%s' matches no topic of '%s', so there is nothing to except (%s expected)", index,
+                key, item->text, route->topic,
+                item->text[0] == '$' ? "none, as a wildcard in the first level matches no topic with $,"
+                                     : "a filter that matches some of them");
         else if (gw_pattern_covers(pattern, checked->topic))
             gw_problem_add(problems, item->line, item->column,
                            "routes[%zu].%s: '%s' leaves nothing of '%s' (a filter that matches some of its topics "
@@ -124,15 +143,16 @@ static void check_capture_forms(const struct checked *checked, const struct gw_n
     }
 }
 
-/* Every capture of `user` must be one of `giver`'s. */
+/* Every capture of `user` must be one of `giver`'s, or of the transform (made_by NULL: there is none). */
 static void check_captures(const struct gw_pattern *user, const struct gw_pattern *giver, const char *giver_name,
-                           const struct gw_node *node, size_t route, const char *key, struct gw_problems *problems)
+                           const struct gw_cfg_route *made_by, const struct gw_node *node, size_t route,
+                           const char *key, struct gw_problems *problems)
 {
     if (!user || !giver)
         return;
     for (size_t i = 0; i < gw_pattern_capture_count(user); i++) {
         const char *name = gw_pattern_capture_name(user, i);
-        if (!gw_pattern_has_capture(giver, name))
+        if (!gw_pattern_has_capture(giver, name) && !(made_by && gw_route_transform_makes(made_by, name)))
             gw_problem_add(problems, node->line, node->column,
                            "routes[%zu].%s: uses {%s}, which %s '%s' lacks (one of its captures expected)", route,
                            key, name, giver_name, gw_pattern_text(giver));
@@ -147,7 +167,7 @@ static void check_publish(const struct gw_cfg_route *route, const struct checked
         return;
     const struct gw_pattern *giver = checked->channel ? checked->channel : checked->topic;
     if (checked->publish) {
-        check_captures(checked->publish, giver, "the channel", topic, index, "publish.topic", problems);
+        check_captures(checked->publish, giver, "the channel", NULL, topic, index, "publish.topic", problems);
         return;
     }
     if (!checked->channel || !block)
@@ -158,7 +178,7 @@ static void check_publish(const struct gw_cfg_route *route, const struct checked
                        "(publish.topic expected)",
                        index, route->topic);
     else
-        check_captures(checked->topic, checked->channel, "the channel", block, index, "publish", problems);
+        check_captures(checked->topic, checked->channel, "the channel", NULL, block, index, "publish", problems);
 }
 
 /* What a publish to `channel` becomes; false if it isn't this route's. */
@@ -222,6 +242,8 @@ static void check_conflict(const struct gw_config *config, const struct checked 
             differ = "retain";
         else if (one->codec != two->codec)
             differ = "codec";
+        else if (one->transform != two->transform)
+            differ = "transform";
         if (differ && !strcmp(differ, "topic"))
             gw_problem_add(problems, node->line, node->column,
                            "routes[%zu].publish: a publish to channel '%s' goes to '%s' here and to '%s' by "
@@ -244,7 +266,8 @@ static void check_reached(const struct gw_config *config, const struct checked *
                           const struct gw_node *node, struct gw_problems *problems)
 {
     for (size_t i = 0; i < j; i++) {
-        if (!all[i].usable || all[i].channel || !gw_pattern_covers(all[i].topic, all[j].topic))
+        if (!all[i].usable || all[i].channel || config->routes[i].transform ||
+            !gw_pattern_covers(all[i].topic, all[j].topic))
             continue;
         bool whole = true;
         for (size_t k = 0; k < all[i].except_count && whole; k++) {
@@ -303,17 +326,23 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         const struct gw_node *topic = gw_node_get(map, "topic");
         own->usable = route->topic && topic && check_no_command(route->topic, topic, i, problems);
         own->topic = check_compile(route->topic, GW_PATTERN_TOPIC, topic, i, "topic", own, problems);
+        if (own->usable)
+            check_star(route->topic, topic, i, "topic", problems);
         check_except(route, gw_node_get(map, "except"), i, own, problems);
         own->channel = check_compile(route->channel, GW_PATTERN_CHANNEL, channel, i, "channel", own, problems);
         own->publish =
             check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"),
                           i, "publish.topic", own, problems);
-        if (own->usable && own->channel) {
-            check_captures(own->channel, own->topic, "the topic", channel, i, "channel", problems);
+        bool unknown = gw_node_get(map, "transform") && !route->transform; /* told already; who knows what it makes */
+        if (own->usable && own->channel && !unknown) {
+            check_captures(own->channel, own->topic, "the topic", route, channel, i, "channel", problems);
             check_capture_forms(own, channel, i, problems);
         }
         check_publish(route, own, map, i, problems);
         check_rate(route, rate, i, problems);
+        char path[40];
+        snprintf(path, sizeof path, "routes[%zu]", i);
+        gw_route_check_transform(config, route, map, path, own->topic, own->channel, problems);
     }
     for (size_t j = 1; j < config->route_count; j++) {
         if (all[j].usable && !all[j].channel)
@@ -335,6 +364,23 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
     free(all);
 }
 
+/* Gateways with one sequence have one session at the broker, which whoever takes messages in goes on with. */
+static void check_shared(const struct gw_config *config, const struct gw_node *root, const char *key,
+                         struct gw_problems *problems)
+{
+    const struct gw_node *node = gw_node_get(root, key);
+    if (config->broker.client_id_made)
+        gw_problem_add(problems, node->line, node->column,
+                       "%s: broker.client_id is missing (one that is the same on each gateway expected: they share a "
+                       "session at the broker)",
+                       key);
+    if (config->broker.session_expiry_ms <= 0)
+        gw_problem_add(problems, node->line, node->column,
+                       "%s: broker.session_expiry is missing (1h, for example, expected: the broker keeps what comes "
+                       "while another gateway takes over)",
+                       key);
+}
+
 void gw_check_engine(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems)
 {
     const struct gw_engine *engine = gw_config_engine(config);
@@ -350,6 +396,8 @@ void gw_check_engine(const struct gw_config *config, const struct gw_node *root,
         if (other->options && other->keep)
             gw_buf_printf(&places, "%s%s:", places.len ? " or " : "", other->options->key);
     }
+    if (engine->shared)
+        check_shared(config, root, engine->options->key, problems);
     for (size_t i = 0; i < config->route_count && !engine->keep; i++) {
         const struct gw_history_engine *history = config->routes[i].history_engine;
         const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");

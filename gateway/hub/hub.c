@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "hub/hub_private.h"
+#include "hub/presence.h"
 #include "topic/topic.h"
 
 struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
@@ -25,6 +26,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     gw_slices_init(&hub->slices);
     hub->filters_at = 1;
     gw_channels_init(&hub->channels);
+    hub->presences = gw_presence_select(hub->config);
     return hub;
 }
 
@@ -39,6 +41,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
     free(hub->pending);
+    free(hub->presences);
     gw_grants_unref(hub->nothing);
     gw_auth_unref(hub->auth);
     gw_routes_unref(hub->routes);
@@ -100,25 +103,24 @@ static void hub_fan_out(struct gw_hub *hub, struct gw_channel *channel, struct g
 }
 
 /* The broker sends retained messages again whenever we subscribe again; what we have already is no news. */
-static bool hub_repeats(const struct gw_channel *channel, const struct gw_message *msg)
+bool gw_hub_repeats(const struct gw_message *last, const struct gw_message *msg)
 {
     if (msg->retained && msg->clear) /* the broker keeps no value any more: it is news if ours is from before */
-        return !channel->last || channel->last->ts >= msg->ts;
-    return msg->retained && channel->last && channel->last->payload.len == msg->payload.len &&
-           !memcmp(channel->last->payload.data, msg->payload.data, msg->payload.len);
+        return !last || last->ts >= msg->ts;
+    return msg->retained && last && last->payload.len == msg->payload.len &&
+           !memcmp(last->payload.data, msg->payload.data, msg->payload.len);
 }
 
 /* Policy on_change: is what it looks at the same as in the channel's last value, or within the deadband of it? That
  * value is what clients see, so a slow drift passes once it has left the band. */
-static bool hub_unchanged(const struct gw_hub *hub, const struct gw_channel *channel, const struct gw_message *msg)
+bool gw_hub_unchanged(const struct gw_routes *routes, uint32_t route, const struct gw_message *last,
+                      const struct gw_message *msg)
 {
-    const struct gw_message *last = channel->last;
     if (!msg->watched.data || !last || !last->watched.data)
         return false;
     if (msg->is_number && last->is_number) {
         double difference = msg->number - last->number;
-        return (difference < 0 ? -difference : difference) <=
-               gw_routes_get(hub->routes, channel->route)->rate_deadband;
+        return (difference < 0 ? -difference : difference) <= gw_routes_get(routes, route)->rate_deadband;
     }
     return msg->watched.len == last->watched.len && !memcmp(msg->watched.data, last->watched.data, msg->watched.len);
 }
@@ -158,10 +160,10 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
                              "dropped a message on '%s': it came by the engine, and no route here makes this channel",
                              msg->channel.data);
         hub->head = msg->seq;
-    } else if (hub_repeats(channel, msg)) {
+    } else if (gw_hub_repeats(channel->last, msg)) {
         channel->stored |= msg->stored;
         GW_STAT_ADD(&hub->stats, repeats, 1);
-    } else if (hub_unchanged(hub, channel, msg)) {
+    } else if (gw_hub_unchanged(hub->routes, channel->route, channel->last, msg)) {
         GW_STAT_ADD(&hub->stats, unchanged, 1);
     } else {
         hub_note_moment(hub, msg);

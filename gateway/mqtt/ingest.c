@@ -71,9 +71,43 @@ static void ingest_on_epoch(void *context, const char *epoch)
     gw_ingest_post(context, &event);
 }
 
+static void ingest_on_safe(void *context)
+{
+    struct gw_ingest *ingest = context;
+    ingest->wake(ingest->wake_context);
+}
+
+static void ingest_on_lead(void *context, uint64_t term)
+{
+    struct gw_ingest *ingest = context;
+    atomic_store(&ingest->term, term);
+    ingest->wake(ingest->wake_context);
+}
+
+static void ingest_on_upstream(void *context, bool up, int64_t since, bool by_engine)
+{
+    const struct gw_event event = {.type = GW_EVENT_UPSTREAM,
+                                   .u.upstream = {.up = up, .since = since, .by_engine = by_engine}};
+    gw_ingest_post(context, &event);
+}
+
+void gw_ingest_share(struct gw_ingest *ingest, void (*wake)(void *context), void *context)
+{
+    ingest->wake = wake;
+    ingest->wake_context = context;
+}
+
 struct gw_engine_sink gw_ingest_sink(struct gw_ingest *ingest)
 {
-    return (struct gw_engine_sink){ingest, ingest_on_message, ingest_on_lost, ingest_on_epoch};
+    return (struct gw_engine_sink){
+        .context = ingest,
+        .message = ingest_on_message,
+        .lost = ingest_on_lost,
+        .epoch = ingest_on_epoch,
+        .lead = ingest_on_lead,
+        .safe = ingest_on_safe,
+        .upstream = ingest_on_upstream,
+    };
 }
 
 /* --- to the engine -----------------------------------------------------------------------------------------------
@@ -129,12 +163,15 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
         .ts = gw_wall_ms(),
         .born_ns = gw_monotonic_ns(),
         .route = arrival->route->route,
+        .keep = config->history.count,
         .retained = packet->retain,
         .stored = ingest_is_stored(ingest, packet, made),
         .clear = made->clear,
         .binary = made->binary,
     };
     enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (err == GW_ERR_UPSTREAM_DOWN && ingest->engine->shared)
+        return; /* another process takes messages in now: it gets this one, which nobody acknowledges here */
     if (err != GW_OK) {
         atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': engine %s says %s",
@@ -155,15 +192,6 @@ static struct gw_log_limiter *ingest_drop(const struct arrival *arrival)
     return gw_log_due(limiter, GW_LOG_WARN) ? limiter : NULL;
 }
 
-static void ingest_say_refused(const struct arrival *arrival, struct gw_log_limiter *limiter, const char *kind,
-                               const char *name, enum gw_err err, const struct gw_buf *why)
-{
-    const struct gw_packet *packet = arrival->packet;
-    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': %s %s says %s%s%s",
-                 packet->payload_len, (int)packet->topic_len, packet->topic, kind, name, gw_err_code(err),
-                 why->len ? ": " : "", why->len ? why->data : "");
-}
-
 /* --- by a codec --------------------------------------------------------------------------------------------------
  */
 
@@ -171,14 +199,17 @@ static void ingest_say_refused(const struct arrival *arrival, struct gw_log_limi
 static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
 {
     const struct gw_codec *codec = arrival->config->codec;
+    const struct gw_packet *packet = arrival->packet;
     struct gw_log_limiter *limiter = ingest_drop(arrival);
     if (!limiter)
         return;
     struct gw_buf why;
     gw_buf_init(&why);
     if (codec->explain)
-        codec->explain(arrival->packet->payload, arrival->packet->payload_len, &why);
-    ingest_say_refused(arrival, limiter, "codec", codec->name, err, &why);
+        codec->explain(packet->payload, packet->payload_len, &why);
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s%s%s",
+                 packet->payload_len, (int)packet->topic_len, packet->topic, codec->name, gw_err_code(err),
+                 why.len ? ": " : "", why.len ? why.data : "");
     gw_buf_fini(&why);
 }
 
@@ -282,7 +313,10 @@ static void ingest_by_transform(struct arrival *arrival)
     gw_buf_init(&why);
     if (transform->explain)
         transform->explain(state, &input, &why);
-    ingest_say_refused(arrival, limiter, "transform", transform->name, err, &why);
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt",
+                 "dropped a payload of %zu bytes on '%.*s': transform %s says %s%s%s", packet->payload_len,
+                 (int)packet->topic_len, packet->topic, transform->name, gw_err_code(err), why.len ? ": " : "",
+                 why.len ? why.data : "");
     gw_buf_fini(&why);
 }
 
@@ -311,10 +345,16 @@ void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, 
         .ts = since_ms,
         .born_ns = gw_monotonic_ns(),
         .route = GW_ROUTE_BY_NAME,
+        .keep = GW_KEEP_ALL,
         .retained = true,
         .clear = true,
     };
+    const struct gw_engine_shared *shared = ingest->engine->shared;
+    if (shared)
+        shared->begin(ingest->store, 0, 0);
     enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (shared)
+        shared->commit(ingest->store);
     if (err != GW_OK)
         atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
 }

@@ -38,6 +38,11 @@ struct gw_source {
     /* From here on: the MQTT thread's alone. */
     struct gw_config *config;
     struct gw_routes *routes;
+    enum gw_source_role role;
+    struct gw_cfg_broker settings; /* config->broker, but for what the role needs; borrows from it and from own_* */
+    char *own_id, *own_response_topic;
+    uint64_t term;  /* GW_SOURCE_INGEST: the engine's, in which the connection was made; 0: there is to be none */
+    bool expecting; /* ... the broker may send again what it had sent before, and libmosquitto does not say so */
     struct gw_ingest ingest;
     struct gw_publisher publisher;
     struct mosquitto *mosq; /* NULL: to be made */

@@ -58,6 +58,7 @@ enum subs_step {
     STEP_ONLY,  /* the one SUBSCRIBE, with the stored messages */
     STEP_FETCH, /* the first of two: the stored messages at QoS 0, for which brokers have no bound */
     STEP_KEPT,  /* the same at the QoS that is wanted, where the broker goes on with a session */
+    STEP_NEW,   /* ... but only if the session has no such subscription yet */
     STEP_STAY,  /* the second: the QoS that is wanted, without the stored messages where MQTT 5 is spoken */
 };
 
@@ -79,7 +80,9 @@ static int subs_send(struct mosquitto *mosq, const struct gw_abilities *broker, 
     /* With retain-as-published the flag says of live messages that the broker stores them, beside "a stored value" of
      * stored ones; the identifier tells which. In both SUBSCRIBEs, since mosquitto (2.0.11) takes no other options
      * from the second one of a filter. */
-    int options = step == STEP_STAY ? MQTT_SUB_OPT_SEND_RETAIN_NEVER : 0;
+    int options = step == STEP_STAY  ? MQTT_SUB_OPT_SEND_RETAIN_NEVER
+                  : step == STEP_NEW ? MQTT_SUB_OPT_SEND_RETAIN_NEW
+                                     : 0;
     if (broker->ids)
         options |= MQTT_SUB_OPT_RETAIN_AS_PUBLISHED;
     if (broker->ids)
@@ -94,7 +97,7 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
 {
     if (!entry->id)
         entry->id = ++subs->next_id;
-    entry->fetching = step == STEP_FETCH || step == STEP_KEPT;
+    entry->fetching = step == STEP_FETCH || step == STEP_KEPT || step == STEP_NEW;
     int qos = step == STEP_FETCH ? 0 : gw_sub_qos(entry);
     int rc = subs_send(mosq, broker, entry->filter, entry->id, qos, step, &entry->mid);
     if (rc != MOSQ_ERR_SUCCESS) {
@@ -115,7 +118,7 @@ static void subs_begin(struct gw_subscriptions *subs, struct gw_sub_entry *entry
     bool flags = broker->retain && broker->v5 && broker->ids; /* the second one tells what the broker stores */
     enum subs_step step = STEP_ONLY;
     if (flags)
-        step = kept ? STEP_KEPT : STEP_FETCH;
+        step = !kept ? STEP_FETCH : subs->shared ? STEP_NEW : STEP_KEPT;
     else if (!kept && broker->retain && gw_sub_qos(entry) > 0)
         step = STEP_FETCH;
     subs_subscribe(subs, entry, mosq, broker, step);

@@ -41,6 +41,7 @@ struct gw_subscriptions {
     int next_id;
     uint64_t sent;    /* SUBSCRIBEs in all */
     bool kept;        /* the broker goes on with a session, and so has had them all along */
+    bool shared;      /* ... that other processes had before: its stored messages have come, to one of them */
     bool changed;     /* an answer is another one than when the caller last set it to false */
     int64_t again_ms; /* when those that are refused are asked for again; 0: there are none */
 };

@@ -83,6 +83,8 @@ struct gw_message_spec {
     bool stored;
     bool clear;
     bool binary;
+#define GW_KEEP_ALL UINT32_MAX
+    uint32_t keep; /* GW_KEEP_ALL, or messages that the channel's history holds, for an engine that keeps them */
     struct gw_slice watched; /* inside `json`; data NULL: none */
 };
 
