@@ -2,7 +2,7 @@
 """Fails if an include points up the layers, or if a library's header is included outside its folder.
 
 The layers are the folders of gateway/, lowest first. A file may include its own layer and the ones below it.
-Folders on one line form one layer. Each public header in include/gateway/ belongs to one folder.
+Folders on one line form one layer. Each public header in include/gateway/ belongs to one folder, and includes public ones only.
 """
 import pathlib
 import re
@@ -22,12 +22,16 @@ LAYERS = [
     ["hub"],
     ["mqtt"],
     ["net", "http", "websocket"],
-    ["transport"],
+    ["transport", "mqttd"],
     ["app"],
 ]
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
+# A transport is one file of transport/, or a folder of its own.
+TRANSPORTS = {"transport", "mqttd"}
+# Pure functions, with fuzz targets.
+PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
-    "base": ["buf", "error", "hash", "histogram", "options"],
+    "base": ["bucket", "buf", "error", "hash", "histogram", "options"],
     "topic": ["capture"],
     "message": ["message"],
     "codec": ["codec"],
@@ -37,6 +41,7 @@ PUBLIC = {
     "auth": ["auth", "identity"],
     "hub": ["hub", "session", "upstream"],
     "http": ["protocol", "query", "transport"],
+    "app": ["builtins"],
 }
 LIBRARIES = {
     "yaml.h": ("gateway/config/",),
@@ -92,11 +97,17 @@ def check(path, text):
         if not target:
             problems.append(f"{path}:{number}: no such header: {name}")
             continue
+        if path.startswith("include/") and not target.startswith("include/"):
+            problems.append(f"{path}:{number}: a public header must not include a private one: {name}")
         other = folder_of(target)
         if other not in LEVEL:
             problems.append(f"{target}: this file has no layer: add it to tests/check_includes.py")
-        elif folder == other == "transport":
+        elif {folder, other} <= TRANSPORTS and (folder == "transport" or folder != other):
             problems.append(f"{path}:{number}: a transport must not include another one: {name}")
+        elif folder in TRANSPORTS and other == "mqtt":
+            problems.append(f"{path}:{number}: transports do not know the broker's side: {name}")
+        elif re.match(PURE, path) and other not in ("base", "topic", "mqttd"):
+            problems.append(f"{path}:{number}: packets know neither sessions nor connections: {name}")
         elif LEVEL[other] > LEVEL[folder]:
             problems.append(f"{path}:{number}: {folder} must not include {other}, which is above it: {name}")
     return problems
@@ -107,6 +118,9 @@ def self_test():
     planted = {
         "gateway/hub/hub.c": '#include "mqtt/source.h"',
         "gateway/transport/ws.c": '#include "transport/ws.h"',
+        "gateway/transport/sse.c": '#include "mqttd/packet.h"',
+        "gateway/transport/raw.c": '#include "mqtt/source.h"',
+        "gateway/mqttd/packet.c": '#include "gateway/session.h"',
         "gateway/codec/auto.c": '#include "gateway/hub.h"',
         "gateway/topic/topic.c": '#include "gateway/session.h"',
         "gateway/base/buf.c": '#include "gateway/message.h"',
@@ -116,6 +130,7 @@ def self_test():
         "gateway/mqtt/source.c": '#include "net/server.h"',
         "gateway/hub/keep.c": "#include <sqlite3.h>",
         "gateway/new/file.c": "",
+        "include/gateway/session.h": '#include "base/alloc.h"',
     }
     return [path for path, line in planted.items() if not check(path, line)]
 
