@@ -1,9 +1,12 @@
 // Stock clients of Socket.IO, unmodified: the newest 4 and 3 from npm.
 import assert from 'node:assert/strict';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { io as io4 } from 'socket.io-client';
 import { io as io3 } from 'socket.io-client-v3';
-import { until, World } from './world.mjs';
+import { Relay, until, World } from './world.mjs';
 
 const ROUTES = `  - { topic: rooms/#, history: { count: 5000 }, publish: { qos: 1 } }
   - { topic: once/#, publish: { qos: 0 } }
@@ -18,8 +21,8 @@ async function start(t, more = 'socketio: true\n') {
   const gateway = await world.sluice(ROUTES, more);
   const sockets = [];
   world.keep(() => sockets.forEach((socket) => socket.disconnect()));
-  const connect = (io, transports, options = {}, space = '') => {
-    const socket = io(gateway.url + space, { transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
+  const connect = (io, transports, options = {}, space = '', url = gateway.url) => {
+    const socket = io(url + space, { transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
     sockets.push(socket);
     socket.got = [];
     socket.events = [];
@@ -216,3 +219,90 @@ for (const [version, io] of CLIENTS) {
     });
   }
 }
+
+// --- recovery ---------------------------------------------------------------------------------------------------------
+
+/** All numbers in order, none twice, over many cuts. */
+async function overCuts(t, io, transports, { more = '', options = {}, restart = false } = {}) {
+  const { world, gateway, connect } = await start(t, `workers: 3\n${more}socketio: { ping_interval: 500ms, ping_timeout: 500ms }\n`);
+  const relay = await Relay.to(world, gateway.port);
+  const socket = connect(io, transports, options, '', relay.url);
+  const recovered = [];
+  socket.on('connect', () => recovered.push(socket.recovered));
+  await connected(socket);
+  if (!options.auth) assert.equal((await socket.ask('subscribe', 'rooms/n')).status, 'subscribed');
+  await until(() => socket.heard('synced').length, 'synced');
+  let cuts = 0;
+  await publishAll(world, async (number) => {
+    if (number % 300 !== 150) return;
+    cuts++;
+    const before = recovered.length;
+    await relay.cut();
+    if (restart && number === 750) {
+      await world.publish('rooms/other', ['x']);
+      await gateway.stop();
+      await gateway.start();
+    }
+    await relay.mend();
+    if (number % 600 === 150) await until(() => recovered.length > before, 'the next connection');
+  });
+  await until(() => numbers(socket).at(-1) === COUNT, () => `the last message: ${numbers(socket).at(-1)}, ${recovered}`);
+  assert.deepEqual(numbers(socket), ALL);
+  assert.equal(socket.heard('gap').length, 0);
+  assert.ok(recovered.length >= 4 && recovered.slice(1).every((value) => value === true), `${cuts} cuts: ${recovered}`);
+}
+
+for (const [carrier, transports] of CARRIERS) {
+  test(`socket.io-client 4 by ${carrier}: ${COUNT} messages over cuts`, (t) => overCuts(t, io4, transports));
+  test(`socket.io-client 4 by ${carrier}: declared channels, over cuts and a restart`, (t) => overCuts(t, io4, transports, {
+    more: `storage: { path: ${join(mkdtempSync(join(tmpdir(), 'sluice-store-')), 'history.db')} }\n`,
+    options: { auth: { channels: ['rooms/n'] } },
+    restart: true,
+  }));
+}
+
+test('last values that were cut off come after all', async (t) => {
+  const { world, gateway, connect } = await start(t);
+  for (let room = 0; room < 40; room++) await world.publish('rooms/v', [`${room}`]);
+  const socket = connect(io4, ['websocket']);
+  await connected(socket);
+  // Cut at once: neither the acknowledgement nor a value may have come.
+  socket.emit('subscribe', 'rooms/#');
+  await until(() => socket.got.length || socket.heard('synced').length, 'the first value');
+  socket.io.engine.transport.ws.terminate();
+  await world.publish('rooms/w', ['1', '2', '3']);
+  await until(() => socket.recovered && socket.got.filter(({ channel }) => channel === 'rooms/w').length === 3, 'what came meanwhile');
+  assert.deepEqual(socket.got.filter(({ channel }) => channel === 'rooms/w').map(({ data }) => data), [1, 2, 3]);
+  assert.ok(socket.got.some(({ channel, data }) => channel === 'rooms/v' && data === 39));
+  void gateway;
+});
+
+test('what can not be recovered is a new session', async (t) => {
+  const { world, gateway, connect } = await start(t, 'socketio: { recovery: 200ms }\n');
+  const relay = await Relay.to(world, gateway.port);
+  const socket = connect(io4, ['websocket'], {}, '', relay.url);
+  await connected(socket);
+  await socket.ask('subscribe', 'rooms/n');
+  await relay.cut();
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  await relay.mend();
+  await until(() => socket.heard('welcome').length === 2, 'a second welcome');
+  assert.equal(socket.recovered, false);
+  assert.equal((await socket.ask('unsubscribe', 'rooms/n')).code, 'bad_request'); // nothing is left of it
+
+  // One declared channel that is not possible refuses all of them.
+  const wrong = connect(io4, ['websocket'], { auth: { channels: ['rooms/a', 'nowhere/a'] } });
+  const error = await new Promise((resolve) => wrong.on('connect_error', resolve));
+  assert.equal(error.data.code, 'unknown_channel');
+  // Another client's pid opens nothing.
+  const thief = connect(io4, ['websocket'], { auth: { pid: socket._pid, offset: 'x' } });
+  await connected(thief);
+  assert.equal((await thief.ask('unsubscribe', 'rooms/n')).code, 'bad_request');
+});
+
+test('without recovery there is no pid', async (t) => {
+  const { connect } = await start(t, 'socketio: { recovery: 0s }\n');
+  const socket = connect(io4, ['websocket']);
+  await connected(socket);
+  assert.equal(socket._pid, undefined);
+});
