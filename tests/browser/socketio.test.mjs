@@ -229,6 +229,9 @@ async function overCuts(t, io, transports, { more = '', options = {}, restart = 
   const socket = connect(io, transports, options, '', relay.url);
   const recovered = [];
   socket.on('connect', () => recovered.push(socket.recovered));
+  const story = [];
+  socket.on('connect_error', (error) => story.push(error.message));
+  socket.on('disconnect', (reason) => story.push(reason));
   await connected(socket);
   if (!options.auth) assert.equal((await socket.ask('subscribe', 'rooms/n')).status, 'subscribed');
   await until(() => socket.heard('synced').length, 'synced');
@@ -238,13 +241,14 @@ async function overCuts(t, io, transports, { more = '', options = {}, restart = 
     cuts++;
     const before = recovered.length;
     await relay.cut();
+    await until(() => !socket.connected, 'the client to notice');
     if (restart && number === 750) {
       await world.publish('rooms/other', ['x']);
       await gateway.stop();
       await gateway.start();
     }
     await relay.mend();
-    if (number % 600 === 150) await until(() => recovered.length > before, 'the next connection');
+    if (number % 600 === 150) await until(() => recovered.length > before, () => `the next connection: ${story}`);
   });
   await until(() => numbers(socket).at(-1) === COUNT, () => `the last message: ${numbers(socket).at(-1)}, ${recovered}`);
   assert.deepEqual(numbers(socket), ALL);
