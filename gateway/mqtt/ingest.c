@@ -14,13 +14,14 @@
 #define SCRATCH_KEEP (64 * 1024)
 
 void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, struct gw_engine_store *store,
-                    struct gw_inbox **inboxes, unsigned workers)
+                    struct gw_inbox **inboxes, unsigned workers, struct gw_stored *stored)
 {
     memset(ingest, 0, sizeof *ingest);
     ingest->engine = engine;
     ingest->store = store;
     ingest->inboxes = inboxes;
     ingest->workers = workers;
+    ingest->stored = stored;
     gw_buf_init(&ingest->scratch);
     gw_buf_init(&ingest->channel);
     gw_route_stats_init(&ingest->routes);
@@ -100,12 +101,20 @@ struct made {
     bool binary, clear;
 };
 
+static bool ingest_is_stored(const struct gw_ingest *ingest, const struct gw_packet *packet, const struct made *made)
+{
+    return packet->retain || packet->kept ||
+           (ingest->stored->guess && gw_stored_guess(ingest->stored, gw_hash(made->channel, made->channel_len)));
+}
+
 static void ingest_append(const struct arrival *arrival, const struct made *made)
 {
     struct gw_ingest *ingest = arrival->ingest;
     const struct gw_packet *packet = arrival->packet;
     const struct gw_cfg_route *config = arrival->config;
     struct gw_slice watched = {0};
+    if (packet->retain)
+        gw_stored_note(ingest->stored, gw_hash(made->channel, made->channel_len));
     if (config->rate == GW_RATE_ON_CHANGE && !made->clear &&
         !gw_json_pointer(made->json, made->json_len, config->rate_pointer ? config->rate_pointer : "", &watched))
         watched = (struct gw_slice){0}; /* a message of another kind: it passes */
@@ -121,6 +130,7 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
         .born_ns = gw_monotonic_ns(),
         .route = arrival->route->route,
         .retained = packet->retain,
+        .stored = ingest_is_stored(ingest, packet, made),
         .clear = made->clear,
         .binary = made->binary,
     };
@@ -145,15 +155,6 @@ static struct gw_log_limiter *ingest_drop(const struct arrival *arrival)
     return gw_log_due(limiter, GW_LOG_WARN) ? limiter : NULL;
 }
 
-static void ingest_say_refused(const struct arrival *arrival, struct gw_log_limiter *limiter, const char *kind,
-                               const char *name, enum gw_err err, const struct gw_buf *why)
-{
-    const struct gw_packet *packet = arrival->packet;
-    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': %s %s says %s%s%s",
-                 packet->payload_len, (int)packet->topic_len, packet->topic, kind, name, gw_err_code(err),
-                 why->len ? ": " : "", why->len ? why->data : "");
-}
-
 /* --- by a codec --------------------------------------------------------------------------------------------------
  */
 
@@ -161,14 +162,17 @@ static void ingest_say_refused(const struct arrival *arrival, struct gw_log_limi
 static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
 {
     const struct gw_codec *codec = arrival->config->codec;
+    const struct gw_packet *packet = arrival->packet;
     struct gw_log_limiter *limiter = ingest_drop(arrival);
     if (!limiter)
         return;
     struct gw_buf why;
     gw_buf_init(&why);
     if (codec->explain)
-        codec->explain(arrival->packet->payload, arrival->packet->payload_len, &why);
-    ingest_say_refused(arrival, limiter, "codec", codec->name, err, &why);
+        codec->explain(packet->payload, packet->payload_len, &why);
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s%s%s",
+                 packet->payload_len, (int)packet->topic_len, packet->topic, codec->name, gw_err_code(err),
+                 why.len ? ": " : "", why.len ? why.data : "");
     gw_buf_fini(&why);
 }
 
@@ -272,14 +276,52 @@ static void ingest_by_transform(struct arrival *arrival)
     gw_buf_init(&why);
     if (transform->explain)
         transform->explain(state, &input, &why);
-    ingest_say_refused(arrival, limiter, "transform", transform->name, err, &why);
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt",
+                 "dropped a payload of %zu bytes on '%.*s': transform %s says %s%s%s", packet->payload_len,
+                 (int)packet->topic_len, packet->topic, transform->name, gw_err_code(err), why.len ? ": " : "",
+                 why.len ? why.data : "");
     gw_buf_fini(&why);
+}
+
+/* Of a stored message: the topic, and the channels as far as they are known without the payload. */
+static void ingest_note_channel(void *context, const struct gw_routed *routed)
+{
+    if (routed->channel)
+        gw_stored_note(context, gw_hash(routed->channel, routed->channel_len));
+}
+
+void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
+{
+    gw_stored_note(ingest->stored, gw_hash(packet->topic, packet->topic_len));
+    if (gw_topic_name_valid(packet->topic, packet->topic_len))
+        gw_routes_match(routes, packet->topic, packet->topic_len, ingest_note_channel, ingest->stored);
+}
+
+void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, int64_t since_ms)
+{
+    struct gw_message_spec draft = {
+        .channel = channel,
+        .channel_len = len,
+        .json = "null",
+        .json_len = 4,
+        .payload = "",
+        .ts = since_ms,
+        .born_ns = gw_monotonic_ns(),
+        .route = GW_ROUTE_BY_NAME,
+        .retained = true,
+        .clear = true,
+    };
+    enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (err != GW_OK)
+        atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
 }
 
 static void ingest_route(void *context, const struct gw_routed *routed)
 {
     struct arrival *arrival = context;
     arrival->routed = true;
+    if (arrival->packet->retain)
+        ingest_note_channel(arrival->ingest->stored, routed);
     arrival->route = routed;
     arrival->config = gw_routes_get(arrival->routes, routed->route);
     if (arrival->config->transform)
@@ -291,6 +333,8 @@ static void ingest_route(void *context, const struct gw_routed *routed)
 void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
     struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
+    if (packet->retain)
+        gw_stored_note(ingest->stored, gw_hash(packet->topic, packet->topic_len));
     if (gw_topic_name_valid(packet->topic, packet->topic_len))
         gw_routes_match(routes, packet->topic, packet->topic_len, ingest_route, &arrival);
     if (!arrival.routed)

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/bucket.h"
+#include "gateway/bucket.h"
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "gateway/message.h"
