@@ -22,12 +22,12 @@ LAYERS = [
     ["hub"],
     ["mqtt"],
     ["net", "http", "websocket"],
-    ["transport", "mqttd"],
+    ["transport", "mqttd", "socketio"],
     ["app"],
 ]
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 # A transport is one file of transport/, or a folder of its own.
-TRANSPORTS = {"transport", "mqttd"}
+TRANSPORTS = {"transport", "mqttd", "socketio"}
 # Pure functions, with fuzz targets.
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
@@ -39,7 +39,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "session", "upstream"],
+    "hub": ["hub", "mail", "presence", "session", "upstream"],
     "http": ["protocol", "query", "transport"],
     "app": ["builtins"],
 }
@@ -120,6 +120,8 @@ def self_test():
         "gateway/transport/ws.c": '#include "transport/ws.h"',
         "gateway/transport/sse.c": '#include "mqttd/packet.h"',
         "gateway/transport/raw.c": '#include "mqtt/source.h"',
+        "gateway/transport/longpoll.c": '#include "socketio/packet.h"',
+        "gateway/socketio/engine.c": '#include "mqttd/packet.h"',
         "gateway/mqttd/packet.c": '#include "gateway/session.h"',
         "gateway/codec/auto.c": '#include "gateway/hub.h"',
         "gateway/topic/topic.c": '#include "gateway/session.h"',

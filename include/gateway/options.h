@@ -88,7 +88,9 @@ struct gw_config;
 struct gw_report;
 
 struct gw_options {
-    const char *key; /* in the file, at the top level, and no other table may have it; of a transform: its name */
+    /* In the file, at the top level; no other table may have it, but extensions may share one. Of a transform: its
+     * name. */
+    const char *key;
     const char *doc; /* one sentence for the manual */
     size_t size;     /* of the struct */
     const struct gw_field *fields;

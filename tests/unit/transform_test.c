@@ -8,6 +8,7 @@
 #include "gateway/transform.h"
 #include "hub/inbox.h"
 #include "mqtt/ingest.h"
+#include "mqtt/stored.h"
 #include "route/routes.h"
 
 /* --- a toy: `a=1;b=2` becomes a message for each key; `-a` clears; `!` is refused ------------------------------- */
@@ -126,6 +127,7 @@ struct world {
     struct gw_inbox *inbox;
     struct gw_ingest ingest;
     struct gw_engine_store *store;
+    struct gw_stored stored; /* of no connection */
     uint64_t seq;
 };
 
@@ -139,7 +141,7 @@ static void world_start(struct world *world, struct gw_config *config)
     struct gw_buf error;
     gw_buf_init(&error);
     assert_int_equal(engine->open(NULL, &found, &world->store, &error), GW_OK);
-    gw_ingest_init(&world->ingest, engine, world->store, &world->inbox, 1);
+    gw_ingest_init(&world->ingest, engine, world->store, &world->inbox, 1, &world->stored);
     gw_route_stats_configure(&world->ingest.routes, world->config);
     const struct gw_engine_sink sink = gw_ingest_sink(&world->ingest);
     assert_int_equal(engine->start(world->store, &sink, &error), GW_OK);
