@@ -12,6 +12,7 @@
 #include "gateway/session.h"
 #include "hub/inbox.h"
 #include "hub/order.h"
+#include "hub/stored.h"
 #include "message/cursor.h"
 #include "route/routes.h"
 #include "topic/topic_tree.h"
@@ -84,6 +85,7 @@ struct gw_channel {
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
     uint32_t route;    /* index into hub->routes; whose policy holds; GW_ROUTE_BY_NAME: none makes it any more */
     uint8_t next_view; /* to be replaced */
+    bool stored;       /* the broker keeps a value of it, so far as is known */
     bool in_history;
     uint16_t len;
     char name[]; /* NUL-terminated */
@@ -171,6 +173,7 @@ struct gw_hub {
     struct gw_auth *auth;      /* NULL: everybody may do everything */
     struct gw_grants *nothing; /* of those who are not known yet */
     struct gw_upstream upstream;
+    struct gw_mail mail;
     struct gw_upstream_state state;
     struct gw_timers *timers;
     struct gw_stats stats;
@@ -179,8 +182,9 @@ struct gw_hub {
     uint64_t head;                  /* newest sequence number seen */
     const struct gw_engine *keeper; /* NULL: this hub tells no engine of its messages */
     struct gw_engine_store *store;
-    size_t unflushed; /* bytes of the messages since the last gw_hub_flush() */
-    uint64_t mark;    /* of the last walk over channels */
+    const struct gw_presence **presences; /* of the start, hub/presence.c; NULL: none */
+    size_t unflushed;                     /* bytes of the messages since the last gw_hub_flush() */
+    uint64_t mark;                        /* of the last walk over channels */
     uint64_t next_session;
     int64_t now_ms, wall_ms;
     struct gw_channels channels;
@@ -189,6 +193,8 @@ struct gw_hub {
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;
     struct gw_slices slices;
+    struct gw_stored_ask *stored_ask; /* NULL: none is being answered */
+    uint32_t stored_slot;             /* ... the next channel to be looked at */
     uint64_t filters_at;           /* counts filters that came or went without being tied to every channel at once */
     int64_t queues_due_ms;         /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
@@ -326,6 +332,11 @@ void gw_session_not_later(struct gw_session *session);
 void gw_slices_begin(struct gw_hub *hub);
 /* ready() of those who wait, as far as the units reach. */
 void gw_slices_resume(struct gw_hub *hub);
+
+/* stored.c: takes the question; goes on with it; gives it back unanswered, for the routes have changed. */
+void gw_hub_stored_ask(struct gw_hub *hub, struct gw_stored_ask *ask);
+void gw_hub_stored_work(struct gw_hub *hub);
+void gw_hub_stored_break_off(struct gw_hub *hub);
 
 /* subscribe.c: gives up the subscription, and its filter with the last one. */
 void gw_sub_free(struct gw_hub *hub, struct gw_sub *sub);

@@ -76,6 +76,7 @@ void gw_slices_begin(struct gw_hub *hub)
     hub->slices.work = hub->slices.turn;
     hub->slices.send_bytes = SEND_BYTES;
     gw_channels_work(hub);
+    gw_hub_stored_work(hub);
 }
 
 void gw_slices_resume(struct gw_hub *hub)
@@ -103,6 +104,6 @@ void gw_slices_resume(struct gw_hub *hub)
 bool gw_hub_busy(const struct gw_hub *hub)
 {
     const struct gw_channels *channels = &hub->channels;
-    return hub->slices.later || hub->dirty || channels->policy_slot < channels->slot_count ||
+    return hub->slices.later || hub->dirty || hub->stored_ask || channels->policy_slot < channels->slot_count ||
            channels->count > hub->config->limits.channels;
 }

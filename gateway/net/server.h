@@ -13,6 +13,7 @@
 #include "http/conn.h"
 #include "hub/inbox.h"
 #include "net/loop.h"
+#include "net/mailbox.h"
 
 struct gw_admission;
 struct gw_batches;
@@ -47,6 +48,7 @@ struct gw_worker {
     struct gw_loop *loop;
     struct gw_hub *hub;
     struct gw_inbox *inbox;
+    struct gw_mailbox mailbox; /* letters of other workers */
     struct gw_timers timers;
     /* Epoll sets (sock.c): connections; those whose TLS handshake has not begun; those in the middle of it. */
     struct gw_watch sockets, arrivals, handshakes;

@@ -142,6 +142,7 @@ struct gw_routes *gw_routes_build(struct gw_config *config)
         route->except = gw_calloc(route->except_count, sizeof *route->except);
         for (size_t j = 0; j < route->except_count; j++)
             route->except[j] = routes_compile(config->routes[i].except.items[j], GW_PATTERN_TOPIC);
+        gw_route_transform_create(route, &config->routes[i]);
         routes_index(routes, routes->by_topic, gw_pattern_filter(route->topic), i,
                      offsetof(struct gw_route, next_by_topic));
         routes_index(routes, routes->by_channel, gw_pattern_filter(gw_route_channel_pattern(route)), i,
@@ -168,6 +169,7 @@ void gw_routes_unref(struct gw_routes *routes)
         for (size_t j = 0; j < routes->routes[i].except_count; j++)
             gw_pattern_free(routes->routes[i].except[j]);
         free(routes->routes[i].except);
+        gw_route_transform_destroy(&routes->routes[i]);
     }
     free(routes->routes);
     free(routes->subscriptions);
@@ -185,12 +187,16 @@ size_t gw_route_excepted(const struct gw_route *route, const char *topic, size_t
     return gw_patterns_match(route->except, route->except_count, topic, len);
 }
 
+bool gw_route_has_topic(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures)
+{
+    return gw_pattern_match(route->topic, topic, len, captures) &&
+           (!route->except_count || gw_route_excepted(route, topic, len) == SIZE_MAX);
+}
+
 bool gw_route_channel(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
                       struct gw_buf *out)
 {
-    if (!gw_pattern_match(route->topic, topic, len, captures))
-        return false;
-    if (route->except_count && gw_route_excepted(route, topic, len) != SIZE_MAX)
+    if (!gw_route_has_topic(route, topic, len, captures))
         return false;
     if (route->channel)
         return gw_pattern_expand(route->channel, captures, out);
@@ -285,33 +291,34 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
 {
     struct candidates found;
     routes_find(routes, routes->by_topic, offsetof(struct gw_route, next_by_topic), topic, len, &found);
-    struct gw_buf channels; /* those visited, one after the other, each with its length before it */
-    gw_buf_init(&channels);
+    struct gw_routes_made made = {.routes = routes};
     struct gw_buf channel;
+    gw_buf_init(&made.channels);
     gw_buf_init(&channel);
     for (size_t i = 0; i < found.count; i++) {
         struct gw_captures captures;
+        uint32_t index = found.items[i];
+        const struct gw_route *route = &routes->routes[index];
+        struct gw_routed routed = {
+            .route = index, .topic = topic, .topic_len = len, .captures = &captures, .made = &made};
+        made.more = i + 1 < found.count;
+        if (route->transform) {
+            if (gw_route_has_topic(route, topic, len, &captures))
+                visit(context, &routed);
+            continue;
+        }
         gw_buf_clear(&channel);
-        if (!gw_route_channel(&routes->routes[found.items[i]], topic, len, &captures, &channel))
+        if (!gw_route_channel(route, topic, len, &captures, &channel) ||
+            gw_routes_made_before(&made, index, channel.data, channel.len))
             continue;
-        bool again = false;
-        for (size_t at = 0; at < channels.len && !again;) {
-            size_t other;
-            memcpy(&other, channels.data + at, sizeof other);
-            at += sizeof other;
-            again = other == channel.len && !memcmp(channels.data + at, channel.data, other);
-            at += other;
-        }
-        if (again)
-            continue;
-        visit(context, found.items[i], channel.data, channel.len);
-        if (i + 1 < found.count) {
-            gw_buf_add(&channels, &channel.len, sizeof channel.len);
-            gw_buf_add(&channels, channel.data, channel.len);
-        }
+        routed.channel = channel.data;
+        routed.channel_len = channel.len;
+        visit(context, &routed);
+        if (made.more)
+            gw_routes_made_note(&made, index, channel.data, channel.len);
     }
     gw_buf_fini(&channel);
-    gw_buf_fini(&channels);
+    gw_buf_fini(&made.channels);
     routes_found_fini(&found);
 }
 
@@ -357,6 +364,11 @@ const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_
     return index < routes->config->route_count ? &routes->config->routes[index] : NULL;
 }
 
+const struct gw_config *gw_routes_config(const struct gw_routes *routes)
+{
+    return routes->config;
+}
+
 const char *gw_routes_filter(const struct gw_routes *routes, uint32_t index)
 {
     return gw_pattern_filter(routes->routes[index].topic);
@@ -375,6 +387,44 @@ const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, 
     return result;
 }
 
+bool gw_routes_channel_from(const struct gw_routes *routes, const char *channel, size_t len,
+                            const struct gw_buf *which)
+{
+    bool result = false;
+    struct candidates found;
+    if (!which->len || !memchr(which->data, 1, which->len))
+        return false;
+    routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
+    for (size_t i = 0; i < found.count && !result; i++)
+        result = found.items[i] < which->len && which->data[found.items[i]] &&
+                 gw_route_has_channel(&routes->routes[found.items[i]], channel, len, NULL, NULL);
+    routes_found_fini(&found);
+    return result;
+}
+
+void gw_routes_topics_of_channel(const struct gw_routes *routes, const char *channel, size_t len,
+                                 gw_routes_filter_visit visit, void *context)
+{
+    struct candidates found;
+    struct gw_buf filter;
+    gw_buf_init(&filter);
+    routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        const struct gw_route *route = &routes->routes[found.items[i]];
+        struct gw_captures captures;
+        if (!gw_route_has_channel(route, channel, len, &captures, NULL))
+            continue;
+        gw_buf_clear(&filter);
+        if (route->channel)
+            gw_pattern_narrow(route->topic, &captures, &filter);
+        else
+            gw_buf_add(&filter, channel, len);
+        visit(context, &routes->config->routes[found.items[i]], filter.data);
+    }
+    gw_buf_fini(&filter);
+    routes_found_fini(&found);
+}
+
 enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
                                      struct gw_publish_target *target)
 {
@@ -385,11 +435,10 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
     routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
     for (size_t i = 0; i < found.count && err != GW_OK; i++) {
         const struct gw_cfg_route *config = &routes->config->routes[found.items[i]];
-        struct gw_captures captures;
         const struct gw_route *route = &routes->routes[found.items[i]];
         size_t excepted;
         gw_buf_clear(&target->topic);
-        if (!gw_route_has_channel(route, channel, len, &captures, &excepted)) {
+        if (!gw_route_has_channel(route, channel, len, &target->captures, &excepted)) {
             if (excepted != SIZE_MAX && err == GW_ERR_UNKNOWN_CHANNEL)
                 target->why =
                     "the route excepts the topic that this channel would have (except in its configuration)";
@@ -397,9 +446,11 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
         }
         err = GW_ERR_FORBIDDEN;
         target->why = NULL;
-        if (!config->publish || !gw_route_publish_topic(route, channel, len, &captures, &target->topic))
+        if (!config->publish || !gw_route_publish_topic(route, channel, len, &target->captures, &target->topic))
             continue;
         target->codec = config->codec;
+        target->transform = route->transform;
+        target->state = route->state;
         target->qos = config->publish_qos;
         target->retain = config->publish_retain;
         err = GW_OK;

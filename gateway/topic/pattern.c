@@ -84,8 +84,8 @@ static bool compile_capture(struct compile *compile, struct level *level, const 
         if (strlen(pattern->names[i]) == name_len && !memcmp(pattern->names[i], name, name_len))
             return compile_fail(compile, offset, "capture {%.*s} twice (each name once)", (int)name_len, name);
     }
-    if (pattern->name_count == GW_PATTERN_CAPTURES_MAX)
-        return compile_fail(compile, offset, "too many captures (%d at most)", GW_PATTERN_CAPTURES_MAX);
+    if (pattern->name_count == GW_CAPTURES_MAX)
+        return compile_fail(compile, offset, "too many captures (%d at most)", GW_CAPTURES_MAX);
     level->kind = rest ? LEVEL_REST : LEVEL_CAPTURE;
     pattern->rest |= rest;
     level->capture = pattern->name_count;
@@ -318,20 +318,6 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
     return at > len;
 }
 
-static inline const struct gw_capture *capture_find(const struct gw_captures *captures, const char *name)
-{
-    for (size_t i = 0; i < captures->count; i++) {
-        if (!strcmp(captures->items[i].name, name))
-            return &captures->items[i];
-    }
-    return NULL;
-}
-
-const struct gw_capture *gw_captures_find(const struct gw_captures *captures, const char *name)
-{
-    return capture_find(captures, name);
-}
-
 bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out)
 {
     for (size_t i = 0; i < pattern->level_count; i++) {
@@ -344,7 +330,7 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
         }
         if (level->kind == LEVEL_PLUS || level->kind == LEVEL_HASH)
             return false;
-        const struct gw_capture *found = capture_find(captures, pattern->names[level->capture]);
+        const struct gw_capture *found = gw_captures_find(captures, pattern->names[level->capture]);
         if (!found)
             return false;
         gw_buf_add(out, level->prefix, level->prefix_len);
@@ -352,4 +338,26 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
         gw_buf_add(out, level->suffix, level->suffix_len);
     }
     return true;
+}
+
+void gw_pattern_narrow(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out)
+{
+    for (size_t i = 0; i < pattern->level_count; i++) {
+        const struct level *level = &pattern->levels[i];
+        bool plain = level->kind == LEVEL_LITERAL || level->kind == LEVEL_PLUS || level->kind == LEVEL_HASH;
+        const struct gw_capture *found = plain ? NULL : gw_captures_find(captures, pattern->names[level->capture]);
+        gw_buf_adds(out, i ? "/" : "");
+        if (level->kind == LEVEL_LITERAL) {
+            gw_buf_add(out, level->prefix, level->prefix_len);
+        } else if (found) {
+            gw_buf_add(out, level->prefix, level->prefix_len);
+            gw_buf_add(out, found->value, found->value_len);
+            gw_buf_add(out, level->suffix, level->suffix_len);
+        } else if (level->kind == LEVEL_REST || level->kind == LEVEL_HASH) {
+            gw_buf_addc(out, '#');
+            return;
+        } else {
+            gw_buf_addc(out, '+');
+        }
+    }
 }

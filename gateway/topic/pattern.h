@@ -10,24 +10,9 @@
 #include <stddef.h>
 
 #include "gateway/buf.h"
-
-#define GW_PATTERN_CAPTURES_MAX 16
+#include "gateway/capture.h"
 
 struct gw_pattern;
-
-struct gw_capture {
-    const char *name; /* NUL-terminated, owned by the pattern */
-    const char *value;
-    size_t value_len; /* inside the matched name */
-};
-
-struct gw_captures {
-    size_t count;
-    struct gw_capture items[GW_PATTERN_CAPTURES_MAX];
-};
-
-/* NULL if there is none of this name. */
-const struct gw_capture *gw_captures_find(const struct gw_captures *captures, const char *name);
 
 /* What a pattern is for. Templates have no wildcards, and may have text around a one-level capture. */
 enum gw_pattern_kind {
@@ -59,6 +44,10 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
 
 /* Appends the template filled with the captures. False if it uses one that is not there. */
 bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out);
+
+/* Appends the filter of what the pattern matches with these captures: the levels that they fill are plain, the others
+ * are wildcards. */
+void gw_pattern_narrow(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out);
 
 /* --- patterns as sets of names (pattern_sets.c) --- */
 

@@ -17,7 +17,7 @@ struct level {
 
 struct gw_pattern {
     char *text, *filter;
-    char *names[GW_PATTERN_CAPTURES_MAX];
+    char *names[GW_CAPTURES_MAX];
     size_t name_count;
     struct level *levels;
     size_t level_count;

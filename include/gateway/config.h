@@ -16,6 +16,7 @@
 #include "gateway/options.h"
 
 struct gw_codec;
+struct gw_transform;
 struct gw_engine;
 
 struct gw_cfg_tls {
@@ -111,7 +112,9 @@ struct gw_cfg_route {
     struct gw_strings except; /* topics, with captures, that are not the route's although `topic` matches them */
     char *channel;            /* template; NULL: the topic itself */
     const struct gw_codec *codec;
-    int qos; /* of the subscription: 0, 1, 2 */
+    const struct gw_transform *transform; /* NULL: a payload is one message, and the codec makes it */
+    void *transform_options;              /* as the transform's table says; NULL: it has none */
+    int qos;                              /* of the subscription: 0, 1, 2 */
     struct gw_history_limits history;
     const struct gw_history_engine *history_engine;
     enum gw_rate_policy rate;
@@ -140,11 +143,12 @@ struct gw_cfg_limits {
     uint32_t levels;                  /* of a topic that is published to: parts between slashes */
     uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
     uint32_t channels;
-    size_t history_bytes;  /* history of all channels together */
-    uint32_t connect_rate; /* new connections a second from one address; 0: no bound */
-    uint32_t message_rate; /* frames a second from one session; 0: no bound */
-    uint32_t publish_rate; /* publishes a second of one session, and of one address over HTTP; 0: no bound */
-    size_t memory_bytes;   /* resident memory beyond which new connections are refused; 0: no bound */
+    uint32_t payload_messages; /* that a transform may make of one payload */
+    size_t history_bytes;      /* history of all channels together */
+    uint32_t connect_rate;     /* new connections a second from one address; 0: no bound */
+    uint32_t message_rate;     /* frames a second from one session; 0: no bound */
+    uint32_t publish_rate;     /* publishes a second of one session, and of one address over HTTP; 0: no bound */
+    size_t memory_bytes;       /* resident memory beyond which new connections are refused; 0: no bound */
 };
 
 struct gw_cfg_web {

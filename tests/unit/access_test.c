@@ -1,6 +1,6 @@
 /* Sessions with grants: what gets in, what is delivered, what a change of identity does to what waits. */
-#include "base/bucket.h"
 #include "check.h"
+#include "gateway/bucket.h"
 #include "gateway/codec.h"
 #include "hub/hub_private.h"
 #include "route/routes.h"

@@ -215,9 +215,9 @@ static struct gw_config *table(size_t count, const char *const (*from)[3], const
     return config;
 }
 
-static void note_channel(void *context, uint32_t route, const char *channel, size_t len)
+static void note_channel(void *context, const struct gw_routed *routed)
 {
-    gw_buf_printf(context, "%u:%.*s;", route, (int)len, channel);
+    gw_buf_printf(context, "%u:%.*s;", routed->route, (int)routed->channel_len, routed->channel);
 }
 
 static const char *const rows[][3] = {
