@@ -356,7 +356,8 @@ static void field_read(const struct place *place, void *into)
         return;
     }
     /* What is cut off in silence is found out by the broker, if at all. */
-    if (node->cut && (!strcmp(field->key, "password") || (node->len && node->text[node->len - 1] == '/')))
+    if (node->cut && (!strcmp(field->key, "password") ||
+                      (!strcmp(field->key, "topic") && node->len && node->text[node->len - 1] == '/')))
         gw_warning_add(
             place->problems, node->line, node->column,
             "%s: it ends before ' #', which begins a comment (quotes around all of it, if that belongs to it)",
