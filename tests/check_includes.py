@@ -39,7 +39,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "mail", "session", "upstream"],
+    "hub": ["hub", "mail", "presence", "session", "upstream"],
     "http": ["protocol", "query", "transport"],
     "app": ["builtins"],
 }

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "hub/hub_private.h"
+#include "hub/presence.h"
 #include "topic/topic.h"
 
 struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
@@ -25,6 +26,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     gw_slices_init(&hub->slices);
     hub->filters_at = 1;
     gw_channels_init(&hub->channels);
+    hub->presences = gw_presence_select(hub->config);
     return hub;
 }
 
@@ -39,6 +41,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
     free(hub->pending);
+    free(hub->presences);
     gw_grants_unref(hub->nothing);
     gw_auth_unref(hub->auth);
     gw_routes_unref(hub->routes);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "hub/hub_private.h"
+#include "hub/presence.h"
 #include "hub/session_log.h"
 #include "topic/topic.h"
 
@@ -324,6 +325,8 @@ void gw_session_close(struct gw_session *session)
     struct gw_hub *hub = session->hub;
     GW_ASSERT_LOOP(hub);
     session->open = false;
+    if (hub->presences)
+        gw_presence_closed(hub->presences, session);
     gw_pending_drop(session);
     gw_pace_drop(session);
     gw_session_forget_identity(session);

@@ -10,8 +10,8 @@
 #ifndef GW_SOCKETIO_ENGINE_H
 #define GW_SOCKETIO_ENGINE_H
 
-#include "gateway/bucket.h"
 #include "base/timer.h"
+#include "gateway/bucket.h"
 #include "gateway/transport.h"
 #include "socketio/directory.h"
 #include "socketio/form.h"
