@@ -6,8 +6,7 @@
 #include "hub/session_log.h"
 #include "mqttd/client.h"
 
-/* --- who it is ----------------------------------------------------------------------------------------------------
- */
+/* --- who it is ------------------------------------------------------------------------------------------------- */
 
 /* 43 characters of base64url: neither a JWT, which has dots, nor an API key, which is longer. */
 static bool password_is_ticket(struct gw_slice password)
@@ -54,8 +53,7 @@ static uint8_t connect_identify(struct gw_mqttd_client *client, const struct gw_
     return GW_MQTTD_BAD_PASSWORD;
 }
 
-/* --- what it wants ------------------------------------------------------------------------------------------------
- */
+/* --- what it wants --------------------------------------------------------------------------------------------- */
 
 /* A will that can't be published is refused now, since later there is nobody to tell. */
 static uint8_t connect_will(struct gw_mqttd_client *client, const struct gw_mqttd_connect *connect,
@@ -98,6 +96,8 @@ static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_c
     uint32_t window = gw_mqttd_config(client)->receive_maximum;
     client->problems = connect->version == 5 && connect->properties.request_problem;
     client->maximum_packet = connect->properties.maximum_packet;
+    client->alias_maximum =
+        connect->properties.alias_maximum < GW_MQTTD_ALIASES ? connect->properties.alias_maximum : GW_MQTTD_ALIASES;
     client->window = window < connect->properties.receive_maximum ? window : connect->properties.receive_maximum;
     client->receive_maximum = gw_hub_config(hub)->limits.publishes_per_session;
     client->keep_alive_ms = (int64_t)connect->keep_alive * 1500;
@@ -109,8 +109,7 @@ static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_c
     client->expiry_ms = client->asked_ms < most_ms ? client->asked_ms : most_ms;
 }
 
-/* --- the answer ---------------------------------------------------------------------------------------------------
- */
+/* --- the answer ------------------------------------------------------------------------------------------------ */
 
 static void connect_answer(struct gw_mqttd_client *client, bool present)
 {

@@ -46,8 +46,7 @@ struct gw_tls_io {
     char room[RECORD_BYTES];
 };
 
-/* --- between OpenSSL and the socket ------------------------------------------------------------------------------
- */
+/* --- between OpenSSL and the socket ---------------------------------------------------------------------------- */
 
 static int tls_bio_read(BIO *bio, char *to, int size)
 {
@@ -121,8 +120,7 @@ void gw_tls_io_destroy(struct gw_tls_io *io)
     free(io);
 }
 
-/* --- encrypted bytes to the socket -------------------------------------------------------------------------------
- */
+/* --- encrypted bytes to the socket ----------------------------------------------------------------------------- */
 
 /* Returns how many bytes the socket took, or -1 if it is broken. */
 static ssize_t tls_write(const struct gw_conn *conn, const char *data, size_t len)
@@ -175,8 +173,7 @@ static bool tls_push(struct gw_conn *conn)
     return sent >= 0;
 }
 
-/* --- opening and closing -----------------------------------------------------------------------------------------
- */
+/* --- opening and closing --------------------------------------------------------------------------------------- */
 
 void gw_tls_open(struct gw_conn *conn)
 {
@@ -217,8 +214,7 @@ static void tls_begin(struct gw_tls_io *io)
     ERR_clear_error();
 }
 
-/* --- the handshake -----------------------------------------------------------------------------------------------
- */
+/* --- the handshake --------------------------------------------------------------------------------------------- */
 
 static const char *tls_reason(const struct gw_tls_io *io)
 {
@@ -262,8 +258,7 @@ enum gw_tls_step gw_tls_handshake(struct gw_conn *conn)
     return done == 1 ? GW_TLS_DONE : GW_TLS_MORE;
 }
 
-/* --- reading and writing -----------------------------------------------------------------------------------------
- */
+/* --- reading and writing --------------------------------------------------------------------------------------- */
 
 bool gw_tls_read(struct gw_conn *conn)
 {

@@ -55,8 +55,7 @@ bool gw_route_channel_shape(const struct gw_route *route, const char *topic, siz
     return expanded;
 }
 
-/* --- which channels one topic has made ---------------------------------------------------------------------------
- */
+/* --- which channels one topic has made ------------------------------------------------------------------------- */
 
 bool gw_routes_made_before(const struct gw_routes_made *made, uint32_t route, const char *channel, size_t len)
 {
@@ -100,7 +99,7 @@ enum gw_routed_as gw_routed_channel(const struct gw_routed *routed, const struct
     if (route->channel && (!gw_topic_name_valid(channel->data, channel->len) ||
                            !gw_pattern_match(route->channel, channel->data, channel->len, NULL)))
         return GW_ROUTED_NOWHERE;
-    if (gw_routes_made_before(routed->made, routed->route, channel->data, channel->len))
+    if (routed->made->channels.len && gw_routes_made_before(routed->made, routed->route, channel->data, channel->len))
         return GW_ROUTED_EARLIER;
     if (routed->made->more)
         gw_routes_made_note(routed->made, routed->route, channel->data, channel->len);
