@@ -22,7 +22,7 @@ struct gw_packet {
     bool expires;
     bool retain; /* it is a stored value */
     bool kept;   /* it is not, and the broker stores it; set by whoever knows the subscriptions */
-    bool dup;    /* it may have come before (MQTT 5.0 section 3.3.1.1); libmosquitto does not tell */
+    bool dup;    /* it may have come before (MQTT 5.0 section 3.3.1.1); false where libmosquitto has read it */
 };
 
 /* The packet's length in bytes, if `data` begins with a whole PUBLISH of QoS 0 or 1 whose properties mean nothing to

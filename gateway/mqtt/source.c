@@ -57,25 +57,25 @@ static bool source_room(void *context)
 
 static const struct gw_receiver_safety source_safety = {source_taken, source_safe, source_room};
 
-/* Has it come before, to whichever process? libmosquitto does not say that it may have; then what comes first after
- * the connection was made may, up to the first that has not. */
-static bool source_is_known(struct gw_source *source, const struct gw_packet *packet, uint64_t hash, bool told)
+/* Has it come before, to whichever process? The broker says that it may have, but libmosquitto does not hand that on,
+ * and a broker that went back to an older state of its own does not know. So what comes first after the connection
+ * was made may have, too, up to the first that has not. */
+static bool source_is_known(struct gw_source *source, const struct gw_packet *packet, uint64_t hash)
 {
     const struct gw_ingest *ingest = &source->ingest;
-    if (!packet->qos || !(told ? packet->dup : source->expecting))
+    if (!packet->qos || !(packet->dup || source->expecting))
         return false;
     bool known = ingest->engine->shared->known(ingest->store, packet->mid, hash);
     source->expecting = source->expecting && known;
     return known;
 }
 
-static void source_share(struct gw_source *source, const struct gw_packet *packet, bool told)
+static void source_share(struct gw_source *source, const struct gw_packet *packet)
 {
     struct gw_ingest *ingest = &source->ingest;
     const struct gw_engine_shared *shared = ingest->engine->shared;
     uint64_t hash = gw_redelivery_hash(packet);
-    if (source_is_known(source, packet, hash, told) ||
-        gw_subscriptions_is_double(&source->subs, source->routes, packet)) {
+    if (source_is_known(source, packet, hash) || gw_subscriptions_is_double(&source->subs, source->routes, packet)) {
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
@@ -121,9 +121,9 @@ static void source_check_leftover(struct gw_source *source, const struct gw_pack
         gw_leftover_suspect(source, packet, routed);
 }
 
-/* `parsed`: the receiver took the packet, which leaves to libmosquitto what could be for the publisher; `properties`
- * is NULL then. */
-static void source_take(struct gw_source *source, const struct gw_packet *packet, bool parsed,
+/* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher.
+ */
+static void source_take(struct gw_source *source, const struct gw_packet *packet,
                         const mosquitto_property *properties)
 {
     atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
@@ -139,7 +139,7 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
     if (gw_publisher_respond(&source->publisher, packet, properties))
         return;
     if (source->role == GW_SOURCE_INGEST) {
-        source_share(source, packet, parsed);
+        source_share(source, packet);
         return;
     }
     bool again = packet->qos > 0 && !packet->retain && source->settings.session_expiry_ms > 0 &&
@@ -155,7 +155,7 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
 
 /* Does the packet come by a subscription that brings stored values, or by one that says of live messages whether they
  * are stored? */
-static void source_take_retained(struct gw_source *source, const struct gw_packet *packet, bool parsed,
+static void source_take_retained(struct gw_source *source, const struct gw_packet *packet,
                                  const mosquitto_property *properties)
 {
     if (gw_subscriptions_is_live(packet) ||
@@ -163,19 +163,19 @@ static void source_take_retained(struct gw_source *source, const struct gw_packe
         struct gw_packet live = *packet;
         live.retain = false;
         live.kept = true;
-        source_take(source, &live, parsed, properties);
+        source_take(source, &live, properties);
         return;
     }
     gw_stored_arrived(&source->stored);
-    source_take(source, packet, parsed, properties);
+    source_take(source, packet, properties);
 }
 
 static void source_on_packet(void *context, const struct gw_packet *packet)
 {
     if (packet->retain)
-        source_take_retained(context, packet, true, NULL);
+        source_take_retained(context, packet, NULL);
     else
-        source_take(context, packet, true, NULL);
+        source_take(context, packet, NULL);
 }
 
 void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
@@ -199,9 +199,9 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
     packet.expires =
         mosquitto_property_read_int32(properties, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, &packet.expiry, false) != NULL;
     if (packet.retain)
-        source_take_retained(object, &packet, false, properties);
+        source_take_retained(object, &packet, properties);
     else
-        source_take(object, &packet, false, properties);
+        source_take(object, &packet, properties);
     if (((struct gw_source *)object)->role == GW_SOURCE_INGEST && packet.qos)
         source_await(object);
     errno = 0; /* receiver.h */

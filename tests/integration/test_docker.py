@@ -24,7 +24,8 @@ import yaml
 from harness import BINARY, MOSQUITTO, ROOT, Mqtt, Process, Sluice, free_port, wait_until
 
 DOCKER = ROOT / "docker"
-PROFILES = ["demo", "monitoring", "tls"]
+PROFILES = ["demo", "monitoring", "tls", "cluster"]
+NODES = {"one", "two", "three"}
 NOFILE = 16384
 
 
@@ -118,7 +119,7 @@ def limit(ulimit):
 
 
 def test_services_are_confined_and_bounded(stack):
-    assert set(stack) == {"setup", "mosquitto", "sluice", "devices", "prometheus", "grafana", "nginx"}
+    assert set(stack) == {"setup", "mosquitto", "sluice", "devices", "prometheus", "grafana", "nginx", "valkey", "balancer"} | NODES
     for name, service in stack.items():
         assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
@@ -138,14 +139,27 @@ def test_services_wait_for_each_other(stack):
         return {other: how["condition"] for other, how in stack[name]["depends_on"].items()}
     assert waits("mosquitto") == {"setup": "service_completed_successfully"}
     assert waits("sluice") == waits("devices") == {"mosquitto": "service_healthy"}
+    for node in NODES:
+        assert waits(node) == {"mosquitto": "service_healthy", "valkey": "service_healthy"}
+    assert waits("balancer") == dict.fromkeys(NODES, "service_healthy")
     assert waits("nginx") == waits("prometheus") == {"sluice": "service_healthy"}
 
 
 def test_profiles(tmp_path):
     text = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
     assert {name: service.get("profiles") for name, service in text.items() if service.get("profiles")} == {
-        "devices": ["demo"], "prometheus": ["monitoring"], "grafana": ["monitoring"], "nginx": ["tls"]}
+        "devices": ["demo"], "prometheus": ["monitoring"], "grafana": ["monitoring"], "nginx": ["tls"],
+        "valkey": ["cluster"], "balancer": ["cluster"], **dict.fromkeys(NODES, ["cluster"])}
     assert {"setup", "mosquitto", "sluice"} <= set(compose(tmp_path, "compose.yaml", profiles=["demo"])["services"])
+
+
+def test_the_gateways_of_the_cluster_share_a_file_that_is_good(stack, tmp_path):
+    assert len({stack[node]["hostname"] for node in NODES}) == 3  # their names among each other
+    (tmp_path / "mqtt_password").write_text("x\n")
+    env = dict(os.environ, MQTT_PASSWORD_FILE=str(tmp_path / "mqtt_password"))
+    checked = run(BINARY, "check", DOCKER / "cluster/sluice.yaml", env=env)
+    assert checked.returncode == 0, checked.stderr
+    assert "noeviction" in stack["valkey"]["command"] and not stack["valkey"].get("ports")
 
 
 def test_mounted_paths_exist(stack):
