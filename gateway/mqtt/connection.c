@@ -78,6 +78,7 @@ static void connection_on_unsubscribe(struct mosquitto *mosq, void *object, int 
     (void)mosq;
     (void)properties;
     gw_stored_unsubscribed(object, mid);
+    gw_leftover_unsubscribed(object, mid);
 }
 
 static void connection_drop_client(struct gw_source *source)
@@ -102,6 +103,7 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", broker->url, loss.why);
     gw_subscriptions_lost(&source->subs, loss.by_broker);
     gw_stored_lost(source, loss.by_broker);
+    gw_leftover_reset(&source->leftover);
     if (gw_publisher_lost(&source->publisher, &loss))
         connection_drop_client(source);
     gw_receiver_lost(&source->receiver);

@@ -38,8 +38,8 @@ void gw_ingest_share(struct gw_ingest *ingest, void (*wake)(void *context), void
 /* What the engine is to tell, for its start(). Good until gw_ingest_fini(). */
 struct gw_engine_sink gw_ingest_sink(struct gw_ingest *ingest);
 
-/* Waits where an inbox is full, or for the engine. */
-void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
+/* Waits where an inbox is full, or for the engine. False: no route matches. */
+bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
 
 /* A stored value that is dropped unread: the broker has one of these channels all the same. */
 void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);

@@ -112,6 +112,16 @@ static void source_await(struct gw_source *source)
     source_wake(source);
 }
 
+/* In a session that the broker has kept: can one of our filters have brought it? */
+static void source_check_leftover(struct gw_source *source, const struct gw_packet *packet, bool routed)
+{
+    if (packet->retain || source->stored.state >= GW_STORED_VERIFY) /* it has some of its own for a while */
+        return;
+    if (routed ? packet->id_count && !gw_subscriptions_knows(&source->subs, packet)
+               : gw_routes_canonical_subscription(source->routes, packet->topic, packet->topic_len) == SIZE_MAX)
+        gw_leftover_suspect(source, packet, routed);
+}
+
 /* `parsed`: the receiver took the packet, which leaves to libmosquitto what could be for the publisher; `properties`
  * is NULL then. */
 static void source_take(struct gw_source *source, const struct gw_packet *packet, bool parsed,
@@ -139,7 +149,9 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
-    gw_ingest_message(&source->ingest, source->routes, packet);
+    bool routed = gw_ingest_message(&source->ingest, source->routes, packet);
+    if (source->subs.kept)
+        source_check_leftover(source, packet, routed);
 }
 
 /* Does the packet come by a subscription that brings stored values, or by one that says of live messages whether they
@@ -185,6 +197,8 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
            (at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &packet.ids[packet.id_count],
                                                 packet.id_count > 0)))
         packet.id_count++;
+    packet.expires =
+        mosquitto_property_read_int32(properties, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, &packet.expiry, false) != NULL;
     if (packet.retain)
         source_take_retained(object, &packet, false, properties);
     else
@@ -454,6 +468,7 @@ void gw_source_destroy(struct gw_source *source)
     gw_subscriptions_fini(&source->subs);
     gw_granted_fini(&source->granted);
     gw_stored_fini(&source->stored);
+    gw_leftover_fini(&source->leftover);
     gw_stored_ask_free(source->stored_answer);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);

@@ -13,6 +13,7 @@
 #include "mqtt/attempts.h"
 #include "mqtt/granted.h"
 #include "mqtt/ingest.h"
+#include "mqtt/leftover.h"
 #include "mqtt/publisher.h"
 #include "mqtt/reason.h"
 #include "mqtt/receiver.h"
@@ -49,6 +50,7 @@ struct gw_source {
     struct gw_subscriptions subs;
     struct gw_redelivery redelivery;
     struct gw_stored stored;
+    struct gw_leftover leftover;
     bool connecting, connected, up;
     bool open;           /* while connecting: TCP is */
     int64_t deadline_ms; /* of the handshake */

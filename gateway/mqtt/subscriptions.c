@@ -189,6 +189,8 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
                              const struct gw_abilities *broker)
 {
     const struct gw_subscription *wanted;
+    if (!subs->next_id) /* not where the last process began, whose identifiers a kept session may still have */
+        subs->next_id = (int)(gw_wall_ms() / 100 % (1 << 26)) + 1;
     struct gw_sub_entry *old = subs->items;
     size_t old_count = subs->count;
     struct gw_sub_entry **old_sorted = subs_sorted(old, old_count);
@@ -355,6 +357,18 @@ bool gw_subscriptions_is_live(const struct gw_packet *packet)
     return packet->id_count > 0;
 }
 
+bool gw_subscriptions_knows(const struct gw_subscriptions *subs, const struct gw_packet *packet)
+{
+    for (size_t at = 0; at < packet->id_count; at++) {
+        int id = (int)(packet->ids[at] >> 1);
+        for (size_t i = 0; i < subs->count; i++) {
+            if (subs->items[i].id == id)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* A filter that the broker has not granted brings nothing, so no other one may be taken for its double. */
 static bool subs_speaks(const struct gw_subscriptions *subs, const struct gw_sub_entry *entry)
 {
@@ -369,13 +383,9 @@ bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struc
     size_t canonical = gw_routes_canonical_subscription(routes, packet->topic, packet->topic_len);
     if (canonical >= subs->count || !subs_speaks(subs, &subs->items[canonical]))
         return false;
-    bool known = false;
     for (size_t at = 0; at < packet->id_count; at++) {
-        int id = (int)(packet->ids[at] >> 1);
-        if (id == subs->items[canonical].id)
+        if ((int)(packet->ids[at] >> 1) == subs->items[canonical].id)
             return false;
-        for (size_t i = 0; i < subs->count && !known; i++)
-            known = subs->items[i].id == id;
     }
-    return known;
+    return gw_subscriptions_knows(subs, packet);
 }

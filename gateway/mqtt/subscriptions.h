@@ -92,6 +92,9 @@ bool gw_subscriptions_has(const struct gw_subscriptions *subs, const char *filte
  * publisher's (MQTT 5.0 section 3.8.3.1, retain as published), and the message is not a stored one? */
 bool gw_subscriptions_is_live(const struct gw_packet *packet);
 
+/* Is one of the message's identifiers that of a filter of the table? */
+bool gw_subscriptions_knows(const struct gw_subscriptions *subs, const struct gw_packet *packet);
+
 /* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies
  * say which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */
 bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes,
