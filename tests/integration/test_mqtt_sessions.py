@@ -2,6 +2,7 @@
 import contextlib
 import struct
 import threading
+import time
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -251,8 +252,10 @@ def test_a_will_waits_and_is_cancelled_by_who_comes_back(gateway, shared):
     device = shared.mqtt(shared.main_broker.port, subscribe=["lamps/later"])
     will(gateway, "back", 2, "cancelled").socket.close()
     wait_until(lambda: attach(gateway, 5, "back", present=1))
+    began = time.monotonic()
     will(gateway, "gone", 1, "waited").socket.close()
     wait_until(lambda: device.payloads("lamps/later") == [b"waited"])
+    assert time.monotonic() - began > 0.9
     threading.Event().wait(1.5)  # longer than the first one had to wait
     assert device.payloads("lamps/later") == [b"waited"]
 
