@@ -211,6 +211,11 @@ struct gw_hub {
 #define GW_ASSERT_LOOP(hub) assert(!(hub)->thread_known || pthread_equal(pthread_self(), (hub)->thread))
 
 /* hub.c: the latest sampled time at or before the message of that number came; INT64_MIN if that is too long ago. */
+/* Is the message no news after `last`, the channel's last value (NULL: none)? */
+bool gw_hub_repeats(const struct gw_message *last, const struct gw_message *msg);
+bool gw_hub_unchanged(const struct gw_routes *routes, uint32_t route, const struct gw_message *last,
+                      const struct gw_message *msg);
+
 int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq);
 
 /* access.c */

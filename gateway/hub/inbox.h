@@ -30,7 +30,8 @@ struct gw_stored_ask;
 
 struct gw_upstream_state {
     bool up;
-    int64_t since; /* wall clock, ms since 1970 */
+    int64_t since;  /* wall clock, ms since 1970 */
+    bool by_engine; /* down, because the engine that gateways share is away */
 };
 
 struct gw_event {

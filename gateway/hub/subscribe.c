@@ -113,7 +113,8 @@ static bool subscribe_count_channel(void *context, void *value)
         return true;
     gw_channel_expire(count->session->hub, channel);
     if (count->sub->fresh_to) {
-        if (channel->last && !session_has_last(count->session, count->sub, channel))
+        if (channel->last && !gw_message_is_expired(channel->last, count->session->hub->wall_ms) &&
+            !session_has_last(count->session, count->sub, channel))
             count->values++;
     }
     if (count->all && !(interval && channel->last) && gw_channel_evicted(channel) > count->after)
