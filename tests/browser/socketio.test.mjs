@@ -57,7 +57,7 @@ for (const [version, io] of CLIENTS) {
         [['rooms/a', { t: 1 }, undefined]]);
       const [, synced, end] = socket.heard('synced')[0];
       assert.deepEqual(synced.channels, ['rooms/#']);
-      assert.equal(end, `${synced.cursor}~1`);
+      assert.match(end.slice(synced.cursor.length), /^~[1-9]\d*$/);
 
       assert.deepEqual(await socket.ask('publish', 'rooms/b', { on: true }), { status: 'published' });
       await until(() => socket.got.length === 2, 'the echo');

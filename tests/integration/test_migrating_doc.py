@@ -9,9 +9,9 @@ from harness import BINARY, ROOT
 CONFIGS = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/migrating.md").read_text("utf-8"), re.M | re.S)
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_configuration(tmp_path, number):
-    assert len(CONFIGS) == 5
+    assert len(CONFIGS) == 6
     file = tmp_path / "sluice.yaml"
     file.write_text(CONFIGS[number])
     checked = subprocess.run([BINARY, "check", file], capture_output=True, text=True, timeout=30, check=False)
@@ -26,6 +26,7 @@ def test_configuration(tmp_path, number):
     (3, "rooms/kitchen/t", None),
     (4, "rooms/kitchen/lamp", "rooms/kitchen/lamp/set"),
     (4, "rooms/kitchen/t", None),
+    (5, "home/lamp", "home/lamp"),
 ])
 def test_where_publishing_goes(tmp_path, number, channel, goes_to):
     file = tmp_path / "sluice.yaml"
