@@ -20,7 +20,9 @@ LAYERS = [
     ["auth"],
     ["hub"],
     ["mqtt"],
-    ["net", "http", "websocket"],
+    ["net"],
+    ["http"],
+    ["websocket"],
     ["transport"],
     ["app"],
 ]
@@ -111,6 +113,9 @@ def self_test():
         "gateway/config/tree.c": '#include "http/conn.h"',
         "gateway/http/conn.c": "#include <yaml.h>",
         "gateway/mqtt/source.c": '#include "net/server.h"',
+        "gateway/net/sock.c": '#include "http/conn.h"',
+        "gateway/net/listener.c": '#include "gateway/transport.h"',
+        "gateway/http/api.c": '#include "websocket/wsconn.h"',
         "gateway/hub/keep.c": "#include <sqlite3.h>",
         "gateway/new/file.c": "",
     }

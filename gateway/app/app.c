@@ -22,12 +22,23 @@
 #include "config/access.h"
 #include "gateway/auth.h"
 #include "gateway/engine.h"
+#include "http/conn.h"
+#include "hub/inbox.h"
 #include "mqtt/source.h"
 #include "net/server.h"
 #include "route/routes.h"
+#include "websocket/deflate.h"
+#include "websocket/wsconn.h"
 
 /* Sequence numbers reserved at a time (docs/decisions/0007-durable-history.md). */
 #define APP_BLOCK (UINT64_C(1) << 30)
+
+static const struct gw_service app_service = {
+    .accept = gw_conn_accept,
+    .refusal = gw_conn_refusal,
+    .configure = gw_ws_configure,
+    .leave = gw_ws_leave,
+};
 
 struct app {
     struct gw_config *config; /* borrowed until a reload, see owned */
@@ -188,7 +199,7 @@ static bool app_init(struct app *app)
     unsigned workers = app_workers(app->config);
     struct gw_buf error;
     gw_buf_init(&error);
-    if (gw_server_init(&app->server, app->config, workers, &error) != GW_OK) {
+    if (gw_server_init(&app->server, &app_service, app->config, workers, &error) != GW_OK) {
         gw_log(GW_LOG_ERROR, "web", "%s", error.data);
         gw_buf_fini(&error);
         return false;
@@ -289,6 +300,7 @@ int gw_app_run(struct gw_config *config)
     app_close_engine(&app, good);
     gw_source_destroy(app.source);
     gw_server_fini(&app.server);
+    gw_deflate_end();
     free(app.inboxes);
     gw_auth_unref(app.auth);
     gw_config_unref(app.owned);

@@ -4,14 +4,14 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "gateway/identity.h"
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
+#include "gateway/upstream.h"
 #include "http/api.h"
 #include "http/conn.h"
 #include "http/exposition.h"
 #include "http/gate.h"
-#include "hub/inbox.h"
-#include "net/server.h"
 #include "topic/topic.h"
 
 #define JSON_TYPE "application/json"
@@ -236,7 +236,7 @@ static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
     gw_buf_init(&body);
     struct gw_slice accept = gw_request_header(request, "accept");
     struct gw_exposition to = {.out = &body, .openmetrics = gw_metric_wants_openmetrics(accept.data, accept.len)};
-    gw_metrics_write(conn->worker, &to);
+    gw_metrics_write(conn->sock.worker, &to);
     gw_http_reply(conn, 200, "Vary: Accept\r\n",
                   to.openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                                  : "text/plain; version=0.0.4; charset=utf-8",

@@ -25,11 +25,6 @@ enum gw_event_type {
     GW_EVENT_STOP       /* finish up: no new sessions, answer what is held, then leave */
 };
 
-struct gw_upstream_state {
-    bool up;
-    int64_t since; /* wall clock, ms since 1970 */
-};
-
 struct gw_event {
     enum gw_event_type type;
     union {

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/bucket.h"
 #include "gateway/buf.h"
@@ -205,5 +206,15 @@ GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const c
                                              char *reference, const char **why);
 
 #define GW_REQUEST_MAX_MS (300 * 1000)
+
+/* --- items as bytes -----------------------------------------------------------------------------------------------
+ */
+
+#define GW_PARTS_MAX 5
+
+/* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
+ * an item may be replaced by a text item of the transport's own (gw_item_set_text()). A message must always give the
+ * same bytes, whoever gets it: sessions that get the same messages one after the other share them. */
+typedef size_t (*gw_encode)(struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
 
 #endif
