@@ -14,6 +14,7 @@ LAYERS = [
     ["topic"],
     ["message"],
     ["codec"],
+    ["transform"],
     ["engine"],
     ["config"],
     ["route"],
@@ -23,14 +24,20 @@ LAYERS = [
     ["net"],
     ["http"],
     ["websocket"],
-    ["transport"],
+    ["transport", "mqttd"],
     ["app"],
 ]
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
+# A transport is one file of transport/, or a folder of its own.
+TRANSPORTS = {"transport", "mqttd"}
+# Pure functions, with fuzz targets.
+PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
-    "base": ["buf", "error", "hash", "histogram"],
+    "base": ["buf", "error", "hash", "histogram", "options"],
+    "topic": ["capture"],
     "message": ["message"],
     "codec": ["codec"],
+    "transform": ["transform"],
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
@@ -94,8 +101,12 @@ def check(path, text):
         other = folder_of(target)
         if other not in LEVEL:
             problems.append(f"{target}: this file has no layer: add it to tests/check_includes.py")
-        elif folder == other == "transport":
+        elif {folder, other} <= TRANSPORTS and (folder == "transport" or folder != other):
             problems.append(f"{path}:{number}: a transport must not include another one: {name}")
+        elif folder in TRANSPORTS and other == "mqtt":
+            problems.append(f"{path}:{number}: transports do not know the broker's side: {name}")
+        elif re.match(PURE, path) and other not in ("base", "topic", "mqttd"):
+            problems.append(f"{path}:{number}: packets know neither sessions nor connections: {name}")
         elif LEVEL[other] > LEVEL[folder]:
             problems.append(f"{path}:{number}: {folder} must not include {other}, which is above it: {name}")
     return problems
@@ -106,6 +117,9 @@ def self_test():
     planted = {
         "gateway/hub/hub.c": '#include "mqtt/source.h"',
         "gateway/transport/ws.c": '#include "transport/ws.h"',
+        "gateway/transport/sse.c": '#include "mqttd/packet.h"',
+        "gateway/transport/raw.c": '#include "mqtt/source.h"',
+        "gateway/mqttd/packet.c": '#include "gateway/session.h"',
         "gateway/codec/auto.c": '#include "gateway/hub.h"',
         "gateway/topic/topic.c": '#include "gateway/session.h"',
         "gateway/base/buf.c": '#include "gateway/message.h"',

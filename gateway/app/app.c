@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "config/access.h"
+#include "config/options.h"
 #include "gateway/auth.h"
 #include "gateway/engine.h"
 #include "http/conn.h"
@@ -30,9 +31,6 @@
 #include "websocket/deflate.h"
 #include "websocket/wsconn.h"
 
-/* Sequence numbers reserved at a time (docs/decisions/0007-durable-history.md). */
-#define APP_BLOCK (UINT64_C(1) << 30)
-
 static const struct gw_service app_service = {
     .accept = gw_conn_accept,
     .refusal = gw_conn_refusal,
@@ -42,6 +40,7 @@ static const struct gw_service app_service = {
 
 struct app {
     struct gw_config *config; /* borrowed until a reload, see owned */
+    struct gw_config *first;  /* borrowed; of the start, with the options of the engine */
     const struct gw_engine *engine;
     struct gw_engine_store *store;
     struct gw_engine_found found;
@@ -82,10 +81,11 @@ static bool app_listen_changed(const struct gw_config *a, const struct gw_config
     return changed;
 }
 
-static bool app_storage_changed(const struct gw_cfg_storage *a, const struct gw_cfg_storage *b)
+/* The options of the engine are those of the start. */
+static bool app_engine_changed(const struct app *app, const struct gw_config *config)
 {
-    return strcmp(a->path ? a->path : "", b->path ? b->path : "") != 0 || a->flush_ms != b->flush_ms ||
-           a->queue_bytes != b->queue_bytes;
+    const struct gw_options *options = app->engine->options;
+    return gw_config_engine(config) != app->engine || (options && !gw_options_equal(options, app->first, config));
 }
 
 static void app_reload(struct app *app)
@@ -116,8 +116,8 @@ static void app_reload(struct app *app)
     gw_buf_fini(&problems);
     if (app_listen_changed(app->config, config))
         gw_log(GW_LOG_WARN, "config", "listen, workers and limits.inbox take effect at the next start only");
-    if (app_storage_changed(&app->config->storage, &config->storage))
-        gw_log(GW_LOG_WARN, "config", "storage takes effect at the next start only%s",
+    if (app_engine_changed(app, config))
+        gw_log(GW_LOG_WARN, "config", "another engine, or other options of it, take effect at the next start only%s",
                app->engine->keep ? "" : "; until then store: disk is like memory");
     struct gw_routes *routes = gw_routes_build(config);
     gw_source_reload(app->source, config, routes, auth);
@@ -134,12 +134,11 @@ static void app_reload(struct app *app)
 /* Chooses the engine and fills app->found. */
 static bool app_open_engine(struct app *app)
 {
-    const struct gw_cfg_storage *storage = &app->config->storage;
-    app->engine = storage->path ? gw_engine_find("disk") : gw_engines[0];
-    const struct gw_engine_setup setup = {storage->path, storage->flush_ms, storage->queue_bytes, APP_BLOCK};
+    app->engine = gw_config_engine(app->first);
+    const void *options = gw_options_of(app->first, app->engine->options);
     struct gw_buf error;
     gw_buf_init(&error);
-    bool good = app->engine->open(&setup, &app->found, &app->store, &error) == GW_OK;
+    bool good = app->engine->open(options, &app->found, &app->store, &error) == GW_OK;
     if (!good)
         gw_log(GW_LOG_ERROR, "history", "%s", error.data);
     gw_buf_fini(&error);
@@ -163,7 +162,7 @@ static bool app_restore(struct app *app)
     if (!good)
         gw_log(GW_LOG_ERROR, "history", "%s", error.data);
     else if (app->engine->keep)
-        gw_log(GW_LOG_INFO, "history", "%s: %llu channel(s), %llu message(s)%s", app->config->storage.path,
+        gw_log(GW_LOG_INFO, "history", "%s: %llu channel(s), %llu message(s)%s", app->engine->name,
                (unsigned long long)restored.channels, (unsigned long long)restored.messages,
                app->found.clean
                    ? ""
@@ -234,6 +233,7 @@ static bool app_init(struct app *app)
     gw_server_prepare(&app->server, &setup);
     app->metrics = (struct gw_app_metrics){app->source, app->engine, app->store};
     app->server.metrics = gw_app_metrics_write;
+    app->server.ready = gw_app_ready_write;
     app->server.metrics_context = &app->metrics;
     gw_routes_unref(routes);
     return app_restore(app);
@@ -263,7 +263,7 @@ static void app_announce(const struct app *app)
 
 int gw_app_run(struct gw_config *config)
 {
-    struct app app = {.config = config, .status = 1};
+    struct app app = {.config = config, .first = config, .status = 1};
     app_log_setup(config);
 
     /* Every thread inherits this: signals are for sigwait() below and nowhere else. */

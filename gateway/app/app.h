@@ -16,5 +16,8 @@ struct gw_app_metrics {
     struct gw_engine_store *store;
 };
 void gw_app_metrics_write(void *context, struct gw_exposition *to);
+/* What /readyz tells of the subscriptions; the same. */
+struct gw_buf;
+void gw_app_ready_write(void *context, struct gw_buf *out);
 
 #endif

@@ -37,6 +37,34 @@ static void app_source_metrics(struct gw_source *source, struct gw_exposition *t
         gw_metric_counter(to, rows[i].name, rows[i].help, rows[i].value);
 }
 
+/* The first two reasons, the usual ones, have a row from the start. */
+static void app_granted_metrics(struct gw_source *source, struct gw_exposition *to)
+{
+    struct gw_source_granted granted;
+    gw_source_granted(source, &granted);
+    gw_metric_gauge(to, "sluice_mqtt_subscriptions", "Filters that the routes ask the broker for.", granted.wanted);
+    gw_metric_gauge(to, "sluice_mqtt_subscriptions_granted", "Filters that the broker has granted.", granted.granted);
+    gw_metric_gauge(to, "sluice_mqtt_subscriptions_lowered",
+                    "Filters that the broker has granted at a lower QoS than was asked for.", granted.lowered);
+    static const char name[] = "sluice_mqtt_subscriptions_refused";
+    gw_metric_family(to, name, GW_METRIC_GAUGE, "Filters that the broker refuses, by reason.");
+    for (size_t i = 0; i < GW_SOURCE_REASONS; i++) {
+        if (!granted.refused[i].count && i > 1)
+            continue;
+        struct gw_buf labels;
+        gw_buf_init(&labels);
+        gw_metric_label(&labels, "reason", granted.refused[i].reason);
+        gw_metric_value(to, name, labels.data, granted.refused[i].count);
+        gw_buf_fini(&labels);
+    }
+}
+
+void gw_app_ready_write(void *context, struct gw_buf *out)
+{
+    const struct gw_app_metrics *metrics = context;
+    gw_source_ready(metrics->source, out);
+}
+
 struct route_column {
     struct gw_exposition *to;
     const char *name;
@@ -90,6 +118,7 @@ void gw_app_metrics_write(void *context, struct gw_exposition *to)
 {
     const struct gw_app_metrics *metrics = context;
     app_source_metrics(metrics->source, to);
+    app_granted_metrics(metrics->source, to);
     app_route_metrics(metrics->source, to);
     app_store_metrics(metrics, to);
     gw_metric_gauge(to, "sluice_compressed_bytes", "Memory of compressed messages (web.compression).",

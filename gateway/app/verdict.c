@@ -51,10 +51,10 @@ static void verdict_channel(const struct verdict *verdict, const char *channel, 
         gw_buf_adds(out, "  but no route leads to this channel\n");
 }
 
-static void verdict_visit(void *context, uint32_t route, const char *channel, size_t len)
+static void verdict_visit(void *context, const struct gw_routed *routed)
 {
-    (void)route;
-    verdict_channel(context, channel, len);
+    if (routed->channel) /* what a transform makes depends on the payload */
+        verdict_channel(context, routed->channel, routed->channel_len);
 }
 
 static void verdict_list(void *context, enum gw_right right, const char *filter, bool projected)

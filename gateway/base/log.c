@@ -100,6 +100,16 @@ static bool log_passes(struct gw_log_limiter *limiter, unsigned *skipped)
     return true;
 }
 
+bool gw_log_due(struct gw_log_limiter *limiter, enum gw_log_level level)
+{
+    if (!gw_log_enabled(level))
+        return false;
+    bool due = gw_monotonic_ms() >= atomic_load_explicit(&limiter->next_ms, memory_order_relaxed);
+    if (!due)
+        atomic_fetch_add_explicit(&limiter->skipped, 1, memory_order_relaxed);
+    return due;
+}
+
 void gw_log_vabout(struct gw_log_limiter *limiter, const struct gw_log_about *about, enum gw_log_level level,
                    const char *part, const char *format, va_list args)
 {

@@ -43,6 +43,10 @@ void gw_log_about(struct gw_log_limiter *limiter, const struct gw_log_about *abo
 void gw_log_vabout(struct gw_log_limiter *limiter, const struct gw_log_about *about, enum gw_log_level level,
                    const char *part, const char *format, va_list args) __attribute__((format(printf, 5, 0)));
 
+/* Would a line of this level and limiter be written now? If not, it is counted as left out. For what is worth working
+ * out only then: log it right away with the same limiter. */
+bool gw_log_due(struct gw_log_limiter *limiter, enum gw_log_level level);
+
 #define GW_LOG_ONCE_A_SECOND(level, part, ...)                                                                       \
     do {                                                                                                             \
         static struct gw_log_limiter gw_limiter_;                                                                    \

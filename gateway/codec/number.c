@@ -1,5 +1,8 @@
 /* number.c: codec `number`: payloads that are one number, also as devices write them (+21.5, .5, 5.), never through a
  * double, so that no digit changes. */
+#include <string.h>
+#include <strings.h>
+
 #include "base/json_scan.h"
 #include "gateway/codec.h"
 
@@ -76,6 +79,33 @@ static enum gw_err number_decode(const char *payload, size_t len, struct gw_buf 
     return GW_OK;
 }
 
+/* Which byte ended the number. */
+static void number_explain(const char *payload, size_t len, struct gw_buf *out)
+{
+    size_t at = 0;
+    while (at < len && number_is_blank(payload[at]))
+        at++;
+    if (at == len) {
+        gw_buf_adds(out, "nothing but blanks");
+        return;
+    }
+    size_t sign = payload[at] == '-' || payload[at] == '+';
+    if ((len - at >= sign + 3 && !strncasecmp(payload + at + sign, "nan", 3)) ||
+        (len - at >= sign + 3 && !strncasecmp(payload + at + sign, "inf", 3))) {
+        gw_buf_printf(out, "NaN or infinity at byte %zu; JSON has no such number, so the device should send nothing",
+                      at + 1);
+        return;
+    }
+    while (at < len && payload[at] && strchr("0123456789+-.eE", payload[at]))
+        at++;
+    if (at < len && payload[at] > 0x20 && payload[at] < 0x7f)
+        gw_buf_printf(out, "'%c' at byte %zu belongs to no number", payload[at], at + 1);
+    else if (at < len)
+        gw_buf_printf(out, "0x%02x at byte %zu belongs to no number", (unsigned char)payload[at], at + 1);
+    else
+        gw_buf_printf(out, "%zu bytes of digits, points and signs are no number", len);
+}
+
 static enum gw_err number_encode(const char *json, size_t len, struct gw_buf *out, const char **why)
 {
     if (json[0] != '-' && !number_is_digit(json, len, 0)) {
@@ -86,4 +116,5 @@ static enum gw_err number_encode(const char *json, size_t len, struct gw_buf *ou
     return GW_OK;
 }
 
-const struct gw_codec gw_codec_number = {.name = "number", .decode = number_decode, .encode = number_encode};
+const struct gw_codec gw_codec_number = {
+    .name = "number", .decode = number_decode, .explain = number_explain, .encode = number_encode};

@@ -1,19 +1,23 @@
 #include "config/check.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "gateway/codec.h"
+#include "gateway/engine.h"
 #include "topic/pattern.h"
 #include "topic/topic.h"
 
+/* How many levels more than it needs a name gets at most while one that is not excepted is looked for. */
+#define EXCEPT_LENGTHS 8
+
 struct checked {
     struct gw_pattern *topic, *channel, *publish; /* NULL where absent or wrong */
-    bool usable;                                  /* all that is there compiled */
+    struct gw_pattern **except;                   /* those that compiled */
+    size_t except_count;
+    bool usable; /* all that is there compiled */
 };
 
 static struct gw_pattern *check_compile(const char *text, enum gw_pattern_kind kind, const struct gw_node *node,
@@ -71,6 +75,55 @@ static bool check_no_command(const char *topic, const struct gw_node *node, size
     return true;
 }
 
+/* What is excepted must be some of the topics, and not all. */
+static void check_except(const struct gw_cfg_route *route, const struct gw_node *node, size_t index,
+                         struct checked *checked, struct gw_problems *problems)
+{
+    size_t count = !node ? 0 : node->kind == GW_NODE_LIST ? node->count : 1;
+    checked->except = gw_calloc(count, sizeof *checked->except);
+    for (size_t i = 0; i < count; i++) {
+        const struct gw_node *item = node->kind == GW_NODE_LIST ? node->items[i] : node;
+        if (item->kind != GW_NODE_SCALAR || !item->len)
+            continue; /* reported already */
+        char key[40];
+        snprintf(key, sizeof key, node->kind == GW_NODE_LIST ? "except[%zu]" : "except", i);
+        struct gw_pattern *pattern = check_compile(item->text, GW_PATTERN_TOPIC, item, index, key, checked, problems);
+        if (!pattern)
+            continue;
+        checked->except[checked->except_count++] = pattern;
+        if (!checked->topic)
+            continue;
+        struct gw_buf sample;
+        gw_buf_init(&sample);
+        if (!gw_pattern_sample(pattern, checked->topic, 0, &sample))
+            gw_problem_add(problems, item->line, item->column,
+                           "routes[%zu].%s: '%s' matches no topic of '%s', so there is nothing to except (a filter "
+                           "that matches some of them expected)",
+                           index, key, item->text, route->topic);
+        else if (gw_pattern_covers(pattern, checked->topic))
+            gw_problem_add(problems, item->line, item->column,
+                           "routes[%zu].%s: '%s' leaves nothing of '%s' (a filter that matches some of its topics "
+                           "expected)",
+                           index, key, item->text, route->topic);
+        gw_buf_fini(&sample);
+    }
+}
+
+/* A publish finds its topic by reading the channel backwards, so {name} and {name...} have to be the same in both. */
+static void check_capture_forms(const struct checked *checked, const struct gw_node *node, size_t route,
+                                struct gw_problems *problems)
+{
+    for (size_t i = 0; i < gw_pattern_capture_count(checked->channel); i++) {
+        const char *name = gw_pattern_capture_name(checked->channel, i);
+        bool rest = gw_pattern_has_rest(checked->topic, name);
+        if (gw_pattern_has_capture(checked->topic, name) && rest != gw_pattern_has_rest(checked->channel, name))
+            gw_problem_add(problems, node->line, node->column,
+                           "routes[%zu].channel: {%s%s} captures %s in the topic '%s' ({%s%s} expected here too)",
+                           route, name, rest ? "..." : "", rest ? "several levels" : "one level",
+                           gw_pattern_text(checked->topic), name, rest ? "..." : "");
+    }
+}
+
 /* Every capture of `user` must be one of `giver`'s. */
 static void check_captures(const struct gw_pattern *user, const struct gw_pattern *giver, const char *giver_name,
                            const struct gw_node *node, size_t route, const char *key, struct gw_problems *problems)
@@ -114,12 +167,36 @@ static bool check_resolve(const struct checked *checked, const char *channel, si
     struct gw_captures captures;
     if (!gw_pattern_match(checked->channel ? checked->channel : checked->topic, channel, len, &captures))
         return false;
+    size_t excepted = checked->channel
+                          ? gw_patterns_cover(checked->except, checked->except_count, checked->topic, &captures)
+                          : gw_patterns_match(checked->except, checked->except_count, channel, len);
+    if (excepted != SIZE_MAX)
+        return false;
     if (checked->publish)
         return gw_pattern_expand(checked->publish, &captures, out);
     if (checked->channel)
         return gw_pattern_expand(checked->topic, &captures, out);
     gw_buf_add(out, channel, len);
     return true;
+}
+
+/* A channel that both routes can publish to, and where each would send it. Names of several lengths are tried, since
+ * what is excepted may depend on it. */
+static bool check_both_publish(const struct checked *one, const struct checked *two, struct gw_buf *sample,
+                               struct gw_buf *left, struct gw_buf *right)
+{
+    const struct gw_pattern *a = one->channel ? one->channel : one->topic;
+    const struct gw_pattern *b = two->channel ? two->channel : two->topic;
+    size_t lengths = one->except_count || two->except_count ? EXCEPT_LENGTHS : 1;
+    for (size_t extra = 0; extra < lengths; extra++) {
+        gw_buf_clear(sample);
+        gw_buf_clear(left);
+        gw_buf_clear(right);
+        if (gw_pattern_sample(a, b, extra, sample) && check_resolve(one, sample->data, sample->len, left) &&
+            check_resolve(two, sample->data, sample->len, right))
+            return true;
+    }
+    return false;
 }
 
 static void check_conflict(const struct gw_config *config, const struct checked *all, size_t i, size_t j,
@@ -134,8 +211,7 @@ static void check_conflict(const struct gw_config *config, const struct checked 
     gw_buf_init(&sample);
     gw_buf_init(&left);
     gw_buf_init(&right);
-    if (gw_pattern_sample(a, b, &sample) && check_resolve(&all[i], sample.data, sample.len, &left) &&
-        check_resolve(&all[j], sample.data, sample.len, &right)) {
+    if (check_both_publish(&all[i], &all[j], &sample, &left, &right)) {
         const struct gw_cfg_route *one = &config->routes[i], *two = &config->routes[j];
         const char *differ = NULL;
         if (left.len != right.len || memcmp(left.data, right.data, left.len) != 0)
@@ -160,6 +236,31 @@ static void check_conflict(const struct gw_config *config, const struct checked 
     gw_buf_fini(&sample);
     gw_buf_fini(&left);
     gw_buf_fini(&right);
+}
+
+/* Where two routes make the same channel, the first in the file makes the message. One whose every topic an earlier
+ * one has, on the same channel, never makes any; a catch-all in front does that. */
+static void check_reached(const struct gw_config *config, const struct checked *all, size_t j,
+                          const struct gw_node *node, struct gw_problems *problems)
+{
+    for (size_t i = 0; i < j; i++) {
+        if (!all[i].usable || all[i].channel || !gw_pattern_covers(all[i].topic, all[j].topic))
+            continue;
+        bool whole = true;
+        for (size_t k = 0; k < all[i].except_count && whole; k++) {
+            struct gw_buf sample;
+            gw_buf_init(&sample);
+            whole = !gw_pattern_sample(all[i].except[k], all[j].topic, 0, &sample);
+            gw_buf_fini(&sample);
+        }
+        if (!whole)
+            continue;
+        gw_warning_add(problems, node->line, node->column,
+                       "routes[%zu]: it makes no message: '%s' is in '%s' of routes[%zu] in line %d, which comes "
+                       "first and makes the same channels (put it before that one)",
+                       j, config->routes[j].topic, config->routes[i].topic, i, config->routes[i].line);
+        return;
+    }
 }
 
 /* A key that has no effect is a mistake of whoever wrote it. */
@@ -202,16 +303,21 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         const struct gw_node *topic = gw_node_get(map, "topic");
         own->usable = route->topic && topic && check_no_command(route->topic, topic, i, problems);
         own->topic = check_compile(route->topic, GW_PATTERN_TOPIC, topic, i, "topic", own, problems);
+        check_except(route, gw_node_get(map, "except"), i, own, problems);
         own->channel = check_compile(route->channel, GW_PATTERN_CHANNEL, channel, i, "channel", own, problems);
         own->publish =
             check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"),
                           i, "publish.topic", own, problems);
-        if (own->usable && own->channel)
+        if (own->usable && own->channel) {
             check_captures(own->channel, own->topic, "the topic", channel, i, "channel", problems);
+            check_capture_forms(own, channel, i, problems);
+        }
         check_publish(route, own, map, i, problems);
         check_rate(route, rate, i, problems);
     }
     for (size_t j = 1; j < config->route_count; j++) {
+        if (all[j].usable && !all[j].channel)
+            check_reached(config, all, j, list->items[j], problems);
         const struct gw_node *node = gw_node_get(list->items[j], "publish");
         for (size_t i = 0; i < j && node && config->routes[j].publish && all[j].usable; i++) {
             if (config->routes[i].publish && all[i].usable)
@@ -222,48 +328,35 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         gw_pattern_free(all[i].topic);
         gw_pattern_free(all[i].channel);
         gw_pattern_free(all[i].publish);
+        for (size_t j = 0; j < all[i].except_count; j++)
+            gw_pattern_free(all[i].except[j]);
+        free(all[i].except);
     }
     free(all);
 }
 
-/* Can the database be there? Whether it is sound is seen when it is opened. */
-static void check_storage_path(const char *path, const struct gw_node *node, struct gw_problems *problems)
+void gw_check_engine(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems)
 {
-    struct stat info;
-    const char *slash = strrchr(path, '/');
-    char *folder = !slash          ? gw_strdup(".")
-                   : slash == path ? gw_strdup("/")
-                                   : gw_strndup(path, (size_t)(slash - path));
-    if (slash && !slash[1])
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: '%s' is a folder (a file's name in it expected)", path);
-    else if (stat(folder, &info) || access(folder, W_OK | X_OK))
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: can't write in '%s': %s (a writable folder expected)", folder, strerror(errno));
-    else if (!S_ISDIR(info.st_mode))
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: '%s' is no folder (a writable folder expected)", folder);
-    else if (!stat(path, &info) && (!S_ISREG(info.st_mode) || access(path, R_OK | W_OK)))
-        gw_problem_add(problems, node->line, node->column,
-                       "storage.path: can't use '%s': %s (a writable file expected)", path,
-                       S_ISREG(info.st_mode) ? strerror(errno) : "it is no plain file");
-    free(folder);
-}
-
-void gw_check_storage(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems)
-{
-    const struct gw_node *storage = gw_node_get(root, "storage"), *routes = gw_node_get(root, "routes");
-    const struct gw_node *path = gw_node_get(storage, "path");
-    if (config->storage.path && path)
-        check_storage_path(config->storage.path, path, problems);
-    else if (storage && storage->kind == GW_NODE_MAP && !path)
-        gw_problem_add(problems, storage->line, storage->column,
-                       "storage.path: it is missing (a file's name expected)");
-    for (size_t i = 0; i < config->route_count && !storage; i++) {
-        const struct gw_history_engine *engine = config->routes[i].history_engine;
-        const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");
-        if (engine && engine->kept && store)
-            gw_problem_add(problems, store->line, store->column,
-                           "routes[%zu].history.store: there is no place for it (storage: with a path expected)", i);
+    const struct gw_engine *engine = gw_config_engine(config);
+    const struct gw_node *routes = gw_node_get(root, "routes");
+    struct gw_buf places;
+    gw_buf_init(&places);
+    for (size_t i = 0; gw_engines[i]; i++) {
+        const struct gw_engine *other = gw_engines[i];
+        const struct gw_node *node = other->options ? gw_node_get(root, other->options->key) : NULL;
+        if (other != engine && node && gw_options_of(config, other->options))
+            gw_problem_add(problems, node->line, node->column, "%s: there is %s: as well (one of the two expected)",
+                           other->options->key, engine->options->key);
+        if (other->options && other->keep)
+            gw_buf_printf(&places, "%s%s:", places.len ? " or " : "", other->options->key);
     }
+    for (size_t i = 0; i < config->route_count && !engine->keep; i++) {
+        const struct gw_history_engine *history = config->routes[i].history_engine;
+        const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");
+        if (history && history->kept && store)
+            gw_problem_add(problems, store->line, store->column,
+                           "routes[%zu].history.store: there is no place for it (%s expected)", i,
+                           places.len ? places.data : "memory");
+    }
+    gw_buf_fini(&places);
 }

@@ -8,7 +8,7 @@
 /* `list` is the node of `routes:`, parallel to config->routes. */
 void gw_check_routes(const struct gw_config *config, const struct gw_node *list, struct gw_problems *problems);
 
-/* `storage:` and the routes that need it; `root` is the whole file. */
-void gw_check_storage(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems);
+/* That one engine is in force, and keeps what the routes want kept; `root` is the whole file. */
+void gw_check_engine(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems);
 
 #endif

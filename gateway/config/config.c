@@ -10,6 +10,7 @@
 #include "config/access.h"
 #include "config/check.h"
 #include "config/fields.h"
+#include "config/options.h"
 #include "config/pem.h"
 #include "config/values.h"
 #include "topic/topic.h"
@@ -24,6 +25,7 @@ void gw_config_unref(struct gw_config *config)
 {
     if (!config || atomic_fetch_sub(&config->refs, 1) != 1)
         return;
+    gw_config_free_options(config);
     gw_fields_free(gw_fields_root, config);
     free(config->broker.host);
     for (size_t i = 0; i < config->listen_count; i++) {
@@ -46,11 +48,11 @@ void gw_config_unref(struct gw_config *config)
 static char *config_password(const struct gw_node *node, struct gw_problems *problems)
 {
     char line[1024];
-    FILE *file = node->kind == GW_NODE_SCALAR ? fopen(node->text, "re") : NULL;
+    FILE *file = fopen(node->text, "re");
     if (!file || !fgets(line, sizeof line, file)) {
         gw_problem_add(problems, node->line, node->column,
-                       "broker.password_file: can't read '%s': %s (a readable file expected)",
-                       node->kind == GW_NODE_SCALAR ? node->text : "", file ? "it is empty" : strerror(errno));
+                       "broker.password_file: can't read '%s': %s (a readable file expected)", node->text,
+                       file ? "it is empty" : strerror(errno));
         if (file)
             fclose(file);
         return NULL;
@@ -87,7 +89,7 @@ static void config_read_broker(struct gw_config *config, const struct gw_node *m
     if (file && password)
         gw_problem_add(problems, file->line, file->column,
                        "broker.password_file: there is a password as well (one of the two expected)");
-    else if (file)
+    else if (broker->password_file && !access(broker->password_file, R_OK))
         broker->password = config_password(file, problems);
     if (broker->password && !broker->username) {
         const struct gw_node *at = file ? file : password;
@@ -231,7 +233,8 @@ enum gw_err gw_config_load(const char *file, struct gw_config **out, struct gw_b
         config_read_listen(config, gw_node_get(tree.root, "listen"), &problems);
         config_read_routes(config, gw_node_get(tree.root, "routes"), &problems);
         gw_access_read(config, tree.root, &problems);
-        gw_check_storage(config, tree.root, &problems);
+        gw_config_read_options(config, tree.root, &problems);
+        gw_check_engine(config, tree.root, &problems);
         const struct gw_cfg_listen *open = problems.errors ? NULL : gw_access_open_to_all(config);
         if (open) {
             const struct gw_node *at = gw_node_get(tree.root, "listen");

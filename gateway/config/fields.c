@@ -1,3 +1,4 @@
+/* fields.c: reads a mapping into a struct, row by row of a table. */
 #include "config/fields.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ static const char *const field_expected[] = {
     [GW_FIELD_HISTORY] = "a history engine's name",
     [GW_FIELD_PROTOCOL] = "a protocol's name",
     [GW_FIELD_STRINGS] = "a text or a list of texts",
+    [GW_FIELD_PAIRS] = "a mapping of names to texts",
     [GW_FIELD_TABLE] = "a mapping",
     [GW_FIELD_LIST] = "a list",
     [GW_FIELD_MAP] = "a mapping of names",
@@ -224,11 +226,27 @@ static void field_scalar(const struct place *place, const char *text, bool quote
         field_choice(place, text, to);
         break;
     case GW_FIELD_STRINGS:
+    case GW_FIELD_PAIRS:
     case GW_FIELD_TABLE:
     case GW_FIELD_LIST:
     case GW_FIELD_MAP:
         break;
     }
+}
+
+/* A copy of the item's text; NULL if it is none, which is told. */
+static char *field_text(const struct place *place)
+{
+    const struct gw_node *item = place->node;
+    if (item->kind != GW_NODE_SCALAR)
+        field_problem(place, item->kind == GW_NODE_LIST ? "a list" : "a mapping", "a text");
+    else if (!item->len)
+        field_problem(place, "it is empty", "a text");
+    else if (strlen(item->text) != item->len)
+        field_problem(place, "it holds the NUL character", "a text without it");
+    else
+        return gw_strdup(item->text);
+    return NULL;
 }
 
 static void field_strings(const struct place *place, void *into)
@@ -242,18 +260,34 @@ static void field_strings(const struct place *place, void *into)
         char path[PATH_MAX_LEN + 24];
         snprintf(path, sizeof path, node->kind == GW_NODE_LIST ? "%s[%zu]" : "%s", place->path, i);
         const struct place own = {place->field, item, path, place->problems};
-        if (item->kind != GW_NODE_SCALAR)
-            field_problem(&own, item->kind == GW_NODE_LIST ? "a list" : "a mapping", "a text");
-        else if (!item->len)
-            field_problem(&own, "it is empty", "a text");
-        else if (strlen(item->text) != item->len)
-            field_problem(&own, "it holds the NUL character", "a text without it");
-        else
-            strings->items[strings->count++] = gw_strdup(item->text);
+        char *text = field_text(&own);
+        if (text)
+            strings->items[strings->count++] = text;
     }
 }
 
-static bool field_is_null(const struct gw_node *node)
+static void field_pairs(const struct place *place, void *into)
+{
+    const struct gw_node *map = place->node;
+    struct gw_pairs *pairs = (struct gw_pairs *)(void *)((char *)into + place->field->offset);
+    if (!map || gw_node_is_null(map))
+        return;
+    if (map->kind != GW_NODE_MAP) {
+        field_problem(place, map->kind == GW_NODE_LIST ? "a list" : "a single value", field_expected[GW_FIELD_PAIRS]);
+        return;
+    }
+    pairs->items = gw_calloc(map->count + 1, sizeof *pairs->items);
+    for (size_t i = 0; i < map->count; i++) {
+        char path[PATH_MAX_LEN + 104];
+        snprintf(path, sizeof path, "%s.%.100s", place->path, map->keys[i]->text);
+        const struct place own = {place->field, map->items[i], path, place->problems};
+        char *text = field_text(&own);
+        if (text)
+            pairs->items[pairs->count++] = (struct gw_pair){gw_strdup(map->keys[i]->text), text};
+    }
+}
+
+bool gw_node_is_null(const struct gw_node *node)
 {
     return node->kind == GW_NODE_SCALAR && !node->quoted &&
            (!node->len || !strcmp(node->text, "~") || !strcmp(node->text, "null"));
@@ -271,12 +305,18 @@ static void field_read(const struct place *place, void *into)
     const struct gw_node *node = place->node;
     if (field->type == GW_FIELD_LIST || field->type == GW_FIELD_MAP)
         return; /* config.c and access.c read its items */
+    if (field->type == GW_FIELD_TABLE && field->options)
+        return; /* options.c reads it */
     if (field->type == GW_FIELD_STRINGS) {
         field_strings(place, into);
         return;
     }
+    if (field->type == GW_FIELD_PAIRS) {
+        field_pairs(place, into);
+        return;
+    }
     if (field->type == GW_FIELD_TABLE) {
-        if (node && node->kind != GW_NODE_MAP && !field_is_null(node) &&
+        if (node && node->kind != GW_NODE_MAP && !gw_node_is_null(node) &&
             !(field->switchable && gw_node_is_bool(node))) {
             field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a single value", "a mapping");
             node = NULL;
@@ -294,11 +334,17 @@ static void field_read(const struct place *place, void *into)
         field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a mapping", field_expected[field->type]);
         return;
     }
-    if (field_is_null(node)) {
+    if (gw_node_is_null(node)) {
         field_problem(place, "it has no value", field_expected[field->type]);
         return;
     }
+    size_t before = place->problems->errors;
     field_scalar(place, node->text, node->quoted, into);
+    bool text = field->type == GW_FIELD_STRING || field->type == GW_FIELD_FILE;
+    if (place->problems->errors > before && field->def && !text) {
+        const struct place other = {field, NULL, place->path, place->problems};
+        field_scalar(&other, field->def, false, into);
+    }
 }
 
 /* Levenshtein distance of short words, for "did you mean". */
@@ -375,7 +421,8 @@ void gw_fields_free(const struct gw_field *table, void *from)
 {
     for (const struct gw_field *field = table; field->key; field++) {
         if (field->type == GW_FIELD_TABLE) {
-            gw_fields_free(field->table, from);
+            if (!field->options) /* else it is another struct */
+                gw_fields_free(field->table, from);
         } else if (field->type == GW_FIELD_STRING || field->type == GW_FIELD_FILE) {
             char *text;
             memcpy(&text, (char *)from + field->offset, sizeof text);
@@ -385,6 +432,73 @@ void gw_fields_free(const struct gw_field *table, void *from)
             for (size_t i = 0; i < strings->count; i++)
                 free(strings->items[i]);
             free(strings->items);
+        } else if (field->type == GW_FIELD_PAIRS) {
+            struct gw_pairs *pairs = (struct gw_pairs *)(void *)((char *)from + field->offset);
+            for (size_t i = 0; i < pairs->count; i++) {
+                free(pairs->items[i].name);
+                free(pairs->items[i].value);
+            }
+            free(pairs->items);
         }
     }
+}
+
+static bool field_same_text(const char *a, const char *b)
+{
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool field_equal(const struct gw_field *field, const void *a, const void *b)
+{
+    char *const *text_a = a, *const *text_b = b;
+    const struct gw_strings *strings_a = a, *strings_b = b;
+    const struct gw_pairs *pairs_a = a, *pairs_b = b;
+    bool same = true;
+    switch (field->type) {
+    case GW_FIELD_STRING:
+    case GW_FIELD_FILE:
+        return field_same_text(*text_a, *text_b);
+    case GW_FIELD_INT:
+    case GW_FIELD_CHOICE:
+        return !memcmp(a, b, sizeof(int));
+    case GW_FIELD_NUMBER:
+        return !memcmp(a, b, sizeof(double));
+    case GW_FIELD_BOOL:
+        return !memcmp(a, b, sizeof(bool));
+    case GW_FIELD_DURATION:
+        return !memcmp(a, b, sizeof(int64_t));
+    case GW_FIELD_SIZE:
+        return !memcmp(a, b, sizeof(size_t));
+    case GW_FIELD_CODEC:
+    case GW_FIELD_HISTORY:
+    case GW_FIELD_PROTOCOL:
+        return !memcmp(a, b, sizeof(void *));
+    case GW_FIELD_STRINGS:
+        same = strings_a->count == strings_b->count;
+        for (size_t i = 0; same && i < strings_a->count; i++)
+            same = !strcmp(strings_a->items[i], strings_b->items[i]);
+        return same;
+    case GW_FIELD_PAIRS:
+        same = pairs_a->count == pairs_b->count;
+        for (size_t i = 0; same && i < pairs_a->count; i++)
+            same = !strcmp(pairs_a->items[i].name, pairs_b->items[i].name) &&
+                   !strcmp(pairs_a->items[i].value, pairs_b->items[i].value);
+        return same;
+    case GW_FIELD_TABLE:
+    case GW_FIELD_LIST:
+    case GW_FIELD_MAP:
+        break;
+    }
+    return true; /* lists and maps of mappings have no place in the struct */
+}
+
+bool gw_fields_equal(const struct gw_field *table, const void *a, const void *b)
+{
+    for (const struct gw_field *field = table; field->key; field++) {
+        if (field->type == GW_FIELD_TABLE
+                ? !field->options && !gw_fields_equal(field->table, a, b)
+                : !field_equal(field, (const char *)a + field->offset, (const char *)b + field->offset))
+            return false;
+    }
+    return true;
 }

@@ -38,11 +38,14 @@ static void reference_type(const struct gw_field *field, struct gw_buf *out)
     case GW_FIELD_STRINGS:
         gw_buf_adds(out, "texts");
         break;
+    case GW_FIELD_PAIRS:
+        gw_buf_adds(out, "names and texts");
+        break;
     case GW_FIELD_TABLE:
         gw_buf_adds(out, "mapping");
         break;
     case GW_FIELD_LIST:
-        gw_buf_adds(out, field->table ? "list" : "file"); /* broker.password_file is read by config.c itself */
+        gw_buf_adds(out, "list");
         break;
     case GW_FIELD_MAP:
         gw_buf_adds(out, "mapping of names");
@@ -59,7 +62,7 @@ static void reference_range(const struct gw_field *field, struct gw_buf *out)
         gw_field_format(field->type, field->min, low);
         gw_field_format(field->type, field->max, high);
         gw_buf_printf(out, "%s to %s", low, high);
-    } else if (field->type == GW_FIELD_LIST && field->table) {
+    } else if (field->type == GW_FIELD_LIST) {
         gw_buf_adds(out, "at least one");
     }
 }

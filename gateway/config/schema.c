@@ -93,6 +93,10 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
         gw_buf_adds(out, "\"anyOf\":[{\"type\":\"string\",\"minLength\":1},"
                          "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"minLength\":1}}]");
         break;
+    case GW_FIELD_PAIRS:
+        gw_buf_adds(out, "\"type\":[\"object\",\"null\"],\"additionalProperties\":{\"type\":[\"string\",\"number\","
+                         "\"boolean\"],\"minLength\":1}");
+        break;
     case GW_FIELD_TABLE:
         if (field->switchable)
             gw_buf_adds(out, "\"anyOf\":[{\"type\":\"boolean\"},{");
@@ -101,10 +105,6 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
             gw_buf_adds(out, "}]");
         break;
     case GW_FIELD_LIST:
-        if (!field->table) { /* broker.password_file, which config.c reads itself */
-            gw_buf_adds(out, "\"type\":\"string\",\"minLength\":1");
-            break;
-        }
         gw_buf_adds(out, "\"type\":\"array\",\"minItems\":1,\"items\":{");
         schema_table(field->table, false, depth, out);
         gw_buf_addc(out, '}');

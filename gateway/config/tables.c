@@ -71,7 +71,8 @@ const struct gw_field gw_fields_broker[] = {
      .offset = CFG(broker.password),
      .doc = "Its password, only with `username`; better `${MQTT_PASSWORD}` or `password_file` than the word itself."},
     {.key = "password_file",
-     .type = GW_FIELD_LIST, /* read by config.c: its first line is the password */
+     .type = GW_FIELD_FILE,
+     .offset = CFG(broker.password_file),
      .doc = "File whose first line (up to 1,023 bytes) is the password, instead of `password`."},
     {.key = "protocol",
      .type = GW_FIELD_CHOICE,
@@ -266,7 +267,12 @@ const struct gw_field gw_fields_route[] = {
      .type = GW_FIELD_STRING,
      .offset = ROUTE(topic),
      .required = true,
-     .doc = "MQTT topic filter; `{name}` captures one level, `{name...}` the rest; `+` and `#` work too."},
+     .doc = "MQTT topic filter; `{name}` captures one level, `{name...}` the rest, or what is before fixed levels: "
+            "`{device...}/availability`; `+` and `#` work too."},
+    {.key = "except",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(except),
+     .doc = "Filters, written as `topic`: what any of them matches is not the route's, in either direction."},
     {.key = "channel",
      .type = GW_FIELD_STRING,
      .offset = ROUTE(channel),
@@ -275,7 +281,9 @@ const struct gw_field gw_fields_route[] = {
      .type = GW_FIELD_CODEC,
      .offset = ROUTE(codec),
      .def = "auto",
-     .doc = "What `data` is. Payloads that it refuses are dropped and counted."},
+     .doc = "What `data` is. Payloads that it refuses are dropped and counted. `lenient` is `json` for devices that "
+            "send "
+            "NaN, single quotes or a NUL at the end."},
     {.key = "qos",
      .type = GW_FIELD_CHOICE,
      .offset = ROUTE(qos),
@@ -670,32 +678,7 @@ static const struct gw_field fields_log[] = {
     {.key = NULL},
 };
 
-static const struct gw_field fields_storage[] = {
-    {.key = "path",
-     .type = GW_FIELD_STRING,
-     .offset = CFG(storage.path),
-     .doc = "Needed here. Database file of this gateway alone; made if there is none. Its folder must exist and be "
-            "writable."},
-    {.key = "flush",
-     .type = GW_FIELD_DURATION,
-     .offset = CFG(storage.flush_ms),
-     .min = 10,
-     .max = MS(3600),
-     .def = "1s",
-     .doc =
-         "How often changes are written; what came since is lost if the gateway is killed, and clients get a gap."},
-    {.key = "queue",
-     .type = GW_FIELD_SIZE,
-     .offset = CFG(storage.queue_bytes),
-     .min = KIB(64),
-     .max = MIB(4096),
-     .def = "64MiB",
-     .doc = "Bytes that wait for the disk; beyond it messages are not stored, which is counted"
-            " (`sluice_storage_dropped_total`) and told by a gap after the next restart."},
-    {.key = NULL},
-};
-
-const struct gw_field gw_fields_root[] = {
+const struct gw_field gw_fields_own[] = {
     {.key = "broker", .type = GW_FIELD_TABLE, .table = gw_fields_broker, .required = true, .doc = "The MQTT broker."},
     {.key = "listen",
      .type = GW_FIELD_LIST,
@@ -723,10 +706,6 @@ const struct gw_field gw_fields_root[] = {
      .doc = "What clients may do: names and their grants."},
     {.key = "limits", .type = GW_FIELD_TABLE, .table = fields_limits, .doc = "Everything that could grow."},
     {.key = "web", .type = GW_FIELD_TABLE, .table = fields_web, .doc = "Times of the web side."},
-    {.key = "storage",
-     .type = GW_FIELD_TABLE,
-     .table = fields_storage,
-     .doc = "Where the history of routes with `store: disk`, and the place in the sequence, outlive the process."},
     {.key = "user",
      .type = GW_FIELD_STRING,
      .offset = CFG(user),

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/disk_batch.h"
+#include "engine/disk_options.h"
 #include "engine/memory.h"
 
 #define RETRY_MS 500 /* at least, after a failure */
@@ -217,11 +218,12 @@ static void *store_run(void *context)
 
 /* --- start and stop --------------------------------------------------------------------------------------------- */
 
-static enum gw_err disk_open(const struct gw_engine_setup *setup, struct gw_engine_found *found,
-                             struct gw_engine_store **out, struct gw_buf *error)
+static enum gw_err disk_open(const void *options, struct gw_engine_found *found, struct gw_engine_store **out,
+                             struct gw_buf *error)
 {
+    const struct gw_disk_options *own = options;
     struct gw_engine_store *store = gw_calloc(1, sizeof *store);
-    enum gw_err err = gw_disk_db_open(&store->db, setup->path, &store->state, error);
+    enum gw_err err = gw_disk_db_open(&store->db, own->path, &store->state, error);
     if (err != GW_OK) {
         free(store);
         return err;
@@ -233,9 +235,9 @@ static enum gw_err disk_open(const struct gw_engine_setup *setup, struct gw_engi
     pthread_cond_init(&store->room, &attributes);
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&store->lock, NULL);
-    store->flush_ms = setup->flush_ms;
-    store->queue_bytes = setup->queue_bytes;
-    store->block = setup->block;
+    store->flush_ms = own->flush_ms;
+    store->queue_bytes = own->queue_bytes;
+    store->block = own->block;
     gw_disk_batch_init(&store->batch);
 
     const struct gw_disk_state *state = &store->state;
@@ -322,6 +324,7 @@ static void disk_close(struct gw_engine_store *store, bool in_order, uint64_t fo
 
 const struct gw_engine gw_engine_disk = {
     .name = "disk",
+    .options = &gw_disk_options,
     .open = disk_open,
     .load = disk_load,
     .start = disk_start,

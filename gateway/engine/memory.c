@@ -157,10 +157,10 @@ struct gw_engine_store {
     struct gw_engine_sink sink;
 };
 
-static enum gw_err counter_open(const struct gw_engine_setup *setup, struct gw_engine_found *found,
-                                struct gw_engine_store **out, struct gw_buf *error)
+static enum gw_err counter_open(const void *options, struct gw_engine_found *found, struct gw_engine_store **out,
+                                struct gw_buf *error)
 {
-    (void)setup;
+    (void)options;
     (void)error;
     _Static_assert(GW_EPOCH_MAX == GW_ENGINE_EPOCH_MAX, "the seam's epochs are the cursors'");
     struct gw_engine_store *store = gw_calloc(1, sizeof *store);

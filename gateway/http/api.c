@@ -12,6 +12,7 @@
 #include "http/conn.h"
 #include "http/exposition.h"
 #include "http/gate.h"
+#include "net/server.h"
 #include "topic/topic.h"
 
 #define JSON_TYPE "application/json"
@@ -226,8 +227,18 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
         gw_http_error(conn, GW_ERR_UPSTREAM_DOWN, NULL);
         return;
     }
-    static const char body[] = "{\"status\":\"ready\"}";
-    gw_http_reply(conn, 200, NULL, JSON_TYPE, body, sizeof body - 1);
+    const struct gw_server *server = conn->sock.worker->server;
+    struct gw_buf body;
+    gw_buf_init(&body);
+    gw_buf_adds(&body, "{\"status\":\"ready\"");
+    if (server->ready) {
+        gw_buf_adds(&body, ",\"subscriptions\":{");
+        server->ready(server->metrics_context, &body);
+        gw_buf_addc(&body, '}');
+    }
+    gw_buf_addc(&body, '}');
+    gw_http_reply(conn, 200, NULL, JSON_TYPE, body.data, body.len);
+    gw_buf_fini(&body);
 }
 
 static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
@@ -264,9 +275,11 @@ static bool api_is_open(const struct gw_request *request)
 
 static const struct gw_transport *api_transport(const struct gw_conn *conn, const struct gw_request *request)
 {
+    const struct gw_config *config = gw_hub_config(gw_conn_hub(conn));
     for (size_t i = 0; gw_transports[i]; i++) {
-        if (gw_transports[i]->match && gw_transports[i]->match(conn, request))
-            return gw_transports[i];
+        const struct gw_transport *transport = gw_transports[i];
+        if (gw_transport_on(transport, config) && transport->match && transport->match(conn, request))
+            return transport;
     }
     return NULL;
 }

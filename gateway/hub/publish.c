@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "gateway/codec.h"
+#include "gateway/transform.h"
 #include "hub/hub_private.h"
 #include "hub/session_log.h"
 #include "topic/topic.h"
@@ -168,31 +169,69 @@ void gw_pending_drop(struct gw_session *session)
     }
 }
 
-/* JSON `data` to payload. `null` is the empty payload, whatever the codec: the inverse of what subscribers see. */
-static enum gw_err publish_encode(const struct gw_codec *codec, const char *data, size_t len, bool json,
+/* A payload that is sent as it is: what the route would drop on its way back is refused here, where the client gets
+ * an error. */
+static enum gw_err publish_check(const struct gw_codec *codec, const char *data, size_t len)
+{
+    if (!len)
+        return GW_OK;
+    if (codec->publishable)
+        return codec->publishable(data, len) ? GW_OK : GW_ERR_NOT_JSON;
+    struct gw_buf scratch;
+    struct gw_decoded decoded;
+    gw_buf_init(&scratch);
+    enum gw_err err = codec->decode(data, len, &scratch, &decoded);
+    gw_buf_fini(&scratch);
+    return err;
+}
+
+/* The value without the blanks around it. */
+static struct gw_slice publish_trim(const char *data, size_t len)
+{
+    static const char blanks[] = " \t\r\n";
+    size_t from = 0;
+    while (from < len && strchr(blanks, data[from]))
+        from++;
+    while (len > from && strchr(blanks, data[len - 1]))
+        len--;
+    return (struct gw_slice){data + from, len - from};
+}
+
+/* By a transform. A payload that is sent as it is is read as the device's would be: it becomes a value first. */
+static enum gw_err publish_transform(const struct gw_publish_target *target, const char *data, size_t len, bool json,
+                                     struct gw_buf *payload, const char **why)
+{
+    struct gw_buf scratch;
+    struct gw_decoded decoded = {.json = data, .len = len};
+    enum gw_err err = GW_OK;
+    gw_buf_init(&scratch);
+    if (!json && len)
+        err = publish_check(target->codec, data, len);
+    if (!json && !len)
+        decoded = (struct gw_decoded){.json = "null", .len = 4};
+    else if (!json && err == GW_OK)
+        err = target->codec->decode(data, len, &scratch, &decoded);
+    struct gw_slice value = publish_trim(decoded.json, decoded.len);
+    if (err == GW_OK)
+        err = target->transform->encode(target->state, &target->captures, value.data, value.len, payload, why);
+    gw_buf_fini(&scratch);
+    return err;
+}
+
+/* JSON `data`, or a payload as it is, to the payload. `null` is the empty payload, whatever the codec. */
+static enum gw_err publish_encode(const struct gw_publish_target *target, const char *data, size_t len, bool json,
                                   struct gw_buf *payload, const char **why)
 {
+    if (target->transform)
+        return publish_transform(target, data, len, json, payload, why);
     if (!json) {
         gw_buf_add(payload, data, len);
-        if (!len)
-            return GW_OK;
-        /* What the route would drop on its way back is refused here, where somebody can be told. */
-        struct gw_buf scratch;
-        struct gw_decoded decoded;
-        gw_buf_init(&scratch);
-        enum gw_err err = codec->decode(data, len, &scratch, &decoded);
-        gw_buf_fini(&scratch);
-        return err;
+        return publish_check(target->codec, data, len);
     }
-    static const char blanks[] = " \t\r\n";
-    size_t from = 0, to = len;
-    while (from < to && strchr(blanks, data[from]))
-        from++;
-    while (to > from && strchr(blanks, data[to - 1]))
-        to--;
-    if (to - from == 4 && !memcmp(data + from, "null", 4))
+    struct gw_slice value = publish_trim(data, len);
+    if (value.len == 4 && !memcmp(value.data, "null", 4))
         return GW_OK;
-    return codec->encode(data + from, to - from, payload, why);
+    return target->codec->encode(value.data, value.len, payload, why);
 }
 
 /* timeout_ms -1: a publish; else a request. */
@@ -217,14 +256,16 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
         GW_STAT_ADD(&hub->stats, rate_limited, 1);
         err = GW_ERR_RATE_LIMITED;
     }
-    if (err == GW_OK)
+    if (err == GW_OK) {
         err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
+        *why = target.why;
+    }
     if (err == GW_OK && gw_topic_levels(target.topic.data, target.topic.len) > hub->config->limits.levels) {
         err = GW_ERR_BAD_REQUEST;
         *why = "the topic has more levels than limits.levels allows";
     }
     if (err == GW_OK)
-        err = publish_encode(target.codec, data, data_len, json, &payload, why);
+        err = publish_encode(&target, data, data_len, json, &payload, why);
     bool waits = request || target.qos > 0;
     if (err == GW_OK && waits && session->pending_count >= hub->config->limits.publishes_per_session)
         err = GW_ERR_OVERLOADED;

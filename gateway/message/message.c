@@ -82,6 +82,8 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     gw_buf_addu(&rest, spec->ts < 0 ? 0 : (uint64_t)spec->ts);
     if (spec->retained)
         gw_buf_adds(&rest, ",\"retained\":true");
+    if (spec->clear)
+        gw_buf_adds(&rest, ",\"cleared\":true");
     gw_buf_addc(&rest, '}');
     assert(rest.data == tail);
 

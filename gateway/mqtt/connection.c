@@ -32,9 +32,27 @@ static void connection_check_up(struct gw_source *source)
         return;
     source->connecting = false;
     gw_attempts_complete(&source->attempts, gw_monotonic_ms());
-    gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url,
-           source->subs.count);
+    gw_connection_report(source); /* before anybody hears that it is ready */
+    const struct gw_granted *granted = &source->granted;
+    struct gw_buf names;
+    gw_buf_init(&names);
+    gw_subscriptions_name_refused(&source->subs, &names);
+    if (granted->granted == granted->wanted)
+        gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url,
+               granted->granted);
+    else
+        gw_log(GW_LOG_WARN, "mqtt", "connected to %s, %zu of %zu subscription(s); without %s",
+               source->config->broker.url, granted->granted, granted->wanted, names.data ? names.data : "the others");
+    gw_buf_fini(&names);
     gw_connection_post_state(source, true);
+}
+
+void gw_connection_report(struct gw_source *source)
+{
+    source->subs.changed = false;
+    pthread_mutex_lock(&source->lock);
+    gw_granted_read(&source->granted, &source->subs, source->routes);
+    pthread_mutex_unlock(&source->lock);
 }
 
 static void connection_on_subscribe(struct mosquitto *mosq, void *object, int mid, int count, const int *granted,

@@ -7,6 +7,7 @@
 #include "codec/json_pointer.h"
 #include "gateway/codec.h"
 #include "gateway/message.h"
+#include "gateway/transform.h"
 #include "topic/topic.h"
 
 /* Scratch space above this is given back after the message that needed it. */
@@ -21,6 +22,7 @@ void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, st
     ingest->inboxes = inboxes;
     ingest->workers = workers;
     gw_buf_init(&ingest->scratch);
+    gw_buf_init(&ingest->channel);
     gw_route_stats_init(&ingest->routes);
 }
 
@@ -28,6 +30,7 @@ void gw_ingest_fini(struct gw_ingest *ingest)
 {
     gw_route_stats_fini(&ingest->routes);
     gw_buf_fini(&ingest->scratch);
+    gw_buf_fini(&ingest->channel);
 }
 
 void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
@@ -80,46 +83,46 @@ struct arrival {
     const struct gw_routes *routes;
     const struct gw_packet *packet;
     bool routed;
+    /* Of the route at hand. */
+    const struct gw_routed *route;
+    const struct gw_cfg_route *config;
+    uint32_t emitted; /* by its transform */
 };
 
-static void ingest_channel(void *context, uint32_t route, const char *channel, size_t channel_len)
+/* What a codec or a transform has made of the payload; the rest of the draft is the same for both. */
+struct made {
+    const char *channel;
+    size_t channel_len;
+    const char *json;
+    size_t json_len;
+    const char *payload;
+    size_t payload_len;
+    bool binary, clear;
+};
+
+static void ingest_append(const struct arrival *arrival, const struct made *made)
 {
-    struct arrival *arrival = context;
     struct gw_ingest *ingest = arrival->ingest;
     const struct gw_packet *packet = arrival->packet;
-    arrival->routed = true;
-    const struct gw_cfg_route *config = gw_routes_get(arrival->routes, route);
-    struct gw_decoded decoded = {.json = "null", .len = 4};
-    gw_buf_clear(&ingest->scratch);
-    if (packet->payload_len) {
-        enum gw_err err = config->codec->decode(packet->payload, packet->payload_len, &ingest->scratch, &decoded);
-        if (err != GW_OK) {
-            atomic_fetch_add_explicit(&ingest->codec_dropped, 1, memory_order_relaxed);
-            gw_route_stats_dropped(&ingest->routes, route);
-            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s",
-                                 packet->payload_len, (int)packet->topic_len, packet->topic, config->codec->name,
-                                 gw_err_code(err));
-            return;
-        }
-    }
+    const struct gw_cfg_route *config = arrival->config;
     struct gw_slice watched = {0};
-    if (config->rate == GW_RATE_ON_CHANGE && packet->payload_len &&
-        !gw_json_pointer(decoded.json, decoded.len, config->rate_pointer ? config->rate_pointer : "", &watched))
+    if (config->rate == GW_RATE_ON_CHANGE && !made->clear &&
+        !gw_json_pointer(made->json, made->json_len, config->rate_pointer ? config->rate_pointer : "", &watched))
         watched = (struct gw_slice){0}; /* a message of another kind: it passes */
     struct gw_message_spec draft = {
         .watched = watched,
-        .channel = channel,
-        .channel_len = channel_len,
-        .json = decoded.json,
-        .json_len = decoded.len,
-        .payload = packet->payload,
-        .payload_len = packet->payload_len,
+        .channel = made->channel,
+        .channel_len = made->channel_len,
+        .json = made->json,
+        .json_len = made->json_len,
+        .payload = made->payload,
+        .payload_len = made->payload_len,
         .ts = gw_wall_ms(),
         .born_ns = gw_monotonic_ns(),
-        .route = route,
+        .route = arrival->route->route,
         .retained = packet->retain,
-        .clear = packet->payload_len == 0,
-        .binary = decoded.binary,
+        .clear = made->clear,
+        .binary = made->binary,
     };
     enum gw_err err = ingest->engine->append(ingest->store, &draft);
     if (err != GW_OK) {
@@ -130,14 +133,166 @@ static void ingest_channel(void *context, uint32_t route, const char *channel, s
         return;
     }
     atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
-    gw_route_stats_message(&ingest->routes, route, packet->payload_len);
+    gw_route_stats_message(&ingest->routes, arrival->route->route,
+                           config->transform ? made->payload_len : packet->payload_len);
+}
+
+/* The payload, or a part of it, becomes no message. Returns the limiter for the line if it is due. */
+static struct gw_log_limiter *ingest_drop(const struct arrival *arrival)
+{
+    atomic_fetch_add_explicit(&arrival->ingest->codec_dropped, 1, memory_order_relaxed);
+    struct gw_log_limiter *limiter = gw_route_stats_dropped(&arrival->ingest->routes, arrival->route->route);
+    return gw_log_due(limiter, GW_LOG_WARN) ? limiter : NULL;
+}
+
+static void ingest_say_refused(const struct arrival *arrival, struct gw_log_limiter *limiter, const char *kind,
+                               const char *name, enum gw_err err, const struct gw_buf *why)
+{
+    const struct gw_packet *packet = arrival->packet;
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': %s %s says %s%s%s",
+                 packet->payload_len, (int)packet->topic_len, packet->topic, kind, name, gw_err_code(err),
+                 why->len ? ": " : "", why->len ? why->data : "");
+}
+
+/* --- by a codec --------------------------------------------------------------------------------------------------
+ */
+
+/* Why it was refused is worked out again, at leisure, and only for the line that is written. */
+static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
+{
+    const struct gw_codec *codec = arrival->config->codec;
+    struct gw_log_limiter *limiter = ingest_drop(arrival);
+    if (!limiter)
+        return;
+    struct gw_buf why;
+    gw_buf_init(&why);
+    if (codec->explain)
+        codec->explain(arrival->packet->payload, arrival->packet->payload_len, &why);
+    ingest_say_refused(arrival, limiter, "codec", codec->name, err, &why);
+    gw_buf_fini(&why);
+}
+
+static void ingest_by_codec(const struct arrival *arrival)
+{
+    struct gw_ingest *ingest = arrival->ingest;
+    const struct gw_packet *packet = arrival->packet;
+    struct gw_decoded decoded = {.json = "null", .len = 4};
+    gw_buf_clear(&ingest->scratch);
+    if (packet->payload_len) {
+        enum gw_err err =
+            arrival->config->codec->decode(packet->payload, packet->payload_len, &ingest->scratch, &decoded);
+        if (err != GW_OK) {
+            ingest_codec_refused(arrival, err);
+            return;
+        }
+    }
+    const struct made made = {
+        .channel = arrival->route->channel,
+        .channel_len = arrival->route->channel_len,
+        .json = decoded.json,
+        .json_len = decoded.len,
+        .payload = decoded.replaces ? decoded.json : packet->payload,
+        .payload_len = decoded.replaces ? decoded.len : packet->payload_len,
+        .binary = decoded.binary,
+        .clear = packet->payload_len == 0,
+    };
+    ingest_append(arrival, &made);
+}
+
+/* --- by a transform ----------------------------------------------------------------------------------------------
+ */
+
+static void ingest_say(const struct arrival *arrival, const char *what)
+{
+    const struct gw_packet *packet = arrival->packet;
+    struct gw_log_limiter *limiter = ingest_drop(arrival);
+    if (limiter)
+        gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a message of transform %s on '%.*s': %s",
+                     arrival->config->transform->name, (int)packet->topic_len, packet->topic, what);
+}
+
+static bool ingest_emit(void *context, const struct gw_transform_message *message)
+{
+    struct arrival *arrival = context;
+    struct gw_buf *channel = &arrival->ingest->channel;
+    if (arrival->emitted == gw_routes_config(arrival->routes)->limits.payload_messages) {
+        ingest_say(arrival, "one payload makes more messages than limits.payload_messages allows");
+        return false;
+    }
+    arrival->emitted++;
+    switch (gw_routed_channel(arrival->route, message->values, channel)) {
+    case GW_ROUTED_EARLIER:
+        return true;
+    case GW_ROUTED_NOWHERE:
+        ingest_say(arrival, "a name in the payload fits into no channel of the route (one level without + and # "
+                            "expected, or {name...} in channel)");
+        return true;
+    case GW_ROUTED_HERE:
+        break;
+    }
+    bool clear = message->clear, bare = message->payload != NULL;
+    const struct made made = {
+        .channel = channel->data,
+        .channel_len = channel->len,
+        .json = clear ? "null" : message->json,
+        .json_len = clear ? 4 : message->json_len,
+        .payload = clear  ? ""
+                   : bare ? message->payload
+                          : message->json,
+        .payload_len = clear  ? 0
+                       : bare ? message->payload_len
+                              : message->json_len,
+        .binary = message->binary && !clear,
+        .clear = clear,
+    };
+    ingest_append(arrival, &made);
+    return true;
+}
+
+static void ingest_by_transform(struct arrival *arrival)
+{
+    const struct gw_packet *packet = arrival->packet;
+    const struct gw_transform *transform = arrival->config->transform;
+    void *state = gw_routes_transform_state(arrival->routes, arrival->route->route);
+    const struct gw_transform_input input = {.topic = packet->topic,
+                                             .topic_len = packet->topic_len,
+                                             .captures = arrival->route->captures,
+                                             .payload = packet->payload,
+                                             .payload_len = packet->payload_len,
+                                             .retained = packet->retain,
+                                             .ts = gw_wall_ms()};
+    const struct gw_transform_output output = {arrival, ingest_emit};
+    arrival->emitted = 0;
+    gw_buf_clear(&arrival->ingest->scratch);
+    enum gw_err err = transform->apply(state, &input, &arrival->ingest->scratch, &output);
+    struct gw_log_limiter *limiter = err == GW_OK ? NULL : ingest_drop(arrival);
+    if (!limiter)
+        return;
+    struct gw_buf why;
+    gw_buf_init(&why);
+    if (transform->explain)
+        transform->explain(state, &input, &why);
+    ingest_say_refused(arrival, limiter, "transform", transform->name, err, &why);
+    gw_buf_fini(&why);
+}
+
+static void ingest_route(void *context, const struct gw_routed *routed)
+{
+    struct arrival *arrival = context;
+    arrival->routed = true;
+    arrival->route = routed;
+    arrival->config = gw_routes_get(arrival->routes, routed->route);
+    if (arrival->config->transform)
+        ingest_by_transform(arrival);
+    else
+        ingest_by_codec(arrival);
 }
 
 void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
     struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
     if (gw_topic_name_valid(packet->topic, packet->topic_len))
-        gw_routes_match(routes, packet->topic, packet->topic_len, ingest_channel, &arrival);
+        gw_routes_match(routes, packet->topic, packet->topic_len, ingest_route, &arrival);
     if (!arrival.routed)
         atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
     if (ingest->scratch.cap > SCRATCH_KEEP)

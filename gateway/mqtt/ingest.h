@@ -1,6 +1,6 @@
-/* ingest.h: from an MQTT message to messages in every worker's inbox: by its routes and their codecs to drafts, which
- * the engine numbers (engine.h), and from the engine into the inboxes. Thread: the MQTT thread, where nothing else is
- * said. */
+/* ingest.h: from an MQTT message to messages in every worker's inbox: by its routes and their codecs or transforms to
+ * drafts, which the engine numbers (engine.h), and from the engine into the inboxes. Thread: the MQTT thread, where
+ * nothing else is said. */
 #ifndef GW_MQTT_INGEST_H
 #define GW_MQTT_INGEST_H
 
@@ -18,7 +18,7 @@ struct gw_ingest {
     struct gw_engine_store *store;
     struct gw_inbox **inboxes;
     unsigned workers;
-    struct gw_buf scratch;
+    struct gw_buf scratch, channel;
     struct gw_route_stats routes;
     _Atomic uint64_t messages, codec_dropped, unrouted, refused; /* read by any thread */
 };

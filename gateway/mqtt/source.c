@@ -171,6 +171,8 @@ static void *source_run(void *context)
         int64_t now = gw_monotonic_ms();
         if (now - misc_ms >= 100) {
             gw_connection_expire(source, now);
+            if (source->connected)
+                gw_subscriptions_retry(&source->subs, source->mosq, &source->broker, now);
             misc_ms = now;
         }
         if (!source->connecting && !source->connected && now >= source->attempts.at_ms)
@@ -181,6 +183,8 @@ static void *source_run(void *context)
         if (!source->connecting && !source->connected && source->attempts.at_ms - now < wait)
             wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
         source_turn(source, (int)wait);
+        if (source->subs.changed && !source->subs.unanswered)
+            gw_connection_report(source);
     }
     if (source->mosq && source->connected) {
         /* MQTT 5: without properties the session's expiry stays as it was given, so the broker keeps it. */
@@ -212,7 +216,9 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
+    gw_granted_init(&source->granted);
     gw_subscriptions_change(&source->subs, routes, NULL, NULL);
+    gw_connection_report(source);
     return source;
 }
 
@@ -269,6 +275,7 @@ void gw_source_destroy(struct gw_source *source)
     gw_publisher_fini(&source->publisher);
     gw_ingest_fini(&source->ingest);
     gw_subscriptions_fini(&source->subs);
+    gw_granted_fini(&source->granted);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
     gw_auth_unref(source->next_auth);
@@ -308,4 +315,23 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
 void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context)
 {
     gw_route_stats_read(&source->ingest.routes, visit, context);
+}
+
+void gw_source_ready(struct gw_source *source, struct gw_buf *out)
+{
+    pthread_mutex_lock(&source->lock);
+    gw_buf_add(out, source->granted.json.data, source->granted.json.len);
+    pthread_mutex_unlock(&source->lock);
+}
+
+void gw_source_granted(struct gw_source *source, struct gw_source_granted *out)
+{
+    pthread_mutex_lock(&source->lock);
+    const struct gw_granted *granted = &source->granted;
+    *out = (struct gw_source_granted){granted->wanted, granted->granted, granted->lowered, {{0}}};
+    for (size_t i = 0; i < GW_GRANTED_REASONS; i++) {
+        out->refused[i].reason = granted->refused[i].reason;
+        out->refused[i].count = granted->refused[i].count;
+    }
+    pthread_mutex_unlock(&source->lock);
 }

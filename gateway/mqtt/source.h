@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gateway/buf.h"
 #include "gateway/config.h"
 #include "gateway/engine.h"
 #include "gateway/upstream.h"
@@ -56,6 +57,21 @@ void gw_source_reload(struct gw_source *source, struct gw_config *config, struct
  * source can't be destroyed then. Thread: main. */
 GW_MUST_CHECK bool gw_source_stop(struct gw_source *source);
 void gw_source_destroy(struct gw_source *source);
+
+/* What the broker has granted of the filters that the routes ask for. */
+#define GW_SOURCE_REASONS 12
+struct gw_source_granted {
+    uint64_t wanted, granted, lowered; /* filters; lowered: at a lower QoS than was asked for */
+    struct {
+        const char *reason; /* static storage */
+        uint64_t count;
+    } refused[GW_SOURCE_REASONS];
+};
+/* Thread: any. */
+void gw_source_granted(struct gw_source *source, struct gw_source_granted *out);
+/* Appends the same as the members of a JSON object, with the filters that were refused or lowered and their routes;
+ * bounded. Thread: any. */
+void gw_source_ready(struct gw_source *source, struct gw_buf *out);
 
 /* The publishing side, for the workers. Thread: any. */
 struct gw_upstream gw_source_upstream(struct gw_source *source);

@@ -11,6 +11,7 @@
 
 #include "mqtt/abilities.h"
 #include "mqtt/attempts.h"
+#include "mqtt/granted.h"
 #include "mqtt/ingest.h"
 #include "mqtt/publisher.h"
 #include "mqtt/reason.h"
@@ -30,6 +31,7 @@ struct gw_source {
     struct gw_config *next_config; /* {lock} a reload that the thread has not seen yet */
     struct gw_routes *next_routes; /* {lock} */
     struct gw_auth *next_auth;     /* {lock} for the workers */
+    struct gw_granted granted;     /* {lock} written by the MQTT thread alone */
 
     /* From here on: the MQTT thread's alone. */
     struct gw_config *config;
@@ -58,6 +60,9 @@ struct gw_source {
 void gw_connection_post_state(struct gw_source *source, bool up);
 /* Does the attempt or connection speak MQTT 5? */
 bool gw_connection_is_v5(const struct gw_source *source);
+
+/* What the broker has granted, for /readyz and /metrics. */
+void gw_connection_report(struct gw_source *source);
 
 void gw_connection_attempt(struct gw_source *source);
 /* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */

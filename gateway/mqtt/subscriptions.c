@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/buf.h"
+#include "mqtt/granted.h"
 #include "mqtt/reason.h"
 
 /* After this many closed connections in a row a filter is left out for LEFT_OUT_MS. */
@@ -15,6 +15,8 @@
 #define LEFT_OUT_MS 600000
 /* How many bytes of filters one line of the log names. */
 #define NAMES_MAX 400
+/* How long after a refusal the filter is asked for again on the same connection. */
+#define AGAIN_MS 600000
 
 static void subs_free(struct gw_sub_entry *items, size_t count)
 {
@@ -29,9 +31,27 @@ void gw_subscriptions_fini(struct gw_subscriptions *subs)
     *subs = (struct gw_subscriptions){0};
 }
 
-static int subs_qos(const struct gw_sub_entry *entry)
+int gw_sub_qos(const struct gw_sub_entry *entry)
 {
     return entry->qos < GW_SUBSCRIPTION_QOS_MAX ? entry->qos : GW_SUBSCRIPTION_QOS_MAX;
+}
+
+bool gw_sub_is_granted(const struct gw_sub_entry *entry)
+{
+    return entry->answer >= 0 && entry->answer < MQTT_RC_UNSPECIFIED;
+}
+
+bool gw_sub_is_refused(const struct gw_sub_entry *entry)
+{
+    return entry->answer >= MQTT_RC_UNSPECIFIED;
+}
+
+static void subs_answer(struct gw_subscriptions *subs, struct gw_sub_entry *entry, int answer)
+{
+    entry->answer = answer;
+    subs->changed = true;
+    if (gw_sub_is_refused(entry))
+        subs->again_ms = gw_monotonic_ms() + AGAIN_MS;
 }
 
 enum subs_step {
@@ -44,7 +64,7 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
                            const struct gw_abilities *broker, enum subs_step step)
 {
     mosquitto_property *properties = NULL;
-    int qos = step == STEP_FETCH ? 0 : subs_qos(entry);
+    int qos = step == STEP_FETCH ? 0 : gw_sub_qos(entry);
     int rc;
     if (!entry->id)
         entry->id = ++subs->next_id; /* 1 to 268,435,455 (MQTT 5.0 section 3.8.2.1.2) */
@@ -64,6 +84,7 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
         gw_log(GW_LOG_ERROR, "mqtt", "can't subscribe to '%s': %s", entry->filter, mosquitto_strerror(rc));
         entry->mid = 0;
         entry->fetching = false;
+        subs_answer(subs, entry, GW_SUB_FAILED);
         return;
     }
     entry->sent = ++subs->sent;
@@ -74,7 +95,7 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
 static void subs_begin(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq,
                        const struct gw_abilities *broker)
 {
-    subs_subscribe(subs, entry, mosq, broker, subs_qos(entry) > 0 && broker->retain ? STEP_FETCH : STEP_ONLY);
+    subs_subscribe(subs, entry, mosq, broker, gw_sub_qos(entry) > 0 && broker->retain ? STEP_FETCH : STEP_ONLY);
 }
 
 static void subs_unsubscribe(const struct gw_sub_entry *entry, struct mosquitto *mosq, bool v5)
@@ -120,12 +141,16 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
         struct gw_sub_entry *entry = &subs->items[i];
         entry->filter = gw_strdup(wanted[i].filter);
         entry->qos = wanted[i].qos;
+        entry->answer = entry->told = GW_SUB_NONE;
         const struct gw_sub_entry *same = subs_find(old_sorted, old_count, entry);
-        if (same && same->qos == entry->qos && !same->left_out_till) {
+        if (same)
+            entry->told = same->told;
+        if (same && same->qos == entry->qos && !same->left_out_till && !gw_sub_is_refused(same)) {
             entry->id = same->id;
             entry->mid = same->mid;
             entry->fetching = same->fetching;
             entry->sent = same->sent;
+            entry->answer = same->answer;
         } else if (mosq) {
             subs_begin(subs, entry, mosq, broker);
         }
@@ -138,6 +163,7 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
     free(old_sorted);
     free(new_sorted);
     subs_free(old, old_count);
+    subs->changed = true;
 }
 
 void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
@@ -145,9 +171,14 @@ void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq
 {
     int64_t now_ms = gw_monotonic_ms();
     subs->unanswered = 0;
+    subs->again_ms = 0;
     for (size_t i = 0; i < subs->count; i++) {
-        if (now_ms < subs->items[i].left_out_till)
+        subs_answer(subs, &subs->items[i], GW_SUB_NONE);
+        if (now_ms < subs->items[i].left_out_till) {
+            subs_answer(subs, &subs->items[i], GW_SUB_LEFT_OUT);
             continue;
+        }
+        subs->items[i].left_out_till = 0;
         if (session_present)
             subs_subscribe(subs, &subs->items[i], mosq, broker, STEP_ONLY);
         else
@@ -192,11 +223,29 @@ void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker)
     subs->unanswered = 0;
 }
 
+/* A refusal is told once, however often the filter is asked for again; another reason is told too. */
+static void subs_tell(struct gw_sub_entry *entry, const mosquitto_property *properties)
+{
+    char words[GW_REASON_MAX];
+    if (gw_sub_is_refused(entry) && entry->told != entry->answer) {
+        gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s", entry->filter,
+               gw_reason_words(words, entry->answer, properties));
+        entry->told = entry->answer;
+    } else if (gw_sub_is_granted(entry) && !entry->fetching) {
+        if (entry->told != GW_SUB_NONE && entry->told >= MQTT_RC_UNSPECIFIED)
+            gw_log(GW_LOG_INFO, "mqtt", "the broker grants the subscription to '%s' now", entry->filter);
+        if (entry->answer < gw_sub_qos(entry) && entry->told != entry->answer)
+            gw_log(GW_LOG_WARN, "mqtt",
+                   "the broker grants qos %d instead of %d for '%s': messages may be lost on their way from it",
+                   entry->answer, gw_sub_qos(entry), entry->filter);
+        entry->told = entry->answer < gw_sub_qos(entry) ? entry->answer : GW_SUB_NONE;
+    }
+}
+
 void gw_subscriptions_answered(struct gw_subscriptions *subs, struct mosquitto *mosq,
                                const struct gw_abilities *broker, int mid, int count, const int *granted,
                                const mosquitto_property *properties)
 {
-    char words[GW_REASON_MAX];
     for (size_t i = 0; i < subs->count; i++) {
         struct gw_sub_entry *entry = &subs->items[i];
         if (entry->mid != mid)
@@ -204,19 +253,42 @@ void gw_subscriptions_answered(struct gw_subscriptions *subs, struct mosquitto *
         entry->mid = 0;
         if (!entry->fetching) /* the second SUBSCRIBE may be the one on which the broker closes */
             entry->breaks = 0;
-        if (count > 0 && granted[0] >= 0x80)
-            gw_log(GW_LOG_ERROR, "mqtt", "the broker refused the subscription to '%s': %s", entry->filter,
-                   gw_reason_words(words, granted[0], properties));
-        else if (entry->fetching)
+        subs_answer(subs, entry, count > 0 ? granted[0] : MQTT_RC_UNSPECIFIED);
+        subs_tell(entry, properties);
+        if (gw_sub_is_granted(entry) && entry->fetching)
             subs_subscribe(subs, entry, mosq, broker, STEP_STAY);
-        else if (count > 0 && granted[0] < subs_qos(entry))
-            gw_log(GW_LOG_WARN, "mqtt", "the broker grants qos %d instead of %d for '%s'", granted[0],
-                   subs_qos(entry), entry->filter);
+        entry->fetching &= entry->mid != 0;
         break;
     }
     /* Also for a filter that a reload has dropped meanwhile. */
     if (subs->unanswered)
         subs->unanswered--;
+}
+
+void gw_subscriptions_retry(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
+                            int64_t now_ms)
+{
+    if (!subs->again_ms || now_ms < subs->again_ms)
+        return;
+    subs->again_ms = 0;
+    for (size_t i = 0; i < subs->count; i++) {
+        if (gw_sub_is_refused(&subs->items[i]) && subs->items[i].answer != GW_SUB_LEFT_OUT && !subs->items[i].mid)
+            subs_begin(subs, &subs->items[i], mosq, broker);
+    }
+}
+
+void gw_subscriptions_name_refused(const struct gw_subscriptions *subs, struct gw_buf *out)
+{
+    for (size_t i = 0; i < subs->count; i++) {
+        const struct gw_sub_entry *entry = &subs->items[i];
+        if (!gw_sub_is_refused(entry))
+            continue;
+        if (out->len >= NAMES_MAX) {
+            gw_buf_adds(out, ", ...");
+            return;
+        }
+        gw_buf_printf(out, "%s'%s' (%s)", out->len ? ", " : "", entry->filter, gw_granted_reason(entry->answer));
+    }
 }
 
 bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes,

@@ -8,13 +8,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/buf.h"
 #include "mqtt/abilities.h"
 #include "mqtt/packet.h"
 #include "route/routes.h"
 
+/* What a gw_sub_entry has for an answer beside the codes of SUBACK. */
+enum gw_sub_answer {
+    GW_SUB_NONE = -1,       /* not yet */
+    GW_SUB_REFUSED = 0x100, /* from here on, as from 0x80 on: refused */
+    GW_SUB_FAILED,          /* it could not be sent */
+    GW_SUB_LEFT_OUT         /* the broker closes the connection on it */
+};
+
 struct gw_sub_entry {
     char *filter;
     int qos;
+    int answer;            /* enum gw_sub_answer, or the broker's: the QoS that it grants, or why it refuses */
+    int told;              /* the refusal that the log has told; GW_SUB_NONE: none */
     int id;                /* MQTT 5 subscription identifier; 0: never subscribed */
     int mid;               /* of the SUBSCRIBE in flight, 0 once it was answered */
     uint64_t sent;         /* its place in the order of all that were sent */
@@ -28,13 +39,20 @@ struct gw_subscriptions {
     size_t count;
     size_t unanswered; /* SUBSCRIBEs in flight */
     int next_id;
-    uint64_t sent; /* SUBSCRIBEs in all */
+    uint64_t sent;    /* SUBSCRIBEs in all */
+    bool changed;     /* an answer is another one than when the caller last set it to false */
+    int64_t again_ms; /* when those that are refused are asked for again; 0: there are none */
 };
+
+/* The QoS that is asked for. */
+int gw_sub_qos(const struct gw_sub_entry *entry);
+bool gw_sub_is_granted(const struct gw_sub_entry *entry);
+bool gw_sub_is_refused(const struct gw_sub_entry *entry);
 
 void gw_subscriptions_fini(struct gw_subscriptions *subs);
 
 /* The table for other routes. A filter that was there already with the same QoS keeps its identifier; what is gone is
- * unsubscribed from and what is new is subscribed to, if mosq is given (it is connected). */
+ * unsubscribed from, and what is new or was refused is subscribed to, if mosq is given (it is connected). */
 void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_routes *routes, struct mosquitto *mosq,
                              const struct gw_abilities *broker);
 /* After CONNACK: subscribes to everything. A filter of QoS 1 is subscribed to twice, first at QoS 0: a broker queues
@@ -46,10 +64,17 @@ void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq
 /* The connection is gone, and with it the answers that were to come; logs which. A filter on which the broker closed
  * twice is left out for a while, so that the others work. */
 void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker);
-/* A SUBACK; logs a refusal, and sends the second SUBSCRIBE after the first. `properties` may be NULL. */
+/* A SUBACK; logs a refusal that it has not logged before, and sends the second SUBSCRIBE after the first.
+ * `properties` may be NULL. */
 void gw_subscriptions_answered(struct gw_subscriptions *subs, struct mosquitto *mosq,
                                const struct gw_abilities *broker, int mid, int count, const int *granted,
                                const mosquitto_property *properties);
+
+/* What was refused is asked for again now and then: the broker's ACL may have changed without a reconnect. */
+void gw_subscriptions_retry(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
+                            int64_t now_ms);
+/* Appends the filters that are refused, each with the reason, for a line of the log; bounded. */
+void gw_subscriptions_name_refused(const struct gw_subscriptions *subs, struct gw_buf *out);
 
 /* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies
  * say which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */

@@ -40,8 +40,9 @@ struct gw_server {
     unsigned char ticket_keys[GW_TICKET_KEYS_BYTES]; /* of TLS sessions, good for every worker */
     int64_t started_wall_ms;
     bool linger; /* the first worker's inbox stays open when it has ended: app.c takes what comes after it */
-    /* The broker's side for /metrics; set by app.c. */
+    /* The broker's side for /metrics and /readyz; set by app.c. `ready` appends the members of a JSON object. */
     void (*metrics)(void *context, struct gw_exposition *to);
+    void (*ready)(void *context, struct gw_buf *out);
     void *metrics_context;
 };
 

@@ -6,9 +6,14 @@
 #include "route/routes_private.h"
 #include "topic/topic.h"
 
-/* Why a filter does not match a name: the first level that differs, or the number of levels. */
-static void explain_why_not(const char *filter, const char *name, struct gw_buf *out)
+/* Why a pattern does not match a name: the first level that differs, or the number of levels. */
+static void explain_why_not(const struct gw_pattern *pattern, const char *name, struct gw_buf *out)
 {
+    const char *filter = gw_pattern_filter(pattern), *tail = gw_pattern_tail(pattern);
+    if (tail && gw_topic_matches(filter, strlen(filter), name, strlen(name))) {
+        gw_buf_printf(out, "it has no end such as '/%s' behind one or more levels, which the route wants", tail);
+        return;
+    }
     if (name[0] == '$' && (filter[0] == '+' || filter[0] == '#')) {
         gw_buf_adds(out, "a topic that begins with $ is not matched by a wildcard in the first level");
         return;
@@ -69,7 +74,8 @@ static void explain_publish(const struct gw_routes *routes, size_t index, const 
     struct gw_captures captures;
     struct gw_buf topic;
     gw_buf_init(&topic);
-    if (gw_route_publish_topic(&routes->routes[index], channel, len, &captures, &topic))
+    if (gw_route_has_channel(&routes->routes[index], channel, len, &captures, NULL) &&
+        gw_route_publish_topic(&routes->routes[index], channel, len, &captures, &topic))
         gw_buf_printf(out, "  publish:  to topic '%s', qos %d%s\n", topic.data, config->publish_qos,
                       config->publish_retain ? ", retained" : "");
     gw_buf_fini(&topic);
@@ -88,13 +94,11 @@ struct explain {
     uint32_t routes[1024]; /* those that make a message; beyond that explain says less */
 };
 
-static void explain_note(void *context, uint32_t route, const char *channel, size_t len)
+static void explain_note(void *context, const struct gw_routed *routed)
 {
-    (void)channel;
-    (void)len;
     struct explain *explain = context;
     if (explain->count < sizeof explain->routes / sizeof *explain->routes)
-        explain->routes[explain->count++] = route;
+        explain->routes[explain->count++] = routed->route;
 }
 
 void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out)
@@ -115,7 +119,14 @@ void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
         explain_head(routes, i, matches, out);
         if (!matches) {
             gw_buf_adds(out, "  because:  ");
-            explain_why_not(gw_pattern_filter(routes->routes[i].topic), topic, out);
+            size_t excepted = gw_pattern_match(routes->routes[i].topic, topic, len, NULL)
+                                  ? gw_route_excepted(&routes->routes[i], topic, len)
+                                  : SIZE_MAX;
+            if (excepted != SIZE_MAX)
+                gw_buf_printf(out, "excepted by '%s' (except[%zu])",
+                              gw_pattern_text(routes->routes[i].except[excepted]), excepted);
+            else
+                explain_why_not(routes->routes[i].topic, topic, out);
             gw_buf_addc(out, '\n');
         } else {
             bool first = false;
@@ -132,6 +143,10 @@ void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
     size_t canonical = gw_routes_canonical_subscription(routes, topic, len);
     if (canonical == SIZE_MAX)
         gw_buf_adds(out, "no route matches: the gateway does not receive this topic\n");
+    else if (!explain.count)
+        gw_buf_printf(out,
+                      "no route matches: the broker sends this topic for the subscription '%s', and it is dropped\n",
+                      routes->subscriptions[canonical].filter);
     else
         gw_buf_printf(
             out, "received through the subscription '%s', qos %d\n", routes->subscriptions[canonical].filter,
@@ -150,23 +165,29 @@ void gw_routes_explain_channel(const struct gw_routes *routes, const char *chann
     for (size_t i = 0; i < routes->config->route_count; i++) {
         const struct gw_pattern *pattern = gw_route_channel_pattern(&routes->routes[i]);
         struct gw_captures captures;
-        bool matches = gw_pattern_match(pattern, channel, len, &captures);
+        size_t excepted;
+        bool matches = gw_route_has_channel(&routes->routes[i], channel, len, &captures, &excepted);
         explain_head(routes, i, matches, out);
         if (!matches) {
             gw_buf_adds(out, "  because:  ");
-            explain_why_not(gw_pattern_filter(pattern), channel, out);
+            if (excepted != SIZE_MAX)
+                gw_buf_printf(out, "its topic is excepted by '%s' (except[%zu])",
+                              gw_pattern_text(routes->routes[i].except[excepted]), excepted);
+            else
+                explain_why_not(pattern, channel, out);
             gw_buf_addc(out, '\n');
             continue;
         }
         matching++;
         explain_captures(&captures, out);
         struct gw_buf topic;
+        const struct gw_pattern *from = routes->routes[i].topic;
+        const char *fed_by = gw_pattern_tail(from) ? gw_pattern_text(from) : gw_pattern_filter(from);
         gw_buf_init(&topic);
         if (gw_pattern_expand(routes->routes[i].topic, &captures, &topic))
             gw_buf_printf(out, "  fed by:   topic '%s'\n", topic.data);
         else
-            gw_buf_printf(out, "  fed by:   topics '%s'\n",
-                          routes->routes[i].channel ? gw_pattern_filter(routes->routes[i].topic) : channel);
+            gw_buf_printf(out, "  fed by:   topics '%s'\n", routes->routes[i].channel ? fed_by : channel);
         gw_buf_fini(&topic);
         explain_policies(&routes->config->routes[i], out);
         explain_publish(routes, i, channel, len, out);
@@ -189,12 +210,18 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
     for (size_t i = 0; i < routes->config->route_count && count < limit; i++) {
         const struct gw_cfg_route *config = &routes->config->routes[i];
         struct gw_captures captures;
-        if (channel && !gw_pattern_match(gw_route_channel_pattern(&routes->routes[i]), channel, len, &captures))
+        if (channel && !gw_route_has_channel(&routes->routes[i], channel, len, &captures, NULL))
             continue;
         gw_buf_printf(out, "%s{\"line\":%d", count++ ? "," : "", config->line);
         describe_member("topic", config->topic, out);
         if (config->channel)
             describe_member("channel", config->channel, out);
+        for (size_t j = 0; j < config->except.count; j++) {
+            gw_buf_adds(out, j ? "," : ",\"except\":[");
+            gw_buf_add_json_string(out, config->except.items[j], strlen(config->except.items[j]));
+        }
+        if (config->except.count)
+            gw_buf_addc(out, ']');
         describe_member("codec", config->codec->name, out);
         if (config->publish)
             describe_member("publish", config->publish_topic ? config->publish_topic : config->topic, out);

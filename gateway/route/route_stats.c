@@ -46,6 +46,8 @@ static void rows_keep(struct gw_route_row *to, const struct gw_route_row *from)
     atomic_store(&to->messages, atomic_load(&from->messages));
     atomic_store(&to->bytes, atomic_load(&from->bytes));
     atomic_store(&to->codec_dropped, atomic_load(&from->codec_dropped));
+    atomic_store(&to->dropped_line.next_ms, atomic_load(&from->dropped_line.next_ms));
+    atomic_store(&to->dropped_line.skipped, atomic_load(&from->dropped_line.skipped));
 }
 
 void gw_route_stats_configure(struct gw_route_stats *stats, const struct gw_config *config)
@@ -98,9 +100,11 @@ void gw_route_stats_message(struct gw_route_stats *stats, uint32_t route, size_t
     row_bump(&row->bytes, bytes);
 }
 
-void gw_route_stats_dropped(struct gw_route_stats *stats, uint32_t route)
+struct gw_log_limiter *gw_route_stats_dropped(struct gw_route_stats *stats, uint32_t route)
 {
-    row_bump(&row_of_route(stats, route)->codec_dropped, 1);
+    struct gw_route_row *row = row_of_route(stats, route);
+    row_bump(&row->codec_dropped, 1);
+    return &row->dropped_line;
 }
 
 void gw_route_stats_read(struct gw_route_stats *stats, gw_route_stats_visit visit, void *context)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "gateway/config.h"
 
 #define GW_ROUTE_STATS_MAX 200
@@ -18,6 +19,7 @@ struct gw_route_row {
     _Atomic uint64_t messages; /* made */
     _Atomic uint64_t bytes;    /* of their payloads */
     _Atomic uint64_t codec_dropped;
+    struct gw_log_limiter dropped_line; /* one noisy device does not silence the others */
 };
 
 struct gw_route_stats {
@@ -36,9 +38,10 @@ void gw_route_stats_fini(struct gw_route_stats *stats);
  * them. Thread: MQTT, or main before it starts. */
 void gw_route_stats_configure(struct gw_route_stats *stats, const struct gw_config *config);
 
-/* A message was made of a payload of `bytes`, or the codec refused it. Thread: MQTT. */
+/* A message was made of a payload of `bytes`. Thread: MQTT. */
 void gw_route_stats_message(struct gw_route_stats *stats, uint32_t route, size_t bytes);
-void gw_route_stats_dropped(struct gw_route_stats *stats, uint32_t route);
+/* The route's codec refused a payload. Returns the limiter for the line that tells of it. Thread: MQTT. */
+struct gw_log_limiter *gw_route_stats_dropped(struct gw_route_stats *stats, uint32_t route);
 
 /* Visits every row, "other" (topic and channel) last. Thread: any. */
 typedef void (*gw_route_stats_visit)(void *context, const struct gw_route_row *row);

@@ -138,6 +138,11 @@ struct gw_routes *gw_routes_build(struct gw_config *config)
         route->topic = routes_compile(config->routes[i].topic, GW_PATTERN_TOPIC);
         route->channel = routes_compile(config->routes[i].channel, GW_PATTERN_CHANNEL);
         route->publish = routes_compile(config->routes[i].publish_topic, GW_PATTERN_PUBLISH);
+        route->except_count = config->routes[i].except.count;
+        route->except = gw_calloc(route->except_count, sizeof *route->except);
+        for (size_t j = 0; j < route->except_count; j++)
+            route->except[j] = routes_compile(config->routes[i].except.items[j], GW_PATTERN_TOPIC);
+        gw_route_transform_create(route, &config->routes[i]);
         routes_index(routes, routes->by_topic, gw_pattern_filter(route->topic), i,
                      offsetof(struct gw_route, next_by_topic));
         routes_index(routes, routes->by_channel, gw_pattern_filter(gw_route_channel_pattern(route)), i,
@@ -161,6 +166,10 @@ void gw_routes_unref(struct gw_routes *routes)
         gw_pattern_free(routes->routes[i].topic);
         gw_pattern_free(routes->routes[i].channel);
         gw_pattern_free(routes->routes[i].publish);
+        for (size_t j = 0; j < routes->routes[i].except_count; j++)
+            gw_pattern_free(routes->routes[i].except[j]);
+        free(routes->routes[i].except);
+        gw_route_transform_destroy(&routes->routes[i]);
     }
     free(routes->routes);
     free(routes->subscriptions);
@@ -173,10 +182,21 @@ void gw_routes_unref(struct gw_routes *routes)
 
 /* --- matching --------------------------------------------------------------------------------------------------- */
 
+size_t gw_route_excepted(const struct gw_route *route, const char *topic, size_t len)
+{
+    return gw_patterns_match(route->except, route->except_count, topic, len);
+}
+
+bool gw_route_has_topic(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures)
+{
+    return gw_pattern_match(route->topic, topic, len, captures) &&
+           (!route->except_count || gw_route_excepted(route, topic, len) == SIZE_MAX);
+}
+
 bool gw_route_channel(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
                       struct gw_buf *out)
 {
-    if (!gw_pattern_match(route->topic, topic, len, captures))
+    if (!gw_route_has_topic(route, topic, len, captures))
         return false;
     if (route->channel)
         return gw_pattern_expand(route->channel, captures, out);
@@ -184,11 +204,26 @@ bool gw_route_channel(const struct gw_route *route, const char *topic, size_t le
     return true;
 }
 
-bool gw_route_publish_topic(const struct gw_route *route, const char *channel, size_t len,
-                            struct gw_captures *captures, struct gw_buf *out)
+bool gw_route_has_channel(const struct gw_route *route, const char *channel, size_t len, struct gw_captures *captures,
+                          size_t *excepted)
 {
+    struct gw_captures own;
+    size_t none, *by = excepted ? excepted : &none;
+    *by = SIZE_MAX;
+    if (!captures)
+        captures = &own;
     if (!gw_pattern_match(gw_route_channel_pattern(route), channel, len, captures))
         return false;
+    /* With wildcards, or a capture that the channel lacks, several topics feed it, and all have to be excepted. */
+    if (route->except_count)
+        *by = route->channel ? gw_patterns_cover(route->except, route->except_count, route->topic, captures)
+                             : gw_route_excepted(route, channel, len);
+    return *by == SIZE_MAX;
+}
+
+bool gw_route_publish_topic(const struct gw_route *route, const char *channel, size_t len,
+                            const struct gw_captures *captures, struct gw_buf *out)
+{
     if (route->publish)
         return gw_pattern_expand(route->publish, captures, out);
     if (route->channel)
@@ -256,53 +291,87 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
 {
     struct candidates found;
     routes_find(routes, routes->by_topic, offsetof(struct gw_route, next_by_topic), topic, len, &found);
-    struct gw_buf channels; /* those visited, one after the other, each with its length before it */
-    gw_buf_init(&channels);
+    struct gw_routes_made made = {.routes = routes};
     struct gw_buf channel;
+    gw_buf_init(&made.channels);
     gw_buf_init(&channel);
     for (size_t i = 0; i < found.count; i++) {
         struct gw_captures captures;
+        uint32_t index = found.items[i];
+        const struct gw_route *route = &routes->routes[index];
+        struct gw_routed routed = {
+            .route = index, .topic = topic, .topic_len = len, .captures = &captures, .made = &made};
+        made.more = i + 1 < found.count;
+        if (route->transform) {
+            if (gw_route_has_topic(route, topic, len, &captures))
+                visit(context, &routed);
+            continue;
+        }
         gw_buf_clear(&channel);
-        if (!gw_route_channel(&routes->routes[found.items[i]], topic, len, &captures, &channel))
+        if (!gw_route_channel(route, topic, len, &captures, &channel) ||
+            gw_routes_made_before(&made, index, channel.data, channel.len))
             continue;
-        bool again = false;
-        for (size_t at = 0; at < channels.len && !again;) {
-            size_t other;
-            memcpy(&other, channels.data + at, sizeof other);
-            at += sizeof other;
-            again = other == channel.len && !memcmp(channels.data + at, channel.data, other);
-            at += other;
-        }
-        if (again)
-            continue;
-        visit(context, found.items[i], channel.data, channel.len);
-        if (i + 1 < found.count) {
-            gw_buf_add(&channels, &channel.len, sizeof channel.len);
-            gw_buf_add(&channels, channel.data, channel.len);
-        }
+        routed.channel = channel.data;
+        routed.channel_len = channel.len;
+        visit(context, &routed);
+        if (made.more)
+            gw_routes_made_note(&made, index, channel.data, channel.len);
     }
     gw_buf_fini(&channel);
-    gw_buf_fini(&channels);
+    gw_buf_fini(&made.channels);
     routes_found_fini(&found);
 }
 
 /* --- questions of the workers ----------------------------------------------------------------------------------- */
 
+/* Is there a channel of the route that `asked` matches? With `except` and a channel of its own it may say yes where
+ * there is none. */
+static bool route_overlaps(const struct gw_route *route, const struct gw_pattern *asked)
+{
+    const struct gw_pattern *pattern = gw_route_channel_pattern(route);
+    const char *own = gw_pattern_filter(pattern), *other = gw_pattern_filter(asked);
+    if (!gw_topic_filters_overlap(own, strlen(own), other, strlen(other)))
+        return false;
+    if (gw_pattern_tail(pattern)) {
+        struct gw_buf sample;
+        gw_buf_init(&sample);
+        bool common = gw_pattern_sample(pattern, asked, 0, &sample);
+        gw_buf_fini(&sample);
+        if (!common)
+            return false;
+    }
+    for (size_t i = 0; i < route->except_count && !route->channel; i++) {
+        if (gw_pattern_covers(route->except[i], asked))
+            return false;
+    }
+    return true;
+}
+
 bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len)
 {
     if (!gw_topic_has_wildcard(filter, len))
         return gw_routes_of_channel(routes, filter, len) != NULL;
-    for (size_t i = 0; i < routes->config->route_count; i++) {
-        const char *own = gw_pattern_filter(gw_route_channel_pattern(&routes->routes[i]));
-        if (gw_topic_filters_overlap(own, strlen(own), filter, len))
-            return true;
-    }
-    return false;
+    struct gw_pattern *asked = gw_pattern_of_filter(filter, len);
+    bool possible = false;
+    for (size_t i = 0; i < routes->config->route_count && !possible; i++)
+        possible = route_overlaps(&routes->routes[i], asked);
+    gw_pattern_free(asked);
+    return possible;
 }
 
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index)
 {
     return index < routes->config->route_count ? &routes->config->routes[index] : NULL;
+}
+
+const struct gw_config *gw_routes_config(const struct gw_routes *routes)
+{
+    return routes->config;
+}
+
+const char *gw_routes_filter(const struct gw_routes *routes, uint32_t index)
+{
+    return gw_pattern_filter(routes->routes[index].topic);
 }
 
 const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len)
@@ -311,7 +380,7 @@ const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, 
     struct candidates found;
     routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
     for (size_t i = 0; i < found.count && !result; i++) {
-        if (gw_pattern_match(gw_route_channel_pattern(&routes->routes[found.items[i]]), channel, len, NULL))
+        if (gw_route_has_channel(&routes->routes[found.items[i]], channel, len, NULL, NULL))
             result = &routes->config->routes[found.items[i]];
     }
     routes_found_fini(&found);
@@ -328,15 +397,22 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
     routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
     for (size_t i = 0; i < found.count && err != GW_OK; i++) {
         const struct gw_cfg_route *config = &routes->config->routes[found.items[i]];
-        struct gw_captures captures;
         const struct gw_route *route = &routes->routes[found.items[i]];
+        size_t excepted;
         gw_buf_clear(&target->topic);
-        if (!gw_pattern_match(gw_route_channel_pattern(route), channel, len, NULL))
+        if (!gw_route_has_channel(route, channel, len, &target->captures, &excepted)) {
+            if (excepted != SIZE_MAX && err == GW_ERR_UNKNOWN_CHANNEL)
+                target->why =
+                    "the route excepts the topic that this channel would have (except in its configuration)";
             continue;
+        }
         err = GW_ERR_FORBIDDEN;
-        if (!config->publish || !gw_route_publish_topic(route, channel, len, &captures, &target->topic))
+        target->why = NULL;
+        if (!config->publish || !gw_route_publish_topic(route, channel, len, &target->captures, &target->topic))
             continue;
         target->codec = config->codec;
+        target->transform = route->transform;
+        target->state = route->state;
         target->qos = config->publish_qos;
         target->retain = config->publish_retain;
         err = GW_OK;

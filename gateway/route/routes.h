@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "gateway/buf.h"
+#include "gateway/capture.h"
 #include "gateway/config.h"
 #include "gateway/error.h"
 
@@ -20,18 +21,47 @@ struct gw_routes; /* immutable and reference-counted */
 struct gw_publish_target {
     struct gw_buf topic; /* init'd and fini'd by the caller */
     const struct gw_codec *codec;
+    const struct gw_transform *transform; /* NULL: the codec makes the payload */
+    const void *state;                    /* the transform's */
+    struct gw_captures captures;          /* of the channel, for the transform; valid as long as its name */
     int qos;
     bool retain;
+    const char *why; /* what is wrong, more precisely than the error says; static storage, or NULL */
 };
 
 /* Keeps a reference to config. Its patterns were checked when it was loaded. */
 struct gw_routes *gw_routes_build(struct gw_config *config);
 
-/* Called for each distinct channel that the topic feeds, in the order of the file. The channel is valid during the
- * call. */
-typedef void (*gw_routes_visit)(void *context, uint32_t route, const char *channel, size_t channel_len);
+/* A route that a topic feeds. Everything is valid during the call. */
+struct gw_routed {
+    uint32_t route;
+    const char *channel; /* NULL: the route has a transform, and each of its messages has a channel */
+    size_t channel_len;
+    const char *topic;
+    size_t topic_len;
+    const struct gw_captures *captures; /* of the topic */
+    struct gw_routes_made *made;        /* what the topic has made so far */
+};
+
+/* Called for each distinct channel that the topic feeds, and for each route with a transform, in the order of the
+ * file. */
+typedef void (*gw_routes_visit)(void *context, const struct gw_routed *routed);
 void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t len, gw_routes_visit visit,
                      void *context);
+
+enum gw_routed_as {
+    GW_ROUTED_HERE,
+    GW_ROUTED_EARLIER, /* an earlier route makes the message on this channel */
+    GW_ROUTED_NOWHERE /* the values make no channel of the route's: a slash where one level is, a wildcard, nothing */
+};
+
+/* The channel of a message of a route with a transform, from the values of the transform's captures. *channel is
+ * overwritten. */
+enum gw_routed_as gw_routed_channel(const struct gw_routed *routed, const struct gw_slice *values,
+                                    struct gw_buf *channel);
+
+/* What the route's transform has made of its options. */
+void *gw_routes_transform_state(const struct gw_routes *routes, uint32_t route);
 
 /* What to subscribe to at the broker: the routes' filters, each once with its highest QoS, leaving out those that
  * another one covers at no lower QoS. */
@@ -65,13 +95,20 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
 /* Could any route ever produce a channel that this channel name or filter matches? */
 bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len);
 
-/* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL; GW_ERR_FORBIDDEN where no route for the channel has publish;
- * GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long). */
+/* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL, also where the channel's topic is excepted; GW_ERR_FORBIDDEN
+ * where no route for the channel has publish; GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long).
+ */
 GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
                                                    struct gw_publish_target *target);
 
 /* The configuration of route number `index`, as message->route has it. */
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
+
+/* The configuration that they were built of. */
+const struct gw_config *gw_routes_config(const struct gw_routes *routes);
+
+/* The filter of route number `index`: its topic with wildcards for the captures. Borrowed. */
+const char *gw_routes_filter(const struct gw_routes *routes, uint32_t index);
 
 /* The configuration of the first route that can produce this channel, NULL if none can. */
 const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, const char *channel, size_t len);

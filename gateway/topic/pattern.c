@@ -1,30 +1,12 @@
+/* pattern.c: topic patterns: compiling, matching, filling. */
 #include "topic/pattern.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "topic/pattern_private.h"
 #include "topic/topic.h"
-
-enum level_kind { LEVEL_LITERAL, LEVEL_CAPTURE, LEVEL_REST, LEVEL_PLUS, LEVEL_HASH };
-
-struct level {
-    enum level_kind kind;
-    const char *prefix; /* literal text before the capture, or all of it; inside text */
-    size_t prefix_len;
-    const char *suffix;
-    size_t suffix_len;
-    size_t capture; /* index */
-};
-
-struct gw_pattern {
-    char *text, *filter;
-    char *names[GW_PATTERN_CAPTURES_MAX];
-    size_t name_count;
-    struct level *levels;
-    size_t level_count;
-    bool anonymous;
-};
 
 void gw_pattern_free(struct gw_pattern *pattern)
 {
@@ -65,7 +47,7 @@ static bool compile_fail(struct compile *compile, size_t offset, const char *for
 
 /* `{name}` or `{name...}` inside the level; `open` is where its brace is. */
 static bool compile_capture(struct compile *compile, struct level *level, const char *start, size_t len, size_t at,
-                            const char *open, bool is_last)
+                            const char *open)
 {
     struct gw_pattern *pattern = compile->pattern;
     const char *end = start + len, *close = memchr(open, '}', (size_t)(end - open));
@@ -93,16 +75,19 @@ static bool compile_capture(struct compile *compile, struct level *level, const 
     if ((level->prefix_len || level->suffix_len) && (rest || compile->kind == GW_PATTERN_TOPIC))
         return compile_fail(compile, offset, "text beside a capture (%s stands alone in its level)",
                             rest ? "{name...}" : "a capture in a topic");
-    if (rest && !is_last && compile->kind != GW_PATTERN_PUBLISH)
-        return compile_fail(compile, offset, "{%.*s...} before the end (it captures the rest, so it comes last)",
+    if (rest && pattern->rest && compile->kind != GW_PATTERN_PUBLISH)
+        return compile_fail(compile, offset,
+                            "{%.*s...} behind another capture of several levels (one of them, as it would be open "
+                            "where each ends)",
                             (int)name_len, name);
     for (size_t i = 0; i < pattern->name_count; i++) {
         if (strlen(pattern->names[i]) == name_len && !memcmp(pattern->names[i], name, name_len))
             return compile_fail(compile, offset, "capture {%.*s} twice (each name once)", (int)name_len, name);
     }
-    if (pattern->name_count == GW_PATTERN_CAPTURES_MAX)
-        return compile_fail(compile, offset, "too many captures (%d at most)", GW_PATTERN_CAPTURES_MAX);
+    if (pattern->name_count == GW_CAPTURES_MAX)
+        return compile_fail(compile, offset, "too many captures (%d at most)", GW_CAPTURES_MAX);
     level->kind = rest ? LEVEL_REST : LEVEL_CAPTURE;
+    pattern->rest |= rest;
     level->capture = pattern->name_count;
     pattern->names[pattern->name_count++] = gw_strndup(name, name_len);
     return true;
@@ -113,7 +98,7 @@ static bool compile_level(struct compile *compile, struct level *level, const ch
 {
     const char *open = memchr(start, '{', len);
     if (open)
-        return compile_capture(compile, level, start, len, at, open, is_last);
+        return compile_capture(compile, level, start, len, at, open);
     const char *brace = memchr(start, '}', len);
     if (brace)
         return compile_fail(compile, at + (size_t)(brace - start), "'}' without '{'");
@@ -126,8 +111,13 @@ static bool compile_level(struct compile *compile, struct level *level, const ch
     if (len != 1)
         return compile_fail(compile, at, "'%c' beside other text (a wildcard stands alone in its level)", *wild);
     if (*wild == '#' && !is_last)
-        return compile_fail(compile, at, "'#' before the end (it matches the rest, so it comes last)");
+        return compile_fail(compile, at,
+                            "'#' before the end (it matches the rest, so it comes last; {name...} may come before "
+                            "fixed levels)");
+    if (*wild == '#' && compile->pattern->rest)
+        return compile_fail(compile, at, "'#' behind a capture of several levels (it would be open where that ends)");
     level->kind = *wild == '+' ? LEVEL_PLUS : LEVEL_HASH;
+    level->prefix_len = 0;
     compile->pattern->anonymous = true;
     return true;
 }
@@ -136,7 +126,8 @@ static void compile_filter(struct gw_pattern *pattern)
 {
     struct gw_buf filter;
     gw_buf_init(&filter);
-    for (size_t i = 0; i < pattern->level_count; i++) {
+    bool open = true; /* nothing follows a `#`: what is behind a rest is looked at by gw_pattern_match() */
+    for (size_t i = 0; i < pattern->level_count && open; i++) {
         const struct level *level = &pattern->levels[i];
         if (i)
             gw_buf_addc(&filter, '/');
@@ -151,6 +142,7 @@ static void compile_filter(struct gw_pattern *pattern)
         case LEVEL_REST:
         case LEVEL_HASH:
             gw_buf_addc(&filter, '#');
+            open = false;
             break;
         }
     }
@@ -180,6 +172,8 @@ struct gw_pattern *gw_pattern_compile(const char *text, enum gw_pattern_kind kin
             goto fail;
         at += level_len + 1;
     }
+    for (size_t i = pattern->level_count; pattern->rest && pattern->levels[i - 1].kind != LEVEL_REST; i--)
+        pattern->tail_count++;
     compile_filter(pattern);
     if (kind != GW_PATTERN_PUBLISH && !gw_topic_filter_valid(pattern->filter, strlen(pattern->filter))) {
         compile_fail(&compile, 0, "it is no valid topic (UTF-8, 65535 bytes at most, expected)");
@@ -215,6 +209,21 @@ bool gw_pattern_has_capture(const struct gw_pattern *pattern, const char *name)
 {
     for (size_t i = 0; i < pattern->name_count; i++) {
         if (!strcmp(pattern->names[i], name))
+            return true;
+    }
+    return false;
+}
+
+const char *gw_pattern_tail(const struct gw_pattern *pattern)
+{
+    return pattern->tail_count ? pattern->levels[pattern->level_count - pattern->tail_count].prefix : NULL;
+}
+
+bool gw_pattern_has_rest(const struct gw_pattern *pattern, const char *name)
+{
+    for (size_t i = 0; i < pattern->level_count; i++) {
+        const struct level *level = &pattern->levels[i];
+        if (level->kind == LEVEL_REST && !strcmp(pattern->names[level->capture], name))
             return true;
     }
     return false;
@@ -259,6 +268,18 @@ static void capture(const struct gw_pattern *pattern, const struct level *level,
         captures->items[captures->count++] = (struct gw_capture){pattern->names[level->capture], value, len};
 }
 
+/* Where the rest ends that begins at `at`, if `tail` levels follow it: *end goes back before them. False: too few. */
+static bool rest_end(const char *name, size_t at, size_t tail, size_t *end)
+{
+    for (; tail; tail--) {
+        const char *slash = memrchr(name + at, '/', *end - at);
+        if (!slash)
+            return false;
+        *end = (size_t)(slash - name);
+    }
+    return true;
+}
+
 bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t len, struct gw_captures *captures)
 {
     if (captures)
@@ -274,8 +295,12 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
         if (at > len)
             return false;
         if (level->kind == LEVEL_REST) {
-            capture(pattern, level, name + at, len - at, captures);
-            return true;
+            size_t end = len;
+            if (pattern->tail_count && !rest_end(name, at, pattern->tail_count, &end))
+                return false;
+            capture(pattern, level, name + at, end - at, captures);
+            at = end + 1;
+            continue;
         }
         const char *slash = memchr(name + at, '/', len - at);
         size_t level_len = slash ? (size_t)(slash - (name + at)) : len - at;
@@ -301,11 +326,7 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
         }
         if (level->kind == LEVEL_PLUS || level->kind == LEVEL_HASH)
             return false;
-        const struct gw_capture *found = NULL;
-        for (size_t j = 0; j < captures->count; j++) {
-            if (!strcmp(captures->items[j].name, pattern->names[level->capture]))
-                found = &captures->items[j];
-        }
+        const struct gw_capture *found = gw_captures_find(captures, pattern->names[level->capture]);
         if (!found)
             return false;
         gw_buf_add(out, level->prefix, level->prefix_len);
@@ -313,52 +334,4 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
         gw_buf_add(out, level->suffix, level->suffix_len);
     }
     return true;
-}
-
-static bool level_is_rest(const struct level *level)
-{
-    return level->kind == LEVEL_REST || level->kind == LEVEL_HASH;
-}
-
-/* One level that both match: the literal of either, or the longer prefix and suffix of both around a text of its own.
- */
-static void sample_level(const struct level *a, const struct level *b, size_t number, struct gw_buf *out)
-{
-    static const struct level any = {.kind = LEVEL_PLUS};
-    if (!a)
-        a = &any;
-    if (!b)
-        b = &any;
-    if (a->kind == LEVEL_LITERAL || b->kind == LEVEL_LITERAL) {
-        const struct level *literal = a->kind == LEVEL_LITERAL ? a : b;
-        gw_buf_add(out, literal->prefix, literal->prefix_len);
-        return;
-    }
-    const struct level *front = a->prefix_len >= b->prefix_len ? a : b;
-    const struct level *back = a->suffix_len >= b->suffix_len ? a : b;
-    gw_buf_add(out, front->prefix, front->prefix_len);
-    gw_buf_printf(out, "x%zu", number);
-    gw_buf_add(out, back->suffix, back->suffix_len);
-}
-
-bool gw_pattern_sample(const struct gw_pattern *a, const struct gw_pattern *b, struct gw_buf *out)
-{
-    size_t i = 0, j = 0, number = 0;
-    while (i < a->level_count || j < b->level_count) {
-        const struct level *left = i < a->level_count ? &a->levels[i] : NULL;
-        const struct level *right = j < b->level_count ? &b->levels[j] : NULL;
-        bool left_rest = left && level_is_rest(left), right_rest = right && level_is_rest(right);
-        if ((!left && !right_rest) || (!right && !left_rest))
-            break; /* of different length: the check below says no */
-        if (number)
-            gw_buf_addc(out, '/');
-        sample_level(left_rest ? NULL : left, right_rest ? NULL : right, ++number, out);
-        /* A rest takes one level for each of the other's, and at least one. */
-        if (left && !(left_rest && right && !right_rest && j + 1 < b->level_count))
-            i++;
-        if (right && !(right_rest && left && !left_rest && i < a->level_count))
-            j++;
-    }
-    return gw_pattern_match(a, out->data ? out->data : "", out->len, NULL) &&
-           gw_pattern_match(b, out->data ? out->data : "", out->len, NULL);
 }

@@ -13,8 +13,11 @@
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "gateway/history.h"
+#include "gateway/options.h"
 
 struct gw_codec;
+struct gw_transform;
+struct gw_engine;
 
 struct gw_cfg_tls {
     char *ca_file;   /* NULL: the system's certificates */
@@ -32,6 +35,7 @@ struct gw_cfg_broker {
     bool client_id_made; /* not configured: made up for this process, new with each load */
     char *username;      /* NULL: anonymous */
     char *password;      /* from `password` or the first line of `password_file` */
+    char *password_file;
     int protocol; /* 5 or 4 (MQTT 3.1.1), as libmosquitto's MQTT_PROTOCOL_V5 / V311; 0: 5, or 4 where the broker
                      takes no other */
     int64_t keepalive_ms;
@@ -44,12 +48,6 @@ struct gw_cfg_broker {
     size_t max_packet;          /* larger payloads from the broker are dropped and counted */
     int queue_while_down; /* publish: hold up to publish_timeout while the broker is away; false: refuse at once */
     struct gw_cfg_tls tls;
-};
-
-/* A list of texts; a single text counts as a list of one. */
-struct gw_strings {
-    char **items;
-    size_t count;
 };
 
 struct gw_cfg_listen {
@@ -110,10 +108,13 @@ struct gw_cfg_auth {
 enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST, GW_RATE_ON_CHANGE };
 
 struct gw_cfg_route {
-    char *topic;   /* with captures, as written */
-    char *channel; /* template; NULL: the topic itself */
+    char *topic;              /* with captures, as written */
+    struct gw_strings except; /* topics, with captures, that are not the route's although `topic` matches them */
+    char *channel;            /* template; NULL: the topic itself */
     const struct gw_codec *codec;
-    int qos; /* of the subscription: 0, 1, 2 */
+    const struct gw_transform *transform; /* NULL: a payload is one message, and the codec makes it */
+    void *transform_options;              /* as the transform's table says; NULL: it has none */
+    int qos;                              /* of the subscription: 0, 1, 2 */
     struct gw_history_limits history;
     const struct gw_history_engine *history_engine;
     enum gw_rate_policy rate;
@@ -142,11 +143,12 @@ struct gw_cfg_limits {
     uint32_t levels;                  /* of a topic that is published to: parts between slashes */
     uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
     uint32_t channels;
-    size_t history_bytes;  /* history of all channels together */
-    uint32_t connect_rate; /* new connections a second from one address; 0: no bound */
-    uint32_t message_rate; /* frames a second from one session; 0: no bound */
-    uint32_t publish_rate; /* publishes a second of one session, and of one address over HTTP; 0: no bound */
-    size_t memory_bytes;   /* resident memory beyond which new connections are refused; 0: no bound */
+    uint32_t payload_messages; /* that a transform may make of one payload */
+    size_t history_bytes;      /* history of all channels together */
+    uint32_t connect_rate;     /* new connections a second from one address; 0: no bound */
+    uint32_t message_rate;     /* frames a second from one session; 0: no bound */
+    uint32_t publish_rate;     /* publishes a second of one session, and of one address over HTTP; 0: no bound */
+    size_t memory_bytes;       /* resident memory beyond which new connections are refused; 0: no bound */
 };
 
 struct gw_cfg_web {
@@ -165,12 +167,6 @@ struct gw_cfg_web {
     struct gw_strings trusted_proxies; /* addresses and networks whose forwarding headers count */
 };
 
-struct gw_cfg_storage {
-    char *path;         /* of the database; NULL: nothing outlives the process */
-    int64_t flush_ms;   /* a kill loses no more */
-    size_t queue_bytes; /* messages that wait to be written */
-};
-
 struct gw_config {
     atomic_uint refs;
     char *file;
@@ -185,11 +181,11 @@ struct gw_config {
     size_t role_count;
     struct gw_cfg_limits limits;
     struct gw_cfg_web web;
-    struct gw_cfg_storage storage;
     char *user; /* to become once everything is bound; NULL: stay */
     bool sandbox;
     int log_level;  /* enum gw_log_level */
     int log_format; /* enum gw_log_format */
+    void **options; /* of extensions; use gw_options_of() */
 };
 
 /* Reads FILE and everything it names. On success *out has one reference; otherwise *out is NULL and *problems holds
@@ -200,5 +196,12 @@ GW_MUST_CHECK enum gw_err gw_config_load(const char *file, struct gw_config **ou
 struct gw_config *gw_config_ref(struct gw_config *config);
 /* NULL is fine. */
 void gw_config_unref(struct gw_config *config);
+
+/* The options of an extension, as its table in this file says; they live as long as the configuration. NULL: the
+ * extension is off, since the file has no such table. */
+const void *gw_options_of(const struct gw_config *config, const struct gw_options *options);
+
+/* The engine that the file puts in force. */
+const struct gw_engine *gw_config_engine(const struct gw_config *config);
 
 #endif

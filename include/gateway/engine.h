@@ -22,17 +22,11 @@
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "gateway/message.h"
+#include "gateway/options.h"
 
 #define GW_ENGINE_EPOCH_MAX 24 /* letters and digits, the NUL not counted */
 
 struct gw_engine_store; /* each engine's own */
-
-struct gw_engine_setup {
-    const char *path;   /* of the database; made if there is none */
-    int64_t flush_ms;   /* a change is on the disk at the latest so much later, as long as the disk takes it */
-    size_t queue_bytes; /* of messages that wait to be written; beyond it they are given up, and `lost` says so */
-    uint64_t block;     /* sequence numbers reserved at a time */
-};
 
 /* Where the last process stood. */
 struct gw_engine_found {
@@ -85,9 +79,14 @@ struct gw_engine_sink {
 
 struct gw_engine {
     const char *name;
+    /* Its table in the configuration file, whose presence there puts the engine in force: never `by_default`. One
+     * engine at most may have its table in a file. NULL: only the first engine of the list has none. */
+    const struct gw_options *options;
 
-    /* Thread: main, before start(). On failure *error says what and why; nothing was changed. */
-    GW_MUST_CHECK enum gw_err (*open)(const struct gw_engine_setup *setup, struct gw_engine_found *found,
+    /* `options`: what its table says; the same until close() has returned, since what a reload brings takes effect at
+     * the next start. NULL: it has no table. Thread: main, before start(). On failure *error says what and why;
+     * nothing was changed. */
+    GW_MUST_CHECK enum gw_err (*open)(const void *options, struct gw_engine_found *found,
                                       struct gw_engine_store **out, struct gw_buf *error);
     /* NULL: nothing was kept. */
     enum gw_err (*load)(struct gw_engine_store *store, const struct gw_engine_load *load, struct gw_buf *error);
@@ -117,7 +116,7 @@ struct gw_engine {
     struct gw_engine_stats (*stats)(struct gw_engine_store *store);
 };
 
-/* What there is; NULL-terminated. The first is the default. */
+/* What there is; NULL-terminated. The first is in force where the file has no engine's table. */
 extern const struct gw_engine *const *gw_engines;
 
 /* Sets it: NULL-terminated and static. Thread: main, before any other one. */

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "gateway/buf.h"
+#include "gateway/config.h"
 #include "gateway/error.h"
 #include "gateway/hub.h"
 #include "gateway/message.h"
@@ -67,6 +68,8 @@ enum gw_late_identity {
 
 struct gw_transport {
     const char *name;
+    /* Its table in the configuration file. While that is off, match() is not called. NULL: it has none. */
+    const struct gw_options *options;
     enum gw_late_identity late_identity;
     /* Is this request for this transport? The configuration is gw_hub_config(gw_conn_hub(conn)). NULL: no request is.
      */
@@ -81,6 +84,12 @@ struct gw_transport {
      */
     void (*accept)(struct gw_conn *conn);
 };
+
+/* Is the transport in force with this configuration? */
+static inline bool gw_transport_on(const struct gw_transport *transport, const struct gw_config *config)
+{
+    return !transport->options || gw_options_of(config, transport->options);
+}
 
 /* What there is; NULL-terminated, asked in this order. */
 extern const struct gw_transport *const *gw_transports;

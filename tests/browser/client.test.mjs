@@ -31,6 +31,46 @@ async function start(t) {
   return world;
 }
 
+test('get(), history() and stream()', async (t) => {
+  const world = await start(t);
+  await world.publish('n/a', range(1, 20));
+  const client = world.client();
+  assert.equal((await client.get('n/a')).data, 20);
+  assert.equal(await client.get('n/none'), undefined);
+  await assert.rejects(client.get('nowhere'), { code: 'unknown_channel' });
+  await assert.rejects(client.get('n/+'), { code: 'bad_request' });
+  assert.deepEqual((await client.history('n/a')).map((m) => m.data), range(1, 20));
+  const [first] = await client.history('n/a', { limit: 3 });
+  assert.equal(first.data, 18);
+  assert.deepEqual((await client.history('n/a', { cursor: first.cursor })).map((m) => m.data), [19, 20]);
+  const got = [];
+  for await (const { data } of client.stream('n/+')) {
+    got.push(data);
+    if (data === 20) await world.publish('n/b', range(21, 40));
+    if (data === 40) break;
+  }
+  assert.deepEqual(got, range(20, 40));
+  await assert.rejects(client.stream('nowhere').next(), { code: 'unknown_channel' });
+  const ended = client.stream('n/none').next();
+  client.close();
+  assert.equal((await ended).done, true);
+  await assert.rejects(new Sluice(`http://127.0.0.1:${await freePort()}`, { WebSocket }).get('x'), { code: 'unreachable' });
+});
+
+test('a loop that is too slow for its stream is told', async (t) => {
+  const world = await start(t);
+  const client = world.client();
+  const got = client.stream('n/s');
+  const first = got.next();
+  await until(() => client.state === 'live', 'the connection');
+  await until(async () => (await world.publish('n/s', [0]), Promise.race([first, new Promise((resolve) => setTimeout(resolve, 50))])), 'the subscription');
+  await world.publish('n/s', range(1, 10_100));
+  await until(async () => (await client.get('n/s')).data === 10_100, 'all messages');
+  await assert.rejects((async () => {
+    for (;;) await got.next();
+  })(), { code: 'overflow' });
+});
+
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 for (const transport of TRANSPORTS) {

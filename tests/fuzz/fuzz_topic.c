@@ -17,6 +17,25 @@ static bool seen(void *context, void *value)
     return true;
 }
 
+/* What is said of two patterns as sets of names must hold for names. */
+static void compare_sets(const struct gw_pattern *a, const struct gw_pattern *b)
+{
+    bool covers = gw_pattern_covers(a, b);
+    struct gw_buf name;
+    gw_buf_init(&name);
+    for (size_t extra = 0; extra < 3; extra++) {
+        gw_buf_clear(&name);
+        if (!gw_pattern_sample(b, b, extra, &name))
+            abort(); /* every pattern matches something */
+        if (covers && !gw_pattern_match(a, name.data, name.len, NULL))
+            abort();
+        gw_buf_clear(&name);
+        if (!gw_pattern_sample(a, b, extra, &name) && covers)
+            abort();
+    }
+    gw_buf_fini(&name);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
@@ -24,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!split)
         return 0;
     size_t a_len = (size_t)(split - text), b_len = size - a_len - 1;
-    const char *b = split + 1;
+    char *b = strndup(split + 1, b_len); /* with a NUL behind it */
+    b_len = strlen(b);
     if (gw_topic_filter_valid(text, a_len) && gw_topic_name_valid(b, b_len)) {
         struct gw_topic_tree *tree = gw_topic_tree_create();
         bool by_name = false, by_filter = false, expected = gw_topic_matches(text, a_len, b, b_len);
@@ -49,11 +69,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (!gw_pattern_expand(pattern, &captures, &out) || out.len != b_len || memcmp(out.data, b, b_len) != 0)
                 abort(); /* what was taken apart must go together again */
         }
+        struct gw_pattern *other = gw_pattern_compile(b, GW_PATTERN_TOPIC, &error, &offset);
+        if (other) {
+            compare_sets(pattern, other);
+            compare_sets(other, pattern);
+        }
+        gw_pattern_free(other);
     } else if (!error.len) {
         abort();
     }
     gw_pattern_free(pattern);
     gw_buf_fini(&error);
     gw_buf_fini(&out);
+    free(b);
     return 0;
 }

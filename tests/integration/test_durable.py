@@ -481,7 +481,7 @@ def test_check_names_what_is_wrong_with_the_path(world, broker):
         return child.returncode, child.stderr
 
     status, text = check("")
-    assert status == 2 and "routes[0].history.store: there is no place for it (storage: with a path expected)" in text
+    assert status == 2 and "routes[0].history.store: there is no place for it (storage: expected)" in text
     status, text = check("storage: { flush: 1s }\n")
     assert status == 2 and "storage.path: it is missing" in text
     status, text = check("storage: { path: /no/such/folder/history.db }\n")
@@ -562,3 +562,30 @@ def test_reload_moves_a_channel_between_memory_and_disk(gateway, client):
     assert catch_up(sluice, start, "memory/a")[1] == []
     sluice = gateway.restart()
     assert [g["channel"] for g in catch_up(sluice, start, "memory/a")[1]] == ["memory/a"]
+
+
+@pytest.mark.sanitize
+def test_reload_says_that_another_engine_waits_for_the_next_start(gateway, world, broker):
+    """The engine's options are those of the start, however often the file is read again."""
+    said = "another engine, or other options of it, take effect at the next start only"
+
+    def reload(sluice, text):
+        sluice.config.write_text(text)
+        count = sluice.text().count("reloaded")
+        sluice.signal(signal.SIGHUP)
+        wait_until(lambda: sluice.text().count("reloaded") > count, what="the reload")
+        return sluice.text().count(said)
+
+    sluice = gateway.now
+    assert reload(sluice, gateway.text) == 0
+    assert reload(sluice, gateway.text.replace("flush: 50ms", "flush: 60ms")) == 1
+    assert reload(sluice, gateway.text.replace("flush: 50ms", "flush: 60ms")) == 2
+    assert reload(sluice, gateway.text + "log: { level: debug }\n") == 2
+    bare = yaml(broker.port, routes="\n  - topic: memory/{name}\n")
+    assert reload(sluice, bare) == 3
+    assert "store: disk is like memory" not in sluice.text()
+    other = world.sluice(bare)
+    assert reload(other, bare) == 0
+    assert reload(other, bare + f"storage: {{ path: {world.directory}/other.db }}\n") == 1
+    assert "; until then store: disk is like memory" in other.text()
+    assert not (world.directory / "other.db").exists()

@@ -36,6 +36,31 @@ try {
 }
 """
 
+# ... and that of step 6.
+ELEMENTS = """
+import { chromium } from 'playwright-core';
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] });
+try {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(60000);
+  await page.goto(process.argv[1]);
+  await page.waitForSelector('sluice-value[data-state=live]');
+  await page.waitForSelector('sluice-chart[data-state=live]');
+  const lamp = page.getByRole('switch', { name: 'Lamp' });
+  await page.waitForSelector('sluice-switch[data-state=live]');
+  const was = await lamp.getAttribute('aria-checked');
+  for (const wanted of [was === 'true' ? 'false' : 'true', was]) {
+    await lamp.click();
+    await page.waitForFunction((wanted) => {
+      const element = document.querySelector('sluice-switch');
+      return element.dataset.state === 'live' && element.shadowRoot.querySelector('button').getAttribute('aria-checked') === wanted;
+    }, wanted);
+  }
+} finally {
+  await browser.close();
+}
+"""
+
 
 class Shell:
     """One bash for the whole page, so that its variables and background jobs go on from block to block."""
@@ -112,15 +137,17 @@ def test_every_command(tmp_path):
                 continue
             printed = shell.run(block, timeout=600 if "dev build" in block or "apt-get" in block else 90)
             if "http.server" in block:
-                run_page(f"http://127.0.0.1:{page}/")
+                run_page(BROWSER, f"http://127.0.0.1:{page}/")
+            if "elements.html" in block:
+                run_page(ELEMENTS, f"http://127.0.0.1:{page}/elements.html")
         wait_until(lambda: refuses(web) and refuses(page), 15, "the servers to end")
         wait_until(lambda: shell.processes() == [shell.child.pid], 30, "nothing but the shell to be left")
     finally:
         shell.end()
 
 
-def run_page(address):
-    subprocess.run(["node", "--input-type=module", "-e", BROWSER, address], cwd=ROOT / "tests/browser", check=True,
+def run_page(script, address):
+    subprocess.run(["node", "--input-type=module", "-e", script, address], cwd=ROOT / "tests/browser", check=True,
                    timeout=240)
 
 

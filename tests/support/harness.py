@@ -111,7 +111,11 @@ class Broker(Process):
         path = self.directory / f"{self.name}.conf"
         path.write_text(f"user root\nlistener {self.port} 127.0.0.1\n{self.config}\n")
         super().__init__([MOSQUITTO, "-c", str(path)], self.directory / f"{self.name}.log")
-        wait_until(self.listening, what="mosquitto to listen")
+        try:
+            wait_until(self.listening, what="mosquitto to listen")
+        except BaseException:
+            self.end()
+            raise
 
     def listening(self):
         assert self.child.poll() is None, self.text()
@@ -137,11 +141,15 @@ class Sluice(Process):
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=86", UBSAN_OPTIONS="print_stacktrace=1",
                    TSAN_OPTIONS="exitcode=87:halt_on_error=0")
         super().__init__([BINARY, "-c", str(self.config)], pathlib.Path(directory) / f"{name}.log", env)
-        self.port = int(wait_until(self.find_port, 20, "the gateway to listen"))
-        self.http = f"http://127.0.0.1:{self.port}"
-        self.ws = f"ws://127.0.0.1:{self.port}"
-        if ready:
-            self.wait_ready()
+        try:
+            self.port = int(wait_until(self.find_port, 20, "the gateway to listen"))
+            self.http = f"http://127.0.0.1:{self.port}"
+            self.ws = f"ws://127.0.0.1:{self.port}"
+            if ready:
+                self.wait_ready()
+        except BaseException: # whoever asked for it never gets it, and so can't end it
+            self.end()
+            raise
 
     def find_port(self):
         assert self.child.poll() is None, self.text()

@@ -204,6 +204,19 @@ static const struct {
     {"json", "{\"a\":1}", 0, "{\"a\":1}", false},
     {"json", "ON", 0, NULL, false},
     {"json", "\"\xff\"", 0, NULL, false},
+    {"json", "null", 0, "null", false},
+    {"json", " ", 0, NULL, false},
+    {"json", "{\"a\":nan}", 0, NULL, false},
+    {"lenient", " {\"a\":1}\n", 0, " {\"a\":1}\n", false},
+    {"lenient", "{'a':nan,}", 0, "{\"a\":null}", false},
+    {"lenient", "{\"a\":1}\0", 8, "{\"a\":1}", false},
+    {"lenient", "\"21\xb0\"", 0, "\"21\xc2\xb0\"", false},
+    {"lenient", "ON", 0, NULL, false},
+    {"lenient", "null", 0, "null", false},
+    {"auto", "null", 0, "null", false},
+    {"text", "null", 0, "\"null\"", false},
+    {"number", "null", 0, NULL, false},
+    {"base64", "null", 0, "\"bnVsbA==\"", false},
     {"text", "5", 0, "\"5\"", false},
     {"text",
      "a\xff"
@@ -298,6 +311,38 @@ static void test_encode(void **state)
     }
 }
 
+/* What is refused is explained; what is sent as it is stays strict. */
+static void test_explain(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *codec, *payload, *said;
+    } said[] = {
+        {"json", "{\"t\":nan}", "NaN at byte 6 is not JSON; the device should send null (codec: lenient takes it)"},
+        {"json", "{\"t\":nan", "NaN at byte 6 is not JSON; the device should send null"},
+        {"json", "ON", "a word at byte 1 has no double quotes, and is none of true, false and null"},
+        {"lenient", "{'t':nan",
+         "the text is cut off at byte 9, where a comma or } should be; is a buffer in the device "
+         "too small?"},
+        {"number", "21.5 C", "0x20 at byte 5 belongs to no number"},
+        {"number", "21,5", "',' at byte 3 belongs to no number"},
+        {"number", "-nan", "NaN or infinity at byte 1; JSON has no such number, so the device should send nothing"},
+        {"number", " ", "nothing but blanks"},
+        {"number", "1.2.3", "5 bytes of digits, points and signs are no number"},
+    };
+    for (size_t i = 0; i < COUNT(said); i++) {
+        struct gw_buf out;
+        gw_buf_init(&out);
+        gw_codec_find(said[i].codec)->explain(said[i].payload, strlen(said[i].payload), &out);
+        CHECK_ROW(!strcmp(out.data, said[i].said), out.data);
+        gw_buf_fini(&out);
+    }
+    const struct gw_codec *lenient = gw_codec_find("lenient");
+    assert_true(lenient->publishable("{\"a\":1}", 7));
+    assert_false(lenient->publishable("{\"a\":nan}", 9));
+    assert_false(lenient->publishable("{\"a\":1}\0", 8));
+}
+
 /* The examples of RFC 6901 section 5, and more. */
 static void test_json_pointer(void **state)
 {
@@ -351,7 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_valid),   cmocka_unit_test(test_json_prefixes), cmocka_unit_test(test_json_find),
         cmocka_unit_test(test_json_pointer), cmocka_unit_test(test_json_unescape), cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_encode),       cmocka_unit_test(test_explain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

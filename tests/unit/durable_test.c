@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "engine/disk_options.h"
 #include "gateway/codec.h"
 #include "hub/hub_private.h"
 #include "message/cursor.h"
@@ -24,10 +25,10 @@ static uint32_t random_below(uint32_t below)
 
 static void open_store(int64_t flush_ms, size_t queue, uint64_t block)
 {
-    const struct gw_engine_setup setup = {path, flush_ms, queue, block};
+    const struct gw_disk_options options = {path, flush_ms, queue, block};
     struct gw_buf error;
     gw_buf_init(&error);
-    if (engine->open(&setup, &found, &store, &error) != GW_OK)
+    if (engine->open(&options, &found, &store, &error) != GW_OK)
         fail_msg("%s", error.data);
     gw_buf_fini(&error);
 }

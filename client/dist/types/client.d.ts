@@ -1,4 +1,4 @@
-import type { Events, Handler, Identity, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
+import type { Events, Handler, Identity, Message, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
 /** The address of a script that came from the gateway itself (iife.ts, module.ts). */
 export declare const home: {
     script?: string;
@@ -43,6 +43,15 @@ export declare class Sluice {
     request<T = unknown>(channel: string, data: unknown, { timeout }?: {
         timeout?: number | undefined;
     }): Promise<T>;
+    /** The last value; undefined if there is none yet. */
+    get<T = unknown>(channel: string): Promise<Message<T> | undefined>;
+    /** What the gateway keeps of a channel, oldest first: the newest `limit`, or the first `limit` after a cursor. */
+    history<T = unknown>(channel: string, options?: {
+        limit?: number;
+        cursor?: string;
+    }): Promise<Message<T>[]>;
+    /** `for await (const message of sluice.stream('rooms/+/t')) …`: a subscription that ends with the loop. */
+    stream<T = unknown>(channel: string, options?: SubscribeOptions): AsyncGenerator<Message<T>, void>;
     on<K extends keyof Events>(event: K, listener: (event: Events[K]) => void): () => void;
     /** These transports, in this order, from now on. Nothing is lost on the way. */
     use(transports: Transport[]): void;
@@ -56,6 +65,8 @@ export declare class Sluice {
     private connect;
     /** Goes on with a token: at once if it is known, or if there is none. */
     private authorize;
+    /** A token function has been asked. */
+    private ready;
     private renew;
     /** A new link subscribes to everything as it is now. What was half painted begins anew. */
     private settle;

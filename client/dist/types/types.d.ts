@@ -18,6 +18,8 @@ export interface Message<T = unknown> {
     ts: number;
     /** The broker sent it as a stored value. */
     retained?: true;
+    /** The payload was empty: `data` is null, and the channel has no last value any more. */
+    cleared?: true;
 }
 export interface Gap {
     channel: string;

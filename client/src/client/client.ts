@@ -3,6 +3,7 @@ import type { Ask, End, Host, Link, Sub } from './link.js';
 import { compare, duration, isFilter, later, matches } from './names.js';
 import { encode } from './payload.js';
 import { PollLink } from './poll.js';
+import { get, history, stream } from './reading.js';
 import { SocketLink } from './socket.js';
 import { StreamLink } from './stream.js';
 import { SluiceError } from './types.js';
@@ -172,6 +173,21 @@ export class Sluice {
     return this.send(channel, data, timeout + 5_000, timeout) as Promise<T>;
   }
 
+  /** The last value; undefined if there is none yet. */
+  get<T = unknown>(channel: string): Promise<Message<T> | undefined> {
+    return this.ready().then(() => get(this.host, channel) as Promise<Message<T> | undefined>);
+  }
+
+  /** What the gateway keeps of a channel, oldest first: the newest `limit`, or the first `limit` after a cursor. */
+  history<T = unknown>(channel: string, options: { limit?: number; cursor?: string } = {}): Promise<Message<T>[]> {
+    return this.ready().then(() => history(this.host, channel, options) as Promise<Message<T>[]>);
+  }
+
+  /** `for await (const message of sluice.stream('rooms/+/t')) …`: a subscription that ends with the loop. */
+  stream<T = unknown>(channel: string, options: SubscribeOptions = {}): AsyncGenerator<Message<T>, void> {
+    return stream<T>(this, channel, options);
+  }
+
   on<K extends keyof Events>(event: K, listener: (event: Events[K]) => void): () => void {
     const set = this.events.get(event) || new Set();
     this.events.set(event, set.add(listener));
@@ -259,6 +275,11 @@ export class Sluice {
         },
         (error) => turn === this.turn && !this.link && this.failed({ reason: `no token: ${error}`, retryAfter: FIRST }),
       );
+  }
+
+  /** A token function has been asked. */
+  private async ready(): Promise<void> {
+    if (typeof this.token === 'function' && !this.host.token) this.host.token = await this.token();
   }
 
   private renew(): void {

@@ -121,7 +121,7 @@ const strange = (answer: Response): string =>
 export const bodyOf = async (answer: Response): Promise<any> => (await answer.json().catch(() => 0)) || {};
 
 /** The gateway's own error, if it is one. */
-async function errorOf(answer: Response): Promise<SluiceError | undefined> {
+export async function errorOf(answer: Response): Promise<SluiceError | undefined> {
   const { type, code, message, reason } = await bodyOf(answer);
   return type === 'error' && code ? new SluiceError(code, message, reason) : undefined;
 }

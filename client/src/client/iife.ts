@@ -1,9 +1,9 @@
-/** `<script src="/client.js">` puts these two names on the page. */
+/** `<script src="/client.js">` (and elements.js) puts these two names on the page. */
 import { home } from './client.js';
 import { Sluice, SluiceError } from './index.js';
 
 // A copy elsewhere, such as dist/client.js of the npm package on a CDN, says nothing of where the gateway is.
 const { src } = (globalThis.document?.currentScript || {}) as HTMLScriptElement;
-if (/^https?:[^?#]*\/client\.js([?#]|$)/.test(src) && !/\/dist\/client\.js/.test(src)) home.script = src;
+if (/^https?:[^?#]*\/(client|elements)\.js([?#]|$)/.test(src) && !/\/dist\/\w+\.js/.test(src)) home.script = src;
 
 Object.assign(globalThis, { Sluice, SluiceError });

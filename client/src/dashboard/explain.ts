@@ -4,6 +4,7 @@ import { api } from './session';
 export interface Route {
   topic: string;
   channel?: string;
+  except?: string[];
   codec: string;
   line: number;
   publish?: string;
@@ -22,9 +23,10 @@ export async function explain(channel?: string): Promise<Explained | undefined> 
 }
 
 /** As it stands in the configuration; a text in quotes is YAML whatever is in it. */
-export function yaml({ topic, channel, codec, publish }: Route): string {
+export function yaml({ topic, channel, except, codec, publish }: Route): string {
   const lines = [`- topic: ${JSON.stringify(topic)}`];
   if (channel) lines.push(`  channel: ${JSON.stringify(channel)}`);
+  if (except) lines.push(`  except: ${JSON.stringify(except)}`);
   lines.push(`  codec: ${codec}`);
   if (publish) lines.push('  publish:', `    topic: ${JSON.stringify(publish)}`);
   return lines.join('\n') + '\n';

@@ -3,7 +3,7 @@
  * Whatever answers may be a proxy, a captive portal or another server. Only what the protocol defines counts as the
  * gateway's word; the rest ends the link, and nothing is concluded from it. */
 import type { Ask, Host, Link, Sub } from './link.js';
-import { type Transport } from './types.js';
+import { SluiceError, type Transport } from './types.js';
 /** A link of requests, each for all subscriptions as they then are. */
 export declare abstract class HttpLink implements Link {
     protected host: Host;
@@ -34,5 +34,7 @@ export declare abstract class HttpLink implements Link {
 export declare function query(subs: Sub[]): string;
 /** An object, whatever came. */
 export declare const bodyOf: (answer: Response) => Promise<any>;
+/** The gateway's own error, if it is one. */
+export declare function errorOf(answer: Response): Promise<SluiceError | undefined>;
 /** POST /channels/NAME. Slashes stay as they are, unless a proxy would tidy the path. */
 export declare function post(host: Host, { channel, body, reply }: Ask): Promise<unknown>;

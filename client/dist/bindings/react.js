@@ -1,0 +1,1 @@
+import{useMemo as i,useSyncExternalStore as o}from"react";function a(e,t,s){let n=i(()=>{let r;return{get:()=>r,subscribe:u=>e.subscribe(t,b=>{r=b,u()},s).off}},[e,t]);return o(n.subscribe,n.get,()=>{})}function S(e){let t=i(()=>({get:()=>e.state,subscribe:s=>e.on("state",s)}),[e]);return o(t.subscribe,t.get,()=>"closed")}export{a as useChannel,S as useSluiceState};

@@ -1,0 +1,1 @@
+import{onScopeDispose as o,shallowRef as a,toValue as l,watch as p}from"vue";function b(e,t,s){let n=a(),i=p(()=>l(t),(u,S,r)=>{n.value=void 0;let{off:c}=e.subscribe(u,f=>n.value=f,s);r(c)},{immediate:!0});return o(i),n}function g(e){let t=a(e.state);return o(e.on("state",s=>t.value=s.state)),t}export{b as useChannel,g as useSluiceState};

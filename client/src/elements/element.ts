@@ -1,0 +1,286 @@
+/** What all elements share: one client for each gateway, a channel, a path into its value, and honest states.
+ *
+ * `data-state` on the element says how its value is to be taken:
+ *   waiting      nothing has come yet
+ *   live         as the device last said
+ *   stale        the gateway or the broker is away, or the value is older than `max-age`
+ *   pending      a command is on its way
+ *   unconfirmed  the broker has the command, and the device has not said so yet
+ *   refused      the gateway said no; the reason is in the element's text for screen readers and in its tooltip */
+import { duration } from '../client/names.js';
+import { type Message, Sluice, type SluiceError, type Subscription } from '../client/index.js';
+
+export type ElementState = 'waiting' | 'live' | 'stale' | 'pending' | 'unconfirmed' | 'refused';
+
+const GRACE = 2_000; // ms without a connection until a value counts as stale
+const clients = new Map<string, Sluice>();
+
+/** For these elements: those without `gateway`, or those with this one. Before the elements are on the page. */
+export function use(client: Sluice, gateway = ''): void {
+  clients.set(gateway, client);
+}
+
+export function clientOf(gateway: string): Sluice {
+  let client = clients.get(gateway);
+  if (!client) clients.set(gateway, (client = new Sluice(gateway)));
+  return client;
+}
+
+/** What is at a path such as `state` or `ENERGY.Power`; undefined if it is not there. */
+export function pick(value: unknown, path: string): unknown {
+  for (const key of path ? path.split('.') : []) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as any)[key];
+  }
+  return value;
+}
+
+/** The reverse: {"ENERGY":{"Power":1}}. */
+export const wrap = (value: unknown, path: string): unknown =>
+  (path ? path.split('.') : []).reduceRight((inner, key) => ({ [key]: inner }), value as any);
+
+/** An attribute as JSON where it is JSON, else as text. */
+export function literal(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+export const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b);
+
+/** A value as a person reads it. */
+export function say(value: unknown, digits?: string | null): string {
+  if (value === undefined || value === null) return '–';
+  if (typeof value === 'number') {
+    if (digits) return value.toFixed(Math.min(20, Math.max(0, +digits || 0)));
+    return Number.isInteger(value) ? String(value) : String(+value.toPrecision(6));
+  }
+  if (typeof value === 'boolean') return value ? 'on' : 'off';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+const BASE = `
+:host { display: inline-block; font: var(--sluice-font, inherit); color: var(--sluice-text, inherit); }
+:host([hidden]) { display: none !important; }
+:host { --accent: var(--sluice-accent, #0b7285); --good: var(--sluice-good, #1b7340); --bad: var(--sluice-bad, #c0392b); --warn: var(--sluice-warn, #b35309);
+  --line: var(--sluice-line, color-mix(in srgb, currentColor 22%, transparent)); --quiet: var(--sluice-quiet, color-mix(in srgb, currentColor 80%, transparent)); }
+:host([data-state='waiting']) .body, :host([data-state='stale']) .body { opacity: var(--sluice-stale-opacity, .8); }
+:host([data-state='refused']) { color: var(--bad); }
+.say { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.mark { display: none; margin-left: .3em; font-size: .8em; }
+:host([data-state='stale']) .mark, :host([data-state='refused']) .mark, :host([data-state='unconfirmed']) .mark { display: inline; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+@media (prefers-reduced-motion: no-preference) { :host([data-state='pending']) .body { animation: wait 1s ease-in-out infinite alternate; } }
+@keyframes wait { to { opacity: .45; } }
+`;
+
+const sheets = new Map<string, CSSStyleSheet>();
+
+/** Style sheets made by script, which a page's policy (CSP) allows without 'unsafe-inline'. */
+function sheet(css: string): CSSStyleSheet {
+  let made = sheets.get(css);
+  if (!made) {
+    sheets.set(css, (made = new CSSStyleSheet()));
+    made.replaceSync(css);
+  }
+  return made;
+}
+
+/** So that the module can be loaded where there is no page. */
+const Base = (globalThis.HTMLElement || class {}) as typeof HTMLElement;
+
+export abstract class SluiceElement extends Base {
+  static readonly css: string = '';
+  static get observedAttributes(): string[] {
+    return ['channel', 'gateway', 'path', 'max-age', 'label', 'unit', 'digits', 'min', 'max', 'step', 'on', 'off', 'to', 'span', 'lines', 'alt', 'disabled'];
+  }
+
+  protected readonly root: ShadowRoot;
+  protected message?: Message;
+  protected refusal?: string; // of the subscription
+  protected state: ElementState = 'waiting';
+  private client?: Sluice;
+  private subscription?: Subscription;
+  private leave: (() => void)[] = [];
+  private timer?: ReturnType<typeof setTimeout>;
+  private lost = false;
+  private own?: { state: ElementState; why?: string }; // of a command
+  private note = document.createElement('span');
+  private mark = document.createElement('span');
+
+  constructor() {
+    super();
+    this.root = this.attachShadow({ mode: 'open', delegatesFocus: true });
+    this.root.adoptedStyleSheets = [sheet(BASE), sheet((this.constructor as typeof SluiceElement).css)];
+    this.note.className = 'say';
+    this.note.setAttribute('role', 'status');
+    this.mark.className = 'mark';
+    this.mark.setAttribute('part', 'mark');
+    this.mark.setAttribute('aria-hidden', 'true');
+    this.build();
+    this.root.append(this.mark, this.note);
+  }
+
+  /** Fills the shadow root, once. */
+  protected abstract build(): void;
+  /** Shows the current value. */
+  protected abstract paint(): void;
+  /** A new message. */
+  protected take(message: Message): void {
+    this.message = message;
+  }
+  /** Of another channel, or of none. */
+  protected reset(): void {
+    this.message = undefined;
+  }
+
+  protected text(name: string): string {
+    return this.getAttribute(name) || '';
+  }
+
+  protected get value(): unknown {
+    return pick(this.message?.data, this.text('path'));
+  }
+
+  protected get label(): string {
+    return this.text('label') || this.text('channel') + (this.text('path') && ` ${this.text('path')}`);
+  }
+
+  connectedCallback(): void {
+    this.join();
+  }
+
+  disconnectedCallback(): void {
+    this.part_();
+  }
+
+  attributeChangedCallback(name: string, before: string | null, now: string | null): void {
+    if (before === now || !this.isConnected) return;
+    if (name === 'channel' || name === 'gateway') this.join();
+    else this.refresh();
+  }
+
+  private part_(): void {
+    clearTimeout(this.timer);
+    this.subscription?.off();
+    this.subscription = undefined;
+    for (const leave of this.leave.splice(0)) leave();
+  }
+
+  private join(): void {
+    this.part_();
+    this.reset();
+    this.refusal = this.own = undefined;
+    const channel = this.text('channel');
+    try {
+      this.client = clientOf(this.text('gateway'));
+    } catch (error) {
+      this.refusal = (error as Error).message;
+    }
+    const { client } = this;
+    if (!channel) this.refusal = 'the attribute channel is missing';
+    if (client && channel) {
+      this.leave = [client.on('state', () => this.look()), client.on('upstream', () => this.look())];
+      this.lost = client.state !== 'live' && client.state !== 'connecting';
+      this.subscription = client.subscribe(channel, (message) => {
+        this.refusal = undefined;
+        this.take(message);
+        this.look();
+      }, { error: (error) => ((this.refusal = this.explain(error)), this.look()) });
+      this.joined(client, channel);
+    }
+    this.look();
+  }
+
+  protected joined(_client: Sluice, _channel: string): void {}
+
+  protected refresh(): void {
+    this.look();
+  }
+
+  private explain({ code, message }: SluiceError): string {
+    return message && message !== code ? `${message} (${code})` : code;
+  }
+
+  /** What is the value worth now? */
+  private look(): void {
+    clearTimeout(this.timer);
+    const { client } = this;
+    const wait = (ms: number): void => void (this.timer = setTimeout(() => this.look(), ms));
+    let why = '';
+    let state: ElementState = 'live';
+    if (client?.state === 'live') this.lost = false;
+    else if (client && !this.lost) {
+      this.lost = client.state !== 'connecting';
+      setTimeout(() => (client.state === 'live' || (this.lost = true), this.isConnected && this.look()), GRACE);
+    }
+    let age = 0;
+    try {
+      age = duration(this.text('max-age') || undefined);
+    } catch (error) {
+      why = (error as Error).message;
+    }
+    const old = this.message && age ? Date.now() - this.message.ts - age : -1;
+    if (this.refusal) [state, why] = ['refused', this.refusal];
+    else if (client?.state === 'unauthorized') [state, why] = ['refused', 'the gateway wants a valid token'];
+    else if (this.own) [state, why] = [this.own.state, this.own.why || ''];
+    else if (!this.message) [state, why] = ['waiting', client?.state === 'live' ? 'no value yet' : 'connecting'];
+    else if (this.lost) [state, why] = ['stale', 'no connection to the gateway'];
+    else if (client?.upstream.state === 'down') [state, why] = ['stale', 'the broker can’t be reached'];
+    else if (old >= 0) [state, why] = ['stale', `nothing new for ${this.text('max-age')}`];
+    else if (age) wait(-old);
+    this.show(state, why);
+  }
+
+  private show(state: ElementState, why: string): void {
+    this.state = state;
+    this.dataset.state = state;
+    if (why) this.title = why;
+    else this.removeAttribute('title');
+    // Told when it changes; that a value is live or on its way needs no words.
+    const words = state === 'live' || state === 'waiting' || state === 'pending' ? '' : `${this.label}: ${state}, ${why}`;
+    if (this.note.textContent !== words) this.note.textContent = words;
+    this.mark.textContent = state === 'refused' ? '✕' : state === 'unconfirmed' ? '?' : '⏱';
+    this.paint();
+  }
+
+  /** Sends a command, and shows how far it got. `arrived`: has the device confirmed it? */
+  protected async command(value: unknown, arrived: () => boolean): Promise<void> {
+    const turn = (this.own = { state: 'pending' as ElementState, why: 'on its way' });
+    const set = (next?: { state: ElementState; why?: string }): void => {
+      if (this.own === turn) this.own = next && Object.assign(turn, next);
+      this.look();
+    };
+    this.look();
+    try {
+      await this.client!.publish(this.text('to') || this.text('channel'), value);
+    } catch (error) {
+      set({ state: 'refused', why: this.explain(error as SluiceError) });
+      setTimeout(() => set(), 8_000);
+      this.dispatchEvent(new CustomEvent('sluice-refused', { detail: error, bubbles: true, composed: true }));
+      return;
+    }
+    this.dispatchEvent(new CustomEvent('sluice-published', { detail: value, bubbles: true, composed: true }));
+    const confirm = duration(this.text('confirm') || '5s');
+    const end = Date.now() + confirm;
+    while (this.own === turn && !arrived() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));
+    if (arrived() || !confirm) return set();
+    set({ state: 'unconfirmed', why: 'the broker has the command; the device has not confirmed it' });
+    while (this.own === turn && !arrived() && this.isConnected) await new Promise((resolve) => setTimeout(resolve, 200));
+    set();
+  }
+
+  protected get commanding(): boolean {
+    return this.own?.state === 'pending' || this.own?.state === 'unconfirmed';
+  }
+}
+
+/** An element with attributes and children. */
+export function el<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Record<string, string> = {}, ...children: (Node | string)[]): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}

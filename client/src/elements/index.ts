@@ -1,0 +1,20 @@
+/** Elements for pages without a script of their own: `<script src="http://gateway:8080/elements.js"></script>`. */
+import { SluiceChart } from './chart.js';
+import { clientOf, use } from './element.js';
+import { SluiceGauge } from './gauge.js';
+import { SluiceImage } from './image.js';
+import { SluiceLog } from './log.js';
+import { SluiceSlider } from './slider.js';
+import { SluiceSwitch } from './switch.js';
+import { SluiceValue } from './value.js';
+
+export { SluiceChart, SluiceGauge, SluiceImage, SluiceLog, SluiceSlider, SluiceSwitch, SluiceValue, clientOf, use };
+
+const ELEMENTS = {
+  'sluice-value': SluiceValue, 'sluice-switch': SluiceSwitch, 'sluice-slider': SluiceSlider, 'sluice-chart': SluiceChart,
+  'sluice-gauge': SluiceGauge, 'sluice-image': SluiceImage, 'sluice-log': SluiceLog,
+};
+
+for (const [name, element] of Object.entries(ELEMENTS)) {
+  if (globalThis.customElements && !customElements.get(name)) customElements.define(name, element);
+}

@@ -1,0 +1,152 @@
+/* client.h: one MQTT client: a hub session with the state that MQTT has for a connection. For the files of mqttd/.
+ *
+ * transport.c: from a connection's bytes to packets, the life of a client. connect.c: CONNECT. subscribe.c:
+ * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c: messages to the client. names.c:
+ * client identifiers and take-over. reason.c: reason codes. Thread: the loop of the worker that has the connection.
+ */
+#ifndef GW_MQTTD_CLIENT_H
+#define GW_MQTTD_CLIENT_H
+
+#include "base/bucket.h"
+#include "base/timer.h"
+#include "gateway/auth.h"
+#include "gateway/options.h"
+#include "gateway/transport.h"
+#include "mqttd/packet.h"
+
+/* `mqtt:` in the configuration. */
+struct gw_mqttd_options {
+    char *path; /* of the WebSocket */
+    int names;  /* what clients call topics: enum gw_mqttd_names */
+    uint32_t receive_maximum;
+};
+
+enum gw_mqttd_names { GW_MQTTD_CHANNELS };
+
+/* Topic aliases that a client may set (3.1.2.11.5). */
+#define GW_MQTTD_ALIASES 16
+/* Gaps that wait for a message of their channel. */
+#define GW_MQTTD_GAPS 16
+
+struct gw_mqttd_sub {
+    char *filter;
+    size_t len;
+    uint64_t fresh_to; /* last values up to here are its retained messages */
+    uint32_t id;       /* subscription identifier; 0: none */
+    uint8_t qos;       /* granted: 0 or 1 */
+    bool as_published;
+    bool cursors; /* messages bring theirs as a user property */
+};
+
+/* A message at QoS 1 that the client has not acknowledged. */
+struct gw_mqttd_inflight {
+    uint64_t seq;
+    uint16_t id;
+};
+
+struct gw_mqttd_will {
+    struct gw_buf topic, payload;
+    bool wanted; /* it is published if the connection ends now */
+};
+
+struct gw_mqttd_client {
+    struct gw_session session; /* first member; open from the CONNECT that was accepted on */
+    struct gw_conn *conn;
+    struct gw_timer timer; /* for CONNECT, then for what the client has to send within its keep-alive */
+    struct gw_mqttd_client *next, **link; /* the worker's list of those that are connected */
+    struct gw_identity *offered;          /* by the handshake, until CONNECT; NULL: nobody */
+    char *name;                           /* identity and client identifier (names.c); NULL: none yet */
+    uint64_t serial;                      /* of this client in the process */
+    int64_t keep_alive_ms;                /* 0: none */
+    int64_t heard_ms;
+    struct gw_buf in;        /* the beginning of a packet, or packets that wait while `held` */
+    struct gw_buf out;       /* packets of ours, framed, that the socket did not take yet */
+    struct gw_bucket frames; /* limits.message_rate */
+    uint8_t version;         /* 0: CONNECT has not come */
+    bool refused;            /* the handshake's credentials were */
+    bool connected;
+    bool ended;     /* nothing more is read or sent */
+    bool gathering; /* what is sent waits in `out` until the input is done */
+    bool held;      /* packets wait in `in` for the broker's acknowledgements */
+    bool problems;  /* it wants reason strings (3.1.2.11.7) */
+    struct gw_mqttd_will will;
+
+    /* publish.c */
+    char *aliases[GW_MQTTD_ALIASES];
+    size_t alias_len[GW_MQTTD_ALIASES];
+    uint32_t receive_maximum; /* publishes of the client that wait for the broker */
+    struct gw_mqttd_ids *ids; /* identifiers of QoS 2 in use; NULL: none ever */
+
+    /* subscribe.c, deliver.c */
+    struct gw_mqttd_sub *subs;
+    uint32_t sub_count, sub_allocated;
+    uint32_t exact;          /* subscriptions whose messages differ from those of other clients */
+    bool careful;            /* what waits may be retained messages, or gaps */
+    uint32_t maximum_packet; /* that the client takes */
+    uint32_t window;         /* messages at QoS 1 on their way */
+    uint32_t inflight_count;
+    struct gw_mqttd_inflight *inflight; /* `window` of them, oldest first; NULL: none yet */
+    uint16_t last_id;
+    struct gw_gap *gaps[GW_MQTTD_GAPS]; /* to be told with the next message of their channel */
+    uint32_t gap_count;
+};
+
+extern const struct gw_options gw_mqttd_options;
+const struct gw_mqttd_options *gw_mqttd_config(const struct gw_mqttd_client *client);
+
+/* --- transport.c ------------------------------------------------------------------------------------------------ */
+
+/* Sends a packet; takes the content. */
+void gw_mqttd_send(struct gw_mqttd_client *client, struct gw_buf *packet);
+/* Sends what waits in `out`; false: the socket takes no more. */
+bool gw_mqttd_flush(struct gw_mqttd_client *client);
+/* Ends the connection: CONNACK or DISCONNECT with the reason, then the close. `why`: a sentence for the client. */
+void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *why);
+/* Goes on with the packets that wait. */
+void gw_mqttd_resume(struct gw_mqttd_client *client);
+
+/* --- connect.c, subscribe.c, publish.c, deliver.c ----------------------------------------------------------------
+ */
+
+void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body);
+/* The will is published, if there is one. */
+void gw_mqttd_send_will(struct gw_mqttd_client *client);
+
+void gw_mqttd_on_subscribe(struct gw_mqttd_client *client, struct gw_slice body);
+void gw_mqttd_on_unsubscribe(struct gw_mqttd_client *client, struct gw_slice body);
+void gw_mqttd_forget_subs(struct gw_mqttd_client *client);
+
+/* Must this PUBLISH wait for the broker's acknowledgements of those before it? */
+bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client);
+void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct gw_slice body);
+void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, struct gw_slice body);
+void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);
+void gw_mqttd_forget_publishes(struct gw_mqttd_client *client);
+
+void gw_mqttd_drain(struct gw_mqttd_client *client);
+void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body);
+/* PUBREC and PUBCOMP of the client, to which nothing is sent at QoS 2. */
+void gw_mqttd_on_stray(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body);
+void gw_mqttd_forget_messages(struct gw_mqttd_client *client);
+
+/* --- names.c: who has a client identifier, in the whole process --------------------------------------------------
+ */
+
+/* The client gets its identifier. Another client of the same identity that has it is ended. */
+void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_id);
+/* Fine if it has none. */
+void gw_mqttd_give_name(struct gw_mqttd_client *client);
+
+/* --- reason.c ----------------------------------------------------------------------------------------------------
+ */
+
+/* Codes for PUBACK and PUBREC, for SUBACK, and for DISCONNECT. `reason`: the broker's, or 0. */
+uint8_t gw_mqttd_publish_code(enum gw_err err, int reason);
+uint8_t gw_mqttd_subscribe_code(enum gw_err err);
+uint8_t gw_mqttd_disconnect_code(enum gw_err err);
+/* The close code of a WebSocket (RFC 6455 section 7.4) that goes with a reason code. */
+int gw_mqttd_close_code(uint8_t reason);
+/* "forbidden: …" as a reason string. `why` NULL: gw_err_text(). */
+void gw_mqttd_put_reason(struct gw_buf *properties, enum gw_err err, const char *why);
+
+#endif

@@ -1,0 +1,191 @@
+/* connect.c: CONNECT: who the client is, what it wants, and the answer (section 3.1, 3.2). */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "hub/session_log.h"
+#include "mqttd/client.h"
+
+/* --- who it is ----------------------------------------------------------------------------------------------------
+ */
+
+/* 43 characters of base64url: neither a JWT, which has dots, nor an API key, which is longer. */
+static bool password_is_ticket(struct gw_slice password)
+{
+    if (password.len != GW_TICKET_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < password.len; i++) {
+        char c = password.data[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+            return false;
+    }
+    return true;
+}
+
+/* The password counts before what the handshake brought, whatever the user name is. */
+static uint8_t connect_identify(struct gw_mqttd_client *client, const struct gw_mqttd_connect *connect,
+                                struct gw_identity **out, const char **why)
+{
+    struct gw_hub *hub = gw_conn_hub(client->conn);
+    struct gw_auth *auth = gw_hub_auth(hub);
+    struct gw_slice password = connect->password;
+    *out = NULL;
+    if (!auth)
+        return GW_MQTTD_SUCCESS;
+    if (!connect->has_password || !password.len) {
+        *out = client->offered ? gw_identity_ref(client->offered) : gw_auth_anonymous(auth);
+        if (*out)
+            return GW_MQTTD_SUCCESS;
+        *why = client->refused ? "unauthorized: the ticket or cookie is unknown, used or too old"
+                               : "unauthorized: a token, API key or ticket is expected as the password";
+        return client->refused ? GW_MQTTD_BAD_PASSWORD : GW_MQTTD_NOT_AUTHORIZED;
+    }
+    enum gw_err err;
+    if (password_is_ticket(password)) {
+        err = gw_auth_redeem(auth, password.data, password.len, gw_hub_wall(hub), out);
+        *why = "the ticket is unknown, used or too old";
+    } else {
+        err = gw_auth_token(auth, password.data, password.len, gw_hub_wall(hub), out, why);
+    }
+    if (err == GW_OK)
+        return GW_MQTTD_SUCCESS;
+    GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
+    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "the password of an MQTT client was refused: %s", *why);
+    return GW_MQTTD_BAD_PASSWORD;
+}
+
+/* --- what it wants ------------------------------------------------------------------------------------------------
+ */
+
+/* A will that can't be published is refused now, since later there is nobody to tell. */
+static uint8_t connect_will(struct gw_mqttd_client *client, const struct gw_mqttd_connect *connect,
+                            const struct gw_identity *identity, const char **why)
+{
+    struct gw_hub *hub = gw_conn_hub(client->conn);
+    const struct gw_grants *grants = identity ? identity->grants : NULL;
+    struct gw_slice topic = connect->will_topic;
+    if (!connect->has_will)
+        return GW_MQTTD_SUCCESS;
+    if (!gw_hub_channel_publishable(hub, grants, topic.data, topic.len)) {
+        *why = "forbidden: the client may not publish to the topic of its will";
+        return GW_MQTTD_NOT_AUTHORIZED;
+    }
+    gw_buf_add(&client->will.topic, topic.data, topic.len);
+    gw_buf_add(&client->will.payload, connect->will_payload.data, connect->will_payload.len);
+    client->will.wanted = true;
+    return GW_MQTTD_SUCCESS;
+}
+
+void gw_mqttd_send_will(struct gw_mqttd_client *client)
+{
+    bool accepted;
+    const char *why;
+    struct gw_mqttd_will *will = &client->will;
+    if (!will->wanted || !client->session.open)
+        return;
+    will->wanted = false;
+    enum gw_err err = gw_session_publish(&client->session, will->topic.data, will->topic.len,
+                                         will->payload.data ? will->payload.data : "", will->payload.len, false, NULL,
+                                         &accepted, &why);
+    if (err != GW_OK)
+        GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_WARN, "a will was not published: %s", gw_err_code(err));
+}
+
+static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_connect *connect)
+{
+    struct gw_hub *hub = gw_conn_hub(client->conn);
+    uint32_t window = gw_mqttd_config(client)->receive_maximum;
+    client->problems = connect->version == 5 && connect->properties.request_problem;
+    client->maximum_packet = connect->properties.maximum_packet;
+    client->window = window < connect->properties.receive_maximum ? window : connect->properties.receive_maximum;
+    client->receive_maximum = gw_hub_config(hub)->limits.publishes_per_session;
+    client->keep_alive_ms = (int64_t)connect->keep_alive * 1500;
+    if (client->keep_alive_ms)
+        gw_timer_set(gw_hub_timers(hub), &client->timer, client->heard_ms + client->keep_alive_ms);
+    else
+        gw_timer_cancel(gw_hub_timers(hub), &client->timer);
+}
+
+/* --- the answer ---------------------------------------------------------------------------------------------------
+ */
+
+static void connect_answer(struct gw_mqttd_client *client, struct gw_slice assigned)
+{
+    const struct gw_cfg_limits *limits = &gw_hub_config(client->session.hub)->limits;
+    struct gw_buf packet, properties;
+    gw_buf_init(&packet);
+    gw_buf_init(&properties);
+    gw_mqttd_put_u16(&properties, GW_MQTTD_P_RECEIVE_MAXIMUM, (uint16_t)client->receive_maximum);
+    gw_mqttd_put_u32(&properties, GW_MQTTD_P_MAXIMUM_PACKET, (uint32_t)limits->frame_bytes);
+    gw_mqttd_put_u16(&properties, GW_MQTTD_P_ALIAS_MAXIMUM, GW_MQTTD_ALIASES);
+    gw_mqttd_put_byte(&properties, GW_MQTTD_P_SHARED_AVAILABLE, 0);
+    if (assigned.len)
+        gw_mqttd_put_text(&properties, GW_MQTTD_P_ASSIGNED_CLIENT_ID, assigned.data, assigned.len);
+    gw_mqttd_write_connack(&packet, client->version, false, GW_MQTTD_SUCCESS, &properties);
+    gw_buf_fini(&properties);
+    gw_mqttd_send(client, &packet);
+}
+
+static void session_ready(struct gw_session *session)
+{
+    gw_mqttd_drain((struct gw_mqttd_client *)session);
+}
+
+static void session_kick(struct gw_session *session, enum gw_err why)
+{
+    struct gw_mqttd_client *client = (struct gw_mqttd_client *)session;
+    char text[124];
+    snprintf(text, sizeof text, "%s: %s", gw_err_code(why), gw_err_text(why));
+    if (why == GW_ERR_SHUTDOWN)
+        client->will.wanted = false; /* the client is well */
+    gw_mqttd_fail(client, gw_mqttd_disconnect_code(why), text);
+}
+
+/* A subscription that a reload takes away ends the session: MQTT has no word for it. */
+static const struct gw_session_ops session_ops = {
+    .transport = "mqtt",
+    .ready = session_ready,
+    .published = gw_mqttd_published,
+    .kick = session_kick,
+};
+
+void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body)
+{
+    struct gw_mqttd_connect connect;
+    struct gw_identity *identity = NULL;
+    const char *why = "";
+    uint8_t reason = gw_mqttd_read_connect(body, &connect, &why);
+    client->version = connect.version;
+    if (reason == GW_MQTTD_SUCCESS && gw_mqttd_has(&connect.properties, GW_MQTTD_P_AUTH_METHOD)) {
+        reason = GW_MQTTD_BAD_AUTH_METHOD;
+        why = "there is no authentication but by password";
+    }
+    if (reason == GW_MQTTD_SUCCESS)
+        reason = connect_identify(client, &connect, &identity, &why);
+    if (reason == GW_MQTTD_SUCCESS)
+        reason = connect_will(client, &connect, identity, &why);
+    if (reason != GW_MQTTD_SUCCESS) {
+        gw_identity_unref(identity);
+        gw_mqttd_fail(client, reason, why);
+        return;
+    }
+    connect_take(client, &connect);
+    gw_session_open(&client->session, gw_conn_hub(client->conn), &session_ops);
+    gw_session_identify(&client->session, identity);
+    gw_conn_log_session(client->conn, &client->session);
+    gw_identity_unref(identity);
+    gw_identity_unref(client->offered);
+    client->offered = NULL;
+    client->connected = true;
+
+    char made[40] = "";
+    struct gw_slice id = connect.client_id;
+    if (!id.len) {
+        char session[GW_SESSION_NAME_MAX];
+        gw_session_name(&client->session, session);
+        int len = snprintf(made, sizeof made, "sluice-%s-%llx", session, (unsigned long long)gw_monotonic_ns());
+        id = (struct gw_slice){made, (size_t)len};
+    }
+    gw_mqttd_take_name(client, id);
+    connect_answer(client, connect.client_id.len ? (struct gw_slice){"", 0} : id);
+}

@@ -1,0 +1,279 @@
+/* deliver.c: messages to the client.
+ *
+ * At QoS 0 and without anything of the client's own in it a PUBLISH is the same for all clients of a version: it is
+ * made once, kept with the message and handed to the kernel many at a time, as on /ws. Everything else is written for
+ * this client: at QoS 1 (packet identifier), with a subscription identifier, as a retained message, after a gap. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "hub/session_log.h"
+#include "mqttd/client.h"
+#include "topic/topic.h"
+
+#define BATCH       16
+#define BATCH_BYTES (64 * 1024)
+
+/* --- the same for all ---------------------------------------------------------------------------------------------
+ */
+
+/* WebSocket header, and PUBLISH up to its payload. */
+struct head {
+    struct gw_variant variant; /* first member */
+    size_t len;
+    char bytes[];
+};
+
+/* Their addresses are the keys. */
+static const char head_old, head_5;
+
+static void head_destroy(struct gw_variant *variant)
+{
+    free(variant);
+}
+
+static const struct head *head_of(struct gw_message *msg, unsigned version)
+{
+    const void *key = version == 5 ? &head_5 : &head_old;
+    struct gw_variant *kept = gw_message_variant(msg, key);
+    if (kept)
+        return (const struct head *)kept;
+    struct gw_buf mqtt;
+    gw_buf_init(&mqtt);
+    gw_mqttd_write_publish(&mqtt, version, 0, 0, 0, msg->channel, NULL, msg->payload.len);
+    uint8_t frame[GW_WS_HEADER_MAX];
+    size_t frame_len = gw_ws_header(frame, 2, mqtt.len + msg->payload.len);
+    struct head *head = gw_malloc(sizeof *head + frame_len + mqtt.len);
+    *head = (struct head){.variant = {.key = key, .destroy = head_destroy}, .len = frame_len + mqtt.len};
+    memcpy(head->bytes, frame, frame_len);
+    memcpy(head->bytes + frame_len, mqtt.data, mqtt.len);
+    gw_buf_fini(&mqtt);
+    return (const struct head *)gw_message_keep_variant(msg, &head->variant);
+}
+
+static size_t encode(struct gw_item *item, unsigned version, struct iovec parts[GW_PARTS_MAX])
+{
+    if (item->type != GW_ITEM_MESSAGE)
+        return 0; /* there are no gaps here: see deliver_is_plain() */
+    struct gw_message *msg = item->u.message;
+    const struct head *head = head_of(msg, version);
+    parts[0] = (struct iovec){(void *)(uintptr_t)head->bytes, head->len};
+    parts[1] = (struct iovec){(void *)(uintptr_t)msg->payload.data, msg->payload.len};
+    return msg->payload.len ? 2 : 1;
+}
+
+static size_t encode_old(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return encode(item, 4, parts);
+}
+
+static size_t encode_5(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return encode(item, 5, parts);
+}
+
+static bool deliver_is_plain(const struct gw_mqttd_client *client)
+{
+    return !client->careful && !client->exact && !client->gap_count && !client->session.lagging &&
+           client->maximum_packet == UINT32_MAX;
+}
+
+/* --- for this client ----------------------------------------------------------------------------------------------
+ */
+
+static void deliver_keep_gap(struct gw_mqttd_client *client, struct gw_item *item)
+{
+    const struct gw_gap *gap = item->u.gap;
+    GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a gap in '%s' from %s to %s: %s", gap->channel,
+                                 gap->from, gap->to, gap->reason);
+    if (client->version < 5) {
+        gw_item_release(item);
+        return;
+    }
+    if (client->gap_count == GW_MQTTD_GAPS) { /* their channels are silent; the log has them */
+        free(client->gaps[0]);
+        memmove(client->gaps, client->gaps + 1, sizeof *client->gaps * --client->gap_count);
+    }
+    client->gaps[client->gap_count++] = item->u.gap;
+}
+
+static void deliver_put_gap(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *properties)
+{
+    for (uint32_t i = 0; i < client->gap_count; i++) {
+        struct gw_gap *gap = client->gaps[i];
+        if (strlen(gap->channel) != msg->channel.len ||
+            memcmp(gap->channel, msg->channel.data, msg->channel.len) != 0)
+            continue;
+        struct gw_buf text;
+        gw_buf_init(&text);
+        gw_buf_printf(&text, "%s %s %s", gap->reason, gap->from, gap->to);
+        gw_mqttd_put_user(properties, "gap", text.data, text.len);
+        gw_buf_fini(&text);
+        free(gap);
+        client->gaps[i] = client->gaps[--client->gap_count];
+        return;
+    }
+}
+
+/* What the client's subscriptions make of a message. One copy for all that match (section 3.3.4). */
+struct copy {
+    unsigned qos, flags;
+    bool cursor;
+};
+
+static struct copy deliver_look(const struct gw_mqttd_client *client, const struct gw_message *msg,
+                                struct gw_buf *properties)
+{
+    struct copy copy = {0};
+    for (uint32_t i = 0; i < client->sub_count; i++) {
+        const struct gw_mqttd_sub *sub = &client->subs[i];
+        if (!gw_topic_matches(sub->filter, sub->len, msg->channel.data, msg->channel.len))
+            continue;
+        copy.qos |= sub->qos;
+        copy.cursor |= sub->cursors;
+        if (msg->seq <= sub->fresh_to || (sub->as_published && msg->retained))
+            copy.flags = GW_MQTTD_RETAIN;
+        if (sub->id)
+            gw_mqttd_put_varint(properties, GW_MQTTD_P_SUBSCRIPTION_ID, sub->id);
+    }
+    return copy;
+}
+
+static uint16_t deliver_next_id(struct gw_mqttd_client *client)
+{
+    for (;;) {
+        uint16_t id = ++client->last_id;
+        bool used = !id;
+        for (uint32_t i = 0; i < client->inflight_count && !used; i++)
+            used = client->inflight[i].id == id;
+        if (!used)
+            return id; /* the window is smaller than there are identifiers */
+    }
+}
+
+static void deliver_write(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *out)
+{
+    struct gw_buf properties, packet;
+    gw_buf_init(&properties);
+    gw_buf_init(&packet);
+    struct copy copy = deliver_look(client, msg, &properties);
+    if (client->version == 5) {
+        struct gw_slice cursor = gw_message_cursor(msg);
+        if (copy.cursor)
+            gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
+        deliver_put_gap(client, msg, &properties);
+    }
+    if (gw_mqttd_publish_size(client->version, copy.qos, msg->channel.len, properties.len, msg->payload.len) >
+        client->maximum_packet) { /* section 3.1.2.11.4 */
+        GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_WARN,
+                                     "a message of %zu bytes is larger than the client's maximum packet size",
+                                     msg->payload.len);
+        gw_buf_fini(&properties);
+        return;
+    }
+    uint16_t id = copy.qos ? deliver_next_id(client) : 0;
+    gw_mqttd_write_publish(&packet, client->version, copy.flags, copy.qos, id, msg->channel, &properties,
+                           msg->payload.len);
+    gw_buf_fini(&properties);
+    uint8_t frame[GW_WS_HEADER_MAX];
+    gw_buf_add(out, frame, gw_ws_header(frame, 2, packet.len + msg->payload.len));
+    gw_buf_add(out, packet.data, packet.len);
+    gw_buf_add(out, msg->payload.data, msg->payload.len);
+    gw_buf_fini(&packet);
+    if (!copy.qos)
+        return;
+    if (!client->inflight)
+        client->inflight = gw_calloc(client->window, sizeof *client->inflight);
+    client->inflight[client->inflight_count++] = (struct gw_mqttd_inflight){msg->seq, id};
+}
+
+/* Every message takes a place of the window in thought, since it is not known yet at which QoS it will be. */
+static void deliver_exactly(struct gw_mqttd_client *client)
+{
+    struct gw_item items[BATCH];
+    struct gw_buf out;
+    gw_buf_init(&out);
+    while (!client->ended && !gw_conn_blocked(client->conn)) {
+        uint32_t room = client->window - client->inflight_count;
+        size_t count = gw_session_next_batch(&client->session, items, room < BATCH ? room : BATCH, BATCH_BYTES);
+        if (!count)
+            break;
+        for (size_t i = 0; i < count; i++) {
+            if (items[i].type == GW_ITEM_GAP) {
+                deliver_keep_gap(client, &items[i]);
+                continue;
+            }
+            if (items[i].type == GW_ITEM_MESSAGE)
+                deliver_write(client, items[i].u.message, &out);
+            gw_session_release(&client->session, &items[i]);
+        }
+        if (out.len)
+            gw_conn_send(client->conn, out.data, out.len);
+        gw_buf_clear(&out);
+    }
+    gw_buf_fini(&out);
+    if (!gw_session_waiting(&client->session))
+        client->careful = false;
+}
+
+void gw_mqttd_drain(struct gw_mqttd_client *client)
+{
+    if (client->ended || !client->connected || !gw_mqttd_flush(client))
+        return;
+    if (deliver_is_plain(client)) {
+        gw_conn_drain(client->conn, &client->session, client->version == 5 ? encode_5 : encode_old);
+        return;
+    }
+    client->careful |= client->session.lagging;
+    deliver_exactly(client);
+}
+
+/* --- acknowledgements ---------------------------------------------------------------------------------------------
+ */
+
+void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body)
+{
+    struct gw_mqttd_ack ack;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_ack(GW_MQTTD_PUBACK, body, client->version, &ack, &why);
+    if (reason != GW_MQTTD_SUCCESS) {
+        gw_mqttd_fail(client, reason, why);
+        return;
+    }
+    for (uint32_t i = 0; i < client->inflight_count; i++) {
+        if (client->inflight[i].id != ack.id)
+            continue;
+        client->inflight_count--;
+        memmove(client->inflight + i, client->inflight + i + 1,
+                (client->inflight_count - i) * sizeof *client->inflight);
+        break;
+    }
+    if (gw_session_waiting(&client->session))
+        gw_mqttd_drain(client);
+}
+
+void gw_mqttd_on_stray(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body)
+{
+    struct gw_mqttd_ack ack;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_ack(type, body, client->version, &ack, &why);
+    if (reason != GW_MQTTD_SUCCESS) {
+        gw_mqttd_fail(client, reason, why);
+        return;
+    }
+    if (type != GW_MQTTD_PUBREC)
+        return;
+    struct gw_buf packet;
+    gw_buf_init(&packet);
+    gw_mqttd_write_ack(&packet, GW_MQTTD_PUBREL, client->version, ack.id, GW_MQTTD_ID_NOT_FOUND, NULL);
+    gw_mqttd_send(client, &packet);
+}
+
+void gw_mqttd_forget_messages(struct gw_mqttd_client *client)
+{
+    while (client->gap_count)
+        free(client->gaps[--client->gap_count]);
+    free(client->inflight);
+    client->inflight = NULL;
+    client->inflight_count = 0;
+}

@@ -1,0 +1,192 @@
+/* publish.c: PUBLISH of the client on its way to the broker, and the broker's acknowledgement on its way back
+ * (sections 3.3 to 3.7, 4.3). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "hub/session_log.h"
+#include "mqttd/client.h"
+
+/* Packet identifiers of QoS 2: `known` from PUBLISH to PUBREL, `released` from PUBREC on. */
+struct gw_mqttd_ids {
+    uint8_t known[65536 / 8], received[65536 / 8];
+};
+
+static bool bit_get(const uint8_t *bits, uint16_t id)
+{
+    return bits[id / 8] >> id % 8 & 1;
+}
+
+static void bit_set(uint8_t *bits, uint16_t id, bool on)
+{
+    bits[id / 8] = (uint8_t)((bits[id / 8] & ~(1 << id % 8)) | on << id % 8);
+}
+
+void gw_mqttd_forget_publishes(struct gw_mqttd_client *client)
+{
+    for (size_t i = 0; i < GW_MQTTD_ALIASES; i++) {
+        free(client->aliases[i]);
+        client->aliases[i] = NULL;
+    }
+    free(client->ids);
+    client->ids = NULL;
+}
+
+/* MQTT 5 clients know the bound of a session's publishes as our receive maximum. Those of older ones wait, and so do
+ * those of clients that take no notice, as mqtt.js does; how much waits is bounded in transport.c. */
+bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client)
+{
+    return client->connected && client->session.pending_count >= client->receive_maximum;
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------
+ */
+
+static void publish_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type, uint16_t id, uint8_t code,
+                        enum gw_err err, const char *why)
+{
+    struct gw_buf packet, properties;
+    gw_buf_init(&packet);
+    gw_buf_init(&properties);
+    if (err != GW_OK && client->problems)
+        gw_mqttd_put_reason(&properties, err, why);
+    gw_mqttd_write_ack(&packet, type, client->version, id, code, &properties);
+    if (packet.len > client->maximum_packet) { /* section 3.4.2.2.2 */
+        gw_buf_clear(&packet);
+        gw_mqttd_write_ack(&packet, type, client->version, id, code, NULL);
+    }
+    gw_buf_fini(&properties);
+    gw_mqttd_send(client, &packet);
+}
+
+/* MQTT 3.1.1 has no word for no: a server acknowledges what it did not publish, or ends the connection (section
+ * 3.3.5). Here nobody is told that something was published which was not. */
+static void publish_refuse_old(struct gw_mqttd_client *client, enum gw_err err, const char *why)
+{
+    char text[124];
+    snprintf(text, sizeof text, "%s: %s", gw_err_code(err), why ? why : gw_err_text(err));
+    gw_mqttd_fail(client, gw_mqttd_publish_code(err, 0), text);
+}
+
+/* The broker has it, or it was refused. */
+static void publish_settle(struct gw_mqttd_client *client, unsigned qos, uint16_t id, enum gw_err err, int reason,
+                           const char *why)
+{
+    if (client->ended || !qos)
+        return;
+    if (err != GW_OK && client->version < 5) {
+        publish_refuse_old(client, err, why);
+        return;
+    }
+    uint8_t code = err == GW_OK ? GW_MQTTD_SUCCESS : gw_mqttd_publish_code(err, reason);
+    if (qos == 1) {
+        publish_ack(client, GW_MQTTD_PUBACK, id, code, err, why);
+        return;
+    }
+    bit_set(client->ids->received, id, err == GW_OK);
+    if (err != GW_OK)
+        bit_set(client->ids->known, id, false);
+    publish_ack(client, GW_MQTTD_PUBREC, id, code, err, why);
+}
+
+void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
+{
+    struct gw_mqttd_client *client = (struct gw_mqttd_client *)session;
+    unsigned qos = 0, id = 0;
+    if (reference && sscanf(reference, "%u %u", &qos, &id) == 2)
+        publish_settle(client, qos, (uint16_t)id, err, reason, NULL);
+    gw_mqttd_resume(client);
+}
+
+/* --- PUBLISH ------------------------------------------------------------------------------------------------------
+ */
+
+/* Section 3.3.2.3.4. */
+static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publish *publish)
+{
+    uint16_t alias = publish->properties.alias;
+    if (!alias)
+        return true;
+    if (alias > GW_MQTTD_ALIASES) {
+        gw_mqttd_fail(client, GW_MQTTD_BAD_ALIAS, "the topic alias is larger than the topic alias maximum");
+        return false;
+    }
+    char **place = &client->aliases[alias - 1];
+    size_t *len = &client->alias_len[alias - 1];
+    if (publish->topic.len) {
+        free(*place);
+        *place = gw_strndup(publish->topic.data, publish->topic.len);
+        *len = publish->topic.len;
+    } else if (!*place) {
+        gw_mqttd_fail(client, GW_MQTTD_PROTOCOL_ERROR, "the topic alias stands for no topic");
+        return false;
+    }
+    publish->topic = (struct gw_slice){*place, *len};
+    return true;
+}
+
+/* False: it is there already. */
+static bool publish_admit(struct gw_mqttd_client *client, const struct gw_mqttd_publish *publish)
+{
+    if (!publish->qos)
+        return true;
+    if (publish->qos == 2 && client->ids && bit_get(client->ids->known, publish->id)) {
+        if (bit_get(client->ids->received, publish->id))
+            publish_ack(client, GW_MQTTD_PUBREC, publish->id, GW_MQTTD_SUCCESS, GW_OK, NULL);
+        return false;
+    }
+    if (publish->qos == 2) {
+        if (!client->ids)
+            client->ids = gw_calloc(1, sizeof *client->ids);
+        bit_set(client->ids->known, publish->id, true);
+        bit_set(client->ids->received, publish->id, false);
+    }
+    return true;
+}
+
+void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct gw_slice body)
+{
+    struct gw_mqttd_publish publish;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_publish(flags, body, client->version, &publish, &why);
+    if (reason != GW_MQTTD_SUCCESS) {
+        gw_mqttd_fail(client, reason, why);
+        return;
+    }
+    if (!publish_topic(client, &publish) || !publish_admit(client, &publish))
+        return;
+    char reference[16];
+    snprintf(reference, sizeof reference, "%u %u", publish.qos, publish.id);
+    bool accepted;
+    enum gw_err err =
+        gw_session_publish(&client->session, publish.topic.data, publish.topic.len, publish.payload.data,
+                           publish.payload.len, false, gw_strdup(reference), &accepted, &why);
+    if (err != GW_OK)
+        GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",
+                                     publish.qos, gw_err_code(err));
+    int code = 0;
+    if (err == GW_ERR_BAD_REQUEST && !why) { /* its name is good, and nothing is said of its levels */
+        why = "the payload is nothing that the channel's codec takes";
+        code = GW_MQTTD_BAD_PAYLOAD;
+    }
+    if (err != GW_OK || accepted)
+        publish_settle(client, publish.qos, publish.id, err, code, why);
+}
+
+void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, struct gw_slice body)
+{
+    struct gw_mqttd_ack ack;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_ack(GW_MQTTD_PUBREL, body, client->version, &ack, &why);
+    if (reason != GW_MQTTD_SUCCESS) {
+        gw_mqttd_fail(client, reason, why);
+        return;
+    }
+    bool received = client->ids && bit_get(client->ids->received, ack.id);
+    if (received) {
+        bit_set(client->ids->known, ack.id, false);
+        bit_set(client->ids->received, ack.id, false);
+    }
+    publish_ack(client, GW_MQTTD_PUBCOMP, ack.id, received ? GW_MQTTD_SUCCESS : GW_MQTTD_ID_NOT_FOUND, GW_OK, NULL);
+}

@@ -1,0 +1,162 @@
+/* subscribe.c: SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "mqttd/client.h"
+
+static bool sub_is_exact(const struct gw_mqttd_sub *sub)
+{
+    return sub->qos || sub->id || sub->as_published || sub->cursors;
+}
+
+static struct gw_mqttd_sub *sub_find(struct gw_mqttd_client *client, struct gw_slice filter)
+{
+    for (uint32_t i = 0; i < client->sub_count; i++) {
+        struct gw_mqttd_sub *sub = &client->subs[i];
+        if (sub->len == filter.len && !memcmp(sub->filter, filter.data, filter.len))
+            return sub;
+    }
+    return NULL;
+}
+
+/* No more than the hub's session has, which is bounded by limits.subscriptions. */
+static struct gw_mqttd_sub *sub_add(struct gw_mqttd_client *client, struct gw_slice filter)
+{
+    if (client->sub_count == client->sub_allocated) {
+        client->sub_allocated = client->sub_allocated ? client->sub_allocated * 2 : 4;
+        client->subs = gw_reallocarray(client->subs, client->sub_allocated, sizeof *client->subs);
+    }
+    struct gw_mqttd_sub *sub = &client->subs[client->sub_count++];
+    *sub = (struct gw_mqttd_sub){.filter = gw_strndup(filter.data, filter.len), .len = filter.len};
+    return sub;
+}
+
+static void sub_remove(struct gw_mqttd_client *client, struct gw_mqttd_sub *sub)
+{
+    client->exact -= sub_is_exact(sub);
+    free(sub->filter);
+    *sub = client->subs[--client->sub_count];
+}
+
+void gw_mqttd_forget_subs(struct gw_mqttd_client *client)
+{
+    while (client->sub_count)
+        sub_remove(client, client->subs);
+    free(client->subs);
+    client->subs = NULL;
+}
+
+/* Where a subscription begins: with the last values, unless retain handling or a user property says otherwise. */
+static struct gw_start subscribe_start(const struct gw_mqttd_subscribe *packet, const struct gw_mqttd_filter *filter,
+                                       bool known, bool *cursors)
+{
+    struct gw_slice cursor = gw_mqttd_user(&packet->properties, "cursor");
+    *cursors = cursor.data != NULL;
+    if (cursor.data && !(cursor.len == 4 && !memcmp(cursor.data, "last", 4)))
+        return (struct gw_start){.at = GW_START_CURSOR, .cursor = cursor.data, .cursor_len = cursor.len};
+    bool none = filter->retain_handling == 2 || (filter->retain_handling == 1 && known);
+    return (struct gw_start){.at = none ? GW_START_NOW : GW_START_LAST};
+}
+
+static enum gw_err subscribe_one(struct gw_mqttd_client *client, const struct gw_mqttd_subscribe *packet,
+                                 const struct gw_mqttd_filter *filter, struct gw_subscribed *subscribed)
+{
+    struct gw_slice text = filter->text;
+    struct gw_mqttd_sub *sub = sub_find(client, text);
+    bool cursors;
+    struct gw_start start = subscribe_start(packet, filter, sub != NULL, &cursors);
+    /* One that is there already, and is not to bring last values again, goes on where it is. */
+    if (!sub || start.at != GW_START_NOW) {
+        enum gw_err err = gw_session_subscribe(&client->session, text.data, text.len, &start, subscribed);
+        if (err != GW_OK)
+            return err;
+    }
+    if (!sub)
+        sub = sub_add(client, text);
+    else
+        client->exact -= sub_is_exact(sub);
+    sub->qos = filter->qos ? 1 : 0;
+    sub->id = packet->properties.subscription_id;
+    sub->as_published = filter->as_published;
+    sub->cursors = cursors;
+    client->exact += sub_is_exact(sub);
+    if (start.at == GW_START_NOW)
+        return GW_OK;
+    client->careful = true;
+    uint64_t head;
+    if (start.at == GW_START_LAST && gw_hub_check_cursor(client->session.hub, subscribed->cursor,
+                                                         strlen(subscribed->cursor), &head) == GW_CURSOR_OK)
+        sub->fresh_to = head;
+    return GW_OK;
+}
+
+static bool filter_is_shared(struct gw_slice text)
+{
+    return text.len >= 7 && !memcmp(text.data, "$share/", 7);
+}
+
+void gw_mqttd_on_subscribe(struct gw_mqttd_client *client, struct gw_slice body)
+{
+    struct gw_mqttd_subscribe packet;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_subscribe(GW_MQTTD_SUBSCRIBE, body, client->version, &packet, &why);
+    if (reason != GW_MQTTD_SUCCESS) {
+        gw_mqttd_fail(client, reason, why);
+        return;
+    }
+    uint8_t *codes = gw_malloc(packet.count); /* bounded by limits.frame */
+    struct gw_subscribed subscribed = {.cursor = ""};
+    enum gw_err refused = GW_OK;
+    struct gw_mqttd_filter filter;
+    uint32_t count = 0;
+    for (size_t at = 0; gw_mqttd_next_filter(&packet, &at, &filter); count++) {
+        if (filter_is_shared(filter.text)) {
+            codes[count] = GW_MQTTD_NO_SHARED;
+            continue;
+        }
+        enum gw_err err = subscribe_one(client, &packet, &filter, &subscribed);
+        codes[count] = err == GW_OK ? (filter.qos ? 1 : 0) : gw_mqttd_subscribe_code(err);
+        refused = refused == GW_OK ? err : refused;
+    }
+    struct gw_buf out, properties;
+    gw_buf_init(&out);
+    gw_buf_init(&properties);
+    if (refused != GW_OK && client->problems)
+        gw_mqttd_put_reason(&properties, refused, NULL);
+    if (subscribed.cursor[0] && gw_mqttd_user(&packet.properties, "cursor").data)
+        gw_mqttd_put_user(&properties, "cursor", subscribed.cursor, strlen(subscribed.cursor));
+    gw_mqttd_write_suback(&out, GW_MQTTD_SUBACK, client->version, packet.id, codes, count, &properties);
+    gw_buf_fini(&properties);
+    free(codes);
+    gw_mqttd_send(client, &out);
+    if (!client->ended)
+        gw_session_catch_up(&client->session);
+}
+
+void gw_mqttd_on_unsubscribe(struct gw_mqttd_client *client, struct gw_slice body)
+{
+    struct gw_mqttd_subscribe packet;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_subscribe(GW_MQTTD_UNSUBSCRIBE, body, client->version, &packet, &why);
+    if (reason != GW_MQTTD_SUCCESS) {
+        gw_mqttd_fail(client, reason, why);
+        return;
+    }
+    uint8_t *codes = gw_malloc(packet.count);
+    struct gw_mqttd_filter filter;
+    uint32_t count = 0;
+    for (size_t at = 0; gw_mqttd_next_filter(&packet, &at, &filter); count++) {
+        struct gw_mqttd_sub *sub = sub_find(client, filter.text);
+        codes[count] = sub ? GW_MQTTD_SUCCESS : GW_MQTTD_NO_SUBSCRIPTION;
+        if (!sub)
+            continue;
+        gw_session_unsubscribe(&client->session, filter.text.data, filter.text.len);
+        sub_remove(client, sub);
+    }
+    struct gw_buf out;
+    gw_buf_init(&out);
+    gw_mqttd_write_suback(&out, GW_MQTTD_UNSUBACK, client->version, packet.id, codes, count, NULL);
+    free(codes);
+    gw_mqttd_send(client, &out);
+}
