@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "base/alloc.h"
+#include "config/yaml_hint.h"
 
 /* A configuration is small. What is not was made to hurt. */
 #define FILE_MAX   (1024 * 1024)
@@ -131,6 +132,7 @@ struct build {
     struct gw_node *stack[DEPTH_MAX];
     struct gw_node *key[DEPTH_MAX]; /* of a map: the key whose value comes next */
     size_t depth;
+    struct gw_source source;
     unsigned documents;
     bool failed; /* going on would make no sense */
 };
@@ -139,6 +141,18 @@ static void build_fail(struct build *build, const yaml_event_t *event, const cha
 {
     gw_problem_add(build->problems, (int)event->start_mark.line + 1, (int)event->start_mark.column + 1, "%s", what);
     build->failed = true;
+}
+
+/* What `hint` says of the place. */
+static void build_hint(struct build *build, const yaml_event_t *event,
+                       void (*hint)(const struct gw_source *source, struct gw_place at, struct gw_buf *out))
+{
+    struct gw_buf text;
+    gw_buf_init(&text);
+    hint(&build->source, (struct gw_place){(int)event->start_mark.line + 1, (int)event->start_mark.column + 1},
+         &text);
+    build_fail(build, event, text.data);
+    gw_buf_fini(&text);
 }
 
 /* Puts a value (or a key) where it belongs. */
@@ -154,7 +168,7 @@ static void build_add(struct build *build, struct gw_node *node, const yaml_even
         node_append(parent, NULL, node);
     } else if (!*key) {
         if (node->kind != GW_NODE_SCALAR) {
-            build_fail(build, event, "a key must be a plain word");
+            build_hint(build, event, gw_yaml_hint_key);
             return;
         }
         *key = node;
@@ -164,9 +178,11 @@ static void build_add(struct build *build, struct gw_node *node, const yaml_even
             if (!strcmp(parent->keys[i]->text, (*key)->text))
                 first = parent->keys[i];
         }
+        bool entry = build->depth > 1 && build->stack[build->depth - 2]->kind == GW_NODE_LIST;
         if (first)
             gw_problem_add(build->problems, (*key)->line, (*key)->column,
-                           "%s: duplicate key (it is in line %d already)", (*key)->text, first->line);
+                           "%s: duplicate key, it is in line %d already (each key once expected%s)", (*key)->text,
+                           first->line, entry ? "; '- ' begins the next entry of a list" : "");
         else
             node_append(parent, *key, node);
         *key = NULL;
@@ -215,7 +231,7 @@ static void build_event(struct build *build, const yaml_event_t *event)
     }
     switch (event->type) {
     case YAML_ALIAS_EVENT:
-        build_fail(build, event, "an alias (anchors and aliases are not supported; write the value out)");
+        build_hint(build, event, gw_yaml_hint_sign);
         return;
     case YAML_DOCUMENT_START_EVENT:
         if (build->documents++)
@@ -244,11 +260,11 @@ static void build_event(struct build *build, const yaml_event_t *event)
         return;
     }
     if (anchor) {
-        build_fail(build, event, "an anchor (anchors and aliases are not supported; write the value out)");
+        build_hint(build, event, gw_yaml_hint_sign);
         return;
     }
     if (tag && !implicit) {
-        build_fail(build, event, "a tag (tags are not supported)");
+        build_hint(build, event, gw_yaml_hint_sign);
         return;
     }
     if (event->type == YAML_SCALAR_EVENT)
@@ -257,16 +273,28 @@ static void build_event(struct build *build, const yaml_event_t *event)
         build_open(build, event->type == YAML_MAPPING_START_EVENT ? GW_NODE_MAP : GW_NODE_LIST, event);
 }
 
-static void build_syntax_error(struct gw_problems *problems, const yaml_parser_t *parser)
+static struct gw_place place_of(yaml_mark_t mark)
 {
-    size_t line = parser->problem_mark.line, column = parser->problem_mark.column;
-    if (parser->error == YAML_READER_ERROR) {
-        line = parser->mark.line;
-        column = parser->mark.column;
-    }
-    gw_problem_add(problems, (int)line + 1, (int)column + 1, "not valid YAML: %s%s%s",
-                   parser->problem ? parser->problem : "syntax error", parser->context ? ", " : "",
-                   parser->context ? parser->context : "");
+    return (struct gw_place){(int)mark.line + 1, (int)mark.column + 1};
+}
+
+static void build_syntax_error(const struct build *build, const yaml_parser_t *parser)
+{
+    struct gw_yaml_error error = {.problem = parser->problem,
+                                  .context = parser->context,
+                                  .at = place_of(parser->problem_mark),
+                                  .reader = parser->error == YAML_READER_ERROR,
+                                  .offset = parser->problem_offset,
+                                  .value = parser->problem_value};
+    if (parser->context)
+        error.began = place_of(parser->context_mark);
+    if (error.reader)
+        error.at = place_of(parser->mark);
+    struct gw_buf text;
+    gw_buf_init(&text);
+    gw_yaml_hint_error(&build->source, &error, &text);
+    gw_problem_add(build->problems, error.at.line, error.at.column, "%s", text.data);
+    gw_buf_fini(&text);
 }
 
 void gw_tree_parse(struct gw_tree *tree, const char *text, size_t len, struct gw_problems *problems)
@@ -278,12 +306,12 @@ void gw_tree_parse(struct gw_tree *tree, const char *text, size_t len, struct gw
         return;
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-    struct build build = {.tree = tree, .problems = problems};
+    struct build build = {.tree = tree, .problems = problems, .source = {text, len}};
     bool done = false;
     while (!done && !build.failed) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
-            build_syntax_error(problems, &parser);
+            build_syntax_error(&build, &parser);
             build.failed = true;
             break;
         }

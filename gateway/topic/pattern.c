@@ -269,7 +269,7 @@ static void capture(const struct gw_pattern *pattern, const struct level *level,
 }
 
 /* Where the rest ends that begins at `at`, if `tail` levels follow it: *end goes back before them. False: too few. */
-static bool rest_end(const char *name, size_t at, size_t tail, size_t *end)
+__attribute__((noinline)) static bool rest_end(const char *name, size_t at, size_t tail, size_t *end)
 {
     for (; tail; tail--) {
         const char *slash = memrchr(name + at, '/', *end - at);
@@ -296,7 +296,11 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
             return false;
         if (level->kind == LEVEL_REST) {
             size_t end = len;
-            if (pattern->tail_count && !rest_end(name, at, pattern->tail_count, &end))
+            if (!pattern->tail_count) {
+                capture(pattern, level, name + at, len - at, captures);
+                return true;
+            }
+            if (!rest_end(name, at, pattern->tail_count, &end))
                 return false;
             capture(pattern, level, name + at, end - at, captures);
             at = end + 1;

@@ -1,0 +1,47 @@
+/* yaml_hint.h: YAML's errors in words of the one who wrote the file: what is in the line, and what to write instead.
+ *
+ * All phrases are "what was found (what was expected)", as in every problem of the configuration. Values of keys that
+ * hold secrets are never repeated. Thread: any. */
+#ifndef GW_CONFIG_YAML_HINT_H
+#define GW_CONFIG_YAML_HINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "gateway/buf.h"
+
+struct gw_source {
+    const char *text;
+    size_t len;
+};
+
+/* A place in the file: 1-based, columns in characters. */
+struct gw_place {
+    int line, column;
+};
+
+/* What libyaml says. */
+struct gw_yaml_error {
+    const char *problem, *context; /* may be NULL */
+    struct gw_place at, began;     /* began: where what it was reading begins; line 0: unknown */
+    bool reader;                   /* the bytes are no text; `offset` is where, `value` which byte, -1: none */
+    size_t offset;
+    int value;
+};
+
+/* Appends the phrase for a file that is no YAML, and moves error->at to the place of the mistake. */
+void gw_yaml_hint_error(const struct gw_source *source, struct gw_yaml_error *error, struct gw_buf *out);
+
+/* The phrase for `!tag`, `&anchor` and `*alias` at a place. */
+void gw_yaml_hint_sign(const struct gw_source *source, struct gw_place at, struct gw_buf *out);
+
+/* The phrase for a key that is a list or a mapping. */
+void gw_yaml_hint_key(const struct gw_source *source, struct gw_place at, struct gw_buf *out);
+
+/* Does ` #` with a text right behind it follow the place (the end of a value)? With `empty` any comment counts. */
+bool gw_yaml_comment_follows(const struct gw_source *source, struct gw_place end, bool empty);
+
+/* Appends `KEY: "VALUE"`, quoted as YAML wants it; the value of a secret as "…". */
+void gw_yaml_quote(const char *key, size_t key_len, const char *value, size_t value_len, struct gw_buf *out);
+
+#endif
