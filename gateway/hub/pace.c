@@ -9,10 +9,16 @@
  * value is held has a cursor beyond it: that is repaired when it resumes (round_paced() in catchup.c).
  *
  * A held value is almost always the channel's last value too, so holding costs no memory of its own. */
+#include "hub/pace.h"
+
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "hub/session_queue.h"
+#include "hub/subscription.h"
 #include "topic/topic.h"
 
 struct gw_pause {

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
 
 struct restored_message {

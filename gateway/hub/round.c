@@ -1,9 +1,19 @@
+
 #include "hub/round.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "gateway/hub.h"
+#include "hub/access.h"
+#include "hub/channel.h"
+#include "hub/hub_private.h"
+#include "hub/pace.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/stats.h"
+#include "hub/subscription.h"
 #include "topic/topic.h"
 
 /* From so many subscriptions on, a channel's own filters are looked through instead of the session's. */

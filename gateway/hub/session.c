@@ -4,8 +4,17 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "gateway/hub.h"
+#include "hub/access.h"
 #include "hub/hub_private.h"
+#include "hub/pace.h"
+#include "hub/publish.h"
 #include "hub/session_log.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/stats.h"
+#include "hub/subscription.h"
+#include "message/cursor.h"
 #include "topic/topic.h"
 
 #define QUEUE_START 8

@@ -5,6 +5,10 @@
  * 1 us). When those of a turn are used up, a session goes to the end of a list and is told ready() again in the next
  * flush, and the loop comes back without resting. What one session does between two looks at the units is bounded by
  * its slice. Large messages are handed to the kernel by bytes a turn in the same way (net/wire.c). */
+#include "hub/slice.h"
+
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
 
 #define TURN_UNITS   4096

@@ -9,9 +9,11 @@
 #include <time.h>
 
 #include "app/builtins.h"
+#include "base/timer.h"
 #include "gateway/codec.h"
-#include "hub/hub_private.h"
+#include "gateway/hub.h"
 #include "hub/inbox.h"
+#include "route/routes.h"
 
 #define EPOCH   "benchbench0"
 #define PAYLOAD "{\"temperature\":21.5,\"hum\":40.0}"

@@ -4,10 +4,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/timer.h"
 #include "check.h"
 #include "engine/disk_options.h"
 #include "gateway/codec.h"
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "hub/inbox.h"
 #include "message/cursor.h"
 #include "route/routes.h"
 
