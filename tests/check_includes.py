@@ -2,7 +2,7 @@
 """Fails if an include points up the layers, or if a library's header is included outside its folder.
 
 The layers are the folders of gateway/, lowest first. A file may include its own layer and the ones below it.
-Folders on one line form one layer. Each public header in include/gateway/ belongs to one folder.
+Folders on one line form one layer. Each public header in include/gateway/ belongs to one folder, and includes public ones only.
 """
 import pathlib
 import re
@@ -33,7 +33,7 @@ TRANSPORTS = {"transport", "mqttd"}
 # Pure functions, with fuzz targets.
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
-    "base": ["buf", "error", "hash", "histogram", "options"],
+    "base": ["bucket", "buf", "error", "hash", "histogram", "options"],
     "topic": ["capture"],
     "message": ["message"],
     "codec": ["codec"],
@@ -43,6 +43,7 @@ PUBLIC = {
     "auth": ["auth", "identity"],
     "hub": ["hub", "session", "upstream"],
     "http": ["protocol", "query", "transport"],
+    "app": ["builtins"],
 }
 LIBRARIES = {
     "yaml.h": ("gateway/config/",),
@@ -98,6 +99,8 @@ def check(path, text):
         if not target:
             problems.append(f"{path}:{number}: no such header: {name}")
             continue
+        if path.startswith("include/") and not target.startswith("include/"):
+            problems.append(f"{path}:{number}: a public header must not include a private one: {name}")
         other = folder_of(target)
         if other not in LEVEL:
             problems.append(f"{target}: this file has no layer: add it to tests/check_includes.py")
@@ -132,6 +135,7 @@ def self_test():
         "gateway/http/api.c": '#include "websocket/wsconn.h"',
         "gateway/hub/keep.c": "#include <sqlite3.h>",
         "gateway/new/file.c": "",
+        "include/gateway/session.h": '#include "base/alloc.h"',
     }
     return [path for path, line in planted.items() if not check(path, line)]
 

@@ -1,4 +1,4 @@
-/* builtins.h: gives the lower layers what is built in: a layer never reaches up for it.
+/* builtins.h: gives the lower layers what is built in (include/gateway/builtins.h): a layer never reaches up for it.
  *
  * Call it before anything else. Thread: main, before any other one. */
 #ifndef GW_APP_BUILTINS_H

@@ -7,9 +7,9 @@
 #ifndef GW_MQTTD_CLIENT_H
 #define GW_MQTTD_CLIENT_H
 
-#include "base/bucket.h"
 #include "base/timer.h"
 #include "gateway/auth.h"
+#include "gateway/bucket.h"
 #include "gateway/options.h"
 #include "gateway/transport.h"
 #include "mqttd/packet.h"

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bucket.h"
 #include "base/timer.h"
 #include "gateway/auth.h"
+#include "gateway/bucket.h"
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
 #include "hub/inbox.h"

@@ -20,7 +20,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "base/bucket.h"
+#include "gateway/bucket.h"
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "gateway/message.h"

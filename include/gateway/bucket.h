@@ -1,6 +1,6 @@
 /* bucket.h: token buckets: so many things a second, and as many at once. Thread: whoever owns the bucket. */
-#ifndef GW_BASE_BUCKET_H
-#define GW_BASE_BUCKET_H
+#ifndef GATEWAY_BUCKET_H
+#define GATEWAY_BUCKET_H
 
 #include <stdbool.h>
 #include <stdint.h>

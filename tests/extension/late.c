@@ -1,0 +1,179 @@
+/* late.c: an engine as somebody outside of this tree would write it. It numbers in steps and hands each message over
+ * `delay` after it came, on a thread of its own. A draft whose payload is "lose" gets a number
+ * and is lost.
+ *
+ *   late: { delay: 100ms, step: 10 } */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gateway/engine.h"
+#include "gateway/options.h"
+
+struct late_options {
+    int64_t delay_ms;
+    uint32_t step;
+};
+
+static const struct gw_field late_fields[] = {
+    {.key = "delay",
+     .type = GW_FIELD_DURATION,
+     .offset = offsetof(struct late_options, delay_ms),
+     .min = 1,
+     .max = 10000,
+     .def = "50ms",
+     .doc = "How long a message is kept back."},
+    {.key = "step",
+     .type = GW_FIELD_INT,
+     .offset = offsetof(struct late_options, step),
+     .min = 1,
+     .max = 1000,
+     .def = "1",
+     .doc = "From one number to the next."},
+    {.key = NULL},
+};
+
+static const struct gw_options late_options = {
+    .key = "late", .doc = "Messages come later.", .size = sizeof(struct late_options), .fields = late_fields};
+
+struct draft {
+    struct gw_message_spec spec;
+    struct timespec due;
+    bool lost;
+    struct draft *next;
+    char bytes[]; /* what the spec refers to */
+};
+
+struct gw_engine_store {
+    const struct late_options *options;
+    struct gw_engine_sink sink;
+    char epoch[GW_ENGINE_EPOCH_MAX + 1];
+    uint64_t seq; /* the MQTT thread's */
+
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
+    struct draft *first, **last; /* {lock} */
+    bool closing;                /* {lock} what waits goes at once */
+};
+
+static enum gw_err late_open(const void *options, struct gw_engine_found *found, struct gw_engine_store **out,
+                             struct gw_buf *error)
+{
+    (void)error;
+    struct timespec now;
+    struct gw_engine_store *store = calloc(1, sizeof *store);
+    store->options = options;
+    store->last = &store->first;
+    clock_gettime(CLOCK_REALTIME, &now);
+    for (int64_t left = now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000, i = 0; left; left /= 36, i++)
+        store->epoch[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[left % 36];
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->change, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    *found = (struct gw_engine_found){.clean = true};
+    memcpy(found->epoch, store->epoch, sizeof found->epoch);
+    *out = store;
+    return GW_OK;
+}
+
+static void *late_run(void *context)
+{
+    struct gw_engine_store *store = context;
+    pthread_mutex_lock(&store->lock);
+    while (store->first || !store->closing) {
+        struct draft *draft = store->first;
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (!draft) {
+            pthread_cond_wait(&store->change, &store->lock);
+            continue;
+        }
+        if (!store->closing && (now.tv_sec < draft->due.tv_sec ||
+                                (now.tv_sec == draft->due.tv_sec && now.tv_nsec < draft->due.tv_nsec))) {
+            pthread_cond_timedwait(&store->change, &store->lock, &draft->due);
+            continue;
+        }
+        store->first = draft->next;
+        if (!store->first)
+            store->last = &store->first;
+        pthread_mutex_unlock(&store->lock);
+        if (draft->lost)
+            store->sink.lost(store->sink.context, draft->spec.seq);
+        else
+            store->sink.message(store->sink.context, &draft->spec);
+        free(draft);
+        pthread_mutex_lock(&store->lock);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return NULL;
+}
+
+static enum gw_err late_start(struct gw_engine_store *store, const struct gw_engine_sink *sink, struct gw_buf *error)
+{
+    store->sink = *sink;
+    store->started = !pthread_create(&store->thread, NULL, late_run, store);
+    if (!store->started)
+        gw_buf_adds(error, "can't start a thread");
+    return store->started ? GW_OK : GW_ERR_INTERNAL;
+}
+
+static enum gw_err late_append(struct gw_engine_store *store, struct gw_message_spec *spec)
+{
+    struct draft *draft = malloc(sizeof *draft + spec->channel_len + spec->json_len + spec->payload_len);
+    char *json = draft->bytes + spec->channel_len, *payload = json + spec->json_len;
+    memcpy(draft->bytes, spec->channel, spec->channel_len);
+    if (spec->json_len)
+        memcpy(json, spec->json, spec->json_len);
+    if (spec->payload_len)
+        memcpy(payload, spec->payload, spec->payload_len);
+    draft->spec = *spec;
+    draft->spec.channel = draft->bytes;
+    draft->spec.json = json;
+    draft->spec.payload = payload;
+    if (spec->watched.data)
+        draft->spec.watched.data = json + (spec->watched.data - spec->json);
+    draft->spec.route = GW_ROUTE_BY_NAME;
+    draft->spec.epoch = store->epoch;
+    draft->spec.seq = store->seq += store->options->step;
+    draft->lost = spec->payload_len == 4 && !memcmp(spec->payload, "lose", 4);
+    draft->next = NULL;
+    clock_gettime(CLOCK_MONOTONIC, &draft->due);
+    int64_t due = draft->due.tv_nsec + store->options->delay_ms * 1000000;
+    draft->due.tv_sec += due / 1000000000;
+    draft->due.tv_nsec = due % 1000000000;
+    pthread_mutex_lock(&store->lock);
+    *store->last = draft;
+    store->last = &draft->next;
+    pthread_cond_signal(&store->change);
+    pthread_mutex_unlock(&store->lock);
+    return GW_OK;
+}
+
+static void late_close(struct gw_engine_store *store, bool in_order, uint64_t forgotten)
+{
+    (void)in_order, (void)forgotten;
+    pthread_mutex_lock(&store->lock);
+    store->closing = true;
+    pthread_cond_signal(&store->change);
+    pthread_mutex_unlock(&store->lock);
+    if (store->started)
+        pthread_join(store->thread, NULL);
+    pthread_cond_destroy(&store->change);
+    pthread_mutex_destroy(&store->lock);
+    free(store);
+}
+
+const struct gw_engine gw_engine_late = {
+    .name = "late",
+    .options = &late_options,
+    .open = late_open,
+    .start = late_start,
+    .append = late_append,
+    .close = late_close,
+};

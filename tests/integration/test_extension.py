@@ -1,0 +1,181 @@
+"""Extensions from outside of the tree: tests/extension/ is compiled against include/gateway/ alone, in a folder that has nothing else,
+and linked with the gateway's objects and another builtins.c. That program then runs with a real broker."""
+import asyncio
+import json
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import websockets
+from conftest import yaml
+from harness import BINARY, ROOT, wait_until
+
+pytestmark = pytest.mark.sanitize
+ROUTES = """
+  - topic: rooms/{room}
+    codec: shout
+    publish: {}
+"""
+LINES = "lines: { path: /lines, greeting: good day, words: { rooms/kitchen: Kitchen } }\n"
+LATE = "late: { delay: 150ms, step: 10 }\n"
+BUILD = pathlib.Path(BINARY).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory):
+    """The program, made of the objects of the build under test."""
+    place = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(ROOT / "include", place / "include")
+    sources = [pathlib.Path(shutil.copy(path, place)) for path in sorted((ROOT / "tests/extension").glob("*.c"))]
+    link = subprocess.run(["ninja", "-C", BUILD, "-t", "commands", "sluice"], check=True, capture_output=True, text=True).stdout
+    words = shlex.split(link.splitlines()[-1].removeprefix(": && ").removesuffix(" && :"))
+    sanitizers = [word for word in words if word.startswith("-fsanitize=")]
+    for source in sources:
+        subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-fPIE", "-Wall", "-Wextra", "-Wpedantic", "-Werror", *sanitizers,
+                        "-I", "include", "-c", source.name], cwd=place, check=True, timeout=60)
+    out = words.index("-o")
+    words[out + 1:out + 2] = [place / "toys", *(source.with_suffix(".o") for source in sources)]
+    subprocess.run(words, cwd=BUILD, check=True, timeout=120)
+    return str(place / "toys")
+
+
+def run(binary, *args):
+    done = subprocess.run([binary, *args], capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout, done.stderr
+
+
+async def lines(sluice, channel):
+    return await websockets.connect(f"{sluice.ws}/lines?channel={channel}", max_size=None)
+
+
+async def test_all_of_them_at_work(world, binary):
+    """A payload goes through the codec, the engine and the transport; numbers and delay are the engine's."""
+    broker = world.broker()
+    sluice = world.sluice(yaml(broker.port, routes=ROUTES, extra=LINES + LATE), binary=binary)
+    client = world.mqtt(broker.port)
+    socket = await lines(sluice, "rooms/%2B")
+    begin = time.monotonic()
+    client.publish("rooms/kitchen", "warm")
+    assert await asyncio.wait_for(socket.recv(), 10) == 'good day Kitchen "WARM"'
+    assert time.monotonic() - begin >= 0.15
+    for i in range(50):
+        client.publish("rooms/hall", f"n{i}")
+    for i in range(50):
+        assert await asyncio.wait_for(socket.recv(), 10) == f'good day rooms/hall "N{i}"'
+    await socket.close()
+    messages = sluice.get("/channels/rooms/hall/history").json()["messages"]
+    numbers = [int(message["cursor"].rsplit(".", 1)[1]) for message in messages]
+    assert numbers == list(range(20, 20 + 10 * 50, 10))
+    assert {message["data"] for message in messages} == {f"N{i}" for i in range(50)}
+    # What the codec refuses is no message; what the engine loses is told.
+    cursor = messages[-1]["cursor"]
+    client.publish("rooms/hall", "no".encode() + b"\xc3\xa9")
+    client.publish("rooms/hall", "lose")
+    client.publish("rooms/hall", "found")
+    wait_until(lambda: sluice.get("/channels/rooms/hall").json()["data"] == "FOUND", what="the last message")
+    answer = sluice.get(f"/poll?channel=rooms/hall&cursor={cursor}").json()
+    assert [message["data"] for message in answer["messages"]] == ["FOUND"]
+    assert answer["gaps"] and int(answer["gaps"][0]["to"].rsplit(".", 1)[1]) == 520
+    assert sluice.metric("sluice_mqtt_messages_total") >= 53
+    assert '{transport="lines"}' in sluice.get("/metrics").text
+
+
+def test_what_waits_in_the_engine_is_handed_over_at_a_stop(world, binary):
+    broker = world.broker()
+    sluice = world.sluice(yaml(broker.port, routes=ROUTES, extra="late: { delay: 10s }\n"), binary=binary)
+    client = world.mqtt(broker.port)
+    for i in range(100):
+        client.publish("rooms/a", str(i))
+    wait_until(lambda: sluice.metric("sluice_mqtt_messages_total") >= 100, what="the messages to come in")
+    assert sluice.get("/channels/rooms/a").status_code == 404
+    sluice.stop()
+
+
+async def test_a_transport_is_off_without_its_table(world, binary):
+    broker = world.broker()
+    sluice = world.sluice(yaml(broker.port, routes=ROUTES), binary=binary)
+    with pytest.raises(websockets.InvalidStatusCode) as refused:
+        await lines(sluice, "rooms/a")
+    assert refused.value.status_code == 404
+    # The first engine is in force then: nothing is late, and numbers go by one.
+    client = world.mqtt(broker.port)
+    for i in range(3):
+        client.publish("rooms/a", str(i))
+    wait_until(lambda: sluice.get("/channels/rooms/a").json().get("data") == "2", what="the last message")
+    messages = sluice.get("/channels/rooms/a/history").json()["messages"]
+    assert [int(message["cursor"].rsplit(".", 1)[1]) for message in messages] == [1, 2, 3]
+
+
+async def test_a_reload_brings_a_transport_new_options(world, binary):
+    broker = world.broker()
+    text = yaml(broker.port, routes=ROUTES, extra=LINES + LATE)
+    sluice = world.sluice(text, binary=binary)
+    client = world.mqtt(broker.port)
+    said = "another engine, or other options of it, take effect at the next start only"
+
+    def reload(new):
+        sluice.config.write_text(new)
+        count = sluice.text().count("reloaded")
+        sluice.signal(signal.SIGHUP)
+        wait_until(lambda: sluice.text().count("reloaded") > count, what="the reload")
+
+    socket = await lines(sluice, "rooms/a")
+    client.publish("rooms/a", "x")
+    assert await asyncio.wait_for(socket.recv(), 10) == 'good day rooms/a "X"'
+    await asyncio.to_thread(reload, text.replace("good day", "hello").replace("path: /lines", "path: /rows"))
+    assert said not in sluice.text()
+    wait_until(lambda: sluice.get("/rows").status_code == 400, what="the new path")
+    assert sluice.get("/lines").status_code == 404
+    client.publish("rooms/a", "y") # the session goes on, with the new greeting
+    assert await asyncio.wait_for(socket.recv(), 10) == 'hello rooms/a "Y"'
+    await asyncio.to_thread(reload, text.replace("step: 10", "step: 20"))
+    assert said in sluice.text()
+    wait_until(lambda: sluice.get("/lines").status_code == 400, what="the old path")
+    client.publish("rooms/a", "z")
+    assert await asyncio.wait_for(socket.recv(), 10) == 'good day rooms/a "Z"'
+    assert sluice.get("/channels/rooms/a").json()["cursor"].endswith(".30")
+    await asyncio.to_thread(reload, text.replace(LINES, ""))
+    client.publish("rooms/a", "z")
+    with pytest.raises(websockets.ConnectionClosed) as closed:
+        await asyncio.wait_for(socket.recv(), 10)
+    assert closed.value.rcvd.reason == "switched off"
+
+
+@pytest.mark.parametrize("extra, wanted", [
+    ("lines: { paht: /lines }\n", ["9:8: lines.path: it is missing", "9:10: lines.paht: unknown key (did you mean path?)"]),
+    ("lines: { path: lines }\n", ["9:16: lines.path: 'lines' is no path (such as /lines expected)"]),
+    ("lines:\n  path: /x\n  words:\n    a/b: one\n    c/d: one two\n",
+     ["13:10: lines.words.c/d: 'one two' is more than a word (one word expected)"]),
+    ("late: { delay: 11s }\n", ["9:16: late.delay: 11s is out of range (1ms to 10s expected)"]),
+    ("late:\n  step: ${NO_SUCH_VARIABLE:-zero}\n", ["10:9: late.step: 'zero' is no number"]),
+    ("ligns: {}\n", ["9:1: ligns: unknown key (did you mean lines?)"]),
+    ("late: {}\nstorage: { path: h.db }\n", ["9:7: late: there is storage: as well (one of the two expected)"]),
+])
+def test_check_names_wrong_keys(tmp_path, binary, extra, wanted):
+    file = tmp_path / "wrong.yaml"
+    file.write_text("broker:\n  url: mqtt://b\nlisten:\n  - address: 127.0.0.1:0\nroutes:\n  - topic: rooms/{room}\n    codec: shout\n\n" + extra)
+    status, _, text = run(binary, "check", str(file))
+    assert status == 2
+    for line in wanted:
+        assert f"{file}:{line}" in text, text
+    assert len(text.splitlines()) == len(wanted), text
+
+
+def test_check_takes_a_good_file_and_environment(tmp_path, binary, monkeypatch):
+    monkeypatch.setenv("LINES_PATH", "/from/environment")
+    file = tmp_path / "good.yaml"
+    file.write_text(yaml(1883, routes=ROUTES, extra='lines: { path: "${LINES_PATH}" }\nlate:\n'))
+    assert run(binary, "check", str(file))[0] == 0
+
+
+def test_documents_describe_them(binary):
+    schema = json.loads(run(binary, "schema")[1])["properties"]
+    assert schema["lines"]["anyOf"][1]["required"] == ["path"]
+    assert schema["late"]["anyOf"][1]["properties"]["step"]["default"] == 1
+    assert "| `lines.words` | names and texts |  |  | What is said in place of a channel's name. |" in run(binary, "reference")[1]
+    assert re.search(r"late\.delay\\fR \(duration; default 50ms; 1ms to 10s\)", run(binary, "reference", "--man")[1])
