@@ -15,14 +15,14 @@
 #include <unistd.h>
 
 #include "app/sandbox.h"
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/notify.h"
 #include "config/access.h"
 #include "config/options.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
+#include "gateway/clock.h"
 #include "gateway/engine.h"
+#include "gateway/log.h"
 #include "http/conn.h"
 #include "hub/inbox.h"
 #include "mqtt/source.h"

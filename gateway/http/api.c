@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/identity.h"
 #include "gateway/protocol.h"
+#include "gateway/topic.h"
 #include "gateway/transport.h"
 #include "gateway/upstream.h"
 #include "http/api.h"
@@ -13,7 +14,6 @@
 #include "http/exposition.h"
 #include "http/gate.h"
 #include "net/server.h"
-#include "topic/topic.h"
 
 #define JSON_TYPE "application/json"
 

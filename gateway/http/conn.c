@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "config/protocols.h"
+#include "gateway/alloc.h"
 #include "net/listener.h"
 #include "net/worker.h"
 

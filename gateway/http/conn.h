@@ -3,7 +3,7 @@
 #ifndef GW_HTTP_CONN_H
 #define GW_HTTP_CONN_H
 
-#include "base/timer.h"
+#include "gateway/timer.h"
 #include "gateway/transport.h"
 #include "http/http1.h"
 #include "net/admission.h"

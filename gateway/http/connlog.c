@@ -1,8 +1,8 @@
 /* connlog.c: lines of the log that know the client's address. */
 #include <arpa/inet.h>
 
+#include "gateway/session_log.h"
 #include "http/conn.h"
-#include "hub/session_log.h"
 #include "net/address.h"
 
 void gw_conn_log_session(const struct gw_conn *conn, const struct gw_session *session)

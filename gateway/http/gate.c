@@ -6,10 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
 #include "config/origin.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
+#include "gateway/log.h"
 #include "gateway/transport.h"
 #include "http/conn.h"
 

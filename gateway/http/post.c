@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/json_scan.h"
 #include "base/units.h"
+#include "gateway/alloc.h"
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
 #include "http/api.h"

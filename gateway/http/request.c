@@ -1,7 +1,7 @@
 /* request.c: requests out of the bytes of a connection, and on to api.c. */
 #include <string.h>
 
-#include "base/log.h"
+#include "gateway/log.h"
 #include "http/conn.h"
 #include "http/forward.h"
 #include "net/worker.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "auth/projection.h"
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/hub.h"
 #include "hub/channel.h"

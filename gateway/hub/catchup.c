@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
 #include "hub/round.h"

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
 #include "gateway/hub.h"
+#include "gateway/log.h"
 #include "hub/access.h"
 #include "hub/hub_private.h"
 #include "hub/keep.h"

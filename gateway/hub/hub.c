@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/hub.h"
+#include "gateway/log.h"
+#include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
 #include "hub/giveback.h"
@@ -21,7 +22,6 @@
 #include "hub/subscription.h"
 #include "message/cursor.h"
 #include "route/routes.h"
-#include "topic/topic.h"
 #include "topic/topic_tree.h"
 
 struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)

@@ -5,9 +5,9 @@
 #include <assert.h>
 #include <pthread.h>
 
-#include "base/timer.h"
 #include "gateway/auth.h"
 #include "gateway/hub.h"
+#include "gateway/timer.h"
 #include "gateway/upstream.h"
 #include "hub/channel.h"
 #include "hub/giveback.h"

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#include "base/clock.h"
 #include "codec/json_pointer.h"
+#include "gateway/clock.h"
 #include "gateway/hub.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"

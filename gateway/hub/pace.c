@@ -13,13 +13,13 @@
 
 #include <stdlib.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/hub.h"
+#include "gateway/topic.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
 #include "hub/session_queue.h"
 #include "hub/subscription.h"
-#include "topic/topic.h"
 
 struct gw_pause {
     struct gw_timer timer; /* first member; the end of the pause */
@@ -30,6 +30,11 @@ struct gw_pause {
     struct gw_pause *hash_next, **hash_link;
     struct gw_pause *next, **link; /* of the same session */
 };
+
+void gw_session_pace_from(struct gw_session *session, int64_t now_ms)
+{
+    session->pace_from_ms = now_ms;
+}
 
 void gw_pauses_init(struct gw_pauses *pauses)
 {

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/hub.h"
+#include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
@@ -14,7 +15,6 @@
 #include "hub/slice.h"
 #include "hub/stats.h"
 #include "hub/subscription.h"
-#include "topic/topic.h"
 
 /* From so many subscriptions on, a channel's own filters are looked through instead of the session's. */
 #define MANY_SUBS 8

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "base/clock.h"
+#include "gateway/clock.h"
 #include "gateway/hub.h"
 #include "hub/hub_private.h"
 #include "hub/session_queue.h"

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
 #include "gateway/hash.h"
 
 #define BUCKETS 4096

@@ -16,8 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "gateway/hub.h"
+#include "gateway/log.h"
 #include "net/address.h"
 #include "net/server.h"
 

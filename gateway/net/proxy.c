@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/log.h"
 #include "gateway/hub.h"
+#include "gateway/log.h"
 #include "net/address.h"
 #include "net/listener.h"
 #include "net/sock.h"

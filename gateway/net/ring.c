@@ -10,8 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
 #include "net/sock.h"
 
 /* So many leave together. More are hardly cheaper, and the first would wait for the last. */

@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
 #include "gateway/hub.h"
 #include "net/admission.h"
 #include "net/listener.h"

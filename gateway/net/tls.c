@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
 #include "config/protocols.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
 #include "net/server.h"
 
 /* Forward secrecy and authenticated encryption only (RFC 9325 section 4.2); TLS 1.3 has no others. */

@@ -16,8 +16,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
 #include "net/address.h"
 #include "net/listener.h"
 #include "net/ring.h"

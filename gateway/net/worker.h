@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/timer.h"
+#include "gateway/timer.h"
 #include "net/loop.h"
 
 struct gw_batches;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/alloc.h"
-#include "base/utf8.h"
+#include "gateway/alloc.h"
+#include "gateway/utf8.h"
 #include "http/conn.h"
 #include "net/worker.h"
 #include "websocket/deflate.h"

@@ -9,9 +9,9 @@
 #include <time.h>
 
 #include "app/builtins.h"
-#include "base/timer.h"
 #include "gateway/codec.h"
 #include "gateway/hub.h"
+#include "gateway/timer.h"
 #include "hub/inbox.h"
 #include "route/routes.h"
 

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/timer.h"
 #include "gateway/auth.h"
 #include "gateway/codec.h"
 #include "gateway/hub.h"
 #include "gateway/protocol.h"
+#include "gateway/timer.h"
 #include "hub/inbox.h"
 #include "route/routes.h"
 

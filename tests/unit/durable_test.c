@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/timer.h"
 #include "check.h"
 #include "engine/disk_options.h"
 #include "gateway/codec.h"
 #include "gateway/hub.h"
+#include "gateway/timer.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "gateway/codec.h"
 #include "gateway/hub.h"
+#include "gateway/topic.h"
 #include "hub/channel.h"
 #include "hub/giveback.h"
 #include "hub/hub_private.h"
@@ -10,7 +11,6 @@
 #include "message/cursor.h"
 #include "mqtt/ingest.h"
 #include "route/routes.h"
-#include "topic/topic.h"
 
 #define EPOCH    "test"
 #define SESSIONS 24

@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "check.h"
+#include "gateway/clock.h"
 #include "gateway/config.h"
 #include "gateway/transport.h"
 #include "http/conn.h"
