@@ -24,12 +24,12 @@ LAYERS = [
     ["net"],
     ["http"],
     ["websocket"],
-    ["transport", "mqttd"],
+    ["transport", "mqttd", "socketio"],
     ["app"],
 ]
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 # A transport is one file of transport/, or a folder of its own.
-TRANSPORTS = {"transport", "mqttd"}
+TRANSPORTS = {"transport", "mqttd", "socketio"}
 # Pure functions, with fuzz targets.
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
@@ -41,7 +41,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "session", "session_log", "upstream"],
+    "hub": ["hub", "mail", "session", "session_log", "upstream"],
     "http": ["protocol", "query", "transport"],
     "app": ["builtins"],
 }
@@ -124,7 +124,9 @@ def self_test():
         "gateway/transport/ws.c": '#include "transport/ws.h"',
         "gateway/transport/sse.c": '#include "mqttd/packet.h"',
         "gateway/transport/raw.c": '#include "mqtt/source.h"',
-        "gateway/transport/longpoll.c": '#include "hub/inbox.h"',
+        "gateway/transport/poll.c": '#include "hub/inbox.h"',
+        "gateway/transport/longpoll.c": '#include "socketio/packet.h"',
+        "gateway/socketio/engine.c": '#include "mqttd/packet.h"',
         "gateway/mqttd/packet.c": '#include "gateway/session.h"',
         "gateway/codec/auto.c": '#include "gateway/hub.h"',
         "gateway/topic/topic.c": '#include "gateway/session.h"',

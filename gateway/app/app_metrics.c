@@ -23,6 +23,8 @@ static void app_source_metrics(struct gw_source *source, struct gw_exposition *t
         {"sluice_mqtt_codec_dropped_total", "Payloads that the route's codec refused.", stats.codec_dropped},
         {"sluice_mqtt_too_large_total", "Payloads above broker.max_packet.", stats.too_large},
         {"sluice_mqtt_refused_total", "Messages that the engine gave no number.", stats.refused},
+        {"sluice_mqtt_stale_cleared_total", "Last values that the broker had cleared while there was no connection.",
+         stats.stale_cleared},
         {"sluice_mqtt_unrouted_total", "Messages that no route wanted.", stats.unrouted},
         {"sluice_mqtt_published_total", "Publishes acknowledged, or sent at QoS 0.", stats.published},
         {"sluice_mqtt_rejected_total", "Publishes that failed at the broker.", stats.rejected},

@@ -30,7 +30,13 @@ const struct gw_history_engine *const gw_builtin_histories[] = {
 };
 
 extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll,
-    gw_transport_mqtt;
+    gw_transport_mqtt, gw_transport_socketio;
 const struct gw_transport *const gw_builtin_transports[] = {
-    &gw_transport_ws, &gw_transport_raw, &gw_transport_sse, &gw_transport_longpoll, &gw_transport_mqtt, NULL,
+    &gw_transport_ws,
+    &gw_transport_raw,
+    &gw_transport_sse,
+    &gw_transport_longpoll,
+    &gw_transport_mqtt,
+    &gw_transport_socketio,
+    NULL,
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "gateway/alloc.h"
 
 void gw_buf_init(struct gw_buf *buf)
@@ -58,12 +59,8 @@ void gw_buf_addc(struct gw_buf *buf, char c)
 
 void gw_buf_addu(struct gw_buf *buf, uint64_t number)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
+    char digits[GW_DIGITS_MAX];
+    size_t at = gw_digits(digits, number);
     gw_buf_add(buf, digits + at, sizeof digits - at);
 }
 

@@ -14,6 +14,7 @@
 #define FLAG_RETAINED 1
 #define FLAG_CLEAR    2
 #define FLAG_BINARY   4
+#define FLAG_STORED   8
 
 /* synchronous=FULL: a commit is on the disk, not only with the kernel: numbers must not be given twice after a power
  * failure either. It costs one fsync for each flush, on the writer's thread. Exclusive: two gateways on one file
@@ -210,6 +211,7 @@ static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct
         .seq = (uint64_t)sqlite3_column_int64(row, 0),
         .ts = sqlite3_column_int64(row, 1),
         .retained = flags & FLAG_RETAINED,
+        .stored = flags & (FLAG_STORED | FLAG_RETAINED),
         .clear = flags & FLAG_CLEAR,
         .binary = flags & FLAG_BINARY,
         .json = sqlite3_column_blob(row, 3),
@@ -314,8 +316,9 @@ bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_m
     sqlite3_bind_int64(put, 1, id);
     sqlite3_bind_int64(put, 2, (int64_t)msg->seq);
     sqlite3_bind_int64(put, 3, msg->ts);
-    sqlite3_bind_int(
-        put, 4, (msg->retained ? FLAG_RETAINED : 0) | (msg->clear ? FLAG_CLEAR : 0) | (binary ? FLAG_BINARY : 0));
+    sqlite3_bind_int(put, 4,
+                     (msg->retained ? FLAG_RETAINED : 0) | (msg->clear ? FLAG_CLEAR : 0) |
+                         (binary ? FLAG_BINARY : 0) | (msg->stored ? FLAG_STORED : 0));
     sqlite3_bind_blob64(put, 5, msg->data.data, msg->data.len, SQLITE_STATIC);
     if (msg->payload.data == msg->data.data)
         sqlite3_bind_null(put, 6);

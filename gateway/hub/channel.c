@@ -328,6 +328,7 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
     struct gw_channels *channels = &hub->channels;
     gw_message_unref(channel->last);
     channel->last = msg->clear ? NULL : gw_message_ref(msg);
+    channel->stored = !msg->clear && (channel->stored || msg->stored);
     channel->before_last = channel->last_seq;
     channel->last_seq = msg->seq;
     channel_unlink(&channels->all, channel);
@@ -390,8 +391,10 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_chann
 {
     struct gw_channels *channels = &hub->channels;
     struct gw_channel *channel = gw_channel_find(hub, kept->name, kept->len, kept->hash);
-    if (msg->seq == kept->last)
+    if (msg->seq == kept->last) {
         channel->last = gw_message_ref(msg);
+        channel->stored = msg->stored;
+    }
     if (msg->seq <= kept->evicted)
         return; /* there as the last value only */
     size_t before = channel->engine->bytes(channel->history);

@@ -52,6 +52,7 @@ struct gw_channel {
     struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
     uint32_t route;    /* index into hub->routes; whose policy holds; GW_ROUTE_BY_NAME: none makes it any more */
     uint8_t next_view; /* to be replaced */
+    bool stored;       /* the broker keeps a value of it, so far as is known */
     bool in_history;
     uint16_t len;
     char name[]; /* NUL-terminated */

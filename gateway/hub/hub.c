@@ -18,6 +18,7 @@
 #include "hub/publish.h"
 #include "hub/session_queue.h"
 #include "hub/slice.h"
+#include "hub/stored.h"
 #include "hub/stats.h"
 #include "hub/subscription.h"
 #include "message/cursor.h"
@@ -32,6 +33,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->auth = gw_auth_ref(setup->auth);
     hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
+    hub->mail = setup->mail;
     hub->timers = setup->timers;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
@@ -49,6 +51,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     if (!hub)
         return;
     assert(!hub->sessions);
+    gw_stored_ask_free(hub->stored_ask);
     gw_giveback_all(&hub->giveback);
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
@@ -117,6 +120,8 @@ static void hub_fan_out(struct gw_hub *hub, struct gw_channel *channel, struct g
 /* The broker sends retained messages again whenever we subscribe again; what we have already is no news. */
 static bool hub_repeats(const struct gw_channel *channel, const struct gw_message *msg)
 {
+    if (msg->retained && msg->clear) /* the broker keeps no value any more: it is news if ours is from before */
+        return !channel->last || channel->last->ts >= msg->ts;
     return msg->retained && channel->last && channel->last->payload.len == msg->payload.len &&
            !memcmp(channel->last->payload.data, msg->payload.data, msg->payload.len);
 }
@@ -172,6 +177,7 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
                              msg->channel.data);
         hub->head = msg->seq;
     } else if (hub_repeats(channel, msg)) {
+        channel->stored |= msg->stored;
         GW_STAT_ADD(&hub->stats, repeats, 1);
     } else if (hub_unchanged(hub, channel, msg)) {
         GW_STAT_ADD(&hub->stats, unchanged, 1);
@@ -207,6 +213,7 @@ static void hub_on_reload(struct gw_hub *hub, struct gw_config *config, struct g
     hub->config = config;
     hub->routes = routes;
     hub->auth = auth;
+    gw_hub_stored_break_off(hub);
     gw_channels_relimit(hub);
     gw_hub_identify_again(hub);
 }
@@ -232,6 +239,9 @@ void gw_hub_handle(struct gw_hub *hub, struct gw_event *event)
         break;
     case GW_EVENT_EPOCH:
         gw_hub_new_epoch(hub, event->u.epoch);
+        break;
+    case GW_EVENT_STORED:
+        gw_hub_stored_ask(hub, event->u.stored);
         break;
     case GW_EVENT_RELOAD:
         hub_on_reload(hub, event->u.reload.config, event->u.reload.routes, event->u.reload.auth);
@@ -292,6 +302,12 @@ int64_t gw_hub_wall(const struct gw_hub *hub)
 struct gw_timers *gw_hub_timers(struct gw_hub *hub)
 {
     return hub->timers;
+}
+
+void gw_hub_send(struct gw_hub *hub, unsigned worker, struct gw_letter *letter)
+{
+    GW_ASSERT_LOOP(hub);
+    hub->mail.send(hub->mail.context, worker, letter);
 }
 
 unsigned gw_hub_worker(const struct gw_hub *hub)

@@ -23,6 +23,7 @@ struct gw_hub {
     struct gw_auth *auth;      /* NULL: everybody may do everything */
     struct gw_grants *nothing; /* of those who are not known yet */
     struct gw_upstream upstream;
+    struct gw_mail mail;
     struct gw_upstream_state state;
     struct gw_timers *timers;
     struct gw_stats stats;
@@ -41,6 +42,8 @@ struct gw_hub {
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;
     struct gw_slices slices;
+    struct gw_stored_ask *stored_ask; /* NULL: none is being answered */
+    uint32_t stored_slot;             /* ... the next channel to be looked at */
     uint64_t filters_at;           /* counts filters that came or went without being tied to every channel at once */
     int64_t queues_due_ms;         /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */

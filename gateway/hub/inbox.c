@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "gateway/alloc.h"
+#include "hub/stored.h"
 
 struct gw_inbox {
     pthread_mutex_t lock;
@@ -44,6 +45,9 @@ void gw_event_release(struct gw_event *event)
         break;
     case GW_EVENT_RESPONSE:
         free(event->u.response.payload);
+        break;
+    case GW_EVENT_STORED:
+        gw_stored_ask_free(event->u.stored);
         break;
     case GW_EVENT_UPSTREAM:
     case GW_EVENT_PUBLISHED:

@@ -21,9 +21,12 @@ enum gw_event_type {
     GW_EVENT_RESPONSE,  /* response: its payload is the receiver's */
     GW_EVENT_LOST,      /* lost: numbers up to it that have not come will never come (engine.h) */
     GW_EVENT_EPOCH,     /* epoch: numbers begin anew */
+    GW_EVENT_STORED,    /* stored: the receiver's; the first worker alone gets it */
     GW_EVENT_RELOAD,    /* reload: one reference each, the receiver's */
     GW_EVENT_STOP       /* finish up: no new sessions, answer what is held, then leave */
 };
+
+struct gw_stored_ask;
 
 struct gw_event {
     enum gw_event_type type;
@@ -33,6 +36,7 @@ struct gw_event {
         struct gw_publish_result result;
         struct gw_response response;
         uint64_t lost;
+        struct gw_stored_ask *stored;
         char epoch[GW_ENGINE_EPOCH_MAX + 1];
         struct {
             struct gw_routes *routes;

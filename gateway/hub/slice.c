@@ -10,6 +10,7 @@
 #include "gateway/hub.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "hub/stored.h"
 
 #define TURN_UNITS   4096
 #define SLICE_UNITS  1024
@@ -80,6 +81,7 @@ void gw_slices_begin(struct gw_hub *hub)
     hub->slices.work = hub->slices.turn;
     hub->slices.send_bytes = SEND_BYTES;
     gw_channels_work(hub);
+    gw_hub_stored_work(hub);
 }
 
 void gw_slices_resume(struct gw_hub *hub)
@@ -107,6 +109,6 @@ void gw_slices_resume(struct gw_hub *hub)
 bool gw_hub_busy(const struct gw_hub *hub)
 {
     const struct gw_channels *channels = &hub->channels;
-    return hub->slices.later || hub->dirty || channels->policy_slot < channels->slot_count ||
+    return hub->slices.later || hub->dirty || hub->stored_ask || channels->policy_slot < channels->slot_count ||
            channels->count > hub->config->limits.channels;
 }

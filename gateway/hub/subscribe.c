@@ -243,6 +243,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     struct subscription count = {.session = session, .sub = sub, .now = start->at == GW_START_NOW};
     subscribe_look(&count);
     out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
+    out->fresh_to = sub->fresh_to;
     out->snapshot = sub->fresh_to ? count.values : 0;
     gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);
     GW_SESSION_LOG(session, GW_LOG_DEBUG, "subscribes to '%.*s' from %s", (int)len, text, out->cursor);

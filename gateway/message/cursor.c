@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/digits.h"
+
 static const char cursor_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 void gw_epoch_make(char epoch[GW_EPOCH_MAX + 1])
@@ -59,12 +61,8 @@ size_t gw_cursor_format_settled(char out[GW_CURSOR_MAX], const char *epoch, uint
 
 size_t gw_cursor_format(char out[GW_CURSOR_MAX], const char *epoch, uint64_t seq)
 {
-    char digits[20];
-    size_t at = sizeof digits, len = strlen(epoch);
-    do {
-        digits[--at] = (char)('0' + seq % 10);
-        seq /= 10;
-    } while (seq);
+    char digits[GW_DIGITS_MAX];
+    size_t at = gw_digits(digits, seq), len = strlen(epoch);
     memcpy(out, epoch, len);
     out[len++] = '.';
     memcpy(out + len, digits + at, sizeof digits - at);

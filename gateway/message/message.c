@@ -64,12 +64,17 @@ static void message_watch(struct gw_message *msg, const struct gw_message_spec *
     }
 }
 
+/* A byte of a name takes up to ESCAPE_MAX in JSON: \u0001. */
+#define NAME_SHORT 100
+#define ESCAPE_MAX 6
+
 struct gw_message *gw_message_create(const struct gw_message_spec *spec)
 {
     /* The text is assembled in one go, into the final block: what isn't known in advance is only how much longer the
-     * channel's name gets by escaping, so that is done first, apart. */
-    struct gw_buf name;
-    gw_buf_init(&name);
+     * channel's name gets by escaping, so that is done first, apart; short names need no allocation for it. */
+    char quoted[NAME_SHORT * ESCAPE_MAX + sizeof "\"\""];
+    bool is_short = spec->channel_len <= NAME_SHORT;
+    struct gw_buf name = {.data = is_short ? quoted : NULL, .cap = is_short ? sizeof quoted : 0};
     gw_buf_add_json_string(&name, spec->channel, spec->channel_len);
 
     char tail[GW_CURSOR_MAX + 96];
@@ -80,7 +85,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     gw_buf_adds(&rest, cursor);
     gw_buf_adds(&rest, "\",\"ts\":");
     gw_buf_addu(&rest, spec->ts < 0 ? 0 : (uint64_t)spec->ts);
-    if (spec->retained)
+    if (spec->retained && !spec->clear)
         gw_buf_adds(&rest, ",\"retained\":true");
     if (spec->clear)
         gw_buf_adds(&rest, ",\"cleared\":true");
@@ -102,6 +107,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
         .hash = gw_hash(spec->channel, spec->channel_len),
         .born_ns = spec->born_ns,
         .retained = spec->retained,
+        .stored = spec->stored && !spec->clear,
         .multiline = memchr(spec->json, '\n', spec->json_len) || memchr(spec->json, '\r', spec->json_len),
         .clear = spec->clear,
     };
@@ -132,7 +138,8 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     msg->frame_len = (uint8_t)gw_ws_header(msg->frame, WS_TEXT, msg->text.len);
     msg->raw_len = (uint8_t)gw_ws_header(msg->raw, spec->binary ? WS_BINARY : WS_TEXT, msg->payload.len);
     message_event_head(msg, strlen(cursor));
-    gw_buf_fini(&name);
+    if (!is_short)
+        gw_buf_fini(&name);
     return msg;
 }
 
@@ -151,6 +158,7 @@ struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch
         .born_ns = msg->born_ns,
         .route = msg->route,
         .retained = msg->retained,
+        .stored = msg->stored,
         .clear = msg->clear,
         .binary = (msg->raw[0] & 15) == WS_BINARY,
         .watched = msg->watched,

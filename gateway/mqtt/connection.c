@@ -61,8 +61,18 @@ static void connection_on_subscribe(struct mosquitto *mosq, void *object, int mi
     struct gw_source *source = object;
     if (gw_publisher_subscribed(&source->publisher, mid, count > 0 ? granted[0] : 0x80))
         return;
+    if (gw_stored_subscribed(source, mid, count > 0 ? granted[0] : MQTT_RC_UNSPECIFIED))
+        return;
     gw_subscriptions_answered(&source->subs, mosq, &source->broker, mid, count, granted, properties);
     connection_check_up(source);
+}
+
+static void connection_on_unsubscribe(struct mosquitto *mosq, void *object, int mid,
+                                      const mosquitto_property *properties)
+{
+    (void)mosq;
+    (void)properties;
+    gw_stored_unsubscribed(object, mid);
 }
 
 static void connection_drop_client(struct gw_source *source)
@@ -86,6 +96,7 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
     if (was && why)
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", broker->url, loss.why);
     gw_subscriptions_lost(&source->subs, loss.by_broker);
+    gw_stored_lost(source, loss.by_broker);
     if (gw_publisher_lost(&source->publisher, &loss))
         connection_drop_client(source);
     gw_receiver_lost(&source->receiver);
@@ -140,6 +151,7 @@ static void connection_on_connect(struct mosquitto *mosq, void *object, int reas
     gw_redelivery_connected(&source->redelivery, flags & 1);
     gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), !source->config->broker.tls_enabled);
     atomic_fetch_add(&source->connects, 1);
+    gw_stored_connected(source, flags & 1);
     gw_subscriptions_send(&source->subs, mosq, &source->broker, flags & 1);
     gw_publisher_connected(&source->publisher, mosq, &source->broker);
     connection_check_up(source);
@@ -194,6 +206,7 @@ static int connection_make_client(struct gw_source *source)
     mosquitto_connect_v5_callback_set(source->mosq, connection_on_connect);
     mosquitto_disconnect_v5_callback_set(source->mosq, connection_on_disconnect);
     mosquitto_subscribe_v5_callback_set(source->mosq, connection_on_subscribe);
+    mosquitto_unsubscribe_v5_callback_set(source->mosq, connection_on_unsubscribe);
     mosquitto_message_v5_callback_set(source->mosq, gw_source_on_message);
     mosquitto_publish_v5_callback_set(source->mosq, connection_on_publish);
     return rc;

@@ -14,13 +14,14 @@
 #define SCRATCH_KEEP (64 * 1024)
 
 void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, struct gw_engine_store *store,
-                    struct gw_inbox **inboxes, unsigned workers)
+                    struct gw_inbox **inboxes, unsigned workers, struct gw_stored *stored)
 {
     memset(ingest, 0, sizeof *ingest);
     ingest->engine = engine;
     ingest->store = store;
     ingest->inboxes = inboxes;
     ingest->workers = workers;
+    ingest->stored = stored;
     gw_buf_init(&ingest->scratch);
     gw_buf_init(&ingest->channel);
     gw_route_stats_init(&ingest->routes);
@@ -100,12 +101,20 @@ struct made {
     bool binary, clear;
 };
 
+static bool ingest_is_stored(const struct gw_ingest *ingest, const struct gw_packet *packet, const struct made *made)
+{
+    return packet->retain || packet->kept ||
+           (ingest->stored->guess && gw_stored_guess(ingest->stored, gw_hash(made->channel, made->channel_len)));
+}
+
 static void ingest_append(const struct arrival *arrival, const struct made *made)
 {
     struct gw_ingest *ingest = arrival->ingest;
     const struct gw_packet *packet = arrival->packet;
     const struct gw_cfg_route *config = arrival->config;
     struct gw_slice watched = {0};
+    if (packet->retain)
+        gw_stored_note(ingest->stored, gw_hash(made->channel, made->channel_len));
     if (config->rate == GW_RATE_ON_CHANGE && !made->clear &&
         !gw_json_pointer(made->json, made->json_len, config->rate_pointer ? config->rate_pointer : "", &watched))
         watched = (struct gw_slice){0}; /* a message of another kind: it passes */
@@ -121,6 +130,7 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
         .born_ns = gw_monotonic_ns(),
         .route = arrival->route->route,
         .retained = packet->retain,
+        .stored = ingest_is_stored(ingest, packet, made),
         .clear = made->clear,
         .binary = made->binary,
     };
@@ -276,10 +286,45 @@ static void ingest_by_transform(struct arrival *arrival)
     gw_buf_fini(&why);
 }
 
+/* Of a stored message: the topic, and the channels as far as they are known without the payload. */
+static void ingest_note_channel(void *context, const struct gw_routed *routed)
+{
+    if (routed->channel)
+        gw_stored_note(context, gw_hash(routed->channel, routed->channel_len));
+}
+
+void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
+{
+    gw_stored_note(ingest->stored, gw_hash(packet->topic, packet->topic_len));
+    if (gw_topic_name_valid(packet->topic, packet->topic_len))
+        gw_routes_match(routes, packet->topic, packet->topic_len, ingest_note_channel, ingest->stored);
+}
+
+void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, int64_t since_ms)
+{
+    struct gw_message_spec draft = {
+        .channel = channel,
+        .channel_len = len,
+        .json = "null",
+        .json_len = 4,
+        .payload = "",
+        .ts = since_ms,
+        .born_ns = gw_monotonic_ns(),
+        .route = GW_ROUTE_BY_NAME,
+        .retained = true,
+        .clear = true,
+    };
+    enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (err != GW_OK)
+        atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
+}
+
 static void ingest_route(void *context, const struct gw_routed *routed)
 {
     struct arrival *arrival = context;
     arrival->routed = true;
+    if (arrival->packet->retain)
+        ingest_note_channel(arrival->ingest->stored, routed);
     arrival->route = routed;
     arrival->config = gw_routes_get(arrival->routes, routed->route);
     if (arrival->config->transform)
@@ -291,6 +336,8 @@ static void ingest_route(void *context, const struct gw_routed *routed)
 void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
     struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
+    if (packet->retain)
+        gw_stored_note(ingest->stored, gw_hash(packet->topic, packet->topic_len));
     if (gw_topic_name_valid(packet->topic, packet->topic_len))
         gw_routes_match(routes, packet->topic, packet->topic_len, ingest_route, &arrival);
     if (!arrival.routed)

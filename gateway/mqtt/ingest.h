@@ -10,6 +10,7 @@
 #include "gateway/engine.h"
 #include "hub/inbox.h"
 #include "mqtt/packet.h"
+#include "mqtt/stored.h"
 #include "route/route_stats.h"
 #include "route/routes.h"
 
@@ -20,11 +21,12 @@ struct gw_ingest {
     unsigned workers;
     struct gw_buf scratch, channel;
     struct gw_route_stats routes;
+    struct gw_stored *stored;
     _Atomic uint64_t messages, codec_dropped, unrouted, refused; /* read by any thread */
 };
 
 void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, struct gw_engine_store *store,
-                    struct gw_inbox **inboxes, unsigned workers);
+                    struct gw_inbox **inboxes, unsigned workers, struct gw_stored *stored);
 void gw_ingest_fini(struct gw_ingest *ingest);
 
 /* What the engine is to tell, for its start(). Good until gw_ingest_fini(). */
@@ -32,6 +34,11 @@ struct gw_engine_sink gw_ingest_sink(struct gw_ingest *ingest);
 
 /* Waits where an inbox is full, or for the engine. */
 void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
+
+/* A stored value that is dropped unread: the broker has one of these channels all the same. */
+void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
+/* The broker stores no value of this channel any more: clears the last value, if it came before `since_ms`. */
+void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, int64_t since_ms);
 
 /* The same event to every worker. For GW_EVENT_MESSAGE and GW_EVENT_RELOAD the caller keeps its references. Thread:
  * any. */

@@ -102,6 +102,7 @@ size_t gw_packet_parse(const uint8_t *data, size_t len, bool v5, struct gw_packe
     packet->mid = 0;
     packet->qos = first >> 1 & 3;
     packet->retain = first & 1;
+    packet->kept = false;
     packet->topic_len = reader_u16(&reader);
     packet->topic = (const char *)reader_take(&reader, packet->topic_len);
     if (packet->qos)

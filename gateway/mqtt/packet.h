@@ -18,7 +18,8 @@ struct gw_packet {
     size_t id_count;
     uint16_t mid; /* packet identifier; 0 at QoS 0 */
     uint8_t qos;
-    bool retain;
+    bool retain; /* it is a stored value */
+    bool kept;   /* it is not, and the broker stores it; set by whoever knows the subscriptions */
 };
 
 /* The packet's length in bytes, if `data` begins with a whole PUBLISH of QoS 0 or 1 whose properties mean nothing to

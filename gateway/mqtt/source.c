@@ -34,6 +34,26 @@ static void source_wake(void *context)
     (void)written; /* it only fails when it is full, and then the thread is awake anyway */
 }
 
+static void source_take(struct gw_source *source, const struct gw_packet *packet,
+                        const mosquitto_property *properties);
+
+/* Does the packet come by a subscription that brings stored values, or by one that says of live messages whether they
+ * are stored? */
+static void source_take_retained(struct gw_source *source, const struct gw_packet *packet,
+                                 const mosquitto_property *properties)
+{
+    if (gw_subscriptions_is_live(packet) ||
+        (!packet->id_count && !source->stored.guess && source->stored.state == GW_STORED_IDLE)) {
+        struct gw_packet live = *packet;
+        live.retain = false;
+        live.kept = true;
+        source_take(source, &live, properties);
+        return;
+    }
+    gw_stored_arrived(&source->stored);
+    source_take(source, packet, properties);
+}
+
 /* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher.
  */
 static void source_take(struct gw_source *source, const struct gw_packet *packet,
@@ -43,6 +63,8 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
     atomic_fetch_add_explicit(&source->received_bytes, packet->payload_len, memory_order_relaxed);
     if (packet->payload_len > source->config->broker.max_packet) {
         atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
+        if (packet->retain)
+            gw_ingest_note_stored(&source->ingest, source->routes, packet);
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': above broker.max_packet",
                              packet->payload_len, (int)packet->topic_len, packet->topic);
         return;
@@ -60,7 +82,10 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
 
 static void source_on_packet(void *context, const struct gw_packet *packet)
 {
-    source_take(context, packet, NULL);
+    if (packet->retain)
+        source_take_retained(context, packet, NULL);
+    else
+        source_take(context, packet, NULL);
 }
 
 void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
@@ -81,7 +106,10 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
            (at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &packet.ids[packet.id_count],
                                                 packet.id_count > 0)))
         packet.id_count++;
-    source_take(object, &packet, properties);
+    if (packet.retain)
+        source_take_retained(object, &packet, properties);
+    else
+        source_take(object, &packet, properties);
     errno = 0; /* receiver.h */
 }
 
@@ -107,6 +135,7 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
         gw_connection_give_up(source, "the broker settings changed", false);
         gw_attempts_reset(&source->attempts);
     }
+    gw_stored_reloaded(source);
     gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, &source->broker);
     /* From the next message on; and because the inboxes keep the order, the workers change at the same place. */
     struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config, auth}};
@@ -173,6 +202,7 @@ static void *source_run(void *context)
             gw_connection_expire(source, now);
             if (source->connected)
                 gw_subscriptions_retry(&source->subs, source->mosq, &source->broker, now);
+            gw_stored_tick(source, now);
             misc_ms = now;
         }
         if (!source->connecting && !source->connected && now >= source->attempts.at_ms)
@@ -212,7 +242,7 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
     gw_receiver_init(&source->receiver, source_on_packet, gw_connection_note, source);
-    gw_ingest_init(&source->ingest, engine, store, inboxes, workers);
+    gw_ingest_init(&source->ingest, engine, store, inboxes, workers, &source->stored);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
@@ -276,6 +306,8 @@ void gw_source_destroy(struct gw_source *source)
     gw_ingest_fini(&source->ingest);
     gw_subscriptions_fini(&source->subs);
     gw_granted_fini(&source->granted);
+    gw_stored_fini(&source->stored);
+    gw_stored_ask_free(source->stored_answer);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);
     gw_auth_unref(source->next_auth);
@@ -301,6 +333,7 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
         .doubles = atomic_load(&source->doubles),
         .codec_dropped = atomic_load(&source->ingest.codec_dropped),
         .too_large = atomic_load(&source->too_large),
+        .stale_cleared = atomic_load(&source->stored.cleared_total),
         .unrouted = atomic_load(&source->ingest.unrouted),
         .refused = atomic_load(&source->ingest.refused),
         .published = atomic_load(&source->publisher.published),

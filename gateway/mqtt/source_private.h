@@ -18,6 +18,7 @@
 #include "mqtt/receiver.h"
 #include "mqtt/redelivery.h"
 #include "mqtt/source.h"
+#include "mqtt/stored.h"
 #include "mqtt/subscriptions.h"
 #include "mqtt/tls.h"
 
@@ -28,10 +29,11 @@ struct gw_source {
     atomic_bool stopping;
 
     pthread_mutex_t lock;
-    struct gw_config *next_config; /* {lock} a reload that the thread has not seen yet */
-    struct gw_routes *next_routes; /* {lock} */
-    struct gw_auth *next_auth;     /* {lock} for the workers */
-    struct gw_granted granted;     /* {lock} written by the MQTT thread alone */
+    struct gw_config *next_config;       /* {lock} a reload that the thread has not seen yet */
+    struct gw_routes *next_routes;       /* {lock} */
+    struct gw_auth *next_auth;           /* {lock} for the workers */
+    struct gw_stored_ask *stored_answer; /* {lock} the hub's, that the thread has not seen yet */
+    struct gw_granted granted;           /* {lock} written by the MQTT thread alone */
 
     /* From here on: the MQTT thread's alone. */
     struct gw_config *config;
@@ -41,6 +43,7 @@ struct gw_source {
     struct mosquitto *mosq; /* NULL: to be made */
     struct gw_subscriptions subs;
     struct gw_redelivery redelivery;
+    struct gw_stored stored;
     bool connecting, connected, up;
     bool open;           /* while connecting: TCP is */
     int64_t deadline_ms; /* of the handshake */

@@ -55,31 +55,48 @@ static void subs_answer(struct gw_subscriptions *subs, struct gw_sub_entry *entr
 }
 
 enum subs_step {
-    STEP_ONLY,  /* the one SUBSCRIBE, with the retained messages */
-    STEP_FETCH, /* the first of two: the retained messages at QoS 0, for which brokers have no bound */
-    STEP_STAY,  /* the second: the QoS that is wanted, without the retained messages where MQTT 5 is spoken */
+    STEP_ONLY,  /* the one SUBSCRIBE, with the stored messages */
+    STEP_FETCH, /* the first of two: the stored messages at QoS 0, for which brokers have no bound */
+    STEP_KEPT,  /* the same at the QoS that is wanted, where the broker goes on with a session */
+    STEP_STAY,  /* the second: the QoS that is wanted, without the stored messages where MQTT 5 is spoken */
 };
+
+/* A filter has two identifiers, so that what comes tells which SUBSCRIBE it came by: an even one for stored messages,
+ * an odd one to stay (1 to 268,435,455, MQTT 5.0 section 3.8.2.1.2). */
+static uint32_t subs_id(int id, enum subs_step step)
+{
+    return (uint32_t)id * 2 + (step == STEP_STAY);
+}
+
+/* Returns a MOSQ_ERR_... code. */
+static int subs_send(struct mosquitto *mosq, const struct gw_abilities *broker, const char *filter, int id, int qos,
+                     enum subs_step step, int *mid)
+{
+    /* MQTT 3.1.1 has the stored messages sent again: those that repeat the last value are no news. */
+    if (!broker->v5)
+        return mosquitto_subscribe(mosq, mid, filter, qos);
+    mosquitto_property *properties = NULL;
+    /* With retain-as-published the flag says of live messages that the broker stores them, beside "a stored value" of
+     * stored ones; the identifier tells which. In both SUBSCRIBEs, since mosquitto (2.0.11) takes no other options
+     * from the second one of a filter. */
+    int options = step == STEP_STAY ? MQTT_SUB_OPT_SEND_RETAIN_NEVER : 0;
+    if (broker->ids)
+        options |= MQTT_SUB_OPT_RETAIN_AS_PUBLISHED;
+    if (broker->ids)
+        mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, subs_id(id, step));
+    int rc = mosquitto_subscribe_v5(mosq, mid, filter, qos, options, properties);
+    mosquitto_property_free_all(&properties);
+    return rc;
+}
 
 static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq,
                            const struct gw_abilities *broker, enum subs_step step)
 {
-    mosquitto_property *properties = NULL;
-    int qos = step == STEP_FETCH ? 0 : gw_sub_qos(entry);
-    int rc;
     if (!entry->id)
-        entry->id = ++subs->next_id; /* 1 to 268,435,455 (MQTT 5.0 section 3.8.2.1.2) */
-    entry->fetching = step == STEP_FETCH;
-    if (broker->v5) {
-        if (broker->ids)
-            mosquitto_property_add_varint(&properties, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, (uint32_t)entry->id);
-        /* No retain-as-published: `retain` then says "a stored value" and nothing else. */
-        rc = mosquitto_subscribe_v5(mosq, &entry->mid, entry->filter, qos,
-                                    step == STEP_STAY ? MQTT_SUB_OPT_SEND_RETAIN_NEVER : 0, properties);
-        mosquitto_property_free_all(&properties);
-    } else {
-        /* MQTT 3.1.1 has the retained messages sent again: those that repeat the last value are no news. */
-        rc = mosquitto_subscribe(mosq, &entry->mid, entry->filter, qos);
-    }
+        entry->id = ++subs->next_id;
+    entry->fetching = step == STEP_FETCH || step == STEP_KEPT;
+    int qos = step == STEP_FETCH ? 0 : gw_sub_qos(entry);
+    int rc = subs_send(mosq, broker, entry->filter, entry->id, qos, step, &entry->mid);
     if (rc != MOSQ_ERR_SUCCESS) {
         gw_log(GW_LOG_ERROR, "mqtt", "can't subscribe to '%s': %s", entry->filter, mosquitto_strerror(rc));
         entry->mid = 0;
@@ -91,11 +108,48 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
     subs->unanswered++;
 }
 
-/* A filter that the broker does not have yet. */
+/* A filter that the broker does not have yet, or in a session that it goes on with. */
 static void subs_begin(struct gw_subscriptions *subs, struct gw_sub_entry *entry, struct mosquitto *mosq,
-                       const struct gw_abilities *broker)
+                       const struct gw_abilities *broker, bool kept)
 {
-    subs_subscribe(subs, entry, mosq, broker, gw_sub_qos(entry) > 0 && broker->retain ? STEP_FETCH : STEP_ONLY);
+    bool flags = broker->retain && broker->v5 && broker->ids; /* the second one tells what the broker stores */
+    enum subs_step step = STEP_ONLY;
+    if (flags)
+        step = kept ? STEP_KEPT : STEP_FETCH;
+    else if (!kept && broker->retain && gw_sub_qos(entry) > 0)
+        step = STEP_FETCH;
+    subs_subscribe(subs, entry, mosq, broker, step);
+}
+
+int gw_subscriptions_try(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
+                         const char *filter)
+{
+    int mid = 0;
+    int rc = subs_send(mosq, broker, filter, ++subs->next_id, 0, STEP_FETCH, &mid);
+    return rc == MOSQ_ERR_SUCCESS ? mid : 0;
+}
+
+static struct gw_sub_entry *subs_of_filter(const struct gw_subscriptions *subs, const char *filter)
+{
+    for (size_t i = 0; i < subs->count; i++) {
+        if (!strcmp(subs->items[i].filter, filter))
+            return &subs->items[i];
+    }
+    return NULL;
+}
+
+bool gw_subscriptions_has(const struct gw_subscriptions *subs, const char *filter)
+{
+    return subs_of_filter(subs, filter) != NULL;
+}
+
+bool gw_subscriptions_again(struct gw_subscriptions *subs, struct mosquitto *mosq, const struct gw_abilities *broker,
+                            const char *filter, bool kept)
+{
+    struct gw_sub_entry *entry = subs_of_filter(subs, filter);
+    if (entry && !entry->mid)
+        subs_begin(subs, entry, mosq, broker, kept);
+    return entry != NULL;
 }
 
 static void subs_unsubscribe(const struct gw_sub_entry *entry, struct mosquitto *mosq, bool v5)
@@ -152,7 +206,7 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
             entry->sent = same->sent;
             entry->answer = same->answer;
         } else if (mosq) {
-            subs_begin(subs, entry, mosq, broker);
+            subs_begin(subs, entry, mosq, broker, false);
         }
     }
     struct gw_sub_entry **new_sorted = subs_sorted(subs->items, subs->count);
@@ -171,6 +225,7 @@ void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq
 {
     int64_t now_ms = gw_monotonic_ms();
     subs->unanswered = 0;
+    subs->kept = session_present;
     subs->again_ms = 0;
     for (size_t i = 0; i < subs->count; i++) {
         subs_answer(subs, &subs->items[i], GW_SUB_NONE);
@@ -179,10 +234,7 @@ void gw_subscriptions_send(struct gw_subscriptions *subs, struct mosquitto *mosq
             continue;
         }
         subs->items[i].left_out_till = 0;
-        if (session_present)
-            subs_subscribe(subs, &subs->items[i], mosq, broker, STEP_ONLY);
-        else
-            subs_begin(subs, &subs->items[i], mosq, broker);
+        subs_begin(subs, &subs->items[i], mosq, broker, session_present);
     }
 }
 
@@ -273,7 +325,7 @@ void gw_subscriptions_retry(struct gw_subscriptions *subs, struct mosquitto *mos
     subs->again_ms = 0;
     for (size_t i = 0; i < subs->count; i++) {
         if (gw_sub_is_refused(&subs->items[i]) && subs->items[i].answer != GW_SUB_LEFT_OUT && !subs->items[i].mid)
-            subs_begin(subs, &subs->items[i], mosq, broker);
+            subs_begin(subs, &subs->items[i], mosq, broker, false);
     }
 }
 
@@ -291,17 +343,32 @@ void gw_subscriptions_name_refused(const struct gw_subscriptions *subs, struct g
     }
 }
 
+bool gw_subscriptions_is_live(const struct gw_packet *packet)
+{
+    for (size_t i = 0; i < packet->id_count; i++) {
+        if (!(packet->ids[i] & 1))
+            return false;
+    }
+    return packet->id_count > 0;
+}
+
+/* A filter that the broker has not granted brings nothing, so no other one may be taken for its double. */
+static bool subs_speaks(const struct gw_subscriptions *subs, const struct gw_sub_entry *entry)
+{
+    return gw_sub_is_granted(entry) || (subs->kept && entry->answer == GW_SUB_NONE);
+}
+
 bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struct gw_routes *routes,
                                 const struct gw_packet *packet)
 {
     if (subs->count < 2 || !packet->id_count)
         return false;
     size_t canonical = gw_routes_canonical_subscription(routes, packet->topic, packet->topic_len);
-    if (canonical >= subs->count)
+    if (canonical >= subs->count || !subs_speaks(subs, &subs->items[canonical]))
         return false;
     bool known = false;
     for (size_t at = 0; at < packet->id_count; at++) {
-        int id = (int)packet->ids[at];
+        int id = (int)(packet->ids[at] >> 1);
         if (id == subs->items[canonical].id)
             return false;
         for (size_t i = 0; i < subs->count && !known; i++)

@@ -19,7 +19,14 @@ struct gw_mqttd_options {
     char *path; /* of the WebSocket */
     int names;  /* what clients call topics: enum gw_mqttd_names */
     uint32_t receive_maximum;
+    uint32_t sessions; /* that are kept without a connection */
+    int64_t session_expiry_ms;
 };
+
+/* For listeners without `mqtt:`, and the defaults in it. */
+#define GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT 100
+#define GW_MQTTD_SESSIONS_DEFAULT        1000
+#define GW_MQTTD_EXPIRY_HOURS_DEFAULT    1
 
 enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 
@@ -28,9 +35,12 @@ enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 /* Gaps that wait for a message of their channel. */
 #define GW_MQTTD_GAPS 16
 
+struct gw_mqttd_kept;
+
 struct gw_mqttd_sub {
     char *filter;
     size_t len;
+    uint64_t from;     /* it has nothing of what was before, but for last values */
     uint64_t fresh_to; /* last values up to here are its retained messages */
     uint32_t id;       /* subscription identifier; 0: none */
     uint8_t qos;       /* granted: 0 or 1 */
@@ -46,6 +56,7 @@ struct gw_mqttd_inflight {
 
 struct gw_mqttd_will {
     struct gw_buf topic, payload;
+    int64_t delay_ms;
     bool wanted; /* it is published if the connection ends now */
 };
 
@@ -56,6 +67,7 @@ struct gw_mqttd_client {
     struct gw_mqttd_client *next, **link; /* the worker's list of those that are connected */
     struct gw_identity *offered;          /* by the handshake, until CONNECT; NULL: nobody */
     char *name;                           /* identity and client identifier (names.c); NULL: none yet */
+    char assigned[40];                    /* client identifier that we gave; empty: it has its own */
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
     int64_t heard_ms;
@@ -63,13 +75,18 @@ struct gw_mqttd_client {
     struct gw_buf out;       /* packets of ours, framed, that the socket did not take yet */
     struct gw_bucket frames; /* limits.message_rate */
     uint8_t version;         /* 0: CONNECT has not come */
+    bool plain;              /* no WebSocket */
     bool refused;            /* the handshake's credentials were */
+    bool clean;              /* it wants no session that was kept */
+    bool waiting;            /* for another client with its name to end; packets wait in `in` */
     bool connected;
     bool ended;     /* nothing more is read or sent */
     bool gathering; /* what is sent waits in `out` until the input is done */
     bool held;      /* packets wait in `in` for the broker's acknowledgements */
     bool problems;  /* it wants reason strings (3.1.2.11.7) */
     struct gw_mqttd_will will;
+    int64_t expiry_ms; /* how long its session is kept */
+    int64_t asked_ms;  /* ... and how long it asked for */
 
     /* publish.c */
     char *aliases[GW_MQTTD_ALIASES];
@@ -87,6 +104,10 @@ struct gw_mqttd_client {
     uint32_t inflight_count;
     struct gw_mqttd_inflight *inflight; /* `window` of them, oldest first; NULL: none yet */
     uint16_t last_id;
+    uint64_t handed;                  /* number of the last message that was written */
+    struct gw_mqttd_inflight *replay; /* of the kept session, up to `replay_to`: to be sent again; NULL: none */
+    uint32_t replay_count;
+    uint64_t replay_to;
     struct gw_gap *gaps[GW_MQTTD_GAPS]; /* to be told with the next message of their channel */
     uint32_t gap_count;
 };
@@ -109,6 +130,8 @@ void gw_mqttd_resume(struct gw_mqttd_client *client);
  */
 
 void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body);
+/* The client has its name, and `kept` (NULL: nothing) was kept for it, which is taken. */
+void gw_mqttd_connected(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept);
 /* The will is published, if there is one. */
 void gw_mqttd_send_will(struct gw_mqttd_client *client);
 
@@ -129,13 +152,28 @@ void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body);
 void gw_mqttd_on_stray(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body);
 void gw_mqttd_forget_messages(struct gw_mqttd_client *client);
 
+/* Its part of a session that is kept. */
+void gw_mqttd_restore_sub(struct gw_mqttd_client *client, struct gw_mqttd_sub *sub, const struct gw_start *start);
+
 /* --- names.c: who has a client identifier, in the whole process --------------------------------------------------
  */
 
-/* The client gets its identifier. Another client of the same identity that has it is ended. */
+/* The client gets its identifier. Another client of the same identity that has it is ended. Then, now or later,
+ * gw_mqttd_connected() is called. */
 void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_id);
-/* Fine if it has none. */
-void gw_mqttd_give_name(struct gw_mqttd_client *client);
+/* Keeps its session, if that is to be kept. The hub's session is still open. Fine if it has no name. */
+void gw_mqttd_leave(struct gw_mqttd_client *client);
+
+/* --- kept.c: sessions without a connection ------------------------------------------------------------------------
+ */
+
+/* Moves the client's session out of it; NULL: nothing is to be kept. */
+struct gw_mqttd_kept *gw_mqttd_keep(struct gw_mqttd_client *client, int64_t now_ms);
+int64_t gw_mqttd_kept_until(const struct gw_mqttd_kept *kept); /* monotonic, ms */
+/* Moves the session into the client. */
+void gw_mqttd_restore(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept);
+/* NULL is fine. Thread: any. */
+void gw_mqttd_kept_free(struct gw_mqttd_kept *kept);
 
 /* --- reason.c ----------------------------------------------------------------------------------------------------
  */

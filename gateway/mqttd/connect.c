@@ -73,6 +73,7 @@ static uint8_t connect_will(struct gw_mqttd_client *client, const struct gw_mqtt
     gw_buf_add(&client->will.topic, topic.data, topic.len);
     gw_buf_add(&client->will.payload, connect->will_payload.data, connect->will_payload.len);
     client->will.wanted = true;
+    client->will.delay_ms = (int64_t)connect->will.will_delay * 1000;
     return GW_MQTTD_SUCCESS;
 }
 
@@ -100,30 +101,50 @@ static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_c
     client->window = window < connect->properties.receive_maximum ? window : connect->properties.receive_maximum;
     client->receive_maximum = gw_hub_config(hub)->limits.publishes_per_session;
     client->keep_alive_ms = (int64_t)connect->keep_alive * 1500;
-    if (client->keep_alive_ms)
-        gw_timer_set(gw_hub_timers(hub), &client->timer, client->heard_ms + client->keep_alive_ms);
-    else
-        gw_timer_cancel(gw_hub_timers(hub), &client->timer);
+    client->clean = connect->clean;
+    int64_t most_ms = gw_mqttd_config(client)->session_expiry_ms;
+    client->asked_ms = connect->version == 5 ? (int64_t)connect->properties.session_expiry * 1000
+                       : connect->clean      ? 0
+                                             : most_ms;
+    client->expiry_ms = client->asked_ms < most_ms ? client->asked_ms : most_ms;
 }
 
 /* --- the answer ---------------------------------------------------------------------------------------------------
  */
 
-static void connect_answer(struct gw_mqttd_client *client, struct gw_slice assigned)
+static void connect_answer(struct gw_mqttd_client *client, bool present)
 {
     const struct gw_cfg_limits *limits = &gw_hub_config(client->session.hub)->limits;
     struct gw_buf packet, properties;
     gw_buf_init(&packet);
     gw_buf_init(&properties);
+    if (client->expiry_ms != client->asked_ms)
+        gw_mqttd_put_u32(&properties, GW_MQTTD_P_SESSION_EXPIRY, (uint32_t)(client->expiry_ms / 1000));
     gw_mqttd_put_u16(&properties, GW_MQTTD_P_RECEIVE_MAXIMUM, (uint16_t)client->receive_maximum);
     gw_mqttd_put_u32(&properties, GW_MQTTD_P_MAXIMUM_PACKET, (uint32_t)limits->frame_bytes);
     gw_mqttd_put_u16(&properties, GW_MQTTD_P_ALIAS_MAXIMUM, GW_MQTTD_ALIASES);
     gw_mqttd_put_byte(&properties, GW_MQTTD_P_SHARED_AVAILABLE, 0);
-    if (assigned.len)
-        gw_mqttd_put_text(&properties, GW_MQTTD_P_ASSIGNED_CLIENT_ID, assigned.data, assigned.len);
-    gw_mqttd_write_connack(&packet, client->version, false, GW_MQTTD_SUCCESS, &properties);
+    if (client->assigned[0])
+        gw_mqttd_put_text(&properties, GW_MQTTD_P_ASSIGNED_CLIENT_ID, client->assigned, strlen(client->assigned));
+    gw_mqttd_write_connack(&packet, client->version, present, GW_MQTTD_SUCCESS, &properties);
     gw_buf_fini(&properties);
     gw_mqttd_send(client, &packet);
+}
+
+void gw_mqttd_connected(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept)
+{
+    struct gw_hub *hub = client->session.hub;
+    client->waiting = false;
+    client->connected = true;
+    client->heard_ms = gw_hub_now(hub);
+    if (client->keep_alive_ms)
+        gw_timer_set(gw_hub_timers(hub), &client->timer, client->heard_ms + client->keep_alive_ms);
+    else
+        gw_timer_cancel(gw_hub_timers(hub), &client->timer);
+    connect_answer(client, kept && !client->clean);
+    if (kept && !client->clean && !client->ended)
+        gw_mqttd_restore(client, kept);
+    gw_mqttd_kept_free(kept);
 }
 
 static void session_ready(struct gw_session *session)
@@ -176,16 +197,14 @@ void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body)
     gw_identity_unref(identity);
     gw_identity_unref(client->offered);
     client->offered = NULL;
-    client->connected = true;
 
-    char made[40] = "";
     struct gw_slice id = connect.client_id;
     if (!id.len) {
         char session[GW_SESSION_NAME_MAX];
         gw_session_name(&client->session, session);
-        int len = snprintf(made, sizeof made, "sluice-%s-%llx", session, (unsigned long long)gw_monotonic_ns());
-        id = (struct gw_slice){made, (size_t)len};
+        int len = snprintf(client->assigned, sizeof client->assigned, "sluice-%s-%llx", session,
+                           (unsigned long long)gw_monotonic_ns());
+        id = (struct gw_slice){client->assigned, (size_t)len};
     }
     gw_mqttd_take_name(client, id);
-    connect_answer(client, connect.client_id.len ? (struct gw_slice){"", 0} : id);
 }

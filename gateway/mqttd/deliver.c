@@ -21,6 +21,7 @@
 struct head {
     struct gw_variant variant; /* first member */
     size_t len;
+    size_t frame_len; /* of the WebSocket header, which plain connections leave out */
     char bytes[];
 };
 
@@ -44,46 +45,77 @@ static const struct head *head_of(struct gw_message *msg, unsigned version)
     uint8_t frame[GW_WS_HEADER_MAX];
     size_t frame_len = gw_ws_header(frame, 2, mqtt.len + msg->payload.len);
     struct head *head = gw_malloc(sizeof *head + frame_len + mqtt.len);
-    *head = (struct head){.variant = {.key = key, .destroy = head_destroy}, .len = frame_len + mqtt.len};
+    *head = (struct head){
+        .variant = {.key = key, .destroy = head_destroy}, .len = frame_len + mqtt.len, .frame_len = frame_len};
     memcpy(head->bytes, frame, frame_len);
     memcpy(head->bytes + frame_len, mqtt.data, mqtt.len);
     gw_buf_fini(&mqtt);
     return (const struct head *)gw_message_keep_variant(msg, &head->variant);
 }
 
-static size_t encode(struct gw_item *item, unsigned version, struct iovec parts[GW_PARTS_MAX])
+static size_t encode(struct gw_item *item, unsigned version, bool plain, struct iovec parts[GW_PARTS_MAX])
 {
     if (item->type != GW_ITEM_MESSAGE)
-        return 0; /* there are no gaps here: see deliver_is_plain() */
+        return 0; /* there are no gaps here: see deliver_is_shared() */
     struct gw_message *msg = item->u.message;
     const struct head *head = head_of(msg, version);
-    parts[0] = (struct iovec){(void *)(uintptr_t)head->bytes, head->len};
+    size_t skip = plain ? head->frame_len : 0;
+    parts[0] = (struct iovec){(void *)(uintptr_t)(head->bytes + skip), head->len - skip};
     parts[1] = (struct iovec){(void *)(uintptr_t)msg->payload.data, msg->payload.len};
     return msg->payload.len ? 2 : 1;
 }
 
 static size_t encode_old(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    return encode(item, 4, parts);
+    return encode(item, 4, false, parts);
 }
 
 static size_t encode_5(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
-    return encode(item, 5, parts);
+    return encode(item, 5, false, parts);
 }
 
-static bool deliver_is_plain(const struct gw_mqttd_client *client)
+static size_t encode_old_plain(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return encode(item, 4, true, parts);
+}
+
+static size_t encode_5_plain(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    return encode(item, 5, true, parts);
+}
+
+static bool deliver_is_shared(const struct gw_mqttd_client *client)
 {
     return !client->careful && !client->exact && !client->gap_count && !client->session.lagging &&
-           client->maximum_packet == UINT32_MAX;
+           !client->expiry_ms && client->maximum_packet == UINT32_MAX;
 }
 
 /* --- for this client ----------------------------------------------------------------------------------------------
  */
 
+/* Before the place of a kept session only that is missing which is to be sent again. */
+static bool gap_is_news(const struct gw_mqttd_client *client, const struct gw_gap *gap)
+{
+    const struct gw_hub *hub = client->session.hub;
+    uint64_t from, to;
+    if (!client->replay || gw_hub_check_cursor(hub, gap->from, strlen(gap->from), &from) != GW_CURSOR_OK ||
+        gw_hub_check_cursor(hub, gap->to, strlen(gap->to), &to) != GW_CURSOR_OK || to > client->replay_to)
+        return true;
+    for (uint32_t i = 0; i < client->replay_count; i++) {
+        if (client->replay[i].seq > from && client->replay[i].seq <= to)
+            return true;
+    }
+    return false;
+}
+
 static void deliver_keep_gap(struct gw_mqttd_client *client, struct gw_item *item)
 {
     const struct gw_gap *gap = item->u.gap;
+    if (!gap_is_news(client, gap)) {
+        gw_item_release(item);
+        return;
+    }
     GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a gap in '%s' from %s to %s: %s", gap->channel,
                                  gap->from, gap->to, gap->reason);
     if (client->version < 5) {
@@ -146,13 +178,43 @@ static uint16_t deliver_next_id(struct gw_mqttd_client *client)
         bool used = !id;
         for (uint32_t i = 0; i < client->inflight_count && !used; i++)
             used = client->inflight[i].id == id;
+        for (uint32_t i = 0; client->replay && i < client->replay_count && !used; i++)
+            used = client->replay[i].id == id;
         if (!used)
             return id; /* the window is smaller than there are identifiers */
     }
 }
 
+/* A kept session goes on before what the client had not acknowledged. What it had, it is not sent again. Returns the
+ * identifier of before, or 0; *skip: it has it. */
+static uint16_t deliver_replayed(struct gw_mqttd_client *client, const struct gw_message *msg, bool *skip)
+{
+    *skip = false;
+    if (!client->replay)
+        return 0;
+    if (msg->seq > client->replay_to) { /* what is left has been replaced by newer values */
+        free(client->replay);
+        client->replay = NULL;
+        return 0;
+    }
+    for (uint32_t i = 0; i < client->replay_count; i++) {
+        if (client->replay[i].seq != msg->seq)
+            continue;
+        uint16_t id = client->replay[i].id;
+        client->replay[i] = client->replay[--client->replay_count];
+        return id;
+    }
+    *skip = true;
+    return 0;
+}
+
 static void deliver_write(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *out)
 {
+    bool skip;
+    uint16_t before = deliver_replayed(client, msg, &skip);
+    client->handed = msg->seq;
+    if (skip)
+        return;
     struct gw_buf properties, packet;
     gw_buf_init(&properties);
     gw_buf_init(&packet);
@@ -171,12 +233,17 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         gw_buf_fini(&properties);
         return;
     }
-    uint16_t id = copy.qos ? deliver_next_id(client) : 0;
+    if (before) {
+        copy.qos = 1;
+        copy.flags |= GW_MQTTD_DUP;
+    }
+    uint16_t id = before ? before : copy.qos ? deliver_next_id(client) : 0;
     gw_mqttd_write_publish(&packet, client->version, copy.flags, copy.qos, id, msg->channel, &properties,
                            msg->payload.len);
     gw_buf_fini(&properties);
     uint8_t frame[GW_WS_HEADER_MAX];
-    gw_buf_add(out, frame, gw_ws_header(frame, 2, packet.len + msg->payload.len));
+    if (!client->plain)
+        gw_buf_add(out, frame, gw_ws_header(frame, 2, packet.len + msg->payload.len));
     gw_buf_add(out, packet.data, packet.len);
     gw_buf_add(out, msg->payload.data, msg->payload.len);
     gw_buf_fini(&packet);
@@ -220,8 +287,9 @@ void gw_mqttd_drain(struct gw_mqttd_client *client)
 {
     if (client->ended || !client->connected || !gw_mqttd_flush(client))
         return;
-    if (deliver_is_plain(client)) {
-        gw_conn_drain(client->conn, &client->session, client->version == 5 ? encode_5 : encode_old);
+    if (deliver_is_shared(client)) {
+        static const gw_encode encoders[2][2] = {{encode_old, encode_old_plain}, {encode_5, encode_5_plain}};
+        gw_conn_drain(client->conn, &client->session, encoders[client->version == 5][client->plain]);
         return;
     }
     client->careful |= client->session.lagging;
@@ -247,6 +315,10 @@ void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body)
         memmove(client->inflight + i, client->inflight + i + 1,
                 (client->inflight_count - i) * sizeof *client->inflight);
         break;
+    }
+    for (uint32_t i = 0; client->replay && i < client->replay_count; i++) {
+        if (client->replay[i].id == ack.id) /* it had it, and says so now */
+            client->replay[i] = client->replay[--client->replay_count];
     }
     if (gw_session_waiting(&client->session))
         gw_mqttd_drain(client);
@@ -276,4 +348,6 @@ void gw_mqttd_forget_messages(struct gw_mqttd_client *client)
     free(client->inflight);
     client->inflight = NULL;
     client->inflight_count = 0;
+    free(client->replay);
+    client->replay = NULL;
 }

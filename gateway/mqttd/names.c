@@ -1,20 +1,26 @@
-/* names.c: client identifiers: who has which, in the whole process.
+/* names.c: client identifiers: who has which, in the whole process; take-over, and the sessions that are kept.
  *
  * An identifier belongs to an identity: two clients with different ones never meet, whatever they call themselves.
- * The names are in one table under a mutex; a client is touched by its own worker only. */
+ * The names are in one table under a mutex; a client is touched by its own worker only. A client that gets the name
+ * of one on another worker waits for a letter: by then what that one leaves is in the table. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "gateway/hash.h"
+#include "gateway/mail.h"
 #include "mqttd/client.h"
 
-/* A name and who has it. As many as there are connected clients, which limits.connections bounds. */
+/* A name, and who has it or what is kept for it. As many as there are connected clients, which limits.connections
+ * bounds, and kept sessions, which mqtt.sessions bounds. */
 struct holder {
     struct holder *next; /* of the same slot */
+    struct gw_mqttd_kept *kept;
+    struct holder *older, *newer; /* in the list of those with `kept` */
     uint64_t hash;
-    uint64_t serial; /* of the client */
+    uint64_t serial; /* of the client; 0: nobody */
     unsigned worker; /* where it is */
     char name[];
 };
@@ -23,15 +29,21 @@ static struct {
     pthread_mutex_t mutex;
     struct holder **slots; /* a power of two */
     size_t slot_count, count;
+    struct holder *oldest, *newest; /* with `kept` */
+    uint32_t kept_count;
     uint64_t serials;
 } names = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* The clients of this worker. */
 static _Thread_local struct gw_mqttd_client *clients;
 
+/* --- the table. Thread: any, with the mutex. ----------------------------------------------------------------------
+ */
+
 /* Where the holder of that name hangs, or would. */
-static struct holder **names_find(const char *name, uint64_t hash)
+static struct holder **names_find(const char *name)
 {
+    uint64_t hash = gw_hash(name, strlen(name));
     struct holder **link = &names.slots[hash & (names.slot_count - 1)];
     while (*link && ((*link)->hash != hash || strcmp((*link)->name, name) != 0))
         link = &(*link)->next;
@@ -57,6 +69,74 @@ static void names_grow(void)
     free(old);
 }
 
+static struct holder *names_get(const char *name)
+{
+    names_grow();
+    struct holder **link = names_find(name);
+    if (*link)
+        return *link;
+    size_t len = strlen(name);
+    struct holder *holder = gw_calloc(1, sizeof *holder + len + 1);
+    holder->hash = gw_hash(name, len);
+    memcpy(holder->name, name, len + 1);
+    names.count++;
+    return *link = holder;
+}
+
+/* What is kept for the name, which is the caller's from here on; NULL: nothing. */
+static struct gw_mqttd_kept *names_unkeep(struct holder *holder)
+{
+    struct gw_mqttd_kept *kept = holder->kept;
+    if (!kept)
+        return NULL;
+    *(holder->older ? &holder->older->newer : &names.oldest) = holder->newer;
+    *(holder->newer ? &holder->newer->older : &names.newest) = holder->older;
+    holder->older = holder->newer = NULL;
+    holder->kept = NULL;
+    names.kept_count--;
+    return kept;
+}
+
+/* Nobody has it, and nothing is kept for it. */
+static void names_forget(struct holder *holder)
+{
+    if (holder->serial || holder->kept)
+        return;
+    struct holder **link = names_find(holder->name);
+    *link = holder->next;
+    free(holder);
+    if (--names.count)
+        return;
+    free(names.slots); /* nothing is left behind at the end of the process */
+    names.slots = NULL;
+    names.slot_count = 0;
+}
+
+static void names_drop(struct holder *holder)
+{
+    gw_mqttd_kept_free(names_unkeep(holder));
+    names_forget(holder);
+}
+
+static void names_keep(struct holder *holder, struct gw_mqttd_kept *kept, uint32_t most, int64_t now_ms)
+{
+    gw_mqttd_kept_free(names_unkeep(holder));
+    holder->kept = kept;
+    holder->older = names.newest;
+    *(names.newest ? &names.newest->newer : &names.oldest) = holder;
+    names.newest = holder;
+    names.kept_count++;
+    while (names.oldest != holder && gw_mqttd_kept_until(names.oldest->kept) <= now_ms)
+        names_drop(names.oldest);
+    while (names.kept_count > most) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "a kept session was given up: mqtt.sessions (%u) reached", most);
+        names_drop(names.oldest);
+    }
+}
+
+/* --- clients. Thread: the worker that the client is on. -----------------------------------------------------------
+ */
+
 /* Identity and identifier in one text. Neither has a NUL, and the identity's length says where it ends. */
 static char *name_make(const struct gw_mqttd_client *client, struct gw_slice client_id)
 {
@@ -71,67 +151,124 @@ static char *name_make(const struct gw_mqttd_client *client, struct gw_slice cli
     return gw_buf_take(&name);
 }
 
-/* Section 3.1.4. Thread: the worker that the client is on. */
-static void client_taken_over(uint64_t serial)
+static struct gw_mqttd_client *client_find(uint64_t serial)
 {
-    for (struct gw_mqttd_client *client = clients; client; client = client->next) {
-        if (client->serial == serial) {
-            gw_mqttd_fail(client, GW_MQTTD_TAKEN_OVER, "another client has connected with this identifier");
-            return;
-        }
-    }
+    struct gw_mqttd_client *client = clients;
+    while (client && client->serial != serial)
+        client = client->next;
+    return client;
 }
 
-void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_id)
-{
-    unsigned worker = gw_hub_worker(client->session.hub);
-    client->name = name_make(client, client_id);
-    uint64_t hash = gw_hash(client->name, strlen(client->name)), before = 0;
-    pthread_mutex_lock(&names.mutex);
-    names_grow();
-    client->serial = ++names.serials;
-    struct holder **link = names_find(client->name, hash);
-    if (!*link) {
-        *link = gw_calloc(1, sizeof **link + strlen(client->name) + 1);
-        (*link)->hash = hash;
-        strcpy((*link)->name, client->name);
-        names.count++;
-    } else {
-        before = (*link)->serial;
-    }
-    (*link)->serial = client->serial;
-    (*link)->worker = worker;
-    pthread_mutex_unlock(&names.mutex);
-    client->next = clients;
-    client->link = &clients;
-    if (client->next)
-        client->next->link = &client->next;
-    clients = client;
-    if (before)
-        client_taken_over(before);
-}
-
-void gw_mqttd_give_name(struct gw_mqttd_client *client)
+void gw_mqttd_leave(struct gw_mqttd_client *client)
 {
     if (!client->name)
         return;
+    int64_t now = gw_hub_now(client->session.hub);
+    struct gw_mqttd_kept *kept = client->connected ? gw_mqttd_keep(client, now) : NULL;
+    uint32_t most = gw_mqttd_config(client)->sessions;
     pthread_mutex_lock(&names.mutex);
-    struct holder **link = names.count ? names_find(client->name, gw_hash(client->name, strlen(client->name))) : NULL;
-    struct holder *holder = link ? *link : NULL;
-    if (holder && holder->serial == client->serial) {
-        *link = holder->next;
-        free(holder);
-        names.count--;
-    }
-    if (!names.count) { /* nothing is left behind at the end of the process */
-        free(names.slots);
-        names.slots = NULL;
-        names.slot_count = 0;
-    }
+    struct holder *holder = names_get(client->name);
+    bool own = holder->serial == client->serial;
+    if (own)
+        holder->serial = 0;
+    if (kept)
+        names_keep(holder, kept, most, now);
+    else if (own && client->connected)
+        gw_mqttd_kept_free(names_unkeep(holder));
+    names_forget(holder);
     pthread_mutex_unlock(&names.mutex);
     *client->link = client->next;
     if (client->next)
         client->next->link = client->link;
     free(client->name);
     client->name = NULL;
+}
+
+/* Section 3.1.4. */
+static void client_taken_over(uint64_t serial)
+{
+    struct gw_mqttd_client *client = client_find(serial);
+    if (!client)
+        return;
+    if (!client->connected)
+        client->version = 0; /* CONNACK has no word for it */
+    gw_mqttd_fail(client, GW_MQTTD_TAKEN_OVER, "another client has connected with this identifier");
+    gw_mqttd_leave(client);
+    gw_mqttd_send_will(client);
+    gw_session_close(&client->session);
+}
+
+static void client_proceed(struct gw_mqttd_client *client)
+{
+    pthread_mutex_lock(&names.mutex);
+    struct gw_mqttd_kept *kept = names_unkeep(names_get(client->name));
+    pthread_mutex_unlock(&names.mutex);
+    if (kept && gw_mqttd_kept_until(kept) <= gw_hub_now(client->session.hub)) {
+        gw_mqttd_kept_free(kept);
+        kept = NULL;
+    }
+    gw_mqttd_connected(client, kept);
+}
+
+/* --- letters ------------------------------------------------------------------------------------------------------
+ */
+
+/* "End your client `before`", and on its way back "it has ended". */
+struct ask {
+    struct gw_letter letter; /* first member */
+    uint64_t before, serial; /* of the one that has the name now */
+    unsigned worker;         /* where that is */
+};
+
+static void ask_drop(struct gw_letter *letter)
+{
+    free(letter);
+}
+
+static void ask_answered(struct gw_letter *letter, struct gw_hub *hub)
+{
+    (void)hub;
+    struct gw_mqttd_client *client = client_find(((struct ask *)letter)->serial);
+    free(letter);
+    if (!client || client->ended || !client->waiting)
+        return;
+    client_proceed(client);
+    gw_mqttd_resume(client);
+}
+
+static void ask_asked(struct gw_letter *letter, struct gw_hub *hub)
+{
+    struct ask *ask = (struct ask *)letter;
+    client_taken_over(ask->before);
+    letter->deliver = ask_answered;
+    gw_hub_send(hub, ask->worker, letter);
+}
+
+void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_id)
+{
+    struct gw_hub *hub = client->session.hub;
+    unsigned worker = gw_hub_worker(hub);
+    client->name = name_make(client, client_id);
+    pthread_mutex_lock(&names.mutex);
+    struct holder *holder = names_get(client->name);
+    uint64_t before = holder->serial;
+    unsigned where = holder->worker;
+    holder->serial = client->serial = ++names.serials;
+    holder->worker = worker;
+    pthread_mutex_unlock(&names.mutex);
+    client->next = clients;
+    client->link = &clients;
+    if (client->next)
+        client->next->link = &client->next;
+    clients = client;
+    if (before && where != worker) {
+        struct ask *ask = gw_calloc(1, sizeof *ask);
+        *ask = (struct ask){{NULL, ask_asked, ask_drop}, before, client->serial, worker};
+        client->waiting = true;
+        gw_hub_send(hub, where, &ask->letter);
+        return;
+    }
+    if (before)
+        client_taken_over(before);
+    client_proceed(client);
 }

@@ -96,7 +96,8 @@ void gw_mqttd_published(struct gw_session *session, const char *reference, enum 
     unsigned qos = 0, id = 0;
     if (reference && sscanf(reference, "%u %u", &qos, &id) == 2)
         publish_settle(client, qos, (uint16_t)id, err, reason, NULL);
-    gw_mqttd_resume(client);
+    if (client->held)
+        gw_mqttd_resume(client);
 }
 
 /* --- PUBLISH ------------------------------------------------------------------------------------------------------

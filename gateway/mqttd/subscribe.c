@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "hub/session_log.h"
 #include "mqttd/client.h"
 
 static bool sub_is_exact(const struct gw_mqttd_sub *sub)
@@ -59,6 +60,18 @@ static struct gw_start subscribe_start(const struct gw_mqttd_subscribe *packet, 
     return (struct gw_start){.at = none ? GW_START_NOW : GW_START_LAST};
 }
 
+static void sub_begins(struct gw_mqttd_client *client, struct gw_mqttd_sub *sub, const struct gw_start *start,
+                       const struct gw_subscribed *subscribed)
+{
+    uint64_t seq = 0;
+    client->careful = true;
+    if (gw_hub_check_cursor(client->session.hub, subscribed->cursor, strlen(subscribed->cursor), &seq) !=
+        GW_CURSOR_OK)
+        seq = 0;
+    sub->from = seq;
+    sub->fresh_to = start->at == GW_START_LAST ? seq : 0;
+}
+
 static enum gw_err subscribe_one(struct gw_mqttd_client *client, const struct gw_mqttd_subscribe *packet,
                                  const struct gw_mqttd_filter *filter, struct gw_subscribed *subscribed)
 {
@@ -72,7 +85,8 @@ static enum gw_err subscribe_one(struct gw_mqttd_client *client, const struct gw
         if (err != GW_OK)
             return err;
     }
-    if (!sub)
+    bool known = sub != NULL;
+    if (!known)
         sub = sub_add(client, text);
     else
         client->exact -= sub_is_exact(sub);
@@ -81,14 +95,27 @@ static enum gw_err subscribe_one(struct gw_mqttd_client *client, const struct gw
     sub->as_published = filter->as_published;
     sub->cursors = cursors;
     client->exact += sub_is_exact(sub);
-    if (start.at == GW_START_NOW)
-        return GW_OK;
-    client->careful = true;
-    uint64_t head;
-    if (start.at == GW_START_LAST && gw_hub_check_cursor(client->session.hub, subscribed->cursor,
-                                                         strlen(subscribed->cursor), &head) == GW_CURSOR_OK)
-        sub->fresh_to = head;
+    if (!known || start.at != GW_START_NOW)
+        sub_begins(client, sub, &start, subscribed);
     return GW_OK;
+}
+
+void gw_mqttd_restore_sub(struct gw_mqttd_client *client, struct gw_mqttd_sub *sub, const struct gw_start *start)
+{
+    struct gw_subscribed subscribed;
+    enum gw_err err = gw_session_subscribe(&client->session, sub->filter, sub->len, start, &subscribed);
+    if (err != GW_OK) {
+        GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_WARN, "a subscription was not restored: %s",
+                                     gw_err_code(err));
+        return;
+    }
+    struct gw_mqttd_sub *own = sub_add(client, (struct gw_slice){sub->filter, sub->len});
+    own->id = sub->id;
+    own->qos = sub->qos;
+    own->as_published = sub->as_published;
+    own->cursors = sub->cursors;
+    client->exact += sub_is_exact(own);
+    sub_begins(client, own, start, &subscribed);
 }
 
 static bool filter_is_shared(struct gw_slice text)

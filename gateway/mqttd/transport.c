@@ -1,4 +1,5 @@
-/* transport.c: MQTT over WebSocket: from the bytes of a connection to packets, and the life of a client.
+/* transport.c: MQTT over WebSocket or as plain bytes: from the bytes of a connection to packets, and the life of a
+ * client.
  *
  * A packet may span WebSocket messages, and a message may hold several packets (MQTT 5.0 section 6). */
 #include <stdio.h>
@@ -33,12 +34,20 @@ bool gw_mqttd_flush(struct gw_mqttd_client *client)
     return !gw_conn_blocked(client->conn);
 }
 
+static void client_frame(struct gw_mqttd_client *client, const struct gw_buf *packet)
+{
+    if (client->plain)
+        gw_buf_add(&client->out, packet->data, packet->len);
+    else
+        gw_ws_add_binary(&client->out, packet->data, packet->len);
+}
+
 /* Answers are not messages: they do not wait in the session's queue behind what the client's window keeps there. A
  * client that sends and never reads meets the same bound. */
 void gw_mqttd_send(struct gw_mqttd_client *client, struct gw_buf *packet)
 {
     if (!client->ended && packet->len) {
-        gw_ws_add_binary(&client->out, packet->data, packet->len);
+        client_frame(client, packet);
         if (!client->gathering)
             gw_mqttd_flush(client);
     }
@@ -58,7 +67,10 @@ static void client_close(struct gw_mqttd_client *client, uint8_t reason, const c
     if (client->out.len)
         gw_conn_send(client->conn, client->out.data, client->out.len);
     gw_buf_fini(&client->out);
-    gw_ws_close(client->conn, gw_mqttd_close_code(reason), why);
+    if (client->plain)
+        gw_conn_close(client->conn);
+    else
+        gw_ws_close(client->conn, gw_mqttd_close_code(reason), why);
 }
 
 void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *why)
@@ -77,7 +89,7 @@ void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *w
         gw_mqttd_write_connack(&packet, client->version, false, reason, &properties);
     gw_buf_fini(&properties);
     if (packet.len)
-        gw_ws_add_binary(&client->out, packet.data, packet.len);
+        client_frame(client, &packet);
     gw_buf_fini(&packet);
     GW_STAT_ADD(gw_hub_stats(hub), requests_bad, 1);
     if (client->connected)
@@ -98,6 +110,15 @@ static void client_on_disconnect(struct gw_mqttd_client *client, struct gw_slice
     if (reason != GW_MQTTD_SUCCESS) {
         gw_mqttd_fail(client, reason, why);
         return;
+    }
+    int64_t most_ms = gw_mqttd_config(client)->session_expiry_ms;
+    if (gw_mqttd_has(&ack.properties, GW_MQTTD_P_SESSION_EXPIRY)) { /* section 3.14.2.2.2 */
+        int64_t asked_ms = (int64_t)ack.properties.session_expiry * 1000;
+        if (asked_ms && !client->asked_ms) {
+            gw_mqttd_fail(client, GW_MQTTD_PROTOCOL_ERROR, "a session that was not to be kept can't be now");
+            return;
+        }
+        client->expiry_ms = asked_ms < most_ms ? asked_ms : most_ms;
     }
     if (ack.reason != GW_MQTTD_WITH_WILL)
         client->will.wanted = false;
@@ -174,7 +195,7 @@ static size_t client_read(struct gw_mqttd_client *client, const char *data, size
 {
     size_t at = 0, max = client_limits(client)->frame_bytes;
     client->held = false;
-    while (!client->ended && at < len) {
+    while (!client->ended && !client->waiting && at < len) {
         struct gw_mqttd_fixed fixed;
         const char *why;
         enum gw_mqttd_reason reason = gw_mqttd_read_fixed(data + at, len - at, &fixed, &why);
@@ -221,11 +242,12 @@ static void client_process(struct gw_mqttd_client *client, const char *data, siz
     if (client->ended)
         return;
     gw_mqttd_flush(client);
+    gw_conn_pause(client->conn, client->held || client->waiting); /* may bring more input */
 }
 
 void gw_mqttd_resume(struct gw_mqttd_client *client)
 {
-    if (client->held && !client->ended && !client->gathering)
+    if (!client->waiting && !client->ended && !client->gathering)
         client_process(client, "", 0);
 }
 
@@ -234,15 +256,10 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
     if (client->ended)
         return;
     client->heard_ms = gw_hub_now(gw_conn_hub(client->conn));
-    if (!client->held) {
+    if (client->held || client->waiting)
+        gw_buf_add(&client->in, data, len); /* the little that was read before the socket was paused */
+    else
         client_process(client, data, len);
-        return;
-    }
-    const struct gw_cfg_limits *limits = client_limits(client);
-    gw_buf_add(&client->in, data, len);
-    if (client->in.len > limits->frame_bytes + limits->queue_bytes)
-        gw_mqttd_fail(client, GW_MQTTD_RECEIVE_MAXIMUM,
-                      "overloaded: too much waits for the broker's acknowledgements");
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------
@@ -260,6 +277,8 @@ static void client_timer(struct gw_timer *timer)
         gw_mqttd_fail(client, GW_MQTTD_NOT_AUTHORIZED, "no CONNECT came in time");
         return;
     }
+    if (client->held) /* it may well say something: nobody reads it */
+        client->heard_ms = gw_hub_now(hub);
     int64_t due = client->heard_ms + client->keep_alive_ms;
     if (due <= gw_hub_now(hub))
         gw_mqttd_fail(client, GW_MQTTD_KEEP_ALIVE, "nothing came within one and a half times the keep-alive");
@@ -278,6 +297,11 @@ static void client_on_message(struct gw_conn *conn, bool text, char *data, size_
     }
 }
 
+static void client_on_input(struct gw_conn *conn, const char *data, size_t len)
+{
+    client_input(client_of(conn), data, len);
+}
+
 static void client_on_writable(struct gw_conn *conn)
 {
     gw_mqttd_drain(client_of(conn));
@@ -288,8 +312,8 @@ static void client_on_closed(struct gw_conn *conn)
     struct gw_mqttd_client *client = client_of(conn);
     gw_timer_cancel(gw_hub_timers(gw_conn_hub(conn)), &client->timer);
     client->ended = true;
+    gw_mqttd_leave(client);
     gw_mqttd_send_will(client);
-    gw_mqttd_give_name(client);
     gw_session_close(&client->session);
     gw_mqttd_forget_subs(client);
     gw_mqttd_forget_publishes(client);
@@ -305,6 +329,7 @@ static void client_on_closed(struct gw_conn *conn)
 static const struct gw_conn_ops client_conn_ops = {
     .writable = client_on_writable,
     .message = client_on_message,
+    .input = client_on_input,
     .closed = client_on_closed,
 };
 
@@ -315,15 +340,26 @@ static const struct gw_mqttd_options *options_of(const struct gw_conn *conn)
 
 const struct gw_mqttd_options *gw_mqttd_config(const struct gw_mqttd_client *client)
 {
-    static const struct gw_mqttd_options none = {.receive_maximum = 1};
+    /* A listener needs no `mqtt:`; and a reload may take it away, and who is connected stays. */
+    static const struct gw_mqttd_options defaults = {
+        .receive_maximum = GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT,
+        .sessions = GW_MQTTD_SESSIONS_DEFAULT,
+        .session_expiry_ms = GW_MQTTD_EXPIRY_HOURS_DEFAULT * 3600 * 1000,
+    };
     const struct gw_mqttd_options *options = options_of(client->conn);
-    return options ? options : &none; /* a reload took `mqtt` away: who is connected stays */
+    return options ? options : &defaults;
 }
 
 static bool transport_match(const struct gw_conn *conn, const struct gw_request *request)
 {
-    const struct gw_mqttd_options *options = options_of(conn);
-    return options && gw_request_path_is(request, options->path);
+    return gw_request_path_is(request, options_of(conn)->path);
+}
+
+static void client_begin(struct gw_mqttd_client *client)
+{
+    struct gw_hub *hub = gw_conn_hub(client->conn);
+    client->timer.fire = client_timer;
+    gw_timer_set(gw_hub_timers(hub), &client->timer, gw_hub_now(hub) + gw_hub_config(hub)->auth.hello_timeout_ms);
 }
 
 static const char *const transport_protocols[] = {"mqtt", "mqttv3.1", NULL};
@@ -342,14 +378,24 @@ static void transport_open(struct gw_conn *conn, const struct gw_request *reques
         free(client);
         return;
     }
-    struct gw_hub *hub = gw_conn_hub(conn);
     client->offered = gw_identity_ref(gw_conn_identity(conn));
     client->refused = gw_conn_refused(conn) != GW_OK;
-    client->timer.fire = client_timer;
-    gw_timer_set(gw_hub_timers(hub), &client->timer, gw_hub_now(hub) + gw_hub_config(hub)->auth.hello_timeout_ms);
+    client_begin(client);
 }
 
-#define OPTION(member) offsetof(struct gw_mqttd_options, member)
+/* A listener with `protocol: mqtt`. */
+static void transport_accept(struct gw_conn *conn)
+{
+    struct gw_mqttd_client *client = gw_calloc(1, sizeof *client);
+    client->conn = conn;
+    client->plain = true;
+    gw_conn_attach(conn, &client_conn_ops, client);
+    client_begin(client);
+}
+
+#define TEXT_OF(number)      TEXT_OF_ONCE(number)
+#define TEXT_OF_ONCE(number) #number
+#define OPTION(member)       offsetof(struct gw_mqttd_options, member)
 
 static const struct gw_choice option_names[] = {{"channels", GW_MQTTD_CHANNELS}, {NULL, 0}};
 
@@ -370,8 +416,24 @@ static const struct gw_field option_fields[] = {
      .offset = OPTION(receive_maximum),
      .min = 1,
      .max = 1000,
-     .def = "100",
+     .def = TEXT_OF(GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT),
      .doc = "Messages at QoS 1 that a client has not acknowledged yet; more wait. A client may ask for fewer."},
+    {.key = "sessions",
+     .type = GW_FIELD_INT,
+     .offset = OPTION(sessions),
+     .min = 0,
+     .max = 1000000,
+     .def = TEXT_OF(GW_MQTTD_SESSIONS_DEFAULT),
+     .doc =
+         "Sessions kept for clients that are away; beyond that the one that has been away the longest is given up."},
+    {.key = "session_expiry",
+     .type = GW_FIELD_DURATION,
+     .offset = OPTION(session_expiry_ms),
+     .min = 0,
+     .max = INT64_C(30) * 86400 * 1000,
+     .def = TEXT_OF(GW_MQTTD_EXPIRY_HOURS_DEFAULT) "h",
+     .doc = "How long at most, whatever the client asks for; what happened meanwhile comes from `history`. 0s: not at"
+            " all."},
     {.key = NULL},
 };
 
@@ -397,4 +459,6 @@ const struct gw_transport gw_transport_mqtt = {
     .late_identity = GW_LATE_ON_WEBSOCKET,
     .match = transport_match,
     .open = transport_open,
+    .stream_protocol = "mqtt",
+    .accept = transport_accept,
 };

@@ -133,6 +133,7 @@ enum gw_err gw_server_init(struct gw_server *server, const struct gw_service *se
     for (unsigned i = 0; i < workers; i++) {
         server->workers[i].server = server;
         server->workers[i].index = i;
+        gw_mailbox_init(&server->workers[i].mailbox, server_wake, &server->workers[i]);
         server->workers[i].spare_fd = server->workers[i].sockets.fd = -1;
         server->workers[i].arrivals.fd = server->workers[i].handshakes.fd = -1;
     }
@@ -144,12 +145,19 @@ enum gw_err gw_server_init(struct gw_server *server, const struct gw_service *se
     return GW_OK;
 }
 
+/* Thread: any worker's. */
+static void server_mail(void *context, unsigned index, struct gw_letter *letter)
+{
+    gw_mailbox_put(&((struct gw_server *)context)->workers[index].mailbox, letter);
+}
+
 void gw_server_prepare(struct gw_server *server, const struct gw_hub_setup *setup)
 {
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct gw_hub_setup own = *setup;
         own.worker = i;
         own.timers = &server->workers[i].timers;
+        own.mail = (struct gw_mail){server, server_mail};
         server->workers[i].hub = gw_hub_create(&own);
     }
 }
@@ -226,6 +234,7 @@ static void worker_turn(struct gw_worker *worker)
             worker->server->service->configure(worker);
         }
     }
+    gw_mailbox_deliver(&worker->mailbox, worker->hub);
     gw_timers_run(&worker->timers, gw_hub_now(worker->hub));
     gw_hub_flush(worker->hub);
     if (worker->ring)
@@ -272,6 +281,7 @@ static void *worker_run(void *context)
         gw_inbox_linger(worker->inbox);
     else
         gw_inbox_close(worker->inbox);
+    gw_mailbox_close(&worker->mailbox);
     for (struct gw_sock *sock = worker->socks; sock; sock = sock->next)
         gw_sock_kill(sock);
     gw_sock_reap(worker);
@@ -332,6 +342,7 @@ void gw_server_fini(struct gw_server *server)
         free(worker->listeners);
         gw_hub_destroy(worker->hub);
         gw_inbox_destroy(worker->inbox);
+        gw_mailbox_fini(&worker->mailbox);
         gw_timers_fini(&worker->timers);
         gw_batches_destroy(worker->batches);
         if (worker->spare_fd >= 0)

@@ -10,6 +10,7 @@
 
 #include "gateway/timer.h"
 #include "net/loop.h"
+#include "net/mailbox.h"
 
 struct gw_batches;
 struct gw_hub;
@@ -32,6 +33,7 @@ struct gw_worker {
     struct gw_loop *loop;
     struct gw_hub *hub;
     struct gw_inbox *inbox;
+    struct gw_mailbox mailbox; /* letters of other workers */
     struct gw_timers timers;
     /* Epoll sets (sock.c): sockets; those whose TLS handshake has not begun; those in the middle of it. */
     struct gw_watch sockets, arrivals, handshakes;

@@ -387,6 +387,44 @@ const struct gw_cfg_route *gw_routes_of_channel(const struct gw_routes *routes, 
     return result;
 }
 
+bool gw_routes_channel_from(const struct gw_routes *routes, const char *channel, size_t len,
+                            const struct gw_buf *which)
+{
+    bool result = false;
+    struct candidates found;
+    if (!which->len || !memchr(which->data, 1, which->len))
+        return false;
+    routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
+    for (size_t i = 0; i < found.count && !result; i++)
+        result = found.items[i] < which->len && which->data[found.items[i]] &&
+                 gw_route_has_channel(&routes->routes[found.items[i]], channel, len, NULL, NULL);
+    routes_found_fini(&found);
+    return result;
+}
+
+void gw_routes_topics_of_channel(const struct gw_routes *routes, const char *channel, size_t len,
+                                 gw_routes_filter_visit visit, void *context)
+{
+    struct candidates found;
+    struct gw_buf filter;
+    gw_buf_init(&filter);
+    routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        const struct gw_route *route = &routes->routes[found.items[i]];
+        struct gw_captures captures;
+        if (!gw_route_has_channel(route, channel, len, &captures, NULL))
+            continue;
+        gw_buf_clear(&filter);
+        if (route->channel)
+            gw_pattern_narrow(route->topic, &captures, &filter);
+        else
+            gw_buf_add(&filter, channel, len);
+        visit(context, &routes->config->routes[found.items[i]], filter.data);
+    }
+    gw_buf_fini(&filter);
+    routes_found_fini(&found);
+}
+
 enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
                                      struct gw_publish_target *target)
 {

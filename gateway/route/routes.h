@@ -101,6 +101,16 @@ bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filt
 GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
                                                    struct gw_publish_target *target);
 
+/* Can one of these routes produce the channel? `which` has a byte for each route: 1: it is meant. */
+bool gw_routes_channel_from(const struct gw_routes *routes, const char *channel, size_t len,
+                            const struct gw_buf *which);
+
+/* Visits the filters of the topics that can feed the channel, one for each route: with the channel's captures filled
+ * in, so that most are plain topics. `filter` is valid during the call. */
+typedef void (*gw_routes_filter_visit)(void *context, const struct gw_cfg_route *route, const char *filter);
+void gw_routes_topics_of_channel(const struct gw_routes *routes, const char *channel, size_t len,
+                                 gw_routes_filter_visit visit, void *context);
+
 /* The configuration of route number `index`, as message->route has it. */
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
 

@@ -339,3 +339,25 @@ bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_capture
     }
     return true;
 }
+
+void gw_pattern_narrow(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out)
+{
+    for (size_t i = 0; i < pattern->level_count; i++) {
+        const struct level *level = &pattern->levels[i];
+        bool plain = level->kind == LEVEL_LITERAL || level->kind == LEVEL_PLUS || level->kind == LEVEL_HASH;
+        const struct gw_capture *found = plain ? NULL : gw_captures_find(captures, pattern->names[level->capture]);
+        gw_buf_adds(out, i ? "/" : "");
+        if (level->kind == LEVEL_LITERAL) {
+            gw_buf_add(out, level->prefix, level->prefix_len);
+        } else if (found) {
+            gw_buf_add(out, level->prefix, level->prefix_len);
+            gw_buf_add(out, found->value, found->value_len);
+            gw_buf_add(out, level->suffix, level->suffix_len);
+        } else if (level->kind == LEVEL_REST || level->kind == LEVEL_HASH) {
+            gw_buf_addc(out, '#');
+            return;
+        } else {
+            gw_buf_addc(out, '+');
+        }
+    }
+}

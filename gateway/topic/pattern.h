@@ -45,6 +45,10 @@ bool gw_pattern_match(const struct gw_pattern *pattern, const char *name, size_t
 /* Appends the template filled with the captures. False if it uses one that is not there. */
 bool gw_pattern_expand(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out);
 
+/* Appends the filter of what the pattern matches with these captures: the levels that they fill are plain, the others
+ * are wildcards. */
+void gw_pattern_narrow(const struct gw_pattern *pattern, const struct gw_captures *captures, struct gw_buf *out);
+
 /* --- patterns as sets of names (pattern_sets.c) --- */
 
 /* A pattern of an MQTT filter, which must be valid; braces are plain text in it. */

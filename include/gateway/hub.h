@@ -14,6 +14,7 @@
 #include "gateway/engine.h"
 #include "gateway/histogram.h"
 #include "gateway/history.h"
+#include "gateway/mail.h"
 #include "gateway/message.h"
 #include "gateway/session.h"
 #include "gateway/upstream.h"
@@ -104,6 +105,7 @@ struct gw_hub_setup {
     struct gw_routes *routes;
     struct gw_auth *auth; /* NULL: everybody may do everything */
     struct gw_upstream upstream;
+    struct gw_mail mail;      /* to the other workers */
     struct gw_timers *timers; /* the worker's, outlives the hub */
 };
 

@@ -50,7 +50,9 @@ struct gw_message {
     struct gw_slice payload;
     struct gw_slice data; /* inside text */
     struct gw_slice channel;
-    bool retained;  /* the broker sent it as a stored value, not as it happened */
+    bool retained;  /* the broker sent it as a stored value, not as it happened; with `clear`: see the spec */
+    bool stored;    /* the broker keeps a value of this channel, so far as is known: it sends it again to whoever
+                       subscribes anew */
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
@@ -76,7 +78,9 @@ struct gw_message_spec {
     int64_t ts;
     int64_t born_ns;
     uint32_t route;
-    bool retained;
+    bool retained; /* with `clear`: the broker keeps the channel's value no more. It counts only where the last value
+                      came before `ts`, and looks like any other clear to clients */
+    bool stored;
     bool clear;
     bool binary;
     struct gw_slice watched; /* inside `json`; data NULL: none */

@@ -162,6 +162,7 @@ struct gw_subscribed {
     char cursor[64];   /* where the subscription stands before what follows */
     bool recovered;    /* a cursor was given and nothing after it is missing */
     uint32_t snapshot; /* last values that follow */
+    uint64_t fresh_to; /* numbers up to this one bring last values only; 0: it resumes from a cursor */
 };
 
 /* Adds a subscription, or starts an existing one (the same text) anew. What there is to send is queued by the next

@@ -9,9 +9,9 @@ from harness import BINARY, ROOT
 CONFIGS = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/migrating.md").read_text("utf-8"), re.M | re.S)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_configuration(tmp_path, number):
-    assert len(CONFIGS) == 4
+    assert len(CONFIGS) == 5
     file = tmp_path / "sluice.yaml"
     file.write_text(CONFIGS[number])
     checked = subprocess.run([BINARY, "check", file], capture_output=True, text=True, timeout=30, check=False)
@@ -19,12 +19,13 @@ def test_configuration(tmp_path, number):
 
 
 @pytest.mark.parametrize("number, channel, goes_to", [
-    (0, "zigbee2mqtt/lamp", "zigbee2mqtt/lamp/set"),
-    (1, "sensors/commands/pump", "sensors/commands/pump"),
-    (1, "sensors/a", None),
-    (2, "rooms/kitchen/t", None),
-    (3, "rooms/kitchen/lamp", "rooms/kitchen/lamp/set"),
+    (0, "home/kitchen/lamp", "home/kitchen/lamp"),
+    (1, "zigbee2mqtt/lamp", "zigbee2mqtt/lamp/set"),
+    (2, "sensors/commands/pump", "sensors/commands/pump"),
+    (2, "sensors/a", None),
     (3, "rooms/kitchen/t", None),
+    (4, "rooms/kitchen/lamp", "rooms/kitchen/lamp/set"),
+    (4, "rooms/kitchen/t", None),
 ])
 def test_where_publishing_goes(tmp_path, number, channel, goes_to):
     file = tmp_path / "sluice.yaml"

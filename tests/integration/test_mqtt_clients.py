@@ -2,164 +2,21 @@
 import contextlib
 import socket
 import struct
+import subprocess
 
 import paho.mqtt.client as mqtt
 import pytest
 from conftest import ROUTES, yaml
 from harness import wait_until
 from locked import Doors
-from paho.mqtt.properties import Properties
+from mqttclients import Paho, Raw, packet, properties, text
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from tlsfiles import certificate, ports, with_listeners
 
 pytestmark = pytest.mark.sanitize
 
 BOTH = pytest.mark.parametrize("version", [mqtt.MQTTv311, mqtt.MQTTv5], ids=["3.1.1", "5.0"])
-
-
-class Paho:
-    """A stock client over WebSocket that remembers what happened."""
-
-    def __init__(self, gateway, version=mqtt.MQTTv5, client_id="", user=None, password=None, path="/mqtt", keepalive=30, headers=None,
-                 clean=True, will=None, properties=None):
-        self.messages, self.subacks, self.unsubacks, self.published, self.events = [], {}, {}, {}, []
-        arguments = {} if version == mqtt.MQTTv5 else {"clean_session": clean}
-        self.version = version
-        self.client = client = mqtt.Client(client_id=client_id, protocol=version, transport="websockets", reconnect_on_failure=False,
-                                           **arguments)
-        client.ws_set_options(path, headers)
-        if password is not None or user is not None:
-            client.username_pw_set(user, password)
-        if will:
-            client.will_set(*will)
-        client.on_connect = lambda _c, _u, flags, code, *rest: self.events.append(("connect", int(getattr(code, "value", code)), flags, rest))
-        client.on_disconnect = lambda _c, _u, code, *rest: self.events.append(("disconnect", int(getattr(code, "value", code)), rest))
-        client.on_message = lambda _c, _u, message: self.messages.append(message)
-        client.on_subscribe = lambda _c, _u, mid, codes, *rest: self.subacks.__setitem__(mid, ([int(getattr(c, "value", c)) for c in codes], rest))
-        client.on_unsubscribe = lambda _c, _u, mid, *rest: self.unsubacks.__setitem__(mid, rest)
-        arguments = {"clean_start": clean, "properties": properties} if version == mqtt.MQTTv5 else {}
-        client.connect("127.0.0.1", gateway.port, keepalive, **arguments)
-        client.loop_start()
-
-    def event(self, kind):
-        return wait_until(lambda: next((event for event in self.events if event[0] == kind), None), what=kind)
-
-    def connected(self):
-        code = self.event("connect")[1]
-        assert code == 0, code
-        return self
-
-    def subscribe(self, *args, **kwargs):
-        """The codes of the SUBACK."""
-        _, mid = self.client.subscribe(*args, **kwargs)
-        return wait_until(lambda: self.subacks.get(mid), what="SUBACK")[0]
-
-    def unsubscribe(self, topic):
-        _, mid = self.client.unsubscribe(topic)
-        return wait_until(lambda: self.unsubacks.get(mid) is not None and self.unsubacks, what="UNSUBACK")[mid]
-
-    def publish(self, topic, payload, qos, **kwargs):
-        info = self.client.publish(topic, payload, qos, **kwargs)
-        info.wait_for_publish(15)
-        assert info.is_published()
-
-    def got(self, topic):
-        return [message.payload for message in self.messages if message.topic == topic]
-
-    def close(self):
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-def text(value):
-    value = value.encode() if isinstance(value, str) else value
-    return struct.pack(">H", len(value)) + value
-
-
-def packet(first, body):
-    length, left = b"", len(body)
-    while True:
-        length += bytes([left & 127 | (128 if left > 127 else 0)])
-        left >>= 7
-        if not left:
-            return bytes([first]) + length + body
-
-
-class Raw:
-    """Bytes in WebSocket frames, for what no stock client does."""
-
-    def __init__(self, gateway, path="/mqtt", headers="", protocol="mqtt"):
-        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 15)
-        self.frames, self.packets, self.closed = b"", b"", None
-        self.socket.sendall((f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                             f"Sec-WebSocket-Protocol: {protocol}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n").encode())
-        while b"\r\n\r\n" not in self.frames:
-            self.read()
-        self.head, self.frames = self.frames.split(b"\r\n\r\n", 1)
-        assert self.head.startswith(b"HTTP/1.1 101"), self.head
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def read(self):
-        more = self.socket.recv(65536)
-        if not more:
-            raise EOFError
-        self.frames += more
-
-    def frame(self, payload, opcode=2):
-        size = len(payload)
-        head = bytes([0x80 | opcode]) + (bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size) if size < 65536 else
-                                         b"\xff" + struct.pack(">Q", size))
-        self.socket.sendall(head + b"\0\0\0\0" + payload)
-
-    def send(self, first, body=b""):
-        self.frame(packet(first, body))
-
-    def next_frame(self):
-        while True:
-            size = self.frames[1] & 127 if len(self.frames) > 1 else 0
-            skip = 4 if size == 126 else 10 if size == 127 else 2
-            if len(self.frames) >= skip:
-                if size >= 126:
-                    size = int.from_bytes(self.frames[2:skip], "big")
-                if len(self.frames) >= skip + size:
-                    opcode, payload = self.frames[0] & 15, self.frames[skip:skip + size]
-                    self.frames = self.frames[skip + size:]
-                    return opcode, payload
-            self.read()
-
-    def receive(self):
-        """The next packet: its first byte and what follows the length. None: the gateway closed the WebSocket."""
-        while True:
-            length, shift = 0, 0
-            for at, byte in enumerate(self.packets[1:5], 1):
-                length |= (byte & 127) << shift
-                shift += 7
-                if byte < 128:
-                    if len(self.packets) >= at + 1 + length:
-                        first, body = self.packets[0], self.packets[at + 1:at + 1 + length]
-                        self.packets = self.packets[at + 1 + length:]
-                        return first, body
-                    break
-            opcode, payload = self.next_frame()
-            if opcode == 8:
-                self.closed = int.from_bytes(payload[:2], "big"), payload[2:].decode()
-                return None
-            if opcode == 2:
-                self.packets += payload
-
-    def connect(self, version=5, flags=2, client_id="", properties=b"", rest=b"", keepalive=0):
-        body = text("MQTT") + bytes([version, flags]) + struct.pack(">H", keepalive)
-        if version == 5:
-            body += bytes([len(properties)]) + properties
-        self.send(0x10, body + text(client_id) + rest)
-        first, answer = self.receive()
-        assert first == 0x20 and answer[1] == 0, answer
-        return answer
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +33,6 @@ def paho(gateway):
             stack.callback(client.close)
             return client
         yield make
-
-
-def properties(kind, **values):
-    it = Properties(kind)
-    for name, value in values.items():
-        setattr(it, name, value)
-    return it
 
 
 # --- subscribing ----------------------------------------------------------------------------------------------------
@@ -621,26 +471,22 @@ def test_limits_have_their_codes(shared):
 
 
 @pytest.mark.parametrize("version", [4, 5])
-def test_more_than_the_receive_maximum_waits_within_a_bound(world, version):
-    """Stock clients take no notice of it. While the broker is silent their packets wait; too many end the connection."""
+def test_more_than_the_receive_maximum_waits_in_the_socket(world, version):
+    """Stock clients take no notice of it. While the broker is silent the gateway does not read on, and nothing is lost."""
     broker = world.broker()
     gateway = world.sluice(yaml(broker.port, extra="mqtt: {}\nlimits: { publishes_per_session: 4, frame: 4KiB, queue: 4KiB }\n"))
     device = world.mqtt(broker.port, subscribe=["lamps/#"])
     publish = [packet(0x34, text("lamps/1") + struct.pack(">H", i) + (b"\0" if version == 5 else b"") + b"x" * 50) for i in range(1, 301)]
-    with Raw(gateway) as flood, Raw(gateway) as raw:
-        flood.connect(version)
+    with Raw(gateway) as raw:
         raw.connect(version)
         broker.freeze()
-        raw.frame(b"".join(publish[:20]))
         for i in range(0, 300, 20):
-            flood.frame(b"".join(publish[i:i + 20]))
-        if version == 5:
-            first, body = flood.receive()
-            assert (first, body[0]) == (0xe0, 0x93)
-        assert flood.receive() is None and flood.closed[0] == 1002
+            raw.frame(b"".join(publish[i:i + 20]))
+        raw.send(0xc0)
         broker.thaw()
-        assert [raw.receive() for _ in range(20)] == [(0x50, struct.pack(">H", i)) for i in range(1, 21)]
-        wait_until(lambda: len(device.messages) >= 20)
+        answers = [raw.receive() for _ in range(301)]
+        assert [answer for answer in answers if answer[0] != 0xd0] == [(0x50, struct.pack(">H", i)) for i in range(1, 301)]
+    wait_until(lambda: len(device.messages) == 300)
 
 
 def test_messages_larger_than_the_client_takes_are_left_out(gateway, client):
@@ -672,3 +518,57 @@ def test_subprotocols(gateway):
     with Raw(gateway, protocol="mqttv3.1") as raw:  # MQTT 3.1, as old clients speak it
         raw.send(0x10, text("MQIsdp") + b"\3\2\0\0" + text("old"))
         assert raw.receive() == (0x20, b"\0\0")
+
+
+# --- without WebSocket ----------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def plain(shared):
+    """A gateway with one port for the web, one for MQTT and one for MQTT over TLS."""
+    cert, key = certificate(shared.directory, "mqtt")
+    listeners = (f"  - {{ address: 127.0.0.1:0, protocol: mqtt }}\n"
+                 f"  - {{ address: 127.0.0.1:0, protocol: mqtt, tls: {{ cert_file: {cert}, key_file: {key} }} }}\n")
+    gateway = shared.sluice(with_listeners(yaml(shared.main_broker.port), listeners))
+    _, gateway.mqtt, gateway.mqtts = ports(gateway)
+    gateway.ca = cert
+    return gateway
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+@pytest.mark.parametrize("version", ["311", "5"])
+def test_mosquitto_sub_and_pub(plain, client, shared, version, tls):
+    where = ["-h", "127.0.0.1", "-V", version] + (["-p", str(plain.mqtts), "--cafile", str(plain.ca)] if tls else ["-p", str(plain.mqtt)])
+    name = f"rooms/mosquitto{version}{tls}/t"
+    client.publish(name, "last")
+    wait_until(lambda: plain.get("/channels/" + name).status_code == 200)
+    got = subprocess.run(["mosquitto_sub", *where, "-q", "1", "-t", f"rooms/mosquitto{version}{tls}/#", "-C", "1", "-F", "%t %r %p"], capture_output=True,
+                         text=True, timeout=20)
+    assert got.stdout == name + " 1 last\n", got
+    device = shared.mqtt(shared.main_broker.port, subscribe=[f"lamps/m{version}{tls}"])
+    for qos, payload in (("1", "ON"), ("2", "a\nb")):
+        subprocess.run(["mosquitto_pub", *where, "-q", qos, "-t", f"lamps/m{version}{tls}", "-l"], input=payload + "\n", text=True, check=True,
+                       timeout=20)
+    wait_until(lambda: device.payloads(f"lamps/m{version}{tls}") == [b"ON", b"a", b"b"])
+
+
+@BOTH
+def test_paho_over_tcp(plain, client, version):
+    watcher = Paho(plain, version=version, transport="tcp", port=plain.mqtt).connected()
+    try:
+        assert watcher.subscribe(f"rooms/tcp{version}/#", 0) == [0]
+        for i in range(200):
+            client.publish(f"rooms/tcp{version}/t", str(i))
+        wait_until(lambda: watcher.got(f"rooms/tcp{version}/t") == [b"%d" % i for i in range(200)])
+        watcher.publish("lamps/tcp", "x", 2)
+    finally:
+        watcher.close()
+
+
+def test_rubbish_over_tcp(plain):
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\0\x05hello", b"\0" * 1000, bytes(range(256)) * 300):
+        with socket.create_connection(("127.0.0.1", plain.mqtt), 15) as raw:
+            with contextlib.suppress(ConnectionError):
+                raw.sendall(data)
+                while raw.recv(4096):
+                    pass
+    assert plain.get("/healthz").status_code == 200

@@ -157,7 +157,8 @@ static void setup_hub(uint32_t history, size_t queue, uint32_t channels)
     routes = gw_routes_build(config);
     gw_timers_init(&timers);
     inbox = gw_inbox_create(1000, no_wake, NULL);
-    gw_ingest_init(&ingest, &toy, &store, &inbox, 1);
+    static struct gw_stored stored; /* of no connection */
+    gw_ingest_init(&ingest, &toy, &store, &inbox, 1, &stored);
     gw_route_stats_configure(&ingest.routes, config);
     store = (struct gw_engine_store){.sink = gw_ingest_sink(&ingest)};
     struct gw_hub_setup setup = {

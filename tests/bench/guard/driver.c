@@ -134,7 +134,8 @@ static void prepare(void)
     gw_hub_tick(worker.hub, CLOCK_MS, CLOCK_MS);
     struct gw_event up = {.type = GW_EVENT_UPSTREAM, .u.upstream = {true, CLOCK_MS}};
     gw_hub_handle(worker.hub, &up);
-    gw_ingest_init(&ingest, engine, store, inboxes, 1);
+    static struct gw_stored stored; /* of no connection */
+    gw_ingest_init(&ingest, engine, store, inboxes, 1, &stored);
     const struct gw_engine_sink sink = gw_ingest_sink(&ingest);
     if (engine->start(store, &sink, &error) != GW_OK)
         fail(error.data);

@@ -1,0 +1,174 @@
+/* engine.h: a connection of Engine.IO and the sessions of Socket.IO on it, as the files of this folder share them.
+ *
+ *   engine.c     requests, refusals, the life of a connection, packets of Engine.IO
+ *   polling.c    requests of sessions that poll: they come to any worker, and go to the one that has the session
+ *   upgrade.c    a WebSocket takes a session over, and its worker gets it
+ *   sockets.c    packets of Socket.IO: namespaces come and go, what waits for a client
+ *   events.c     what clients ask for: subscribe, publish and so on
+ *
+ * Thread: the worker's that has the connection, for everything here. */
+#ifndef GW_SOCKETIO_ENGINE_H
+#define GW_SOCKETIO_ENGINE_H
+
+#include "gateway/bucket.h"
+#include "base/timer.h"
+#include "gateway/transport.h"
+#include "socketio/directory.h"
+#include "socketio/form.h"
+#include "socketio/packet.h"
+
+struct eio_binary;
+struct eio_call;
+struct eio_probe;
+struct sio;
+
+/* What only a connection has that polls. */
+struct eio_polling {
+    struct eio_call *get;      /* the request that is held; NULL: none */
+    struct gw_buf control;     /* packets of Engine.IO that wait for one */
+    unsigned control_count;    /* of them */
+    struct eio_probe *leaving; /* the WebSocket that takes it over, once nothing waits any more; NULL: none */
+    struct gw_buf frames;      /* what waited, for it */
+    bool probing;              /* requests are answered at once, for a WebSocket waits for the last of them */
+};
+
+/* A connection of Engine.IO: a WebSocket, or requests that poll. */
+struct eio {
+    struct gw_timer timer; /* first member */
+    struct gw_hub *hub;
+    struct gw_config *config; /* with which it began; a reload changes no names under a page */
+    const struct sio_options *options;
+    struct gw_conn *conn;         /* its WebSocket; NULL: it polls */
+    struct eio_polling *polling;  /* NULL: it does not */
+    struct sio *sockets;          /* one for each namespace that the client has joined */
+    struct gw_identity *identity; /* of the request that opened it; NULL: not known, or nobody has to be */
+    enum gw_err refused;          /* ... or why it is not known */
+    struct eio_binary *binary;    /* a packet whose attachments have not all come; NULL: none */
+    struct gw_bucket packets;     /* limits.message_rate */
+    uint32_t refused_packets;     /* beyond it, in a row */
+    int64_t ping_due_ms;
+    int64_t pong_by_ms;    /* 0: no ping is unanswered */
+    int64_t connect_by_ms; /* 0: it has joined a namespace once */
+    bool listed;           /* it is in the directory */
+    bool over;             /* it has been told to go; nothing happens any more */
+    char sid[SIO_ID_SIZE];
+};
+
+/* What a session subscribes to. */
+struct sio_filter {
+    struct sio_filter *next;
+    int64_t interval_ms;
+    uint64_t fresh_to; /* it began with last values, up to this number; 0: with a cursor */
+    uint32_t generation;
+    char text[];
+};
+
+/* Where the answers go of a session whose connection has moved. */
+struct sio_errand {
+    unsigned worker;
+    char sid[SIO_ID_SIZE];
+};
+
+/* A session of Socket.IO: a namespace that a client has joined. */
+struct sio {
+    struct gw_session session; /* first member */
+    struct eio *eio;
+    struct sio *next;
+    const struct sio_shape *shape;
+    /* Last values of new subscriptions are on their way, or what a recovered one missed: up to this number. They are
+     * older than where the client stands, so they come without an offset, except for those beyond `told`. */
+    bool fresh;
+    uint64_t fresh_to, told;
+    uint32_t generation; /* of the newest of those subscriptions */
+    uint32_t pending;    /* publishes and requests without an answer yet */
+    struct sio_filter *filters;
+    struct sio_errand *errand; /* it only waits for those answers, since its connection has moved; NULL: it has not */
+    struct gw_buf syncing;     /* their filters as JSON strings, with commas */
+    char sid[SIO_ID_SIZE];
+};
+
+/* --- engine.c --- */
+
+/* Sends a packet of Engine.IO, which belongs to no session. */
+void eio_send(struct eio *eio, const char *packet, size_t len);
+enum sio_carrier eio_carrier(const struct eio *eio);
+/* Ends it: `code` and `reason` for a WebSocket. The sessions go with it, soon. */
+void eio_end(struct eio *eio, int code, const char *reason);
+/* The same because the client broke the protocol. */
+void eio_end_bad(struct eio *eio, const char *why);
+/* A packet of Engine.IO from the client, with its type; or binary data. */
+void eio_take(struct eio *eio, const char *packet, size_t len);
+void eio_take_binary(struct eio *eio, const char *data, size_t len);
+/* Answers a request like engine.io does: status 400 and a code. */
+enum eio_refusal {
+    EIO_TRANSPORT_UNKNOWN,
+    EIO_SESSION_UNKNOWN,
+    EIO_BAD_METHOD,
+    EIO_BAD_REQUEST,
+    EIO_FORBIDDEN,
+    EIO_BAD_VERSION,
+    EIO_FINE
+};
+void eio_refuse(struct gw_conn *conn, enum eio_refusal code);
+/* A new one, of whoever makes the request, with this configuration. */
+struct eio *eio_create(struct gw_conn *conn, const struct gw_config *config);
+void eio_set_timer(struct eio *eio);
+void eio_free(struct eio *eio);
+extern const struct gw_conn_ops eio_conn_ops; /* of its WebSocket */
+
+/* --- polling.c --- */
+
+/* A request of the session `sid`, which worker `home` has. */
+void eio_polling_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home);
+/* Gives the request that is held what waits, if there is anything. */
+void eio_flush(struct eio *eio);
+/* The session is over: the request that is held gets this one packet. */
+void eio_polling_end(struct eio *eio, enum gw_eio_type farewell);
+void eio_polling_free(struct eio *eio);
+
+/* --- upgrade.c --- */
+
+/* A WebSocket for the session `sid`, which worker `home` has and which polls. */
+void eio_upgrade_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home);
+/* The session leaves for its WebSocket as soon as nothing waits. */
+void eio_leave(struct eio *eio);
+
+/* --- sockets.c --- */
+
+/* A message of Engine.IO. Returns NULL, or why the connection must end. */
+const char *sio_take_text(struct eio *eio, const char *text, size_t len);
+const char *sio_take_binary(struct eio *eio, const char *data, size_t len);
+/* All of a connection's, with what they hold. */
+void sio_free_all(struct eio *eio);
+void sio_binary_free(struct eio *eio);
+
+/* Queues a packet for the client, one of Engine.IO with its type. */
+void sio_push(struct sio *sio, const struct gw_buf *packet);
+/* Queues an event: `json` is its argument, `offset` another one (NULL: none). */
+void sio_emit(struct sio *sio, const char *event, const char *json, const char *offset);
+/* Queues the acknowledgement `id` (decimal digits) with one object; NULL: none was asked for. */
+void sio_acknowledge(struct sio *sio, const char *id, const char *json);
+/* Queues an error as acknowledgement or, if none was asked for, as an event. */
+void sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason);
+/* Sends what waits for the client. */
+void sio_drain(struct sio *sio);
+/* Moves what waits into `out` until it has `most` bytes or there are no packets left; true: nothing is left now. */
+bool sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets);
+/* A session without subscriptions for a namespace. NULL: it was ended at once. */
+struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *identity);
+struct sio *sio_find(const struct eio *eio, struct gw_slice space);
+/* The connection has moved: the session goes, once publishes and requests have their answers. */
+void sio_leave(struct sio *sio, unsigned worker, const char *sid);
+/* Notes a filter, or that it is no longer subscribed to. */
+void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to);
+void sio_filter_remove(struct sio *sio, const char *text, size_t len);
+/* A subscription has begun: what comes up to where it says is not new. Call it before gw_session_subscribe(). */
+void sio_before_subscribe(struct sio *sio);
+void sio_after_subscribe(struct sio *sio, const char *filter, const struct gw_subscribed *subscribed);
+
+/* --- events.c --- */
+
+/* An event of the client. `attachments`: what came with it. Returns NULL, or why the connection must end. */
+const char *sio_event(struct sio *sio, const struct gw_sio_packet *packet, const struct gw_buf *attachments);
+
+#endif

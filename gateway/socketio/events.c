@@ -1,0 +1,292 @@
+/* events.c: what clients of Socket.IO ask for: subscribe, unsubscribe, publish, request, hello (docs/protocol.md). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/json_scan.h"
+#include "gateway/auth.h"
+#include "gateway/protocol.h"
+#include "hub/inbox.h"
+#include "hub/session_log.h"
+#include "socketio/arguments.h"
+#include "socketio/engine.h"
+
+#define CURSOR_EXPECTED                                                                                              \
+    "the channel is no valid name or filter, or the cursor is none of this gateway's (<epoch>.<number> expected)"
+
+struct call {
+    struct sio *sio;
+    const char *id; /* of the acknowledgement, digits; NULL: none */
+    struct sio_arguments arguments;
+    const struct gw_buf *attachments;
+    unsigned attachment_count;
+};
+
+static void call_refuse(const struct call *call, enum gw_err err, const char *why)
+{
+    sio_refuse(call->sio, call->id, err, why, 0);
+}
+
+/* --- subscribe -------------------------------------------------------------------------------------------------- */
+
+static bool call_forget(const struct call *call, const char *name)
+{
+    sio_filter_remove(call->sio, name, strlen(name));
+    return gw_session_unsubscribe(&call->sio->session, name, strlen(name));
+}
+
+/* All of them or none: a page with half of what it wants would not notice. */
+static void call_subscribe(const struct call *call)
+{
+    const struct sio_arguments *arguments = &call->arguments;
+    struct gw_session *session = &call->sio->session;
+    struct gw_start start = {.at = GW_START_LAST, .interval_ms = arguments->interval_ms};
+    if (arguments->cursor.len && strcmp(arguments->cursor.data, "last") != 0) {
+        start.at = GW_START_CURSOR;
+        start.cursor = arguments->cursor.data;
+        start.cursor_len = strcspn(arguments->cursor.data, "~"); /* offsets are cursors, too */
+    }
+    struct gw_subscribed first = {.recovered = true}, subscribed;
+    uint32_t snapshot = 0;
+    bool recovered = true;
+    const char *name = arguments->channels.data;
+    bool was_fresh = call->sio->fresh;
+    size_t was_syncing = call->sio->syncing.len;
+    sio_before_subscribe(call->sio);
+    for (unsigned i = 0; i < arguments->channel_count; i++, name += strlen(name) + 1) {
+        enum gw_err err = gw_session_subscribe(session, name, strlen(name), &start, &subscribed);
+        if (err != GW_OK) {
+            const char *done = arguments->channels.data;
+            for (; i > 0; i--, done += strlen(done) + 1)
+                call_forget(call, done);
+            call->sio->fresh = was_fresh;
+            call->sio->syncing.len = was_syncing;
+            call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? CURSOR_EXPECTED : NULL);
+            return;
+        }
+        sio_after_subscribe(call->sio, name, &subscribed);
+        sio_filter_add(call->sio, name, arguments->interval_ms, subscribed.fresh_to);
+        first = i ? first : subscribed;
+        snapshot += subscribed.snapshot;
+        recovered = recovered && subscribed.recovered;
+    }
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_buf_printf(&json, "{\"status\":\"subscribed\",\"%s\":%s", arguments->listed ? "channels" : "channel",
+                  arguments->listed ? "[" : "");
+    name = arguments->channels.data;
+    for (unsigned i = 0; i < arguments->channel_count; i++, name += strlen(name) + 1) {
+        if (i)
+            gw_buf_addc(&json, ',');
+        gw_buf_add_json_string(&json, name, strlen(name));
+    }
+    gw_buf_printf(&json, "%s,\"cursor\":\"%s\",\"recovered\":%s,\"snapshot\":%u}", arguments->listed ? "]" : "",
+                  first.cursor, recovered ? "true" : "false", snapshot);
+    sio_acknowledge(call->sio, call->id, json.data);
+    gw_buf_fini(&json);
+    call->sio->generation++;
+    gw_session_catch_up(session);
+}
+
+static void call_unsubscribe(const struct call *call)
+{
+    const char *name = call->arguments.channels.data;
+    bool known = false;
+    for (unsigned i = 0; i < call->arguments.channel_count; i++, name += strlen(name) + 1)
+        known |= call_forget(call, name);
+    if (known)
+        sio_acknowledge(call->sio, call->id, "{\"status\":\"unsubscribed\"}");
+    else
+        call_refuse(call, GW_ERR_BAD_REQUEST, "there is no such subscription");
+}
+
+/* --- publish ---------------------------------------------------------------------------------------------------- */
+
+/* What is published: JSON, or the bytes of an attachment. */
+struct value {
+    const char *data;
+    size_t len;
+    bool json;
+    struct gw_buf filled;
+};
+
+/* False: a placeholder names no attachment. */
+static bool call_value(const struct call *call, struct value *value)
+{
+    struct gw_slice data = call->arguments.data;
+    unsigned num;
+    gw_buf_init(&value->filled);
+    *value = (struct value){.data = data.data, .len = data.len, .json = true, .filled = value->filled};
+    if (!call->attachment_count)
+        return true;
+    if (gw_sio_placeholder(data, &num)) {
+        if (num >= call->attachment_count)
+            return false;
+        value->data = call->attachments[num].data ? call->attachments[num].data : "";
+        value->len = call->attachments[num].len;
+        value->json = false;
+        return true;
+    }
+    if (!gw_sio_fill(data, call->attachments, call->attachment_count, &value->filled))
+        return false;
+    value->data = value->filled.data;
+    value->len = value->filled.len;
+    return true;
+}
+
+static void call_send(const struct call *call, bool request)
+{
+    const struct sio_arguments *arguments = &call->arguments;
+    struct gw_session *session = &call->sio->session;
+    struct value value;
+    const char *why = NULL, *channel = arguments->channels.data;
+    bool accepted = false;
+    enum gw_err err = GW_ERR_BAD_REQUEST;
+    if (arguments->channel_count > 1) {
+        call_refuse(call, err, "there is one channel for each publish");
+        return;
+    }
+    if (!arguments->data.data) {
+        call_refuse(call, err, "there is no data (null publishes an empty payload)");
+        return;
+    }
+    if (!call_value(call, &value)) {
+        call_refuse(call, err, "a placeholder names no attachment");
+        gw_buf_fini(&value.filled);
+        return;
+    }
+    char *reference = call->id ? gw_strdup(call->id) : NULL;
+    if (request) {
+        int64_t timeout_ms = arguments->timeout_ms;
+        if (timeout_ms < 0)
+            timeout_ms = gw_hub_config(session->hub)->broker.request_timeout_ms;
+        err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json, timeout_ms,
+                                 reference, &why);
+    } else {
+        err = gw_session_publish(session, channel, strlen(channel), value.data, value.len, value.json, reference,
+                                 &accepted, &why);
+    }
+    gw_buf_fini(&value.filled);
+    if (err != GW_OK)
+        call_refuse(call, err, why);
+    else if (accepted)
+        sio_acknowledge(call->sio, call->id, "{\"status\":\"accepted\"}");
+    else
+        call->sio->pending++;
+}
+
+static void call_publish(const struct call *call)
+{
+    call_send(call, false);
+}
+
+static void call_request(const struct call *call)
+{
+    call_send(call, true);
+}
+
+/* --- hello ------------------------------------------------------------------------------------------------------ */
+
+/* A new token for the session; without one it asks who it is. */
+static void call_hello(const struct call *call)
+{
+    struct gw_session *session = &call->sio->session;
+    struct gw_hub *hub = session->hub;
+    const struct gw_buf *token = &call->arguments.token;
+    if (!gw_hub_auth(hub)) {
+        sio_acknowledge(call->sio, call->id, "{\"status\":\"hello\",\"subject\":null,\"expires\":null}");
+        return;
+    }
+    struct gw_identity *identity = NULL;
+    const char *why = NULL;
+    enum gw_err err = GW_OK;
+    if (token->data)
+        err = gw_auth_token(gw_hub_auth(hub), token->data, token->len, gw_hub_wall(hub), &identity, &why);
+    else
+        identity = gw_identity_ref(session->identity);
+    if (err != GW_OK) {
+        GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
+        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "hello was refused: %s", why ? why : gw_err_code(err));
+        call_refuse(call, err, why);
+        return;
+    }
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_buf_adds(&json, "{\"status\":\"hello\",\"subject\":");
+    gw_buf_add_json_string(&json, identity->name, strlen(identity->name));
+    if (identity->expires_ms == INT64_MAX)
+        gw_buf_adds(&json, ",\"expires\":null}");
+    else
+        gw_buf_printf(&json, ",\"expires\":%lld}", (long long)identity->expires_ms);
+    sio_acknowledge(call->sio, call->id, json.data);
+    gw_buf_fini(&json);
+    if (token->data)
+        gw_session_identify(session, identity);
+    gw_identity_unref(identity);
+}
+
+/* --- which ------------------------------------------------------------------------------------------------------ */
+
+static const struct event {
+    const char *name;
+    bool channels; /* it needs one or more */
+    bool positional;
+    void (*handle)(const struct call *call);
+} events[] = {
+    {"subscribe", true, false, call_subscribe}, {"unsubscribe", true, false, call_unsubscribe},
+    {"publish", true, true, call_publish},      {"request", true, true, call_request},
+    {"hello", false, false, call_hello},
+};
+
+static const struct event *event_find(const struct sio_options *options, const char *name)
+{
+    const char *const own[] = {options->events.subscribe, options->events.unsubscribe, options->events.publish};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (own[i] && !strcmp(own[i], name))
+            return &events[i];
+    }
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        if (!strcmp(events[i].name, name))
+            return &events[i];
+    }
+    return NULL;
+}
+
+static void event_handle(const struct event *event, struct call *call, struct gw_slice json)
+{
+    const char *why = NULL;
+    enum gw_err err = sio_arguments_read(&call->arguments, json, event->positional, &why);
+    if (err == GW_OK && event->channels && !call->arguments.channel_count) {
+        err = GW_ERR_BAD_REQUEST;
+        why = "there is no channel";
+    }
+    if (err != GW_OK)
+        call_refuse(call, err, why);
+    else
+        event->handle(call);
+    sio_arguments_fini(&call->arguments);
+}
+
+const char *sio_event(struct sio *sio, const struct gw_sio_packet *packet, const struct gw_buf *attachments)
+{
+    char id[24];
+    snprintf(id, sizeof id, "%llu", (unsigned long long)packet->id);
+    struct call call = {.sio = sio,
+                        .id = packet->has_id ? id : NULL,
+                        .attachments = attachments,
+                        .attachment_count = packet->attachments};
+    struct gw_slice value;
+    struct gw_buf name;
+    gw_buf_init(&name);
+    if (gw_json_element(packet->json.data, packet->json.len, 0, &value) && value.data[0] == '"')
+        gw_json_unescape(value.data, value.len, &name);
+    const struct event *event = name.len ? event_find(sio->eio->options, name.data) : NULL;
+    if (event)
+        event_handle(event, &call, packet->json);
+    else if (call.id)
+        call_refuse(&call, GW_ERR_BAD_REQUEST,
+                    "unknown event (subscribe, unsubscribe, publish, request or hello expected)");
+    gw_buf_fini(&name);
+    return NULL;
+}

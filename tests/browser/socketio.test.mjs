@@ -1,0 +1,218 @@
+// Stock clients of Socket.IO, unmodified: the newest 4 and 3 from npm.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { io as io4 } from 'socket.io-client';
+import { io as io3 } from 'socket.io-client-v3';
+import { until, World } from './world.mjs';
+
+const ROUTES = `  - { topic: rooms/#, history: { count: 5000 }, publish: { qos: 1 } }
+  - { topic: once/#, publish: { qos: 0 } }
+  - { topic: raw/#, publish: { qos: 1 } }`;
+const CLIENTS = [['4', io4], ['3', io3]];
+const CARRIERS = [['websocket', ['websocket']], ['polling', ['polling']], ['upgrade', ['polling', 'websocket']]];
+
+/** A gateway for Socket.IO, and a client of it that notes what it gets. */
+async function start(t, more = 'socketio: true\n') {
+  const world = new World(t);
+  await world.broker();
+  const gateway = await world.sluice(ROUTES, more);
+  const sockets = [];
+  world.keep(() => sockets.forEach((socket) => socket.disconnect()));
+  const connect = (io, transports, options = {}, space = '') => {
+    const socket = io(gateway.url + space, { transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
+    sockets.push(socket);
+    socket.got = [];
+    socket.events = [];
+    socket.on('message', (message, offset) => socket.got.push({ ...message, offset }));
+    socket.onAny((event, ...args) => socket.events.push([event, ...args]));
+    socket.ask = (...args) => new Promise((resolve) => socket.emit(...args, resolve));
+    socket.heard = (event) => socket.events.filter(([name]) => name === event);
+    return socket;
+  };
+  return { world, gateway, connect };
+}
+const connected = (socket) => until(() => socket.connected, 'the connection');
+
+for (const [version, io] of CLIENTS) {
+  for (const [carrier, transports] of CARRIERS) {
+    const name = `socket.io-client ${version} by ${carrier}`;
+
+    test(`${name}: subscribe, messages, publish, unsubscribe`, async (t) => {
+      const { world, connect } = await start(t);
+      await world.publish('rooms/a', ['{"t":1}'], ['-r']);
+      const socket = connect(io, transports);
+      await connected(socket);
+      await until(() => socket.heard('welcome').length, 'welcome');
+      const [, welcome, offset] = socket.heard('welcome')[0];
+      assert.match(welcome.cursor, /^[\w-]+\.\d+$/);
+      assert.equal(offset, `${welcome.cursor}~0`);
+      const subscribed = await socket.ask('subscribe', 'rooms/#');
+      assert.deepEqual({ ...subscribed, cursor: 0 }, { status: 'subscribed', channel: 'rooms/#', cursor: 0, recovered: false, snapshot: 1 });
+      await until(() => socket.heard('synced').length, 'synced');
+      assert.deepEqual(socket.got.map((message) => [message.channel, message.data, message.offset]),
+        [['rooms/a', { t: 1 }, undefined]]);
+      const [, synced, end] = socket.heard('synced')[0];
+      assert.deepEqual(synced.channels, ['rooms/#']);
+      assert.equal(end, `${synced.cursor}~1`);
+
+      assert.deepEqual(await socket.ask('publish', 'rooms/b', { on: true }), { status: 'published' });
+      await until(() => socket.got.length === 2, 'the echo');
+      const [, echo] = socket.got;
+      assert.deepEqual([echo.channel, echo.data, echo.retained], ['rooms/b', { on: true }, undefined]);
+      assert.equal(echo.offset, echo.cursor);
+      assert.ok(Math.abs(Date.now() - echo.ts) < 60_000);
+      assert.deepEqual(await socket.ask('publish', { topic: 'once/x', payload: '1' }), { status: 'accepted' });
+
+      assert.deepEqual(await socket.ask('unsubscribe', 'rooms/#'), { status: 'unsubscribed' });
+      assert.deepEqual(await socket.ask('publish', 'rooms/b', 2), { status: 'published' });
+      assert.deepEqual((await socket.ask('subscribe', ['rooms/b'])).channels, ['rooms/b']);
+      await until(() => socket.got.length === 3, 'the last value');
+      assert.equal(socket.got[2].data, 2);
+    });
+
+    test(`${name}: spellings`, async (t) => {
+      const { connect } = await start(t);
+      const socket = connect(io, transports);
+      await connected(socket);
+      const filter = (n) => `rooms/${n}/+`;
+      for (const [n, argument] of [filter(0), [filter(1)], { topic: filter(2) }, { channel: filter(3), qos: 1 }, JSON.stringify({ topic: filter(4) }),
+        { topics: [filter(5)] }].entries()) {
+        const answer = await socket.ask('subscribe', argument);
+        assert.deepEqual([answer.status, answer.channel ?? answer.channels[0]], ['subscribed', filter(n)], JSON.stringify(argument));
+      }
+      const forms = [['rooms/0/x', 'v'], [{ channel: 'rooms/1/x', data: 'v' }], [{ topic: 'rooms/2/x', payload: 'v' }], [{ topic: 'rooms/3/x', message: 'v', qos: 2 }],
+        [JSON.stringify({ topic: 'rooms/4/x', message: 'v' })], ['rooms/5/x', 'v', { retain: true }]];
+      for (const form of forms) assert.deepEqual(await socket.ask('publish', ...form), { status: 'published' }, JSON.stringify(form));
+      await until(() => socket.got.length === forms.length, 'all of them');
+      assert.deepEqual(socket.got.map((message) => message.data), forms.map(() => 'v'));
+      assert.deepEqual(socket.got.map((message) => message.channel), forms.map((_, n) => `rooms/${n}/x`));
+    });
+
+    test(`${name}: bytes both ways`, async (t) => {
+      const { world, gateway, connect } = await start(t);
+      const socket = connect(io, transports);
+      await connected(socket);
+      await socket.ask('subscribe', 'raw/#');
+      const bytes = Buffer.from([0xff, 0, 1, 2, 0xfe]);
+      assert.deepEqual(await socket.ask('publish', 'raw/x', bytes), { status: 'published' });
+      await until(() => socket.got.length === 1, 'the bytes');
+      assert.deepEqual(Buffer.from(socket.got[0].data), bytes);
+      assert.equal(socket.got[0].offset, socket.got[0].cursor);
+      // Inside a value they are what codec auto makes of them.
+      assert.deepEqual(await socket.ask('publish', 'raw/y', { a: bytes, b: [bytes] }), { status: 'published' });
+      await until(() => socket.got.length === 2, 'the object');
+      assert.deepEqual(socket.got[1].data, { a: { base64: bytes.toString('base64') }, b: [{ base64: bytes.toString('base64') }] });
+      const large = Buffer.alloc(40_000, 0xff);
+      assert.deepEqual(await socket.ask('publish', 'raw/z', large), { status: 'published' });
+      await until(() => socket.got.length === 3, 'the large one');
+      assert.deepEqual(Buffer.from(socket.got[2].data), large);
+      void world, gateway;
+    });
+
+    test(`${name}: errors`, async (t) => {
+      const { connect } = await start(t);
+      const socket = connect(io, transports);
+      await connected(socket);
+      const code = async (...args) => {
+        const answer = await socket.ask(...args);
+        assert.equal(answer.status, 'error', JSON.stringify([args, answer]));
+        assert.ok(answer.message.length > 5);
+        return answer.code;
+      };
+      assert.equal(await code('subscribe', 'nowhere/x'), 'unknown_channel');
+      assert.equal(await code('subscribe', 'a/#/b'), 'bad_request');
+      assert.equal(await code('subscribe'), 'bad_request');
+      assert.equal(await code('subscribe', 5), 'bad_request');
+      assert.equal(await code('subscribe', { topic: 'rooms/a', cursor: 'x' }), 'bad_request');
+      assert.equal(await code('subscribe', { topic: 'rooms/a', interval: 'soon' }), 'bad_request');
+      assert.equal(await code('subscribe', ['rooms/a', 'nowhere/x']), 'unknown_channel');
+      assert.equal(await code('unsubscribe', 'rooms/a'), 'bad_request'); // none of the list is left
+      assert.equal(await code('publish', 'rooms/a'), 'bad_request');
+      assert.equal(await code('publish', 'rooms/#', 1), 'bad_request');
+      assert.equal(await code('publish', 'nowhere', 1), 'unknown_channel');
+      assert.equal(await code('dance'), 'bad_request');
+      socket.emit('publish', 'nowhere', 1); // nobody waits for an acknowledgement
+      await until(() => socket.heard('error').length, 'the event');
+      assert.equal(socket.heard('error')[0][1].code, 'unknown_channel');
+      assert.ok(socket.connected);
+    });
+
+    test(`${name}: namespaces`, async (t) => {
+      const { connect } = await start(t, 'socketio: { namespaces: [/custom] }\n');
+      const socket = connect(io, transports, {}, '/custom');
+      await connected(socket);
+      await socket.ask('subscribe', 'rooms/#');
+      await socket.ask('publish', 'rooms/n', 7);
+      await until(() => socket.got.length === 1, 'the message');
+      assert.equal(socket.got[0].data, 7);
+      // A second one on the same connection.
+      const other = socket.io.socket('/');
+      await connected(other);
+      assert.equal((await new Promise((resolve) => other.emit('subscribe', 'rooms/#', resolve))).status, 'subscribed');
+      other.disconnect();
+      await socket.ask('publish', 'rooms/n', 8);
+      await until(() => socket.got.length === 2, 'the next one');
+      const wrong = connect(io, transports, {}, '/random');
+      const error = await new Promise((resolve) => wrong.on('connect_error', resolve));
+      assert.equal(error.message, 'Invalid namespace');
+    });
+  }
+}
+
+// --- numbered messages: none is lost, none comes twice --------------------------------------------------------------
+
+const COUNT = 2000;
+
+/** Publishes 1 to COUNT in portions, as fast as the broker takes them. */
+async function publishAll(world, between = () => {}) {
+  for (let number = 0; number < COUNT; number += 50) {
+    await world.publish('rooms/n', Array.from({ length: 50 }, (_, i) => String(number + i + 1)));
+    await between(number);
+  }
+}
+const numbers = (socket) => socket.got.filter(({ channel }) => channel === 'rooms/n').map(({ data }) => data);
+const ALL = Array.from({ length: COUNT }, (_, i) => i + 1);
+
+for (const [version, io] of CLIENTS) {
+  for (const [carrier, transports] of CARRIERS) {
+    test(`socket.io-client ${version} by ${carrier}: ${COUNT} messages with three workers`, async (t) => {
+      const { world, connect } = await start(t, 'workers: 3\nsocketio: true\n');
+      const sockets = [];
+      // Some are there from the beginning, others connect and upgrade while messages come.
+      const add = async () => {
+        const socket = connect(io, transports);
+        sockets.push(socket);
+        await connected(socket);
+        const { cursor, status } = await socket.ask('subscribe', 'rooms/n');
+        assert.equal(status, 'subscribed');
+        socket.from = Number(cursor.split('.')[1]);
+      };
+      await Promise.all([add(), add(), add()]);
+      await publishAll(world, async (number) => number % 200 === 0 && number < 1000 && Promise.all([add(), add()]));
+      await until(() => sockets.every((socket) => numbers(socket).at(-1) === COUNT), () => `the last message: ${sockets.map((s) => numbers(s).at(-1))}`);
+      for (const socket of sockets) {
+        const got = numbers(socket);
+        assert.deepEqual(got, ALL.slice(got[0] - 1));
+        assert.ok(got[0] <= Math.max(socket.from, 1), `${got[0]} is the first, after ${socket.from}`);
+        assert.equal(socket.heard('gap').length, 0);
+      }
+      assert.equal(sockets[0].io.engine.transport.name, transports.at(-1));
+    });
+
+    test(`socket.io-client ${version} by ${carrier}: 300 publishes while it upgrades, with three workers`, async (t) => {
+      const { connect } = await start(t, 'workers: 3\nsocketio: true\nlimits: { publishes_per_session: 300 }\n');
+      const reader = connect(io, ['websocket']);
+      await connected(reader);
+      await reader.ask('subscribe', 'rooms/n');
+      const socket = connect(io, transports);
+      await connected(socket);
+      const answers = await Promise.all(Array.from({ length: 300 }, async (_, i) => {
+        await new Promise((resolve) => setTimeout(resolve, i / 5));
+        return socket.ask('publish', 'rooms/n', i + 1);
+      }));
+      assert.deepEqual(new Set(answers.map(({ status, code }) => code ?? status)), new Set(['published']));
+      await until(() => reader.got.length === 300, 'all of them');
+      assert.deepEqual(numbers(reader), ALL.slice(0, 300));
+    });
+  }
+}
