@@ -1,4 +1,4 @@
-/* builtins.c: what is built in. A new codec, engine, history or transport is one line here. */
+/* builtins.c: what is built in. A new codec, transform, engine, history or transport is one line here. */
 #include "gateway/builtins.h"
 
 #include <stddef.h>
@@ -28,6 +28,8 @@ const struct gw_history_engine *const gw_builtin_histories[] = {
     &gw_history_disk,
     NULL,
 };
+
+const struct gw_presence *const gw_builtin_presences[] = {NULL};
 
 extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll,
     gw_transport_mqtt, gw_transport_socketio;

@@ -7,25 +7,36 @@
 #include "config/options.h"
 #include "gateway/builtins.h"
 
-/* The configuration reads the tables of all of them, and knows none. */
+static const struct gw_options **options_all;
+static size_t options_count;
+
+static void options_add(const struct gw_options *options)
+{
+    for (size_t i = 0; options && i < options_count; i++) {
+        if (options_all[i] == options)
+            options = NULL; /* extensions of one file may share a table */
+    }
+    if (!options)
+        return;
+    options_all = gw_reallocarray(options_all, options_count + 2, sizeof *options_all);
+    options_all[options_count++] = options;
+    options_all[options_count] = NULL;
+}
+
+/* The configuration reads the tables of all of them, and knows none. Transforms have theirs in a route. */
 static void registries_options(void)
 {
-    size_t count = 0, room = 1;
+    static const struct gw_options *const no_options[] = {NULL};
     for (size_t i = 0; gw_builtin_engines[i]; i++)
-        room++;
+        options_add(gw_builtin_engines[i]->options);
     for (size_t i = 0; gw_builtin_transports[i]; i++)
-        room++;
-    const struct gw_options **all = gw_calloc(room, sizeof *all);
-    for (size_t i = 0; gw_builtin_engines[i]; i++) {
-        if (gw_builtin_engines[i]->options)
-            all[count++] = gw_builtin_engines[i]->options;
-    }
-    for (size_t i = 0; gw_builtin_transports[i]; i++) {
-        if (gw_builtin_transports[i]->options)
-            all[count++] = gw_builtin_transports[i]->options;
-    }
-    gw_config_extend(all);
-    free(all);
+        options_add(gw_builtin_transports[i]->options);
+    for (size_t i = 0; gw_builtin_presences[i]; i++)
+        options_add(gw_builtin_presences[i]->options);
+    gw_config_extend(options_all ? options_all : no_options);
+    free(options_all);
+    options_all = NULL;
+    options_count = 0;
 }
 
 void gw_builtins_use(void)
@@ -34,6 +45,7 @@ void gw_builtins_use(void)
     gw_transforms_use(gw_builtin_transforms);
     gw_engines_use(gw_builtin_engines);
     gw_histories_use(gw_builtin_histories);
+    gw_presences_use(gw_builtin_presences);
     gw_transports_use(gw_builtin_transports);
     registries_options();
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "config/transform.h"
 #include "gateway/codec.h"
 #include "gateway/engine.h"
 #include "topic/pattern.h"
@@ -124,15 +125,16 @@ static void check_capture_forms(const struct checked *checked, const struct gw_n
     }
 }
 
-/* Every capture of `user` must be one of `giver`'s. */
+/* Every capture of `user` must be one of `giver`'s, or of the transform (made_by NULL: there is none). */
 static void check_captures(const struct gw_pattern *user, const struct gw_pattern *giver, const char *giver_name,
-                           const struct gw_node *node, size_t route, const char *key, struct gw_problems *problems)
+                           const struct gw_cfg_route *made_by, const struct gw_node *node, size_t route,
+                           const char *key, struct gw_problems *problems)
 {
     if (!user || !giver)
         return;
     for (size_t i = 0; i < gw_pattern_capture_count(user); i++) {
         const char *name = gw_pattern_capture_name(user, i);
-        if (!gw_pattern_has_capture(giver, name))
+        if (!gw_pattern_has_capture(giver, name) && !(made_by && gw_route_transform_makes(made_by, name)))
             gw_problem_add(problems, node->line, node->column,
                            "routes[%zu].%s: uses {%s}, which %s '%s' lacks (one of its captures expected)", route,
                            key, name, giver_name, gw_pattern_text(giver));
@@ -147,7 +149,7 @@ static void check_publish(const struct gw_cfg_route *route, const struct checked
         return;
     const struct gw_pattern *giver = checked->channel ? checked->channel : checked->topic;
     if (checked->publish) {
-        check_captures(checked->publish, giver, "the channel", topic, index, "publish.topic", problems);
+        check_captures(checked->publish, giver, "the channel", NULL, topic, index, "publish.topic", problems);
         return;
     }
     if (!checked->channel || !block)
@@ -158,7 +160,7 @@ static void check_publish(const struct gw_cfg_route *route, const struct checked
                        "(publish.topic expected)",
                        index, route->topic);
     else
-        check_captures(checked->topic, checked->channel, "the channel", block, index, "publish", problems);
+        check_captures(checked->topic, checked->channel, "the channel", NULL, block, index, "publish", problems);
 }
 
 /* What a publish to `channel` becomes; false if it isn't this route's. */
@@ -222,6 +224,8 @@ static void check_conflict(const struct gw_config *config, const struct checked 
             differ = "retain";
         else if (one->codec != two->codec)
             differ = "codec";
+        else if (one->transform != two->transform)
+            differ = "transform";
         if (differ && !strcmp(differ, "topic"))
             gw_problem_add(problems, node->line, node->column,
                            "routes[%zu].publish: a publish to channel '%s' goes to '%s' here and to '%s' by "
@@ -244,7 +248,8 @@ static void check_reached(const struct gw_config *config, const struct checked *
                           const struct gw_node *node, struct gw_problems *problems)
 {
     for (size_t i = 0; i < j; i++) {
-        if (!all[i].usable || all[i].channel || !gw_pattern_covers(all[i].topic, all[j].topic))
+        if (!all[i].usable || all[i].channel || config->routes[i].transform ||
+            !gw_pattern_covers(all[i].topic, all[j].topic))
             continue;
         bool whole = true;
         for (size_t k = 0; k < all[i].except_count && whole; k++) {
@@ -308,12 +313,16 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         own->publish =
             check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"),
                           i, "publish.topic", own, problems);
-        if (own->usable && own->channel) {
-            check_captures(own->channel, own->topic, "the topic", channel, i, "channel", problems);
+        bool unknown = gw_node_get(map, "transform") && !route->transform; /* told already; who knows what it makes */
+        if (own->usable && own->channel && !unknown) {
+            check_captures(own->channel, own->topic, "the topic", route, channel, i, "channel", problems);
             check_capture_forms(own, channel, i, problems);
         }
         check_publish(route, own, map, i, problems);
         check_rate(route, rate, i, problems);
+        char path[40];
+        snprintf(path, sizeof path, "routes[%zu]", i);
+        gw_route_check_transform(config, route, map, path, own->topic, own->channel, problems);
     }
     for (size_t j = 1; j < config->route_count; j++) {
         if (all[j].usable && !all[j].channel)

@@ -12,6 +12,7 @@
 #include "config/fields.h"
 #include "config/options.h"
 #include "config/pem.h"
+#include "config/transform.h"
 #include "config/values.h"
 #include "topic/topic.h"
 
@@ -36,8 +37,10 @@ void gw_config_unref(struct gw_config *config)
         gw_pem_free_key(config->listen[i].key_pem);
     }
     free(config->listen);
-    for (size_t i = 0; i < config->route_count; i++)
+    for (size_t i = 0; i < config->route_count; i++) {
         gw_fields_free(gw_fields_route, &config->routes[i]);
+        gw_route_free_transform(&config->routes[i]);
+    }
     free(config->routes);
     gw_access_free(config);
     free(config->file);
@@ -210,6 +213,7 @@ static void config_read_routes(struct gw_config *config, const struct gw_node *l
             continue;
         }
         gw_fields_read(gw_fields_route, map, path, route, problems);
+        gw_route_read_transform(route, gw_node_get(map, "transform"), path, problems);
         const struct gw_node *publish = gw_node_get(map, "publish");
         route->publish = publish && !(gw_node_is_bool(publish) && !strcmp(publish->text, "false"));
     }

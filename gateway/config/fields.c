@@ -12,6 +12,7 @@
 #include "config/protocols.h"
 #include "config/values.h"
 #include "gateway/codec.h"
+#include "gateway/transform.h"
 
 #define PATH_MAX_LEN 256
 
@@ -33,6 +34,7 @@ static const char *const field_expected[] = {
     [GW_FIELD_CHOICE] = "one of a few words",
     [GW_FIELD_CODEC] = "a codec's name",
     [GW_FIELD_HISTORY] = "a history engine's name",
+    [GW_FIELD_TRANSFORM] = "a transform's name",
     [GW_FIELD_PROTOCOL] = "a protocol's name",
     [GW_FIELD_STRINGS] = "a text or a list of texts",
     [GW_FIELD_PAIRS] = "a mapping of names to texts",
@@ -112,6 +114,8 @@ const char *gw_field_word(const struct gw_field *field, size_t i)
         return gw_histories[i] ? gw_histories[i]->name : NULL;
     case GW_FIELD_PROTOCOL:
         return gw_protocol_name(i);
+    case GW_FIELD_TRANSFORM:
+        return gw_transforms[i] ? gw_transforms[i]->name : NULL;
     default:
         return field->choices[i].name;
     }
@@ -227,6 +231,7 @@ static void field_scalar(const struct place *place, const char *text, bool quote
         break;
     case GW_FIELD_STRINGS:
     case GW_FIELD_PAIRS:
+    case GW_FIELD_TRANSFORM:
     case GW_FIELD_TABLE:
     case GW_FIELD_LIST:
     case GW_FIELD_MAP:
@@ -303,8 +308,8 @@ static void field_read(const struct place *place, void *into)
 {
     const struct gw_field *field = place->field;
     const struct gw_node *node = place->node;
-    if (field->type == GW_FIELD_LIST || field->type == GW_FIELD_MAP)
-        return; /* config.c and access.c read its items */
+    if (field->type == GW_FIELD_LIST || field->type == GW_FIELD_MAP || field->type == GW_FIELD_TRANSFORM)
+        return; /* config.c, access.c and transform.c read it */
     if (field->type == GW_FIELD_TABLE && field->options)
         return; /* options.c reads it */
     if (field->type == GW_FIELD_STRINGS) {
@@ -484,6 +489,7 @@ static bool field_equal(const struct gw_field *field, const void *a, const void 
             same = !strcmp(pairs_a->items[i].name, pairs_b->items[i].name) &&
                    !strcmp(pairs_a->items[i].value, pairs_b->items[i].value);
         return same;
+    case GW_FIELD_TRANSFORM:
     case GW_FIELD_TABLE:
     case GW_FIELD_LIST:
     case GW_FIELD_MAP:

@@ -4,6 +4,7 @@
 
 #include "config/describe.h"
 #include "config/fields.h"
+#include "gateway/transform.h"
 
 typedef void reference_row(const struct gw_field *field, const char *path, struct gw_buf *out);
 
@@ -34,6 +35,10 @@ static void reference_type(const struct gw_field *field, struct gw_buf *out)
     case GW_FIELD_HISTORY:
     case GW_FIELD_PROTOCOL:
         gw_field_list_choices(field, out);
+        break;
+    case GW_FIELD_TRANSFORM:
+        gw_field_list_choices(field, out);
+        gw_buf_adds(out, ", or a mapping of it to its options");
         break;
     case GW_FIELD_STRINGS:
         gw_buf_adds(out, "texts");
@@ -73,6 +78,12 @@ static void reference_walk(const struct gw_field *table, const char *path, refer
         char own[256];
         snprintf(own, sizeof own, "%s%s%s", path, *path ? "." : "", field->key);
         row(field, own, out);
+        for (size_t i = 0; field->type == GW_FIELD_TRANSFORM && gw_transforms[i]; i++) {
+            char options[sizeof own + 64];
+            snprintf(options, sizeof options, "%s.%.60s", own, gw_transforms[i]->name);
+            if (gw_transforms[i]->options)
+                reference_walk(gw_transforms[i]->options->fields, options, row, out);
+        }
         if (!field->table)
             continue;
         const char *item = field->type == GW_FIELD_LIST ? "[]" : field->type == GW_FIELD_MAP ? ".<name>" : "";

@@ -8,6 +8,7 @@
 
 #include "config/describe.h"
 #include "config/fields.h"
+#include "gateway/transform.h"
 
 /* A value from the environment may stand for any scalar. */
 #define ENVIRONMENT "{\"type\":\"string\",\"pattern\":\"\\\\$\\\\{\"}"
@@ -55,6 +56,28 @@ static void schema_default(const struct gw_field *field, struct gw_buf *out)
         schema_text(out, field->def);
 }
 
+/* A name, or a mapping of one name to its options. */
+static void schema_transform(const struct gw_field *field, int depth, struct gw_buf *out)
+{
+    schema_choices(field, out);
+    out->data[--out->len] = '\0'; /* anyOf goes on */
+    gw_buf_adds(out, ",{\"type\":\"object\",\"minProperties\":1,\"maxProperties\":1,\"additionalProperties\":false,"
+                     "\"properties\":{");
+    static const struct gw_field none[] = {{.key = NULL}};
+    for (size_t i = 0; gw_transforms[i]; i++) {
+        const struct gw_options *options = gw_transforms[i]->options;
+        gw_buf_adds(out, i ? "," : "");
+        schema_indent(out, depth + 1);
+        schema_text(out, gw_transforms[i]->name);
+        gw_buf_adds(out, ":{\"description\":");
+        schema_text(out, options ? options->doc : "It has no options.");
+        gw_buf_addc(out, ',');
+        schema_table(options ? options->fields : none, true, depth + 1, out);
+        gw_buf_addc(out, '}');
+    }
+    gw_buf_adds(out, "}}]");
+}
+
 /* What the value may be, without braces. */
 static void schema_value(const struct gw_field *field, int depth, struct gw_buf *out)
 {
@@ -88,6 +111,9 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
     case GW_FIELD_HISTORY:
     case GW_FIELD_PROTOCOL:
         schema_choices(field, out);
+        break;
+    case GW_FIELD_TRANSFORM:
+        schema_transform(field, depth, out);
         break;
     case GW_FIELD_STRINGS:
         gw_buf_adds(out, "\"anyOf\":[{\"type\":\"string\",\"minLength\":1},"

@@ -284,6 +284,11 @@ const struct gw_field gw_fields_route[] = {
      .doc = "What `data` is. Payloads that it refuses are dropped and counted. `lenient` is `json` for devices that "
             "send "
             "NaN, single quotes or a NUL at the end."},
+    {.key = "transform",
+     .type = GW_FIELD_TRANSFORM,
+     .offset = ROUTE(transform),
+     .doc = "Makes none, one or several messages of one payload, by its name or with options. Default: none; a "
+            "payload is one message."},
     {.key = "qos",
      .type = GW_FIELD_CHOICE,
      .offset = ROUTE(qos),
@@ -523,6 +528,13 @@ static const struct gw_field fields_limits[] = {
      .max = 10000000,
      .def = "100000",
      .doc = "Channels known; beyond that the one silent the longest is forgotten, with its last value."},
+    {.key = "payload_messages",
+     .type = GW_FIELD_INT,
+     .offset = CFG(limits.payload_messages),
+     .min = 1,
+     .max = 1000000,
+     .def = "1000",
+     .doc = "Messages that a route's `transform` makes of one payload; beyond that the rest is dropped and counted."},
     {.key = "history",
      .type = GW_FIELD_SIZE,
      .offset = CFG(limits.history_bytes),

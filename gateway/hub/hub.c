@@ -15,11 +15,12 @@
 #include "hub/lost.h"
 #include "hub/moments.h"
 #include "hub/pace.h"
+#include "hub/presence.h"
 #include "hub/publish.h"
 #include "hub/session_queue.h"
 #include "hub/slice.h"
-#include "hub/stored.h"
 #include "hub/stats.h"
+#include "hub/stored.h"
 #include "hub/subscription.h"
 #include "message/cursor.h"
 #include "route/routes.h"
@@ -43,6 +44,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     gw_slices_init(&hub->slices);
     hub->filters_at = 1;
     gw_channels_init(&hub->channels);
+    hub->presences = gw_presence_select(hub->config);
     return hub;
 }
 
@@ -57,6 +59,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
     free(hub->pending);
+    free(hub->presences);
     gw_grants_unref(hub->nothing);
     gw_auth_unref(hub->auth);
     gw_routes_unref(hub->routes);

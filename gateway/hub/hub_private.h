@@ -32,8 +32,9 @@ struct gw_hub {
     uint64_t head;                  /* newest sequence number seen */
     const struct gw_engine *keeper; /* NULL: this hub tells no engine of its messages */
     struct gw_engine_store *store;
-    size_t unflushed; /* bytes of the messages since the last gw_hub_flush() */
-    uint64_t mark;    /* of the last walk over channels */
+    const struct gw_presence **presences; /* of the start, hub/presence.c; NULL: none */
+    size_t unflushed;                     /* bytes of the messages since the last gw_hub_flush() */
+    uint64_t mark;                        /* of the last walk over channels */
     uint64_t next_session;
     int64_t now_ms, wall_ms;
     struct gw_channels channels;

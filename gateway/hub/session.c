@@ -10,6 +10,7 @@
 #include "hub/access.h"
 #include "hub/hub_private.h"
 #include "hub/pace.h"
+#include "hub/presence.h"
 #include "hub/publish.h"
 #include "hub/session_queue.h"
 #include "hub/slice.h"
@@ -333,6 +334,8 @@ void gw_session_close(struct gw_session *session)
     struct gw_hub *hub = session->hub;
     GW_ASSERT_LOOP(hub);
     session->open = false;
+    if (hub->presences)
+        gw_presence_closed(hub->presences, session);
     gw_pending_drop(session);
     gw_pace_drop(session);
     gw_session_forget_identity(session);

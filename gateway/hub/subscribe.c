@@ -12,6 +12,7 @@
 #include "hub/hub_private.h"
 #include "hub/moments.h"
 #include "hub/pace.h"
+#include "hub/presence.h"
 #include "hub/round.h"
 #include "hub/session_queue.h"
 #include "hub/slice.h"
@@ -217,8 +218,11 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     /* The other subscriptions are where a live session is: at the head. */
     if (!session->lagging)
         gw_session_lag_from(session, hub->head, "history");
-    if (!sub)
+    if (!sub) {
         sub = session_add(session, text, len);
+        if (hub->presences)
+            gw_presence_subscribed(hub->presences, session, text, len);
+    }
     session->walking = false;        /* the new one may lead to few channels */
     gw_session_forget_told(session); /* it was told of what the others miss */
     sub->fresh_to = sub->forgotten_told = 0;
@@ -259,6 +263,8 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *text, size_t
         return false;
     session->subs[at] = session->subs[--session->sub_count];
     GW_SESSION_LOG(session, GW_LOG_DEBUG, "unsubscribes from '%.*s'", (int)len, text);
+    if (session->hub->presences)
+        gw_presence_unsubscribed(session->hub->presences, session, text, len);
     gw_sub_free(session->hub, sub);
     return true;
 }

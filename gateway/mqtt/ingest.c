@@ -155,15 +155,6 @@ static struct gw_log_limiter *ingest_drop(const struct arrival *arrival)
     return gw_log_due(limiter, GW_LOG_WARN) ? limiter : NULL;
 }
 
-static void ingest_say_refused(const struct arrival *arrival, struct gw_log_limiter *limiter, const char *kind,
-                               const char *name, enum gw_err err, const struct gw_buf *why)
-{
-    const struct gw_packet *packet = arrival->packet;
-    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': %s %s says %s%s%s",
-                 packet->payload_len, (int)packet->topic_len, packet->topic, kind, name, gw_err_code(err),
-                 why->len ? ": " : "", why->len ? why->data : "");
-}
-
 /* --- by a codec --------------------------------------------------------------------------------------------------
  */
 
@@ -171,14 +162,17 @@ static void ingest_say_refused(const struct arrival *arrival, struct gw_log_limi
 static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
 {
     const struct gw_codec *codec = arrival->config->codec;
+    const struct gw_packet *packet = arrival->packet;
     struct gw_log_limiter *limiter = ingest_drop(arrival);
     if (!limiter)
         return;
     struct gw_buf why;
     gw_buf_init(&why);
     if (codec->explain)
-        codec->explain(arrival->packet->payload, arrival->packet->payload_len, &why);
-    ingest_say_refused(arrival, limiter, "codec", codec->name, err, &why);
+        codec->explain(packet->payload, packet->payload_len, &why);
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s%s%s",
+                 packet->payload_len, (int)packet->topic_len, packet->topic, codec->name, gw_err_code(err),
+                 why.len ? ": " : "", why.len ? why.data : "");
     gw_buf_fini(&why);
 }
 
@@ -282,7 +276,10 @@ static void ingest_by_transform(struct arrival *arrival)
     gw_buf_init(&why);
     if (transform->explain)
         transform->explain(state, &input, &why);
-    ingest_say_refused(arrival, limiter, "transform", transform->name, err, &why);
+    gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt",
+                 "dropped a payload of %zu bytes on '%.*s': transform %s says %s%s%s", packet->payload_len,
+                 (int)packet->topic_len, packet->topic, transform->name, gw_err_code(err), why.len ? ": " : "",
+                 why.len ? why.data : "");
     gw_buf_fini(&why);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "gateway/codec.h"
+#include "gateway/transform.h"
 #include "route/routes_private.h"
 #include "topic/topic.h"
 
@@ -48,7 +49,10 @@ static void explain_captures(const struct gw_captures *captures, struct gw_buf *
 
 static void explain_policies(const struct gw_cfg_route *config, struct gw_buf *out)
 {
-    gw_buf_printf(out, "  codec:    %s\n  qos:      %d\n", config->codec->name, config->qos);
+    gw_buf_printf(out, "  codec:    %s\n", config->codec->name);
+    if (config->transform)
+        gw_buf_printf(out, "  transform: %s\n", config->transform->name);
+    gw_buf_printf(out, "  qos:      %d\n", config->qos);
     gw_buf_printf(out, "  history:  count %u, %zu bytes, age %llds%s%s\n", config->history.count,
                   config->history.bytes, (long long)(config->history.age_ms / 1000),
                   config->history_engine->kept ? ", store " : "",
@@ -115,7 +119,7 @@ void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
         struct gw_captures captures;
         struct gw_buf channel;
         gw_buf_init(&channel);
-        bool matches = gw_route_channel(&routes->routes[i], topic, len, &captures, &channel);
+        bool matches = gw_route_channel_shape(&routes->routes[i], topic, len, &captures, &channel);
         explain_head(routes, i, matches, out);
         if (!matches) {
             gw_buf_adds(out, "  because:  ");
@@ -134,7 +138,9 @@ void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
                 first |= explain.routes[j] == i;
             explain_captures(&captures, out);
             gw_buf_printf(out, "  channel:  %s%s\n", channel.data,
-                          first ? "" : " (an earlier route makes the message on this channel)");
+                          !first                        ? " (an earlier route makes the message on this channel)"
+                          : routes->routes[i].transform ? " (for each message of the transform)"
+                                                        : "");
             explain_policies(&routes->config->routes[i], out);
             explain_publish(routes, i, channel.data, channel.len, out);
         }
@@ -223,6 +229,8 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
         if (config->except.count)
             gw_buf_addc(out, ']');
         describe_member("codec", config->codec->name, out);
+        if (config->transform)
+            describe_member("transform", config->transform->name, out);
         if (config->publish)
             describe_member("publish", config->publish_topic ? config->publish_topic : config->topic, out);
         gw_buf_addc(out, '}');

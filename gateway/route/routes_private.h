@@ -54,6 +54,9 @@ bool gw_route_has_channel(const struct gw_route *route, const char *channel, siz
 /* The channel that `topic` feeds by this route, appended to out; false if the route does not match. */
 bool gw_route_channel(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
                       struct gw_buf *out);
+/* The same for people: with `{name}` for what the route's transform fills in. */
+bool gw_route_channel_shape(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
+                            struct gw_buf *out);
 /* Where a publish to a channel of the route goes; `captures` are those of gw_route_has_channel(). False if the route
  * can't say. */
 bool gw_route_publish_topic(const struct gw_route *route, const char *channel, size_t len,

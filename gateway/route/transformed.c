@@ -32,6 +32,29 @@ void *gw_routes_transform_state(const struct gw_routes *routes, uint32_t route)
     return routes->routes[route].state;
 }
 
+bool gw_route_channel_shape(const struct gw_route *route, const char *topic, size_t len, struct gw_captures *captures,
+                            struct gw_buf *out)
+{
+    if (!route->transform || !route->channel || !route->transform->captures)
+        return gw_route_channel(route, topic, len, captures, out);
+    if (!gw_route_has_topic(route, topic, len, captures))
+        return false;
+    struct gw_captures all = *captures;
+    struct gw_buf words; /* {name}, one after the other */
+    gw_buf_init(&words);
+    for (size_t i = 0; route->transform->captures[i]; i++)
+        gw_buf_printf(&words, "{%s}", route->transform->captures[i]);
+    const char *at = words.data;
+    for (size_t i = 0; route->transform->captures[i]; i++) {
+        size_t word = strlen(route->transform->captures[i]) + 2;
+        all.items[all.count++] = (struct gw_capture){route->transform->captures[i], at, word};
+        at += word;
+    }
+    bool expanded = gw_pattern_expand(route->channel, &all, out);
+    gw_buf_fini(&words);
+    return expanded;
+}
+
 /* --- which channels one topic has made ---------------------------------------------------------------------------
  */
 

@@ -11,7 +11,7 @@
 #define GW_SOCKETIO_ENGINE_H
 
 #include "gateway/bucket.h"
-#include "base/timer.h"
+#include "gateway/timer.h"
 #include "gateway/transport.h"
 #include "socketio/directory.h"
 #include "socketio/form.h"

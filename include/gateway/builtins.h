@@ -8,13 +8,15 @@
 #include "gateway/codec.h"
 #include "gateway/engine.h"
 #include "gateway/history.h"
+#include "gateway/presence.h"
 #include "gateway/transform.h"
 #include "gateway/transport.h"
 
-extern const struct gw_codec *const gw_builtin_codecs[];             /* the first is the default of a route */
+extern const struct gw_codec *const gw_builtin_codecs[]; /* the first is the default of a route */
+extern const struct gw_transform *const gw_builtin_transforms[];
 extern const struct gw_engine *const gw_builtin_engines[];           /* the first is the default */
 extern const struct gw_history_engine *const gw_builtin_histories[]; /* the first is the default of a route */
-extern const struct gw_transform *const gw_builtin_transforms[];
+extern const struct gw_presence *const gw_builtin_presences[];
 extern const struct gw_transport *const gw_builtin_transports[]; /* asked in this order */
 
 #endif

@@ -56,11 +56,12 @@ enum gw_field_type {
     GW_FIELD_PAIRS,    /* struct gw_pairs: a mapping of names to texts */
     GW_FIELD_TABLE,    /* none: a mapping with the keys of .table, whose offsets count from the same struct */
     /* The gateway's own; not for extensions. */
-    GW_FIELD_CODEC,    /* const struct gw_codec * */
-    GW_FIELD_PROTOCOL, /* const char *, static: of a listener */
-    GW_FIELD_HISTORY,  /* const struct gw_history_engine * */
-    GW_FIELD_LIST,     /* a list of mappings; read by config.c */
-    GW_FIELD_MAP       /* a mapping of names to mappings; read by access.c */
+    GW_FIELD_CODEC,     /* const struct gw_codec * */
+    GW_FIELD_PROTOCOL,  /* const char *, static: of a listener */
+    GW_FIELD_HISTORY,   /* const struct gw_history_engine * */
+    GW_FIELD_TRANSFORM, /* a transform by its name or with its options; read by transform.c */
+    GW_FIELD_LIST,      /* a list of mappings; read by config.c */
+    GW_FIELD_MAP        /* a mapping of names to mappings; read by access.c */
 };
 
 struct gw_choice {
@@ -87,7 +88,9 @@ struct gw_config;
 struct gw_report;
 
 struct gw_options {
-    const char *key; /* in the file, at the top level; no other table may have it */
+    /* In the file, at the top level; no other table may have it, but extensions may share one. Of a transform: its
+     * name. */
+    const char *key;
     const char *doc; /* one sentence for the manual */
     size_t size;     /* of the struct */
     const struct gw_field *fields;

@@ -146,6 +146,60 @@ async def test_a_reload_brings_a_transport_new_options(world, binary):
     assert closed.value.rcvd.reason == "switched off"
 
 
+async def test_presence_counts_subscribers(world, binary):
+    """Whatever the transport, and however a session ends: 0 is 0 again."""
+    broker = world.broker()
+    text = yaml(broker.port, routes=ROUTES + "  - topic: halls/{hall}\n", extra="workers: 2\npresent: {}\nlines: { path: /lines }\n")
+    sluice = world.sluice(text, binary=binary)
+
+    def present(channel):
+        return int(sluice.get("/present", params={"channel": channel}).text)
+
+    async def count(channel, wanted):
+        await asyncio.to_thread(wait_until, lambda: present(channel) == wanted, 10, f"{wanted} on {channel}, not {present(channel)}")
+
+    sockets = [await websockets.connect(sluice.ws + "/ws") for _ in range(10)]
+    for number, socket in enumerate(sockets):
+        await socket.send(json.dumps({"type": "subscribe", "id": 1, "channel": "rooms/a"}))
+        await socket.send(json.dumps({"type": "subscribe", "id": 2, "channel": "rooms/+" if number % 2 else "halls/b"}))
+        await socket.send(json.dumps({"type": "subscribe", "id": 3, "channel": "rooms/a"})) # anew
+        await socket.send(json.dumps({"type": "subscribe", "id": 4, "channel": "nowhere/c"})) # refused
+    rows = [await lines(sluice, "rooms/a") for _ in range(3)]
+    await count("rooms/a", 13)
+    await count("rooms/+", 5)
+    await count("halls/b", 5)
+    await count("nowhere/c", 0)
+    for socket in sockets[:4]:
+        await socket.send(json.dumps({"type": "unsubscribe", "id": 5, "channel": "rooms/a"}))
+        await socket.send(json.dumps({"type": "unsubscribe", "id": 6, "channel": "rooms/a"})) # there is none
+    await count("rooms/a", 9)
+    assert int(sluice.get("/present").text) == 0
+    polling = asyncio.create_task(asyncio.to_thread(sluice.get, "/poll?channel=halls/poll&wait=30", timeout=40))
+    await count("halls/poll", 1)
+    # A reload does not begin to count, nor does it stop: half of a count is none.
+    reloads = [text.replace("present: {}", "present: false"), text]
+    for seen, new in enumerate(reloads, 1):
+        sluice.config.write_text(new)
+        sluice.signal(signal.SIGHUP)
+        await asyncio.to_thread(wait_until, lambda seen=seen: sluice.text().count("reloaded") == seen)
+        await asyncio.to_thread(wait_until, lambda new=new: sluice.get("/present").status_code == (200 if new is text else 404))
+        if new is not text:
+            await sockets.pop().close()
+    await count("rooms/a", 8)
+    await sockets.pop().close()
+    sockets.pop().transport.abort() # without a word
+    await rows.pop().close()
+    await count("rooms/a", 5)
+    world.mqtt(broker.port).publish("halls/poll", "x")
+    assert (await polling).status_code == 200
+    await count("halls/poll", 0)
+    for socket in sockets + rows:
+        await socket.close()
+    for channel in ("rooms/a", "rooms/+", "halls/b"):
+        await count(channel, 0)
+    await asyncio.to_thread(wait_until, lambda: int(sluice.get("/present").text) == 14, 10, "14 sessions to be closed")
+
+
 @pytest.mark.parametrize("extra, wanted", [
     ("lines: { paht: /lines }\n", ["9:8: lines.path: it is missing", "9:10: lines.paht: unknown key (did you mean path?)"]),
     ("lines: { path: lines }\n", ["9:16: lines.path: 'lines' is no path (such as /lines expected)"]),

@@ -1,5 +1,6 @@
 /* Transforms: none, one and many messages of one payload, through the routes and the memory engine into an inbox. */
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "gateway/config.h"
@@ -7,6 +8,7 @@
 #include "gateway/transform.h"
 #include "hub/inbox.h"
 #include "mqtt/ingest.h"
+#include "mqtt/stored.h"
 #include "route/routes.h"
 
 /* --- a toy: `a=1;b=2` becomes a message for each key; `-a` clears; `!` is refused ------------------------------- */
@@ -125,12 +127,13 @@ struct world {
     struct gw_inbox *inbox;
     struct gw_ingest ingest;
     struct gw_engine_store *store;
+    struct gw_stored stored; /* of no connection */
     uint64_t seq;
 };
 
-static void world_open(struct world *world, const struct row *rows, size_t count)
+static void world_start(struct world *world, struct gw_config *config)
 {
-    *world = (struct world){.config = configure(rows, count)};
+    *world = (struct world){.config = config};
     world->routes = gw_routes_build(world->config);
     world->inbox = gw_inbox_create(1000, nothing, NULL);
     const struct gw_engine *engine = gw_engine_find("memory");
@@ -138,10 +141,42 @@ static void world_open(struct world *world, const struct row *rows, size_t count
     struct gw_buf error;
     gw_buf_init(&error);
     assert_int_equal(engine->open(NULL, &found, &world->store, &error), GW_OK);
-    gw_ingest_init(&world->ingest, engine, world->store, &world->inbox, 1);
+    gw_ingest_init(&world->ingest, engine, world->store, &world->inbox, 1, &world->stored);
     gw_route_stats_configure(&world->ingest.routes, world->config);
     const struct gw_engine_sink sink = gw_ingest_sink(&world->ingest);
     assert_int_equal(engine->start(world->store, &sink, &error), GW_OK);
+}
+
+static void world_open(struct world *world, const struct row *rows, size_t count)
+{
+    world_start(world, configure(rows, count));
+}
+
+/* A configuration as a file has it. Returns what is wrong with it, if something is; NULL: *config is there. */
+static char *load(const char *routes, struct gw_config **config)
+{
+    char path[] = "/tmp/transform_test.XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    dprintf(file, "broker: { url: 'mqtt://localhost' }\nlisten: [{ address: '127.0.0.1:0' }]\nroutes:\n%s", routes);
+    close(file);
+    struct gw_buf problems;
+    gw_buf_init(&problems);
+    enum gw_err err = gw_config_load(path, config, &problems);
+    unlink(path);
+    if (err == GW_OK) {
+        gw_buf_fini(&problems);
+        return NULL;
+    }
+    return gw_buf_take(&problems);
+}
+
+static void world_load(struct world *world, const char *routes)
+{
+    struct gw_config *config;
+    char *problems = load(routes, &config);
+    assert_null(problems);
+    world_start(world, config);
 }
 
 static void world_close(struct world *world)
@@ -285,14 +320,15 @@ static void test_state(void **state)
 static void test_split(void **state)
 {
     (void)state;
-    const struct row rows[] = {
-        {"s/{device}", "d/{device}/{member}", "auto", "s/{device}/set", gw_transform_find("split")},
-        {"j/{device}", "j/{device}/{member...}", "lenient", NULL, gw_transform_find("split")}};
     struct world world;
-    world_open(&world, rows, 2);
+    world_load(&world,
+               "  - { topic: 's/{device}', channel: 'd/{device}/{member}', transform: split,"
+               " publish: { topic: 's/{device}/set' } }\n"
+               "  - { topic: 'j/{device}', channel: 'j/{device}/{member...}', codec: lenient, transform: split }\n");
     TAKES(&world, "s/x", "{\"temp\":21.50,\"state\":\"ON\"}", "d/x/temp 21.50 21.50;d/x/state \"ON\" ON;");
     TAKES(&world, "s/x", " {}", "");
-    TAKES(&world, "s/x", "{\"a\":{\"b\":[1]},\"a\":null}", "d/x/a {\"b\":[1]} {\"b\":[1]};d/x/a null null;");
+    TAKES(&world, "s/x", "{\"a\":{\"b\":[1]},\"a\":null,\"e\":\"\"}",
+          "d/x/a {\"b\":[1]} {\"b\":[1]};d/x/a null null;d/x/e \"\" ;");
     TAKES(&world, "s/x", "{\"\\u00e9\":1,\"\":2}", "d/x/\xc3\xa9 1 1;d/x/ 2 2;");
     assert_int_equal(dropped(&world), 0);
     const char *const refused[] = {"ON", "[1]", "5", "", "{\"a/b\":1}", "{\"+\":1}", "{\"\\u0000\":1}"};
@@ -300,27 +336,166 @@ static void test_split(void **state)
         TAKES(&world, "s/x", refused[i], "");
     assert_int_equal(dropped(&world), COUNT(refused));
     TAKES(&world, "j/x", "{'t':nan,'a/b':'c'}", "j/x/t null null;j/x/a/b \"c\" \"c\";");
+    world_close(&world);
+}
 
-    struct gw_publish_target target = {0};
-    struct gw_buf payload;
-    const char *why = NULL;
-    gw_buf_init(&target.topic);
-    gw_buf_init(&payload);
-    assert_int_equal(gw_routes_publish_target(world.routes, "d/x/st\"ate", 10, &target), GW_OK);
-    assert_string_equal(target.topic.data, "s/x/set");
-    assert_int_equal(target.transform->encode(target.state, &target.captures, "\"ON\"", 4, &payload, &why), GW_OK);
-    assert_string_equal(payload.data, "{\"st\\\"ate\":\"ON\"}");
-    assert_int_equal(gw_routes_publish_target(world.routes, "j/x/t", 5, &target), GW_ERR_FORBIDDEN);
-    gw_buf_fini(&target.topic);
-    gw_buf_fini(&payload);
+static void test_split_some(void **state)
+{
+    (void)state;
+    struct world world;
+    world_load(&world, "  - { topic: 's/{device}', channel: 'd/{device}/{member...}',"
+                       " transform: { split: { members: [t, in/h, in], depth: 2 } } }\n");
+    TAKES(&world, "s/x", "{\"t\":1,\"u\":2,\"in\":{\"h\":3,\"i\":4},\"h\":5}", "d/x/t 1 1;d/x/in/h 3 3;");
+    TAKES(&world, "s/x", "{\"in\":[1],\"t\":{\"t\":1}}", "d/x/in [1] [1];");
+    TAKES(&world, "s/x", "", "d/x/t null cleared;d/x/in/h null cleared;d/x/in null cleared;");
+    assert_int_equal(dropped(&world), 0);
+    world_close(&world);
+}
+
+/* Members to objects, the way back. */
+static void test_split_publish(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *channel, *json, *payload;
+        enum gw_err err;
+    } rows[] = {
+        {"d/x/state", "\"ON\"", "{\"state\":\"ON\"}", GW_OK}, {"d/x/st\"ate", "null", "{\"st\\\"ate\":null}", GW_OK},
+        {"n/x/a/b/c", "5", "{\"a\":{\"b/c\":5}}", GW_OK},     {"n/x/a", "[]", "{\"a\":[]}", GW_OK},
+        {"n/x/b", "5", NULL, GW_ERR_UNKNOWN_CHANNEL},
+    };
+    struct world world;
+    world_load(&world, "  - { topic: 's/{device}', channel: 'd/{device}/{member}', transform: split,"
+                       " publish: { topic: 's/{device}/set' } }\n"
+                       "  - { topic: 'n/{device}', channel: 'n/{device}/{member...}', publish: {},"
+                       " transform: { split: { depth: 2, members: [a, a/b/c] } } }\n");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct gw_publish_target target = {0};
+        struct gw_buf payload;
+        const char *why = NULL;
+        gw_buf_init(&target.topic);
+        gw_buf_init(&payload);
+        assert_int_equal(gw_routes_publish_target(world.routes, rows[i].channel, strlen(rows[i].channel), &target),
+                         GW_OK);
+        assert_string_equal(target.topic.data, *rows[i].channel == 'd' ? "s/x/set" : "n/x");
+        enum gw_err err = target.transform->encode(target.state, &target.captures, rows[i].json, strlen(rows[i].json),
+                                                   &payload, &why);
+        CHECK_ROW(err == rows[i].err && (err == GW_OK || why), rows[i].channel);
+        if (err == GW_OK)
+            CHECK_ROW(!strcmp(payload.data, rows[i].payload), payload.data);
+        gw_buf_fini(&target.topic);
+        gw_buf_fini(&payload);
+    }
+    world_close(&world);
+}
+
+/* --- the file ----------------------------------------------------------------------------------------------------
+ */
+
+static void test_file(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"  - { topic: 'a/{d}', channel: 'a/{d}/{member}', transform: nope }\n",
+         "routes[0].transform: there is no 'nope' (one of: split, toy, oneway expected)"},
+        {"  - { topic: 'a/{d}', channel: 'a/{d}/{member}', transform: [split] }\n",
+         "routes[0].transform: it is no name, and no mapping of one name to its options (one of: split, toy, "
+         "oneway expected)"},
+        {"  - { topic: 'a/{d}', transform: split }\n",
+         "routes[0].channel: it is missing (a channel with {member} expected, which transform split makes for "
+         "each message)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{d}', transform: split }\n",
+         "routes[0].channel: 'b/{d}' lacks {member}, which transform split makes for each message (a channel with it "
+         "expected)"},
+        {"  - { topic: 'a/{member}', channel: 'b/{member}', transform: split }\n",
+         "routes[0].transform: split makes {member}, which the topic 'a/{member}' has too (another name there "
+         "expected)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{d}/{other}', transform: split }\n",
+         "routes[0].channel: uses {other}, which the topic 'a/{d}' lacks (one of its captures expected)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{member}', transform: { split: { dept: 2 } } }\n",
+         "routes[0].transform.split.dept: unknown key (did you mean depth?)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{member}', transform: { split: { depth: 9 } } }\n",
+         "routes[0].transform.split.depth: 9 is out of range (1 to 8 expected)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{member}', transform: { split: { depth: 2 } } }\n",
+         "routes[0].transform: split.depth above 1 and members with a slash make several levels ({member...} "
+         "in "
+         "channel expected)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{member}', codec: number, transform: split }\n",
+         "routes[0].transform: codec number makes no objects, so that there is nothing to split (codec json, "
+         "lenient or auto expected)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{member}', transform: { split: false } }\n",
+         "routes[0].transform.split: a transform can't be switched off (options expected, or no transform)"},
+        {"  - { topic: 'a/{d}', channel: 'b/{key}', codec: json, transform: toy }\n",
+         "routes[0].transform: it takes codec auto only"},
+        {"  - { topic: 'a/{d}', channel: 'b/{key}', transform: { toy: { a: 1 } } }\n",
+         "routes[0].transform.toy: it has no options (toy expected)"},
+        {"  - { topic: 'a/{d}', publish: {}, transform: oneway }\n",
+         "routes[0].publish: what transform oneway takes apart can't be put together (no publish expected)"},
+        {"  - { topic: 'a/{d}', channel: 'c/{d}', publish: { topic: 'a/{d}' } }\n"
+         "  - { topic: 'b/{d}', channel: 'c/{member}', publish: { topic: 'a/{member}' }, transform: split }\n",
+         "has another transform here than by routes[0] in line 4 (one way for each channel expected)"},
+        {"  - { topic: 'a/{d}', channel: 'a/{d}/{member}', transform: { split: } }\n", NULL},
+        {"  - { topic: 'a/{d}', transform: oneway }\n", NULL},
+        {"  - { topic: 'a/{d}', channel: '{key}', transform: { toy: {} } }\n", NULL},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct gw_config *config;
+        char *problems = load(rows[i][0], &config);
+        if (rows[i][1]) {
+            CHECK_ROW(problems != NULL, rows[i][0]);
+            CHECK_ROW(strstr(problems, rows[i][1]) != NULL, problems);
+        } else {
+            CHECK_ROW(problems == NULL, problems ? problems : "");
+        }
+        free(problems);
+        gw_config_unref(config);
+    }
+    assert_int_equal(toys_alive, 0);
+}
+
+/* One without captures, options, state and a way back: it lets through what is not `-`. */
+static enum gw_err oneway_apply(void *state, const struct gw_transform_input *input, struct gw_buf *scratch,
+                                const struct gw_transform_output *output)
+{
+    assert_null(state);
+    gw_buf_add_json_string(scratch, input->topic, input->topic_len);
+    const struct gw_transform_message message = {.json = scratch->data, .json_len = scratch->len};
+    if (input->payload_len && input->payload[0] != '-')
+        output->emit(output->context, &message);
+    return GW_OK;
+}
+
+static const struct gw_transform oneway = {.name = "oneway", .apply = oneway_apply};
+
+static void test_oneway(void **state)
+{
+    (void)state;
+    struct world world;
+    world_load(&world, "  - { topic: 'a/{d}', transform: oneway }\n  - { topic: a/+, codec: text }\n"
+                       "  - { topic: 'b/{d}', channel: 'b', transform: oneway }\n");
+    TAKES(&world, "a/x", "1", "a/x \"a/x\" \"a/x\";");
+    TAKES(&world, "b/x", "1", "b \"b/x\" \"b/x\";");
+    /* The second route makes the message that the first does not make. */
+    TAKES(&world, "a/x", "-", "a/x \"-\" -;");
+    TAKES(&world, "b/x", "-", "");
     world_close(&world);
 }
 
 int main(void)
 {
+    const struct gw_transform *const list[] = {gw_transform_find("split"), &toy, &oneway, NULL};
+    gw_transforms_use(list);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_none_one_many), cmocka_unit_test(test_names), cmocka_unit_test(test_first_route_wins),
-        cmocka_unit_test(test_bound),         cmocka_unit_test(test_state), cmocka_unit_test(test_split),
+        cmocka_unit_test(test_none_one_many),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_first_route_wins),
+        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_split_some),
+        cmocka_unit_test(test_split_publish),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_oneway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
