@@ -51,6 +51,7 @@ LIBRARIES = {
     "mqtt_protocol.h": ("gateway/mqtt/",),
     "libwebsockets.h": ("gateway/net/loop.c",),
     "sqlite3.h": ("gateway/engine/",),
+    "hiredis.h": ("gateway/engine/",),
     "liburing.h": ("gateway/net/ring.c",),
     "zlib.h": ("gateway/websocket/deflate.c",),
     "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/app/healthcheck.c"),

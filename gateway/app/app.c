@@ -49,6 +49,7 @@ struct app {
     struct gw_auth *auth; /* NULL: the configuration has no auth: */
     struct gw_server server;
     struct gw_source *source;
+    struct gw_source *publisher; /* with an engine that shares its sequence; else NULL, and `source` does both */
     struct gw_inbox **inboxes;
     int status;              /* of the process, if it can't start */
     struct gw_notify notify; /* the service manager */
@@ -121,9 +122,13 @@ static void app_reload(struct app *app)
                app->engine->keep ? "" : "; until then store: disk is like memory");
     struct gw_routes *routes = gw_routes_build(config);
     gw_source_reload(app->source, config, routes, auth);
+    if (app->publisher)
+        gw_source_reload(app->publisher, config, routes, auth);
     gw_routes_unref(routes);
     gw_auth_unref(app->auth);
     app->auth = auth;
+    if (app->engine->shared)
+        app->engine->shared->configure(app->store, gw_config_digest(config));
     app_log_setup(config);
     gw_config_unref(app->owned);
     app->config = app->owned = config;
@@ -156,8 +161,10 @@ static bool app_restore(struct app *app)
         hubs[i] = app->server.workers[i].hub;
     const struct gw_engine_sink sink = gw_source_sink(app->source);
     bool good = gw_hubs_restore(hubs, app->server.worker_count, app->engine, app->store, &app->found, &restored,
-                                &error) == GW_OK &&
-                app->engine->start(app->store, &sink, &error) == GW_OK;
+                                &error) == GW_OK;
+    if (good && app->engine->shared)
+        app->engine->shared->configure(app->store, gw_config_digest(app->config));
+    good = good && app->engine->start(app->store, &sink, &error) == GW_OK;
     free(hubs);
     if (!good)
         gw_log(GW_LOG_ERROR, "history", "%s", error.data);
@@ -222,16 +229,21 @@ static bool app_init(struct app *app)
     if (!app_open_engine(app))
         return false;
     struct gw_routes *routes = gw_routes_build(app->config);
-    app->source = gw_source_create(app->config, routes, app->engine, app->store, app->inboxes, workers);
+    bool shared = app->engine->shared != NULL;
+    app->source = gw_source_create(shared ? GW_SOURCE_INGEST : GW_SOURCE_WHOLE, app->config, routes, app->engine,
+                                   app->store, app->inboxes, workers);
+    if (shared)
+        app->publisher =
+            gw_source_create(GW_SOURCE_PUBLISH, app->config, routes, app->engine, app->store, app->inboxes, workers);
     struct gw_hub_setup setup = {
         .epoch = app->found.epoch,
         .config = app->config,
         .routes = routes,
         .auth = app->auth,
-        .upstream = gw_source_upstream(app->source),
+        .upstream = gw_source_upstream(app->publisher ? app->publisher : app->source),
     };
     gw_server_prepare(&app->server, &setup);
-    app->metrics = (struct gw_app_metrics){app->source, app->engine, app->store};
+    app->metrics = (struct gw_app_metrics){app->source, app->publisher, app->engine, app->store};
     app->server.metrics = gw_app_metrics_write;
     app->server.ready = gw_app_ready_write;
     app->server.metrics_context = &app->metrics;
@@ -278,7 +290,8 @@ int gw_app_run(struct gw_config *config)
     gw_notify_init(&app.notify);
 
     bool good = app_init(&app);
-    if (good && (gw_server_start(&app.server) != GW_OK || gw_source_start(app.source) != GW_OK)) {
+    if (good && (gw_server_start(&app.server) != GW_OK || gw_source_start(app.source) != GW_OK ||
+                 (app.publisher && gw_source_start(app.publisher) != GW_OK))) {
         gw_log(GW_LOG_ERROR, "app", "can't start a thread");
         good = false;
     }
@@ -292,13 +305,17 @@ int gw_app_run(struct gw_config *config)
         gw_notify_stopping(&app.notify);
     }
     gw_server_stop(&app.server);
-    if (app.source && !gw_source_stop(app.source)) {
+    bool ended = !app.source || gw_source_stop(app.source);
+    if (app.publisher)
+        ended = gw_source_stop(app.publisher) && ended;
+    if (!ended) {
         gw_log(GW_LOG_WARN, "app", "stopped while the broker's name was looked up");
         app_close_engine(&app, good);
         _exit(good ? 0 : 1); /* everything clients were owed is done; the rest is the kernel's to take apart */
     }
     app_close_engine(&app, good);
     gw_source_destroy(app.source);
+    gw_source_destroy(app.publisher);
     gw_server_fini(&app.server);
     gw_deflate_end();
     free(app.inboxes);

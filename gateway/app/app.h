@@ -12,6 +12,7 @@ int gw_app_run(struct gw_config *config);
 struct gw_exposition;
 struct gw_app_metrics {
     struct gw_source *source;
+    struct gw_source *publisher; /* NULL: `source` publishes too */
     const struct gw_engine *engine;
     struct gw_engine_store *store;
 };

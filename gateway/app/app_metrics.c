@@ -8,9 +8,27 @@
 #include "mqtt/source.h"
 #include "websocket/deflate.h"
 
-static void app_source_metrics(struct gw_source *source, struct gw_exposition *to)
+/* Of both connections to the broker, where there are two. */
+static struct gw_source_stats app_source_stats(const struct gw_app_metrics *metrics)
 {
-    const struct gw_source_stats stats = gw_source_stats(source);
+    struct gw_source_stats stats = gw_source_stats(metrics->source);
+    if (!metrics->publisher)
+        return stats;
+    const struct gw_source_stats other = gw_source_stats(metrics->publisher);
+    stats.published = other.published;
+    stats.rejected = other.rejected;
+    stats.responses_unknown = other.responses_unknown;
+    stats.received += other.received;
+    stats.received_bytes += other.received_bytes;
+    stats.connects += other.connects;
+    stats.connect_failures += other.connect_failures;
+    stats.disconnects += other.disconnects;
+    return stats;
+}
+
+static void app_source_metrics(const struct gw_app_metrics *metrics, struct gw_exposition *to)
+{
+    const struct gw_source_stats stats = app_source_stats(metrics);
     const struct {
         const char *name, *help;
         uint64_t value;
@@ -116,13 +134,38 @@ static void app_store_metrics(const struct gw_app_metrics *metrics, struct gw_ex
     gw_metric_gauge(to, "sluice_storage_waiting_bytes", "Bytes that wait for the disk.", stats.waiting);
 }
 
+static void app_engine_metrics(const struct gw_app_metrics *metrics, struct gw_exposition *to)
+{
+    const struct gw_engine_stats stats =
+        metrics->engine->stats ? metrics->engine->stats(metrics->store) : (struct gw_engine_stats){0};
+    gw_metric_gauge(to, "sluice_engine_up", "Is the engine that gateways share connected?", stats.up);
+    gw_metric_gauge(to, "sluice_engine_leader", "Does this gateway take messages in for all?", stats.leads);
+    gw_metric_gauge(to, "sluice_engine_term", "How many times a gateway took over, by the log.", stats.term);
+    gw_metric_gauge(to, "sluice_engine_log_entries", "Entries of the log in memory.", stats.entries);
+    gw_metric_family(to, "sluice_engine_append_seconds", GW_METRIC_GAUGE, "Time that the last batch took.");
+    gw_metric_seconds(to, "sluice_engine_append_seconds", (double)stats.append_ns / 1e9);
+    gw_metric_counter(to, "sluice_engine_appended_total", "Messages that the engine took from this gateway.",
+                      stats.appended);
+    gw_metric_gauge(to, "sluice_engine_config_differs", "Has the gateway that takes messages in other routes?",
+                    stats.differs);
+    gw_metric_counter(to, "sluice_engine_takeovers_total", "Terms that this gateway began.", stats.takeovers);
+    gw_metric_counter(to, "sluice_engine_fenced_total", "Times that another gateway had taken over unnoticed.",
+                      stats.fenced);
+    gw_metric_counter(to, "sluice_engine_mended_total", "Entries added again to an engine that had lost them.",
+                      stats.mended);
+    gw_metric_counter(to, "sluice_engine_lost_total", "Times that messages may have been missed.", stats.lost);
+    gw_metric_counter(to, "sluice_engine_redelivered_total", "Packets sent again by the broker, known by the log.",
+                      stats.redelivered);
+}
+
 void gw_app_metrics_write(void *context, struct gw_exposition *to)
 {
     const struct gw_app_metrics *metrics = context;
-    app_source_metrics(metrics->source, to);
+    app_source_metrics(metrics, to);
     app_granted_metrics(metrics->source, to);
     app_route_metrics(metrics->source, to);
     app_store_metrics(metrics, to);
+    app_engine_metrics(metrics, to);
     gw_metric_gauge(to, "sluice_compressed_bytes", "Memory of compressed messages (web.compression).",
                     gw_deflate_bytes());
     gw_metric_counter(to, "sluice_compressed_total", "Times that a message was compressed (web.compression).",

@@ -15,10 +15,11 @@ const struct gw_transform *const gw_builtin_transforms[] = {
     NULL,
 };
 
-extern const struct gw_engine gw_engine_memory, gw_engine_disk;
+extern const struct gw_engine gw_engine_memory, gw_engine_disk, gw_engine_valkey;
 const struct gw_engine *const gw_builtin_engines[] = {
     &gw_engine_memory,
     &gw_engine_disk,
+    &gw_engine_valkey,
     NULL,
 };
 

@@ -76,6 +76,21 @@ static bool check_no_command(const char *topic, const struct gw_node *node, size
     return true;
 }
 
+/* `*` is a wildcard nearly everywhere else. */
+static void check_star(const char *topic, const struct gw_node *node, size_t route, const char *key,
+                       struct gw_problems *problems)
+{
+    for (const char *level = topic; level; level = strchr(level, '/') ? strchr(level, '/') + 1 : NULL) {
+        size_t len = strcspn(level, "/");
+        if (len && len < 3 && strspn(level, "*") == len) {
+            gw_warning_add(problems, node->line, node->column,
+                           "routes[%zu].%s: '%.*s' is no wildcard in MQTT, it matches itself (%s expected)", route,
+                           key, (int)len, level, len == 1 ? "+ for one level" : "# or {name...} for several levels");
+            return;
+        }
+    }
+}
+
 /* What is excepted must be some of the topics, and not all. */
 static void check_except(const struct gw_cfg_route *route, const struct gw_node *node, size_t index,
                          struct checked *checked, struct gw_problems *problems)
@@ -92,15 +107,18 @@ static void check_except(const struct gw_cfg_route *route, const struct gw_node 
         if (!pattern)
             continue;
         checked->except[checked->except_count++] = pattern;
+        check_star(item->text, item, index, key, problems);
         if (!checked->topic)
             continue;
         struct gw_buf sample;
         gw_buf_init(&sample);
         if (!gw_pattern_sample(pattern, checked->topic, 0, &sample))
-            gw_problem_add(problems, item->line, item->column,
-                           "routes[%zu].%s: '%s' matches no topic of '%s', so there is nothing to except (a filter "
-                           "that matches some of them expected)",
-                           index, key, item->text, route->topic);
+            gw_problem_add(
+                problems, item->line, item->column,
+                "routes[%zu].%s: '%s' matches no topic of '%s', so there is nothing to except (%s expected)", index,
+                key, item->text, route->topic,
+                item->text[0] == '$' ? "none, as a wildcard in the first level matches no topic with $,"
+                                     : "a filter that matches some of them");
         else if (gw_pattern_covers(pattern, checked->topic))
             gw_problem_add(problems, item->line, item->column,
                            "routes[%zu].%s: '%s' leaves nothing of '%s' (a filter that matches some of its topics "
@@ -308,6 +326,8 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         const struct gw_node *topic = gw_node_get(map, "topic");
         own->usable = route->topic && topic && check_no_command(route->topic, topic, i, problems);
         own->topic = check_compile(route->topic, GW_PATTERN_TOPIC, topic, i, "topic", own, problems);
+        if (own->usable)
+            check_star(route->topic, topic, i, "topic", problems);
         check_except(route, gw_node_get(map, "except"), i, own, problems);
         own->channel = check_compile(route->channel, GW_PATTERN_CHANNEL, channel, i, "channel", own, problems);
         own->publish =
@@ -344,6 +364,23 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
     free(all);
 }
 
+/* Gateways with one sequence have one session at the broker, which whoever takes messages in goes on with. */
+static void check_shared(const struct gw_config *config, const struct gw_node *root, const char *key,
+                         struct gw_problems *problems)
+{
+    const struct gw_node *node = gw_node_get(root, key);
+    if (config->broker.client_id_made)
+        gw_problem_add(problems, node->line, node->column,
+                       "%s: broker.client_id is missing (one that is the same on each gateway expected: they share a "
+                       "session at the broker)",
+                       key);
+    if (config->broker.session_expiry_ms <= 0)
+        gw_problem_add(problems, node->line, node->column,
+                       "%s: broker.session_expiry is missing (1h, for example, expected: the broker keeps what comes "
+                       "while another gateway takes over)",
+                       key);
+}
+
 void gw_check_engine(const struct gw_config *config, const struct gw_node *root, struct gw_problems *problems)
 {
     const struct gw_engine *engine = gw_config_engine(config);
@@ -359,6 +396,8 @@ void gw_check_engine(const struct gw_config *config, const struct gw_node *root,
         if (other->options && other->keep)
             gw_buf_printf(&places, "%s%s:", places.len ? " or " : "", other->options->key);
     }
+    if (engine->shared)
+        check_shared(config, root, engine->options->key, problems);
     for (size_t i = 0; i < config->route_count && !engine->keep; i++) {
         const struct gw_history_engine *history = config->routes[i].history_engine;
         const struct gw_node *store = gw_node_get(gw_node_get(routes->items[i], "history"), "store");

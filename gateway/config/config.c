@@ -10,6 +10,7 @@
 #include "config/access.h"
 #include "config/check.h"
 #include "config/fields.h"
+#include "config/meant.h"
 #include "config/options.h"
 #include "config/pem.h"
 #include "config/transform.h"
@@ -147,8 +148,7 @@ static void config_read_unix(struct gw_cfg_listen *listen_cfg, const struct gw_n
 static void config_read_listen(struct gw_config *config, const struct gw_node *list, struct gw_problems *problems)
 {
     if (list && (list->kind != GW_NODE_LIST || !list->count)) {
-        gw_problem_add(problems, list->line, list->column,
-                       "listen: it has no entries (a list of - address: expected)");
+        gw_meant_shape(gw_fields_find(gw_fields_root, "listen"), list, "listen", "a list", problems);
         return;
     }
     config->listen_count = list ? list->count : 1;
@@ -159,8 +159,7 @@ static void config_read_listen(struct gw_config *config, const struct gw_node *l
         snprintf(path, sizeof path, "listen[%zu]", i);
         const struct gw_node *map = list ? list->items[i] : NULL;
         if (map && map->kind != GW_NODE_MAP) {
-            gw_problem_add(problems, map->line, map->column, "%s: not a mapping (address: 0.0.0.0:8080 expected)",
-                           path);
+            gw_meant_entry(map, path, "address", problems);
             continue;
         }
         gw_fields_read(gw_fields_listen, map, path, listen_cfg, problems);
@@ -196,7 +195,7 @@ static void config_read_routes(struct gw_config *config, const struct gw_node *l
     if (!list)
         return; /* told as missing */
     if (list->kind != GW_NODE_LIST || !list->count) {
-        gw_problem_add(problems, list->line, list->column, "routes: it has no entries (a list of - topic: expected)");
+        gw_meant_shape(gw_fields_find(gw_fields_root, "routes"), list, "routes", "a list", problems);
         return;
     }
     config->route_count = list->count;
@@ -209,7 +208,7 @@ static void config_read_routes(struct gw_config *config, const struct gw_node *l
         route->line = map->line;
         route->column = map->column;
         if (map->kind != GW_NODE_MAP) {
-            gw_problem_add(problems, map->line, map->column, "%s: not a mapping (topic: … expected)", path);
+            gw_meant_entry(map, path, "topic", problems);
             continue;
         }
         gw_fields_read(gw_fields_route, map, path, route, problems);

@@ -1,4 +1,5 @@
 /* env.c: ${VAR} and ${VAR:-default} in scalar values. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,8 @@ static size_t env_variable(const struct gw_node *node, const char *at, struct gw
         gw_buf_adds(out, value);
     else
         gw_problem_add(problems, node->line, node->column,
-                       "the environment has no variable %s (set it, or write ${%s:-default})", name.data, name.data);
+                       "the environment has no variable %s (set it, or write ${%s:-default}%s)", name.data, name.data,
+                       islower((unsigned char)name.data[0]) ? "; a capture has no $" : "");
     gw_buf_fini(&name);
     return (size_t)(close + 1 - at);
 }

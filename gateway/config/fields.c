@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "config/meant.h"
 #include "config/protocols.h"
 #include "config/values.h"
 #include "gateway/codec.h"
@@ -186,8 +187,12 @@ static void field_scalar(const struct place *place, const char *text, bool quote
     }
     case GW_FIELD_BOOL: {
         bool value = !strcmp(text, "true");
-        if (quoted || (!value && strcmp(text, "false") != 0))
-            field_bad_value(place, "true or false");
+        const char *meant = gw_meant_bool(text);
+        if (quoted && meant)
+            field_problem(place, "a quoted text",
+                          !strcmp(meant, "true") ? "true without quotes" : "false without quotes");
+        else if (quoted || (!value && strcmp(text, "false") != 0))
+            field_bad_value(place, meant ? meant : "true or false");
         else
             memcpy(to, &value, sizeof value);
         break;
@@ -323,7 +328,7 @@ static void field_read(const struct place *place, void *into)
     if (field->type == GW_FIELD_TABLE) {
         if (node && node->kind != GW_NODE_MAP && !gw_node_is_null(node) &&
             !(field->switchable && gw_node_is_bool(node))) {
-            field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a single value", "a mapping");
+            gw_meant_shape(field, node, place->path, field_expected[field->type], place->problems);
             node = NULL;
         }
         gw_fields_read(field->table, node && node->kind == GW_NODE_MAP ? node : NULL, place->path, into,
@@ -336,13 +341,26 @@ static void field_read(const struct place *place, void *into)
         return;
     }
     if (node->kind != GW_NODE_SCALAR) {
-        field_problem(place, node->kind == GW_NODE_LIST ? "a list" : "a mapping", field_expected[field->type]);
+        gw_meant_shape(field, node, place->path, field_expected[field->type], place->problems);
         return;
     }
     if (gw_node_is_null(node)) {
-        field_problem(place, "it has no value", field_expected[field->type]);
+        if (node->comment)
+            gw_problem_add(
+                place->problems, node->line, node->column,
+                "%s: it has no value, as '#' begins a comment (%s expected, in quotes if it has a '#': %s: "
+                "\"#\")",
+                place->path, field_expected[field->type], field->key);
+        else
+            field_problem(place, "it has no value", field_expected[field->type]);
         return;
     }
+    /* What is cut off in silence is found out by the broker, if at all. */
+    if (node->cut && (!strcmp(field->key, "password") || (node->len && node->text[node->len - 1] == '/')))
+        gw_warning_add(
+            place->problems, node->line, node->column,
+            "%s: it ends before ' #', which begins a comment (quotes around all of it, if that belongs to it)",
+            place->path);
     size_t before = place->problems->errors;
     field_scalar(place, node->text, node->quoted, into);
     bool text = field->type == GW_FIELD_STRING || field->type == GW_FIELD_FILE;
@@ -352,53 +370,11 @@ static void field_read(const struct place *place, void *into)
     }
 }
 
-/* Levenshtein distance of short words, for "did you mean". */
-static size_t field_distance(const char *a, const char *b)
+const struct gw_field *gw_fields_find(const struct gw_field *table, const char *key)
 {
-    size_t row[40];
-    size_t a_len = strlen(a), b_len = strlen(b);
-    if (a_len > 38 || b_len > 38)
-        return 99;
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[b_len];
-}
-
-static void fields_unknown_key(const struct gw_field *table, const struct gw_node *key, const char *path,
-                               struct gw_problems *problems)
-{
-    const char *nearest = NULL;
-    size_t best = 3;
-    struct gw_buf known;
-    gw_buf_init(&known);
-    for (const struct gw_field *field = table; field->key; field++) {
-        size_t distance = field_distance(key->text, field->key);
-        if (distance < best) {
-            best = distance;
-            nearest = field->key;
-        }
-        gw_buf_printf(&known, "%s%s", known.len ? ", " : "", field->key);
-    }
-    if (nearest)
-        gw_problem_add(problems, key->line, key->column, "%s%s%s: unknown key (did you mean %s?)", path,
-                       *path ? "." : "", key->text, nearest);
-    else
-        gw_problem_add(problems, key->line, key->column, "%s%s%s: unknown key (%s expected)", path, *path ? "." : "",
-                       key->text, known.data);
-    gw_buf_fini(&known);
+    while (table->key && strcmp(table->key, key) != 0)
+        table++;
+    return table;
 }
 
 void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,
@@ -414,11 +390,8 @@ void gw_fields_read(const struct gw_field *table, const struct gw_node *map, con
         field_read(&place, into);
     }
     for (size_t i = 0; map && i < map->count; i++) {
-        const struct gw_field *field = table;
-        while (field->key && strcmp(field->key, map->keys[i]->text) != 0)
-            field++;
-        if (!field->key)
-            fields_unknown_key(table, map->keys[i], path, problems);
+        if (!gw_fields_find(table, map->keys[i]->text)->key)
+            gw_meant_key(table, map->keys[i], path, problems);
     }
 }
 

@@ -13,6 +13,8 @@ extern const struct gw_field gw_fields_own[], gw_fields_broker[], gw_fields_list
 /* options.c: all keys, those of extensions included. */
 extern const struct gw_field *gw_fields_root;
 
+/* The row of a key that the table has. */
+const struct gw_field *gw_fields_find(const struct gw_field *table, const char *key);
 /* Fills `into` (zeroed) from the mapping, defaults included; map NULL: defaults only. `path` is the mapping's own,
  * such as "routes[2]", or "". */
 void gw_fields_read(const struct gw_field *table, const struct gw_node *map, const char *path, void *into,

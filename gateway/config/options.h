@@ -23,6 +23,9 @@ void gw_options_free(const struct gw_options *options, void *values);
 void gw_config_read_options(struct gw_config *config, const struct gw_node *root, struct gw_problems *problems);
 void gw_config_free_options(struct gw_config *config);
 
+/* Of the routes: gateways with one sequence must have the same. */
+uint64_t gw_config_digest(const struct gw_config *config);
+
 /* Do the two files say the same in this table? */
 bool gw_options_equal(const struct gw_options *options, const struct gw_config *a, const struct gw_config *b);
 

@@ -16,6 +16,7 @@
 #define SCALAR_MAX (64 * 1024)
 #define DEPTH_MAX  16
 #define NODES_MAX  200000
+#define COLUMN_MAX 1000 /* comments are looked for up to here: a line can hold all nodes */
 
 /* --- problems --------------------------------------------------------------------------------------------------- */
 
@@ -133,6 +134,8 @@ struct build {
     struct gw_node *key[DEPTH_MAX]; /* of a map: the key whose value comes next */
     size_t depth;
     struct gw_source source;
+    struct gw_source rest; /* the source from line `rest_line` on: events come in the order of the file */
+    int rest_line;
     unsigned documents;
     bool failed; /* going on would make no sense */
 };
@@ -189,6 +192,23 @@ static void build_add(struct build *build, struct gw_node *node, const yaml_even
     }
 }
 
+/* Looks at the end of the value without going through the file from its beginning for each. */
+static bool build_comment_follows(struct build *build, yaml_mark_t end, bool any)
+{
+    if (end.column > COLUMN_MAX)
+        return false;
+    while (build->rest_line < (int)end.line + 1) {
+        const char *next = memchr(build->rest.text, '\n', build->rest.len);
+        if (!next)
+            return false;
+        build->rest.len -= (size_t)(next + 1 - build->rest.text);
+        build->rest.text = next + 1;
+        build->rest_line++;
+    }
+    struct gw_place place = {(int)end.line + 2 - build->rest_line, (int)end.column + 1};
+    return gw_yaml_comment_follows(&build->rest, place, any);
+}
+
 static void build_scalar(struct build *build, const yaml_event_t *event)
 {
     size_t len = event->data.scalar.length;
@@ -203,6 +223,15 @@ static void build_scalar(struct build *build, const yaml_event_t *event)
     if (strlen(node->text) != len) {
         build_fail(build, event, "a value with a NUL character");
         return;
+    }
+    if (!node->quoted) {
+        node->comment = !len && build_comment_follows(build, event->end_mark, true);
+        node->cut = len && build_comment_follows(build, event->end_mark, node->text[len - 1] == '/');
+        struct gw_buf odd;
+        gw_buf_init(&odd);
+        if (gw_yaml_odd(node->text, &odd))
+            gw_problem_add(build->problems, node->line, node->column, "%s", odd.data);
+        gw_buf_fini(&odd);
     }
     build_add(build, node, event);
 }
@@ -235,7 +264,7 @@ static void build_event(struct build *build, const yaml_event_t *event)
         return;
     case YAML_DOCUMENT_START_EVENT:
         if (build->documents++)
-            build_fail(build, event, "a second document (one expected)");
+            build_fail(build, event, "a second document (one expected; nothing behind '---')");
         return;
     case YAML_SCALAR_EVENT:
         anchor = event->data.scalar.anchor;
@@ -306,7 +335,8 @@ void gw_tree_parse(struct gw_tree *tree, const char *text, size_t len, struct gw
         return;
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-    struct build build = {.tree = tree, .problems = problems, .source = {text, len}};
+    struct build build = {
+        .tree = tree, .problems = problems, .source = {text, len}, .rest = {text, len}, .rest_line = 1};
     bool done = false;
     while (!done && !build.failed) {
         yaml_event_t event;

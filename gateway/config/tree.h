@@ -15,6 +15,8 @@ struct gw_node {
     char *text;       /* scalar */
     size_t len;
     bool quoted;                    /* a quoted 5 is a string, a plain one a number */
+    bool comment;                   /* it is empty, and a comment follows */
+    bool cut;                       /* ` #text` follows: a comment, or meant to be a part of it */
     struct gw_node **keys, **items; /* a map has both, a list items only */
     size_t count, allocated;
     struct gw_node *all_next; /* every node of the tree, for freeing */

@@ -1,164 +1,49 @@
 /* yaml_hint.c: what is in a line that YAML can't read, or reads as something else, and what to write instead. */
 #include "config/yaml_hint.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-#define VALUE_SHOWN 60 /* bytes of a value in a phrase */
-
-/* A line without its end, and the key and value around a column of it. */
-struct line {
-    const char *start, *end;
-    const char *content; /* behind the indentation */
-    const char *key;     /* NULL: none before the column */
-    size_t key_len;
-    const char *value, *value_end;
-};
-
-static bool is_blank(char c)
+/* The value in quotes; without its key it may be a secret. */
+static void hint_value_quoted(const struct gw_line *line, struct gw_buf *out)
 {
-    return c == ' ' || c == '\t';
-}
-
-static bool is_word(char c)
-{
-    return isalnum((unsigned char)c) || c == '_' || c == '-';
-}
-
-static bool line_find(const struct gw_source *source, int number, struct line *line)
-{
-    const char *at = source->text, *end = source->text + source->len;
-    if (source->len >= 3 && !memcmp(at, "\xef\xbb\xbf", 3))
-        at += 3;
-    for (int i = 1; i < number && at; i++) {
-        at = memchr(at, '\n', (size_t)(end - at));
-        at = at ? at + 1 : NULL;
-    }
-    if (!at || at > end)
-        return false;
-    const char *stop = memchr(at, '\n', (size_t)(end - at));
-    *line = (struct line){.start = at, .end = stop ? stop : end};
-    if (line->end > at && line->end[-1] == '\r')
-        line->end--;
-    for (line->content = at; line->content < line->end && is_blank(*line->content);)
-        line->content++;
-    return true;
-}
-
-/* The byte of a column, which counts characters. */
-static const char *line_at(const struct line *line, int column)
-{
-    const char *at = line->start;
-    for (int i = 1; i < column && at < line->end; i++) {
-        do
-            at++;
-        while (at < line->end && ((unsigned char)*at & 0xc0) == 0x80);
-    }
-    return at;
-}
-
-static int line_column(const struct line *line, const char *byte)
-{
-    int column = 1;
-    for (const char *at = line->start; at < byte; at++)
-        column += ((unsigned char)*at & 0xc0) != 0x80;
-    return column;
-}
-
-/* The end of a value: that of the line, before a comment, or in `{ … }` and `[ … ]` before what follows it. */
-static const char *value_end(const char *at, const char *end, bool flow)
-{
-    int depth = 0;
-    const char *start = at;
-    for (; at < end; at++) {
-        if (*at == '#' && at > start && is_blank(at[-1]))
-            break;
-        if (flow && !depth && (*at == ',' || *at == '}' || *at == ']') && at > start)
-            break;
-        depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
-    }
-    while (at > start && is_blank(at[-1]))
-        at--;
-    return at;
-}
-
-/* Finds the last `key: ` before the byte. */
-static void line_locate(struct line *line, const char *byte)
-{
-    bool flow = false, inside = false;
-    for (const char *at = line->content; at < line->end && at < byte; at++) {
-        flow |= *at == '{' || *at == '[';
-        const char *key = at;
-        while (key > line->content && is_word(key[-1]))
-            key--;
-        if (*at != ':' || key == at || (at + 1 < line->end && !is_blank(at[1])))
-            continue;
-        line->key = key;
-        line->key_len = (size_t)(at - key);
-        line->value = at + 1;
-        while (line->value < line->end && is_blank(*line->value))
-            line->value++;
-        inside = flow;
-        /* A plain value goes on past a second `key: `; only within braces another key may follow it. */
-        if (!flow)
-            break;
-    }
-    if (line->key)
-        line->value_end = value_end(line->value, line->end, inside);
-}
-
-static bool has_word(const char *key, size_t len, const char *word)
-{
-    return memmem(key, len, word, strlen(word)) != NULL;
-}
-
-void gw_yaml_quote(const char *key, size_t key_len, const char *value, size_t value_len, struct gw_buf *out)
-{
-    bool secret = has_word(key, key_len, "password") || has_word(key, key_len, "secret") ||
-                  has_word(key, key_len, "token") || has_word(key, key_len, "hash");
-    bool single = memchr(value, '"', value_len) || memchr(value, '\\', value_len);
-    if (key_len)
-        gw_buf_printf(out, "%.*s: ", (int)key_len, key);
-    gw_buf_addc(out, single ? '\'' : '"');
-    for (size_t i = 0; i < value_len && !secret && value_len <= VALUE_SHOWN; i++) {
-        if (single && value[i] == '\'')
-            gw_buf_addc(out, '\'');
-        gw_buf_addc(out, value[i]);
-    }
-    if (secret || value_len > VALUE_SHOWN)
-        gw_buf_adds(out, "…");
-    gw_buf_addc(out, single ? '\'' : '"');
+    bool secret = gw_is_secret(line->start, (size_t)(line->value - line->start));
+    if (secret && line->key_len)
+        gw_buf_printf(out, "%.*s: \"…\"", (int)line->key_len, line->key);
+    else if (line->key_len)
+        gw_yaml_quote(line->key, line->key_len, line->value, (size_t)(line->value_end - line->value), out);
+    else
+        gw_buf_adds(out, "\"…\"");
 }
 
 /* "what (quotes expected: KEY: "VALUE")" */
-static void hint_quotes(const struct line *line, const char *what, struct gw_buf *out)
+static void hint_quotes(const struct gw_line *line, const char *what, struct gw_buf *out)
 {
     gw_buf_printf(out, "%s (quotes expected: ", what);
-    gw_yaml_quote(line->key, line->key_len, line->value, (size_t)(line->value_end - line->value), out);
+    hint_value_quoted(line, out);
     gw_buf_addc(out, ')');
 }
 
 /* --- signs: tags, anchors, aliases --------------------------------------------------------------------------------
  */
 
-static bool value_begins(const struct line *line, const char *word)
+static bool value_begins(const struct gw_line *line, const char *word)
 {
     size_t len = strlen(word);
     return (size_t)(line->value_end - line->value) >= len && !memcmp(line->value, word, len) &&
-           (line->value + len == line->value_end || is_blank(line->value[len]));
+           (line->value + len == line->value_end || gw_is_blank(line->value[len]));
 }
 
 /* `!secret x` and its relatives, which other programs have. */
-static bool hint_tag(const struct line *line, struct gw_buf *out)
+static bool hint_tag(const struct gw_line *line, struct gw_buf *out)
 {
     const char *name = line->value;
-    while (name < line->value_end && !is_blank(*name))
+    while (name < line->value_end && !gw_is_blank(*name))
         name++;
-    while (name < line->value_end && is_blank(*name))
+    while (name < line->value_end && gw_is_blank(*name))
         name++;
     char variable[40] = "";
-    for (size_t i = 0; i + 1 < sizeof variable && name + i < line->value_end && is_word(name[i]); i++) {
+    for (size_t i = 0; i + 1 < sizeof variable && name + i < line->value_end && gw_is_word(name[i]); i++) {
         variable[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
         variable[i + 1] = '\0';
     }
@@ -169,9 +54,14 @@ static bool hint_tag(const struct line *line, struct gw_buf *out)
                       "tags such as !secret and !env are not supported (a variable of the environment expected: "
                       "%.*s: ${%s}",
                       (int)line->key_len, line->key, upper);
-        if (has_word(line->key, line->key_len, "password"))
+        if (memmem(line->key, line->key_len, "password", 8))
             gw_buf_adds(out, ", or password_file: with a file's path");
         gw_buf_addc(out, ')');
+        return true;
+    }
+    if (line->key_len == 5 && !memcmp(line->key, "topic", 5)) {
+        hint_quotes(line,
+                    "a value that begins with '!' is a tag to YAML; to leave topics out, a route has except:", out);
         return true;
     }
     if (value_begins(line, "!include") || value_begins(line, "!vault")) {
@@ -183,67 +73,55 @@ static bool hint_tag(const struct line *line, struct gw_buf *out)
     return false;
 }
 
-void gw_yaml_hint_sign(const struct gw_source *source, struct gw_place at, struct gw_buf *out)
+/* `sign` is where the value begins. */
+static void hint_sign(const struct gw_line *line, const char *sign, struct gw_buf *out)
 {
-    struct line line;
-    if (!line_find(source, at.line, &line)) {
-        gw_buf_adds(out, "a tag, anchor or alias (a plain value expected)");
-        return;
-    }
-    const char *sign = line_at(&line, at.column);
-    line_locate(&line, sign);
-    if (!line.key) {
-        line.key = "";
-        line.value = sign;
-        line.value_end = value_end(sign, line.end, false);
-    } else if (sign > line.value) { /* an item of a list in [ … ] */
-        line.key_len = 0;
-        line.value = sign;
-        line.value_end = value_end(sign, line.end, true);
-    }
-    if (line.key_len == 2 && !memcmp(line.key, "<<", 2)) {
+    char what[120];
+    if (memmem(line->content, (size_t)(line->end - line->content), "<<:", 3)) {
         gw_buf_adds(out, "merge keys are not supported (the keys written out expected)");
-        return;
-    }
-    char what[160];
-    if (*sign == '!') {
-        if (!hint_tag(&line, out))
-            hint_quotes(&line, "a value that begins with '!' is a tag to YAML, and tags are not supported", out);
-    } else if (*sign == '*' && (sign + 1 >= line.end || is_blank(sign[1]) || sign[1] == '/' || sign[1] == '*')) {
-        snprintf(what, sizeof what,
-                 "a value that begins with '*' is an alias to YAML (MQTT's wildcards expected, in "
-                 "quotes: + for one level, # for the rest)");
-        gw_buf_adds(out, what);
+    } else if (*sign == '!') {
+        if (!hint_tag(line, out))
+            hint_quotes(line, "a value that begins with '!' is a tag to YAML, and tags are not supported", out);
+    } else if (*sign == '*' && (sign + 1 >= line->end || strchr(" /*", sign[1]))) {
+        gw_buf_adds(out,
+                    "a value that begins with '*' is an alias to YAML (a wildcard of MQTT's expected, in quotes: + "
+                    "for one level, # for the rest)");
     } else {
         snprintf(what, sizeof what, "a value that begins with '%c' is an %s to YAML, and these are not supported",
                  *sign, *sign == '*' ? "alias" : "anchor");
         gw_buf_printf(out, "%s (the value written out expected, or quotes if it is a text: ", what);
-        gw_yaml_quote(line.key, line.key_len, line.value, (size_t)(line.value_end - line.value), out);
+        hint_value_quoted(line, out);
         gw_buf_addc(out, ')');
     }
 }
 
+void gw_yaml_hint_sign(const struct gw_source *source, struct gw_place at, struct gw_buf *out)
+{
+    struct gw_line line;
+    if (!gw_line_find(source, at.line, &line)) {
+        gw_buf_adds(out, "a tag, anchor or alias (a plain value expected)");
+        return;
+    }
+    const char *sign = gw_line_at(&line, at.column);
+    gw_line_locate(&line, sign);
+    if (!line.key || sign > line.value) { /* an item of a list */
+        bool flow = line.key != NULL;
+        line.key = "";
+        line.key_len = 0;
+        line.value = sign;
+        line.value_end = gw_line_value_end(sign, line.end, flow);
+    }
+    hint_sign(&line, sign, out);
+}
+
 void gw_yaml_hint_key(const struct gw_source *source, struct gw_place at, struct gw_buf *out)
 {
-    struct line line;
-    if (line_find(source, at.line, &line) && memmem(line.start, (size_t)(line.end - line.start), "{{", 2))
+    struct gw_line line;
+    if (gw_line_find(source, at.line, &line) && memmem(line.start, (size_t)(line.end - line.start), "{{", 2))
         gw_buf_adds(out, "'{{' belongs to a template of another program, which has not been filled in (the value "
                          "expected, or ${NAME} from the environment)");
     else
         gw_buf_adds(out, "a list or mapping as a key (a plain word expected)");
-}
-
-bool gw_yaml_comment_follows(const struct gw_source *source, struct gw_place end, bool empty)
-{
-    struct line line;
-    if (!line_find(source, end.line, &line))
-        return false;
-    const char *at = line_at(&line, end.column);
-    if (at >= line.end || !is_blank(*at))
-        return false;
-    while (at < line.end && is_blank(*at))
-        at++;
-    return at < line.end && *at == '#' && (empty || (at + 1 < line.end && !is_blank(at[1]) && at[1] != '#'));
 }
 
 /* --- errors -------------------------------------------------------------------------------------------------------
@@ -274,15 +152,15 @@ static void hint_bytes(const struct gw_source *source, struct gw_yaml_error *err
                       (unsigned)error->value & 0xff);
 }
 
-static bool hint_tab(const struct line *line, struct gw_yaml_error *error, struct gw_buf *out)
+static bool hint_tab(const struct gw_line *line, struct gw_yaml_error *error, struct gw_buf *out)
 {
     const char *tab = memchr(line->start, '\t', (size_t)(line->content - line->start));
-    const char *mark = line_at(line, error->at.column);
+    const char *mark = gw_line_at(line, error->at.column);
     if (!tab && mark < line->end && *mark == '\t')
         tab = mark;
     if (!tab)
         return false;
-    error->at.column = line_column(line, tab);
+    error->at.column = gw_line_column(line, tab);
     gw_buf_adds(out, tab < line->content ? "the line is indented by a tab (spaces expected)"
                                          : "a tab where YAML has none (a space expected)");
     return true;
@@ -303,8 +181,19 @@ static const char *quoted_end(const char *at, const char *end)
     return NULL;
 }
 
+/* Is it `>` or `|` with a text in the same line? */
+static bool block_text(const struct gw_line *line)
+{
+    const char *at = line->value;
+    if (*at != '>' && *at != '|')
+        return false;
+    for (at++; at < line->value_end && strchr("+-123456789 \t", *at);)
+        at++;
+    return at < line->value_end;
+}
+
 /* A value that begins with a sign of YAML's, or has one inside. */
-static bool hint_value(const struct line *line, const struct gw_yaml_error *error, struct gw_buf *out)
+static bool hint_value(const struct gw_line *line, const struct gw_yaml_error *error, struct gw_buf *out)
 {
     size_t len = (size_t)(line->value_end - line->value);
     char first = len ? *line->value : '\0', second = len > 1 ? line->value[1] : '\0';
@@ -334,19 +223,18 @@ static bool hint_value(const struct line *line, const struct gw_yaml_error *erro
             return false;
         return true;
     }
-    if (strchr("@`%", first) || ((first == '>' || first == '|') && second && !strchr("+-123456789 ", second)) ||
-        strchr("]},", first) || (first == '-' && is_blank(second)) || (first == '?' && is_blank(second))) {
+    if (strchr("@`%", first) || block_text(line) || strchr("]},", first) || (first == '-' && gw_is_blank(second)) ||
+        (first == '?' && gw_is_blank(second))) {
         snprintf(what, sizeof what, "a value can't begin with '%c' in YAML", first);
         hint_quotes(line, what, out);
         return true;
     }
     if (first == '!' || first == '&' || first == '*') {
-        snprintf(what, sizeof what, "a value that begins with '%c' is a sign to YAML", first);
-        hint_quotes(line, what, out);
+        hint_sign(line, line->value, out);
         return true;
     }
     for (const char *at = line->value; at < line->value_end; at++) {
-        if (*at == ':' && (at + 1 == line->value_end || is_blank(at[1]))) {
+        if (*at == ':' && (at + 1 == line->value_end || gw_is_blank(at[1]))) {
             hint_quotes(line, "a ':' with a blank behind it begins another value in YAML", out);
             return true;
         }
@@ -358,19 +246,19 @@ static bool hint_value(const struct line *line, const struct gw_yaml_error *erro
 static bool hint_missing_blank(const struct gw_source *source, struct gw_yaml_error *error, struct gw_buf *out)
 {
     for (int number = error->at.line; number >= 1 && number >= error->at.line - 1; number--) {
-        struct line line;
-        if (!line_find(source, number, &line))
+        struct gw_line line;
+        if (!gw_line_find(source, number, &line))
             continue;
         const char *word = line.content;
-        if (word + 1 < line.end && *word == '-' && is_blank(word[1]))
+        if (word + 1 < line.end && *word == '-' && gw_is_blank(word[1]))
             word += 2;
         const char *at = word;
-        while (at < line.end && is_word(*at))
+        while (at < line.end && gw_is_word(*at))
             at++;
-        bool colon = at > word && at + 1 < line.end && *at == ':' && !is_blank(at[1]) && at[1] != '/';
+        bool colon = at > word && at + 1 < line.end && *at == ':' && !gw_is_blank(at[1]) && at[1] != '/';
         if (!colon && !(at > word && *word == '-' && at < line.end && *at == ':'))
             continue;
-        error->at = (struct gw_place){number, line_column(&line, colon ? at : word)};
+        error->at = (struct gw_place){number, gw_line_column(&line, colon ? at : word)};
         if (colon)
             gw_buf_printf(out, "no blank behind ':' (%.*s: … expected)", (int)(at - word), word);
         else
@@ -392,17 +280,17 @@ static void open_columns(const struct gw_source *source, int from, int column, s
 {
     int limit = 1 << 20;
     for (int number = from - 1; number >= 1 && limit > 1; number--) {
-        struct line line;
-        if (!line_find(source, number, &line) || line.content == line.end || *line.content == '#')
+        struct gw_line line;
+        if (!gw_line_find(source, number, &line) || line.content == line.end || *line.content == '#')
             continue;
-        bool dash = line.content + 1 < line.end && *line.content == '-' && is_blank(line.content[1]);
+        bool dash = line.content + 1 < line.end && *line.content == '-' && gw_is_blank(line.content[1]);
         const char *word = dash ? line.content + 2 : line.content;
-        while (word < line.end && is_blank(*word))
+        while (word < line.end && gw_is_blank(*word))
             word++;
-        line_locate(&line, line.end);
+        gw_line_locate(&line, line.end);
         const char *begins[] = {word, line.content};
         for (int i = 0; i < (dash ? 2 : 1); i++) {
-            int own = line_column(&line, begins[i]);
+            int own = gw_line_column(&line, begins[i]);
             if (own >= limit)
                 continue;
             limit = own;
@@ -424,22 +312,30 @@ static void open_columns(const struct gw_source *source, int from, int column, s
 }
 
 /* A line that begins in a column where nothing is open. */
-static bool hint_indentation(const struct gw_source *source, const struct line *line, struct gw_yaml_error *error,
+static bool hint_indentation(const struct gw_source *source, const struct gw_line *line, struct gw_yaml_error *error,
                              struct gw_buf *out)
 {
     struct open left = {0}, right = {0};
-    int column = line_column(line, line->content);
+    int column = gw_line_column(line, line->content);
     if (line->content == line->end)
         return false;
     open_columns(source, error->at.line, column, &left, &right);
-    bool list = *line->content == '-' && line->content + 1 < line->end && is_blank(line->content[1]);
+    bool list = *line->content == '-' && line->content + 1 < line->end && gw_is_blank(line->content[1]);
+    if (list && left.column == column && *left.key != '-') { /* where a key could be, but no entry */
+        left = right = (struct open){0};
+        open_columns(source, error->at.line, column - 1, &left, &right);
+        if (!left.line || *left.key != '-')
+            return false;
+        right = left;
+    }
+    if (!left.line)
+        left = right;
     if (!left.line || left.column == column)
         return false;
     error->at.column = column;
-    gw_buf_printf(out,
-                  "the %s begins in column %d, where nothing above it does (column %d expected, as '%.*s' in line "
-                  "%d",
-                  list ? "entry of a list" : "line", column, left.column, (int)left.len, left.key, left.line);
+    gw_buf_printf(out, "the %s begins in column %d, where no %s above does (column %d expected, as '%.*s' in line %d",
+                  list ? "entry of a list" : "line", column, list ? "entry" : "line", left.column, (int)left.len,
+                  left.key, left.line);
     if (right.line && right.column != left.column)
         gw_buf_printf(out, ", or column %d, as '%.*s' in line %d", right.column, (int)right.len, right.key,
                       right.line);
@@ -450,10 +346,10 @@ static bool hint_indentation(const struct gw_source *source, const struct line *
 /* Brackets and quotes that are never closed: said where they open. */
 static bool hint_unclosed(const struct gw_source *source, struct gw_yaml_error *error, struct gw_buf *out)
 {
-    struct line line;
-    if (!error->began.line || !line_find(source, error->began.line, &line))
+    struct gw_line line;
+    if (!error->began.line || !gw_line_find(source, error->began.line, &line))
         return false;
-    const char *opens = line_at(&line, error->began.column);
+    const char *opens = gw_line_at(&line, error->began.column);
     if (opens >= line.end)
         return false;
     bool quote = says(error, "quoted scalar") && says(error, "unexpected end of stream");
@@ -474,36 +370,53 @@ static bool hint_unclosed(const struct gw_source *source, struct gw_yaml_error *
 }
 
 /* `key = value` of other formats. */
-static bool hint_equals(const struct line *line, struct gw_yaml_error *error, struct gw_buf *out)
+static bool hint_equals(const struct gw_line *line, struct gw_yaml_error *error, struct gw_buf *out)
 {
     const char *at = line->content;
-    while (at < line->end && is_word(*at))
+    while (at < line->end && gw_is_word(*at))
         at++;
     size_t len = (size_t)(at - line->content);
-    while (at < line->end && is_blank(*at))
+    while (at < line->end && gw_is_blank(*at))
         at++;
     if (!len || at == line->end || *at != '=')
         return false;
-    error->at.column = line_column(line, at);
+    error->at.column = gw_line_column(line, at);
     gw_buf_printf(out, "'=' between key and value (%.*s: … expected)", (int)len, line->content);
     return true;
 }
 
 static bool hint_line(const struct gw_source *source, struct gw_yaml_error *error, struct gw_buf *out)
 {
-    struct line line;
+    struct gw_line line;
+    if (source->len > 6 && !memcmp(source->text, "\xef\xbb\xbf\xef\xbb\xbf", 6)) {
+        error->at = (struct gw_place){1, 1};
+        gw_buf_adds(out, "two byte order marks at the beginning (one or none expected)");
+        return true;
+    }
     if (hint_unclosed(source, error, out))
         return true;
-    if (!line_find(source, error->at.line, &line))
+    if (!gw_line_find(source, error->at.line, &line))
         return false;
     if (hint_tab(&line, error, out) || hint_equals(&line, error, out))
         return true;
-    const char *mark = line_at(&line, error->at.column);
+    const char *mark = gw_line_at(&line, error->at.column);
+    if (mark == line.content && mark < line.end && strchr("@`", *mark)) {
+        line.key = "";
+        line.value = mark;
+        line.value_end = gw_line_value_end(mark, line.end, true);
+        return hint_value(&line, error, out);
+    }
     /* At the beginning of a line it is the indentation, or what the line before it left open. */
     if (mark > line.content) {
-        line_locate(&line, mark + (mark == line.end));
+        gw_line_locate(&line, mark + (mark == line.end));
+        if (!line.key && *line.content == '-' && gw_is_blank(line.content[1])) { /* an item of a list */
+            line.key = "";
+            for (line.value = line.content + 2; line.value < mark && gw_is_blank(*line.value);)
+                line.value++;
+            line.value_end = gw_line_value_end(line.value, line.end, false);
+        }
         if (line.key && mark >= line.value && hint_value(&line, error, out)) {
-            error->at.column = line_column(&line, line.value);
+            error->at.column = gw_line_column(&line, line.value);
             return true;
         }
     }

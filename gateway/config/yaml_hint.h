@@ -5,20 +5,7 @@
 #ifndef GW_CONFIG_YAML_HINT_H
 #define GW_CONFIG_YAML_HINT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
-#include "gateway/buf.h"
-
-struct gw_source {
-    const char *text;
-    size_t len;
-};
-
-/* A place in the file: 1-based, columns in characters. */
-struct gw_place {
-    int line, column;
-};
+#include "config/yaml_line.h"
 
 /* What libyaml says. */
 struct gw_yaml_error {
@@ -37,11 +24,5 @@ void gw_yaml_hint_sign(const struct gw_source *source, struct gw_place at, struc
 
 /* The phrase for a key that is a list or a mapping. */
 void gw_yaml_hint_key(const struct gw_source *source, struct gw_place at, struct gw_buf *out);
-
-/* Does ` #` with a text right behind it follow the place (the end of a value)? With `empty` any comment counts. */
-bool gw_yaml_comment_follows(const struct gw_source *source, struct gw_place end, bool empty);
-
-/* Appends `KEY: "VALUE"`, quoted as YAML wants it; the value of a secret as "…". */
-void gw_yaml_quote(const char *key, size_t key_len, const char *value, size_t value_len, struct gw_buf *out);
 
 #endif

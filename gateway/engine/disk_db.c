@@ -15,6 +15,8 @@
 #define FLAG_CLEAR    2
 #define FLAG_BINARY   4
 #define FLAG_STORED   8
+/* Above the flags is when the message expires, ms since 1970: 41 bits until the year 2039, and room for more. */
+#define FLAG_BITS 8
 
 /* synchronous=FULL: a commit is on the disk, not only with the kernel: numbers must not be given twice after a power
  * failure either. It costs one fsync for each flush, on the writer's thread. Exclusive: two gateways on one file
@@ -203,13 +205,14 @@ void gw_disk_db_close(struct gw_disk_db *db)
 static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct gw_engine_channel *channel,
                               const struct gw_engine_load *load)
 {
-    int flags = sqlite3_column_int(row, 2);
+    int64_t flags = sqlite3_column_int64(row, 2);
     struct gw_message_spec spec = {
         .channel = channel->name,
         .channel_len = channel->len,
         .epoch = epoch,
         .seq = (uint64_t)sqlite3_column_int64(row, 0),
         .ts = sqlite3_column_int64(row, 1),
+        .expires_ms = flags >> FLAG_BITS,
         .retained = flags & FLAG_RETAINED,
         .stored = flags & (FLAG_STORED | FLAG_RETAINED),
         .clear = flags & FLAG_CLEAR,
@@ -316,9 +319,9 @@ bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_m
     sqlite3_bind_int64(put, 1, id);
     sqlite3_bind_int64(put, 2, (int64_t)msg->seq);
     sqlite3_bind_int64(put, 3, msg->ts);
-    sqlite3_bind_int(put, 4,
-                     (msg->retained ? FLAG_RETAINED : 0) | (msg->clear ? FLAG_CLEAR : 0) |
-                         (binary ? FLAG_BINARY : 0) | (msg->stored ? FLAG_STORED : 0));
+    int64_t flags = (msg->retained ? FLAG_RETAINED : 0) | (msg->clear ? FLAG_CLEAR : 0) | (binary ? FLAG_BINARY : 0) |
+                    (msg->stored ? FLAG_STORED : 0);
+    sqlite3_bind_int64(put, 4, flags | msg->expires_ms << FLAG_BITS);
     sqlite3_bind_blob64(put, 5, msg->data.data, msg->data.len, SQLITE_STATIC);
     if (msg->payload.data == msg->data.data)
         sqlite3_bind_null(put, 6);

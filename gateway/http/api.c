@@ -223,8 +223,10 @@ static void api_health(struct gw_conn *conn, const struct gw_request *request)
 static void api_ready(struct gw_conn *conn, const struct gw_request *request)
 {
     (void)request;
-    if (!gw_hub_upstream(gw_conn_hub(conn))->up) {
-        gw_http_error(conn, GW_ERR_UPSTREAM_DOWN, NULL);
+    const struct gw_upstream_state *state = gw_hub_upstream(gw_conn_hub(conn));
+    if (!state->up) {
+        gw_http_error(conn, GW_ERR_UPSTREAM_DOWN,
+                      state->by_engine ? "the engine that the gateways share can't be reached" : NULL);
         return;
     }
     const struct gw_server *server = conn->sock.worker->server;

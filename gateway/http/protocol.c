@@ -247,8 +247,8 @@ void gw_json_gap(struct gw_buf *out, const struct gw_gap *gap)
 
 void gw_json_upstream(struct gw_buf *out, const struct gw_upstream_state *state)
 {
-    gw_buf_printf(out, "{\"type\":\"upstream\",\"state\":\"%s\",\"since\":%lld}", state->up ? "up" : "down",
-                  (long long)state->since);
+    gw_buf_printf(out, "{\"type\":\"upstream\",\"state\":\"%s\",\"since\":%lld%s}", state->up ? "up" : "down",
+                  (long long)state->since, state->by_engine ? ",\"cause\":\"engine\"" : "");
 }
 
 void gw_json_error(struct gw_buf *out, const char *id, enum gw_err err, const char *message, int reason)

@@ -49,7 +49,8 @@ static void round_add_message(struct gw_round *round, struct gw_message *msg)
 static bool round_take(void *context, struct gw_message *msg)
 {
     struct gw_round *round = context;
-    if (gw_round_wants(round, msg->seq, msg == round->channel->last))
+    if (gw_round_wants(round, msg->seq, msg == round->channel->last) &&
+        !gw_message_is_expired(msg, round->hub->wall_ms))
         round_add_message(round, msg);
     round->newest = msg->seq;
     if (++round->taken < round->most)
@@ -75,7 +76,7 @@ static void round_paced(struct gw_round *round)
         round_check_gap(round);
     else if (gw_round_epoch(round, &gap))
         round_add(round, &gap);
-    if (msg && gw_round_wants_paced(round, msg))
+    if (msg && !gw_message_is_expired(msg, round->hub->wall_ms) && gw_round_wants_paced(round, msg))
         round_add_message(round, msg);
 }
 

@@ -120,26 +120,38 @@ static void hub_fan_out(struct gw_hub *hub, struct gw_channel *channel, struct g
         gw_message_ref_many(shown, taken);
 }
 
+/* Is the message of use for longer than the last value, so that it is news though it be the same? What the broker
+ * says of one that it sends again is rounded to seconds. */
+static bool hub_lives_longer(const struct gw_message *last, const struct gw_message *msg)
+{
+    return last->expires_ms &&
+           (!msg->expires_ms || msg->expires_ms > last->expires_ms + 2000 || gw_message_is_expired(last, msg->ts));
+}
+
 /* The broker sends retained messages again whenever we subscribe again; what we have already is no news. */
-static bool hub_repeats(const struct gw_channel *channel, const struct gw_message *msg)
+bool gw_hub_repeats(const struct gw_message *last, const struct gw_message *msg)
 {
     if (msg->retained && msg->clear) /* the broker keeps no value any more: it is news if ours is from before */
-        return !channel->last || channel->last->ts >= msg->ts;
-    return msg->retained && channel->last && channel->last->payload.len == msg->payload.len &&
-           !memcmp(channel->last->payload.data, msg->payload.data, msg->payload.len);
+        return !last || last->ts >= msg->ts;
+    if (last && msg->retained && hub_lives_longer(last, msg))
+        return false;
+    return msg->retained && last && last->payload.len == msg->payload.len &&
+           !memcmp(last->payload.data, msg->payload.data, msg->payload.len);
 }
 
 /* Policy on_change: is what it looks at the same as in the channel's last value, or within the deadband of it? That
  * value is what clients see, so a slow drift passes once it has left the band. */
-static bool hub_unchanged(const struct gw_hub *hub, const struct gw_channel *channel, const struct gw_message *msg)
+bool gw_hub_unchanged(const struct gw_routes *routes, uint32_t route, const struct gw_message *last,
+                      const struct gw_message *msg)
 {
-    const struct gw_message *last = channel->last;
     if (!msg->watched.data || !last || !last->watched.data)
         return false;
+    if (last->expires_ms && (!msg->expires_ms || msg->expires_ms > last->expires_ms) &&
+        msg->ts - last->ts > (last->expires_ms - last->ts) / 2)
+        return false; /* it is time to renew it */
     if (msg->is_number && last->is_number) {
         double difference = msg->number - last->number;
-        return (difference < 0 ? -difference : difference) <=
-               gw_routes_get(hub->routes, channel->route)->rate_deadband;
+        return (difference < 0 ? -difference : difference) <= gw_routes_get(routes, route)->rate_deadband;
     }
     return msg->watched.len == last->watched.len && !memcmp(msg->watched.data, last->watched.data, msg->watched.len);
 }
@@ -179,10 +191,10 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
                              "dropped a message on '%s': it came by the engine, and no route here makes this channel",
                              msg->channel.data);
         hub->head = msg->seq;
-    } else if (hub_repeats(channel, msg)) {
+    } else if (gw_hub_repeats(channel->last, msg)) {
         channel->stored |= msg->stored;
         GW_STAT_ADD(&hub->stats, repeats, 1);
-    } else if (hub_unchanged(hub, channel, msg)) {
+    } else if (gw_hub_unchanged(hub->routes, channel->route, channel->last, msg)) {
         GW_STAT_ADD(&hub->stats, unchanged, 1);
     } else {
         hub_note_moment(hub, msg);
@@ -369,7 +381,9 @@ struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grant
 {
     GW_ASSERT_LOOP(hub);
     struct gw_channel *found = gw_channel_find(hub, channel, len, gw_hash(channel, len));
-    return found && found->last ? gw_channel_show(hub, found, grants, found->last) : NULL;
+    return found && found->last && !gw_message_is_expired(found->last, hub->wall_ms)
+               ? gw_channel_show(hub, found, grants, found->last)
+               : NULL;
 }
 
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len)
@@ -426,6 +440,8 @@ struct shown_context {
 static bool hub_show(void *context, struct gw_message *msg)
 {
     const struct shown_context *shown = context;
+    if (gw_message_is_expired(msg, shown->hub->wall_ms))
+        return true;
     struct gw_message *form = gw_channel_show(shown->hub, shown->channel, shown->grants, msg);
     return !form || shown->visit(shown->context, form);
 }

@@ -60,6 +60,11 @@ struct gw_hub {
 /* The loop's thread is learnt at the first tick. */
 #define GW_ASSERT_LOOP(hub) assert(!(hub)->thread_known || pthread_equal(pthread_self(), (hub)->thread))
 
+/* hub.c: is the message no news after `last`, the channel's last value (NULL: none)? */
+bool gw_hub_repeats(const struct gw_message *last, const struct gw_message *msg);
+bool gw_hub_unchanged(const struct gw_routes *routes, uint32_t route, const struct gw_message *last,
+                      const struct gw_message *msg);
+
 /* The channel in that slot; NULL: none. */
 static inline struct gw_channel *gw_channel_at(const struct gw_hub *hub, uint32_t slot)
 {

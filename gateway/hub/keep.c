@@ -95,6 +95,7 @@ struct keep_load {
     struct gw_engine_channel now; /* whose messages come */
     const struct gw_cfg_route *route;
     uint32_t route_index;
+    struct gw_message *before; /* the one before it that was taken; NULL: none */
     struct gw_restored *restored;
 };
 
@@ -102,6 +103,8 @@ static void keep_load_channel(void *context, const struct gw_engine_channel *cha
 {
     struct keep_load *load = context;
     load->now = *channel;
+    gw_message_unref(load->before);
+    load->before = NULL;
     const struct gw_routes *routes = load->hubs[0]->routes;
     load->route = gw_routes_of_channel(routes, channel->name, channel->len);
     load->route_index = 0;
@@ -120,6 +123,14 @@ static void keep_load_channel(void *context, const struct gw_engine_channel *cha
     load->restored->channels += load->route && channel->kept;
 }
 
+/* An engine that shares its sequence holds what came in: also what hubs leave out when it comes live. */
+static bool keep_is_no_news(const struct keep_load *load, const struct gw_message *msg)
+{
+    return load->keeper->shared && load->before &&
+           (gw_hub_repeats(load->before, msg) ||
+            gw_hub_unchanged(load->hubs[0]->routes, load->route_index, load->before, msg));
+}
+
 static void keep_load_message(void *context, const struct gw_message_spec *spec)
 {
     struct keep_load *load = context;
@@ -132,10 +143,20 @@ static void keep_load_message(void *context, const struct gw_message_spec *spec)
         !gw_json_pointer(own.json, own.json_len, pointer ? pointer : "", &own.watched))
         own.watched = (struct gw_slice){0};
     struct gw_message *msg = gw_message_create(&own);
+    if (keep_is_no_news(load, msg)) {
+        struct gw_engine_channel only = load->now;
+        only.last = load->before->seq;
+        only.evicted = UINT64_MAX;
+        for (unsigned i = 0; i < load->count && msg->seq == load->now.last; i++)
+            gw_channel_restore_message(load->hubs[i], &only, load->before);
+        gw_message_unref(msg);
+        return;
+    }
     for (unsigned i = 0; i < load->count; i++)
         gw_channel_restore_message(load->hubs[i], &load->now, msg);
-    gw_message_unref(msg);
     load->restored->messages++;
+    gw_message_unref(load->before);
+    load->before = msg;
 }
 
 enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_engine *keeper,
@@ -157,6 +178,7 @@ enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct g
         hubs[0]->store = store;
     }
     enum gw_err err = keeper->load ? keeper->load(store, &visits, error) : GW_OK;
+    gw_message_unref(load.before);
     for (unsigned i = 0; i < count && err == GW_OK; i++)
         gw_channels_restored(hubs[i]);
     return err;

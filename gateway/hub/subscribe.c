@@ -96,6 +96,8 @@ struct subscription {
     uint32_t values;
     bool lost;
     bool now; /* it begins with what comes: nothing to count */
+    bool all; /* every message after `after` is wanted */
+    uint64_t after;
 };
 
 /* Has another subscription brought the channel's last value? The same rule as in catchup.c. */
@@ -124,11 +126,12 @@ static bool subscribe_count_channel(void *context, void *value)
         return true;
     gw_channel_expire(count->session->hub, channel);
     if (count->sub->fresh_to) {
-        if (channel->last && !session_has_last(count->session, count->sub, channel))
+        if (channel->last && !gw_message_is_expired(channel->last, count->session->hub->wall_ms) &&
+            !session_has_last(count->session, count->sub, channel))
             count->values++;
-    } else if (!(interval && channel->last) && gw_channel_evicted(channel) > count->sub->from) {
-        count->lost = true;
     }
+    if (count->all && !(interval && channel->last) && gw_channel_evicted(channel) > count->after)
+        count->lost = true;
     return true;
 }
 
@@ -139,7 +142,7 @@ static bool subscribe_count_losses(struct subscription *count)
     struct gw_hub *hub = count->session->hub;
     const struct gw_filter *filter = count->sub->filter;
     const struct gw_order *losses = &hub->channels.losses;
-    struct gw_order_place place = gw_order_after(losses, gw_loss_key(count->sub->from));
+    struct gw_order_place place = gw_order_after(losses, gw_loss_key(count->after));
     uint64_t key;
     uint32_t slot;
     for (uint32_t left = hub->slices.direct; gw_order_next(losses, &place, &key, &slot); left--) {
@@ -149,7 +152,7 @@ static bool subscribe_count_losses(struct subscription *count)
         if (channel && channel->loss_key == key &&
             gw_topic_matches(filter->text, filter->len, channel->name, channel->len))
             count->lost |= !(gw_session_interval(count->session, channel) && channel->last) &&
-                           gw_channel_evicted(channel) > count->sub->from;
+                           gw_channel_evicted(channel) > count->after;
     }
     return true;
 }
@@ -174,7 +177,7 @@ static void subscribe_look(struct subscription *count)
         return;
     count->session->paced |= gw_walk_longest_interval(count->session) > 0;
     count->values = (uint32_t)hub->channels.count;
-    if (!sub->fresh_to && !count->now)
+    if (count->all)
         count->lost = !subscribe_count_losses(count) || count->lost;
 }
 
@@ -193,7 +196,8 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     uint64_t seq = hub->head;
     bool settled = false;
     enum gw_cursor_check check = GW_CURSOR_OK;
-    if (start->at == GW_START_CURSOR) {
+    bool from_cursor = start->at == GW_START_CURSOR || start->at == GW_START_LAST_AFTER;
+    if (from_cursor) {
         struct gw_cursor cursor;
         check = gw_hub_check_cursor(hub, start->cursor, start->cursor_len, &seq);
         settled =
@@ -203,7 +207,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     }
     /* Whoever may see the present of a channel but not its past resumes as after a loss of the history. */
     bool past = check == GW_CURSOR_OK && gw_session_check(session, GW_RIGHT_HISTORY, text, len) != GW_OK;
-    if (past && start->at == GW_START_CURSOR && seq < hub->head)
+    if (past && from_cursor && seq < hub->head)
         check = GW_CURSOR_OTHER_EPOCH;
     if (!gw_routes_channel_possible(hub->routes, text, len))
         return GW_ERR_UNKNOWN_CHANNEL;
@@ -230,23 +234,25 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     free(sub->epoch_from);
     sub->epoch_from = check == GW_CURSOR_OTHER_EPOCH ? gw_strndup(start->cursor, start->cursor_len) : NULL;
     sub->epoch_reason = past ? "history" : "epoch";
-    if (start->at == GW_START_LAST || sub->epoch_from) {
+    if (start->at == GW_START_LAST || start->at == GW_START_LAST_AFTER || sub->epoch_from) {
         sub->from = sub->position = 0;
-        sub->fresh_to = hub->head;
+        sub->fresh_to = start->at == GW_START_LAST_AFTER && !sub->epoch_from && seq < hub->head ? seq : hub->head;
     } else {
         sub->from = sub->position = start->at == GW_START_NOW ? hub->head : seq;
     }
     if (sub->position < session->position)
         session->position = sub->position;
-    bool resumed = start->at == GW_START_CURSOR && !sub->epoch_from;
+    bool resumed = from_cursor && !sub->epoch_from;
     sub->interval_ms = start->interval_ms;
     sub->doubt_ns = resumed && !settled ? gw_hub_moment(hub, seq) : INT64_MAX;
     session->settled |= settled;
     session->paced |= sub->interval_ms > 0;
 
     struct subscription count = {.session = session, .sub = sub, .now = start->at == GW_START_NOW};
+    count.after = sub->from > sub->fresh_to ? sub->from : sub->fresh_to;
+    count.all = !count.now && (resumed || !sub->fresh_to);
     subscribe_look(&count);
-    out->recovered = resumed && !count.lost && (hub->channels.forgotten <= sub->from);
+    out->recovered = resumed && !count.lost && (hub->channels.forgotten <= count.after);
     out->fresh_to = sub->fresh_to;
     out->snapshot = sub->fresh_to ? count.values : 0;
     gw_hub_format_cursor(hub, resumed ? seq : hub->head, out->cursor);

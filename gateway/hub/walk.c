@@ -172,7 +172,8 @@ static enum step walk_step(struct gw_round *round, uint64_t seq, uint32_t slot)
     if (hub->channels.losses.newest > round->session->losses)
         return STEP_LOST;
     struct gw_message *msg = round->interval_ms ? gw_round_paced(round) : walk_message(channel, seq);
-    if (!msg || msg->seq != seq || (round->interval_ms && !gw_round_wants_paced(round, msg)))
+    if (!msg || msg->seq != seq || gw_message_is_expired(msg, hub->wall_ms) ||
+        (round->interval_ms && !gw_round_wants_paced(round, msg)))
         return STEP_ON;
     struct gw_round_entry gap;
     if (last && walk_is_snapshot(round, seq) && gw_round_epoch(round, &gap))

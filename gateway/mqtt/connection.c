@@ -17,6 +17,12 @@
 void gw_connection_post_state(struct gw_source *source, bool up)
 {
     source->up = up;
+    if (source->role == GW_SOURCE_PUBLISH)
+        return;
+    if (source->role == GW_SOURCE_INGEST) { /* every process hears of it, by the engine */
+        source->ingest.engine->shared->upstream(source->ingest.store, up);
+        return;
+    }
     struct gw_event event = {.type = GW_EVENT_UPSTREAM, .u.upstream = {.up = up, .since = gw_wall_ms()}};
     gw_ingest_post(&source->ingest, &event);
 }
@@ -38,11 +44,10 @@ static void connection_check_up(struct gw_source *source)
     gw_buf_init(&names);
     gw_subscriptions_name_refused(&source->subs, &names);
     if (granted->granted == granted->wanted)
-        gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->config->broker.url,
-               granted->granted);
+        gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->settings.url, granted->granted);
     else
-        gw_log(GW_LOG_WARN, "mqtt", "connected to %s, %zu of %zu subscription(s); without %s",
-               source->config->broker.url, granted->granted, granted->wanted, names.data ? names.data : "the others");
+        gw_log(GW_LOG_WARN, "mqtt", "connected to %s, %zu of %zu subscription(s); without %s", source->settings.url,
+               granted->granted, granted->wanted, names.data ? names.data : "the others");
     gw_buf_fini(&names);
     gw_connection_post_state(source, true);
 }
@@ -73,6 +78,7 @@ static void connection_on_unsubscribe(struct mosquitto *mosq, void *object, int 
     (void)mosq;
     (void)properties;
     gw_stored_unsubscribed(object, mid);
+    gw_leftover_unsubscribed(object, mid);
 }
 
 static void connection_drop_client(struct gw_source *source)
@@ -86,7 +92,7 @@ static void connection_drop_client(struct gw_source *source)
  * in a kept session. `why` NULL: it is nothing to tell. */
 static void connection_lost(struct gw_source *source, const char *why, bool by_broker)
 {
-    const struct gw_cfg_broker *broker = &source->config->broker;
+    const struct gw_cfg_broker *broker = &source->settings;
     bool was = source->connected || source->connecting;
     const struct gw_loss loss = {
         .why = why && *source->told ? source->told : why,
@@ -97,6 +103,7 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "no connection to %s: %s", broker->url, loss.why);
     gw_subscriptions_lost(&source->subs, loss.by_broker);
     gw_stored_lost(source, loss.by_broker);
+    gw_leftover_reset(&source->leftover);
     if (gw_publisher_lost(&source->publisher, &loss))
         connection_drop_client(source);
     gw_receiver_lost(&source->receiver);
@@ -130,7 +137,7 @@ static void connection_refused(struct gw_source *source, int reason, const mosqu
     snprintf(source->told, sizeof source->told, "it refused the connection: %s",
              gw_reason_words(words, code, properties));
     source->again = code == MQTT_RC_UNSUPPORTED_PROTOCOL_VERSION &&
-                    gw_attempts_refused(&source->attempts, &source->config->broker, true, gw_monotonic_ms());
+                    gw_attempts_refused(&source->attempts, &source->settings, true, gw_monotonic_ms());
 }
 
 static void connection_on_connect(struct mosquitto *mosq, void *object, int reason, int flags,
@@ -142,18 +149,22 @@ static void connection_on_connect(struct mosquitto *mosq, void *object, int reas
         return; /* libmosquitto closes it */
     }
     source->connected = true;
-    source->broker = gw_abilities_read(gw_connection_is_v5(source), properties, &source->config->broker);
-    if (!gw_attempts_accepted(&source->attempts, &source->config->broker, gw_monotonic_ms()) ||
+    source->broker = gw_abilities_read(gw_connection_is_v5(source), properties, &source->settings);
+    if (!gw_attempts_accepted(&source->attempts, &source->settings, gw_monotonic_ms()) ||
         gw_publisher_is_stale(&source->publisher)) {
         source->again = true;
         return;
     }
     gw_redelivery_connected(&source->redelivery, flags & 1);
-    gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), !source->config->broker.tls_enabled);
+    source->expecting = flags & 1;
+    gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), !source->settings.tls_enabled);
     atomic_fetch_add(&source->connects, 1);
     gw_stored_connected(source, flags & 1);
+    if (source->role == GW_SOURCE_INGEST && flags & 1) /* whoever had the session before has got all of that */
+        source->stored.state = GW_STORED_IDLE;
     gw_subscriptions_send(&source->subs, mosq, &source->broker, flags & 1);
-    gw_publisher_connected(&source->publisher, mosq, &source->broker);
+    if (source->role != GW_SOURCE_INGEST)
+        gw_publisher_connected(&source->publisher, mosq, &source->broker);
     connection_check_up(source);
 }
 
@@ -190,18 +201,21 @@ static void connection_on_log(struct mosquitto *mosq, void *object, int level, c
 {
     (void)mosq;
     struct gw_source *source = object;
-    if (level == MOSQ_LOG_ERR && source->config->broker.tls_enabled && strstr(line, "OpenSSL"))
+    if (level == MOSQ_LOG_ERR && source->settings.tls_enabled && strstr(line, "OpenSSL"))
         gw_mqtt_tls_note(&source->tls, line);
 }
 
 static int connection_make_client(struct gw_source *source)
 {
-    const struct gw_cfg_broker *broker = &source->config->broker;
+    const struct gw_cfg_broker *broker = &source->settings;
     gw_publisher_set_response_topic(&source->publisher, broker);
     int version = gw_attempts_version(&source->attempts, broker, gw_monotonic_ms());
     int rc = gw_client_create(broker, version, &source->tls, source, &source->mosq);
     if (!source->mosq)
         return rc;
+    /* Brokers count wrongly below the most there can be; what we take at once is bounded by not reading. */
+    if (source->role == GW_SOURCE_INGEST)
+        mosquitto_int_option(source->mosq, MOSQ_OPT_RECEIVE_MAXIMUM, 65535);
     mosquitto_log_callback_set(source->mosq, connection_on_log);
     mosquitto_connect_v5_callback_set(source->mosq, connection_on_connect);
     mosquitto_disconnect_v5_callback_set(source->mosq, connection_on_disconnect);
@@ -226,7 +240,7 @@ void gw_connection_overdue(struct gw_source *source)
 {
     bool open = source->open;
     bool other = open && !source->connected &&
-                 gw_attempts_refused(&source->attempts, &source->config->broker, false, gw_monotonic_ms());
+                 gw_attempts_refused(&source->attempts, &source->settings, false, gw_monotonic_ms());
     gw_connection_give_up(source,
                           !open ? "the broker does not answer: check the address, the port and firewalls"
                           : source->connected ? "the broker does not answer SUBSCRIBE"
@@ -240,7 +254,7 @@ void gw_connection_overdue(struct gw_source *source)
 /* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
 void gw_connection_failed(struct gw_source *source, int rc, int error)
 {
-    const struct gw_cfg_broker *broker = &source->config->broker;
+    const struct gw_cfg_broker *broker = &source->settings;
     bool closed = *source->told || rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
                   (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE || error == 0));
     bool tls = broker->tls_enabled && *source->tls.reason;
@@ -270,7 +284,7 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
 
 void gw_connection_attempt(struct gw_source *source)
 {
-    const struct gw_cfg_broker *broker = &source->config->broker;
+    const struct gw_cfg_broker *broker = &source->settings;
     source->open = false;
     source->tls.reason[0] = '\0';
     source->tls.final = false;

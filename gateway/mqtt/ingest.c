@@ -71,9 +71,43 @@ static void ingest_on_epoch(void *context, const char *epoch)
     gw_ingest_post(context, &event);
 }
 
+static void ingest_on_safe(void *context)
+{
+    struct gw_ingest *ingest = context;
+    ingest->wake(ingest->wake_context);
+}
+
+static void ingest_on_lead(void *context, uint64_t term)
+{
+    struct gw_ingest *ingest = context;
+    atomic_store(&ingest->term, term);
+    ingest->wake(ingest->wake_context);
+}
+
+static void ingest_on_upstream(void *context, bool up, int64_t since, bool by_engine)
+{
+    const struct gw_event event = {.type = GW_EVENT_UPSTREAM,
+                                   .u.upstream = {.up = up, .since = since, .by_engine = by_engine}};
+    gw_ingest_post(context, &event);
+}
+
+void gw_ingest_share(struct gw_ingest *ingest, void (*wake)(void *context), void *context)
+{
+    ingest->wake = wake;
+    ingest->wake_context = context;
+}
+
 struct gw_engine_sink gw_ingest_sink(struct gw_ingest *ingest)
 {
-    return (struct gw_engine_sink){ingest, ingest_on_message, ingest_on_lost, ingest_on_epoch};
+    return (struct gw_engine_sink){
+        .context = ingest,
+        .message = ingest_on_message,
+        .lost = ingest_on_lost,
+        .epoch = ingest_on_epoch,
+        .lead = ingest_on_lead,
+        .safe = ingest_on_safe,
+        .upstream = ingest_on_upstream,
+    };
 }
 
 /* --- to the engine -----------------------------------------------------------------------------------------------
@@ -90,51 +124,36 @@ struct arrival {
     uint32_t emitted; /* by its transform */
 };
 
-/* What a codec or a transform has made of the payload; the rest of the draft is the same for both. */
-struct made {
-    const char *channel;
-    size_t channel_len;
-    const char *json;
-    size_t json_len;
-    const char *payload;
-    size_t payload_len;
-    bool binary, clear;
-};
-
-static bool ingest_is_stored(const struct gw_ingest *ingest, const struct gw_packet *packet, const struct made *made)
+static bool ingest_is_stored(const struct gw_ingest *ingest, const struct gw_packet *packet,
+                             const struct gw_message_spec *draft)
 {
     return packet->retain || packet->kept ||
-           (ingest->stored->guess && gw_stored_guess(ingest->stored, gw_hash(made->channel, made->channel_len)));
+           (ingest->stored->guess && gw_stored_guess(ingest->stored, gw_hash(draft->channel, draft->channel_len)));
 }
 
-static void ingest_append(const struct arrival *arrival, const struct made *made)
+/* The draft has what a codec or a transform has made of the payload: channel, json, payload, binary, clear. The rest
+ * is the same for both. */
+static void ingest_append(const struct arrival *arrival, struct gw_message_spec *draft)
 {
     struct gw_ingest *ingest = arrival->ingest;
     const struct gw_packet *packet = arrival->packet;
     const struct gw_cfg_route *config = arrival->config;
-    struct gw_slice watched = {0};
     if (packet->retain)
-        gw_stored_note(ingest->stored, gw_hash(made->channel, made->channel_len));
-    if (config->rate == GW_RATE_ON_CHANGE && !made->clear &&
-        !gw_json_pointer(made->json, made->json_len, config->rate_pointer ? config->rate_pointer : "", &watched))
-        watched = (struct gw_slice){0}; /* a message of another kind: it passes */
-    struct gw_message_spec draft = {
-        .watched = watched,
-        .channel = made->channel,
-        .channel_len = made->channel_len,
-        .json = made->json,
-        .json_len = made->json_len,
-        .payload = made->payload,
-        .payload_len = made->payload_len,
-        .ts = gw_wall_ms(),
-        .born_ns = gw_monotonic_ns(),
-        .route = arrival->route->route,
-        .retained = packet->retain,
-        .stored = ingest_is_stored(ingest, packet, made),
-        .clear = made->clear,
-        .binary = made->binary,
-    };
-    enum gw_err err = ingest->engine->append(ingest->store, &draft);
+        gw_stored_note(ingest->stored, gw_hash(draft->channel, draft->channel_len));
+    if (config->rate == GW_RATE_ON_CHANGE && !draft->clear &&
+        !gw_json_pointer(draft->json, draft->json_len, config->rate_pointer ? config->rate_pointer : "",
+                         &draft->watched))
+        draft->watched = (struct gw_slice){0}; /* a message of another kind: it passes */
+    draft->ts = gw_wall_ms();
+    draft->expires_ms = packet->expires ? draft->ts + (int64_t)packet->expiry * 1000 : 0;
+    draft->born_ns = gw_monotonic_ns();
+    draft->route = arrival->route->route;
+    draft->keep = config->history.count;
+    draft->retained = packet->retain;
+    draft->stored = ingest_is_stored(ingest, packet, draft);
+    enum gw_err err = ingest->engine->append(ingest->store, draft);
+    if (err == GW_ERR_UPSTREAM_DOWN && ingest->engine->shared)
+        return; /* another process takes messages in now: it gets this one, which nobody acknowledges here */
     if (err != GW_OK) {
         atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': engine %s says %s",
@@ -144,7 +163,7 @@ static void ingest_append(const struct arrival *arrival, const struct made *made
     }
     atomic_fetch_add_explicit(&ingest->messages, 1, memory_order_relaxed);
     gw_route_stats_message(&ingest->routes, arrival->route->route,
-                           config->transform ? made->payload_len : packet->payload_len);
+                           config->transform ? draft->payload_len : packet->payload_len);
 }
 
 /* The payload, or a part of it, becomes no message. Returns the limiter for the line if it is due. */
@@ -190,7 +209,7 @@ static void ingest_by_codec(const struct arrival *arrival)
             return;
         }
     }
-    const struct made made = {
+    struct gw_message_spec draft = {
         .channel = arrival->route->channel,
         .channel_len = arrival->route->channel_len,
         .json = decoded.json,
@@ -200,7 +219,7 @@ static void ingest_by_codec(const struct arrival *arrival)
         .binary = decoded.binary,
         .clear = packet->payload_len == 0,
     };
-    ingest_append(arrival, &made);
+    ingest_append(arrival, &draft);
 }
 
 /* --- by a transform ----------------------------------------------------------------------------------------------
@@ -235,7 +254,7 @@ static bool ingest_emit(void *context, const struct gw_transform_message *messag
         break;
     }
     bool clear = message->clear, bare = message->payload != NULL;
-    const struct made made = {
+    struct gw_message_spec draft = {
         .channel = channel->data,
         .channel_len = channel->len,
         .json = clear ? "null" : message->json,
@@ -249,7 +268,7 @@ static bool ingest_emit(void *context, const struct gw_transform_message *messag
         .binary = message->binary && !clear,
         .clear = clear,
     };
-    ingest_append(arrival, &made);
+    ingest_append(arrival, &draft);
     return true;
 }
 
@@ -308,10 +327,16 @@ void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, 
         .ts = since_ms,
         .born_ns = gw_monotonic_ns(),
         .route = GW_ROUTE_BY_NAME,
+        .keep = GW_KEEP_ALL,
         .retained = true,
         .clear = true,
     };
+    const struct gw_engine_shared *shared = ingest->engine->shared;
+    if (shared)
+        shared->begin(ingest->store, 0, 0);
     enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (shared)
+        shared->commit(ingest->store);
     if (err != GW_OK)
         atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
 }
@@ -330,7 +355,7 @@ static void ingest_route(void *context, const struct gw_routed *routed)
         ingest_by_codec(arrival);
 }
 
-void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
+bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
     struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
     if (packet->retain)
@@ -341,4 +366,5 @@ void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes,
         atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
     if (ingest->scratch.cap > SCRATCH_KEEP)
         gw_buf_fini(&ingest->scratch);
+    return arrival.routed;
 }

@@ -21,6 +21,9 @@ struct gw_ingest {
     unsigned workers;
     struct gw_buf scratch, channel;
     struct gw_route_stats routes;
+    void (*wake)(void *context); /* the engine has something for the MQTT thread */
+    void *wake_context;
+    _Atomic uint64_t term; /* in which this process takes messages in, as the engine says; 0: it does not */
     struct gw_stored *stored;
     _Atomic uint64_t messages, codec_dropped, unrouted, refused; /* read by any thread */
 };
@@ -29,11 +32,14 @@ void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, st
                     struct gw_inbox **inboxes, unsigned workers, struct gw_stored *stored);
 void gw_ingest_fini(struct gw_ingest *ingest);
 
+/* For engines that share their sequence: `wake` is called on any thread. */
+void gw_ingest_share(struct gw_ingest *ingest, void (*wake)(void *context), void *context);
+
 /* What the engine is to tell, for its start(). Good until gw_ingest_fini(). */
 struct gw_engine_sink gw_ingest_sink(struct gw_ingest *ingest);
 
-/* Waits where an inbox is full, or for the engine. */
-void gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
+/* Waits where an inbox is full, or for the engine. False: no route matches. */
+bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
 
 /* A stored value that is dropped unread: the broker has one of these channels all the same. */
 void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);

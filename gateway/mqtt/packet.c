@@ -71,7 +71,9 @@ static bool packet_properties(struct reader *reader, struct gw_packet *packet)
             reader_take(&properties, 1);
             break;
         case MQTT_PROP_MESSAGE_EXPIRY_INTERVAL:
-            reader_take(&properties, 4);
+            packet->expiry = (uint32_t)reader_u16(&properties) << 16;
+            packet->expiry |= reader_u16(&properties);
+            packet->expires = true;
             break;
         case MQTT_PROP_CONTENT_TYPE:
             reader_skip_string(&properties);
@@ -102,7 +104,8 @@ size_t gw_packet_parse(const uint8_t *data, size_t len, bool v5, struct gw_packe
     packet->mid = 0;
     packet->qos = first >> 1 & 3;
     packet->retain = first & 1;
-    packet->kept = false;
+    packet->dup = first >> 3 & 1;
+    packet->kept = packet->expires = false;
     packet->topic_len = reader_u16(&reader);
     packet->topic = (const char *)reader_take(&reader, packet->topic_len);
     if (packet->qos)

@@ -16,15 +16,18 @@ struct gw_packet {
     size_t topic_len, payload_len;
     uint32_t ids[GW_PACKET_IDS_MAX]; /* MQTT 5 subscription identifiers (section 3.3.2.3.8) */
     size_t id_count;
-    uint16_t mid; /* packet identifier; 0 at QoS 0 */
+    uint32_t expiry; /* MQTT 5 message expiry interval, seconds (section 3.3.2.3.3), if `expires` */
+    uint16_t mid;    /* packet identifier; 0 at QoS 0 */
     uint8_t qos;
+    bool expires;
     bool retain; /* it is a stored value */
     bool kept;   /* it is not, and the broker stores it; set by whoever knows the subscriptions */
+    bool dup;    /* it may have come before (MQTT 5.0 section 3.3.1.1); libmosquitto does not tell */
 };
 
 /* The packet's length in bytes, if `data` begins with a whole PUBLISH of QoS 0 or 1 whose properties mean nothing to
- * us beyond the subscription identifiers. 0: it does not, and libmosquitto has to see to it; *packet is undefined
- * then. */
+ * us beyond the subscription identifiers and the expiry. 0: it does not, and libmosquitto has to see to it; *packet
+ * is undefined then. */
 size_t gw_packet_parse(const uint8_t *data, size_t len, bool v5, struct gw_packet *packet);
 
 #endif

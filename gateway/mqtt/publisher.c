@@ -414,6 +414,14 @@ void gw_publisher_set_response_topic(struct gw_publisher *publisher, const struc
     pthread_mutex_unlock(&publisher->lock);
 }
 
+bool gw_publisher_has_topic(struct gw_publisher *publisher, const char *filter)
+{
+    pthread_mutex_lock(&publisher->lock);
+    bool same = publisher->responses.topic && !strcmp(publisher->responses.topic, filter);
+    pthread_mutex_unlock(&publisher->lock);
+    return same;
+}
+
 bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int granted)
 {
     pthread_mutex_lock(&publisher->lock);

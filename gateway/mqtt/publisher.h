@@ -73,6 +73,8 @@ GW_MUST_CHECK bool gw_publisher_lost(struct gw_publisher *publisher, const struc
 
 /* Where answers come from the next connection on: broker.response_topic, or one made of the client's identifier. */
 void gw_publisher_set_response_topic(struct gw_publisher *publisher, const struct gw_cfg_broker *broker);
+/* Is it the response topic? */
+bool gw_publisher_has_topic(struct gw_publisher *publisher, const char *filter);
 /* A SUBACK. True: it was for the response topic. */
 bool gw_publisher_subscribed(struct gw_publisher *publisher, int mid, int granted);
 /* A message from the broker. True: it came on the response topic, and is dealt with. */

@@ -20,8 +20,27 @@ void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, 
     *receiver = (struct gw_receiver){.take = take, .other = other, .context = context};
 }
 
+void gw_receiver_fini(struct gw_receiver *receiver)
+{
+    gw_receiver_lost(receiver);
+    free(receiver->waiting);
+    receiver->waiting = NULL;
+}
+
+void gw_receiver_defer(struct gw_receiver *receiver, const struct gw_receiver_safety *safety)
+{
+    receiver->safety = safety;
+    receiver->waiting = gw_calloc(GW_RECEIVER_WAITING, sizeof *receiver->waiting);
+}
+
+void gw_receiver_stop(struct gw_receiver *receiver)
+{
+    receiver->closing = true;
+}
+
 void gw_receiver_lost(struct gw_receiver *receiver)
 {
+    receiver->waiting_count = 0;
     free(receiver->buffer);
     receiver->buffer = NULL;
     receiver->between = false;
@@ -63,6 +82,12 @@ static void receiver_send_acks(struct gw_receiver *receiver, struct mosquitto *m
         receiver->ack_len = receiver->ack_sent = 0;
 }
 
+bool gw_receiver_send(struct gw_receiver *receiver, struct mosquitto *mosq)
+{
+    receiver_send_acks(receiver, mosq);
+    return mosquitto_socket(mosq) >= 0;
+}
+
 int gw_receiver_write(struct gw_receiver *receiver, struct mosquitto *mosq)
 {
     int rc = MOSQ_ERR_SUCCESS;
@@ -76,10 +101,19 @@ int gw_receiver_write(struct gw_receiver *receiver, struct mosquitto *mosq)
     return rc;
 }
 
+static bool receiver_may_read(const struct gw_receiver *receiver)
+{
+    if (receiver->closing)
+        return false;
+    return !receiver->safety ||
+           (receiver->waiting_count < GW_RECEIVER_WAITING && receiver->safety->room(receiver->context));
+}
+
 short gw_receiver_events(const struct gw_receiver *receiver, struct mosquitto *mosq)
 {
     bool acks = receiver_has_acks(receiver);
-    return (short)((acks ? 0 : POLLIN) | (acks || mosquitto_want_write(mosq) ? POLLOUT : 0));
+    return (short)((acks || !receiver_may_read(receiver) ? 0 : POLLIN) |
+                   (acks || mosquitto_want_write(mosq) ? POLLOUT : 0));
 }
 
 static void receiver_acknowledge(struct gw_receiver *receiver, uint16_t mid)
@@ -89,18 +123,48 @@ static void receiver_acknowledge(struct gw_receiver *receiver, uint16_t mid)
     receiver->ack_len += sizeof puback;
 }
 
+static void receiver_answer(struct gw_receiver *receiver, uint16_t mid)
+{
+    if (!receiver->safety) {
+        receiver_acknowledge(receiver, mid);
+        return;
+    }
+    size_t at = (receiver->waiting_first + receiver->waiting_count++) % GW_RECEIVER_WAITING;
+    receiver->waiting[at] = (struct gw_receiver_waiting){receiver->safety->taken(receiver->context), mid};
+}
+
+void gw_receiver_settle(struct gw_receiver *receiver)
+{
+    if (!receiver->safety || !receiver->waiting_count)
+        return;
+    uint64_t safe = receiver->safety->safe(receiver->context);
+    while (receiver->waiting_count && receiver->ack_len < sizeof receiver->acks) {
+        const struct gw_receiver_waiting *next = &receiver->waiting[receiver->waiting_first];
+        if (next->ticket > safe)
+            return;
+        receiver_acknowledge(receiver, next->mid);
+        receiver->waiting_first = (receiver->waiting_first + 1) % GW_RECEIVER_WAITING;
+        receiver->waiting_count--;
+    }
+}
+
+bool gw_receiver_owes(const struct gw_receiver *receiver)
+{
+    return receiver->waiting_count || receiver_has_acks(receiver);
+}
+
 /* How many bytes at the head of the buffer were messages, now taken. */
 static size_t receiver_take(struct gw_receiver *receiver, size_t len)
 {
     struct gw_packet packet;
     size_t at = 0;
-    while (at < len && receiver->ack_len < sizeof receiver->acks) {
+    while (at < len && receiver->ack_len < sizeof receiver->acks && receiver->waiting_count < GW_RECEIVER_WAITING) {
         size_t packet_len = gw_packet_parse(receiver->buffer + at, len - at, receiver->v5, &packet);
         if (!packet_len)
             break;
         receiver->take(receiver->context, &packet);
         if (packet.qos)
-            receiver_acknowledge(receiver, packet.mid);
+            receiver_answer(receiver, packet.mid);
         at += packet_len;
     }
     return at;

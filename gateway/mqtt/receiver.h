@@ -10,6 +10,7 @@
  *   - PUBACKs leave in the order of their messages (MQTT 5.0 section 4.6), and never inside of a packet of
  * libmosquitto's;
  *   - while a PUBACK can't leave, nothing more is read.
+ * Where messages are safe only later (gw_receiver_defer()), a PUBACK waits until they are, and reading goes on.
  * Thread: the MQTT thread. */
 #ifndef GW_MQTT_RECEIVER_H
 #define GW_MQTT_RECEIVER_H
@@ -19,6 +20,20 @@
 #include "mqtt/packet.h"
 
 #define GW_RECEIVER_ACKS 1024
+/* PUBACKs that wait for their messages to be safe: more packet identifiers there are none. */
+#define GW_RECEIVER_WAITING 65536
+
+/* When messages are safe. Both are called with the receiver's context. */
+struct gw_receiver_safety {
+    uint64_t (*taken)(void *context); /* messages taken so far, in a count that rises */
+    uint64_t (*safe)(void *context);  /* how far they are safe */
+    bool (*room)(void *context);      /* false: nothing is to be read */
+};
+
+struct gw_receiver_waiting {
+    uint64_t ticket; /* taken() behind the message */
+    uint16_t mid;
+};
 
 struct gw_receiver {
     void (*take)(void *context, const struct gw_packet *packet);
@@ -29,6 +44,10 @@ struct gw_receiver {
     bool between;                       /* libmosquitto is not inside of a packet */
     uint8_t acks[GW_RECEIVER_ACKS * 4]; /* PUBACKs to be sent */
     size_t ack_len, ack_sent;
+    const struct gw_receiver_safety *safety; /* NULL: a message is safe when `take` returns */
+    struct gw_receiver_waiting *waiting;     /* a ring */
+    size_t waiting_first, waiting_count;
+    bool closing; /* nothing is read any more */
 };
 
 /* `take` gets every message that libmosquitto does not see; it belongs to the callee until that returns. `other`, if
@@ -36,6 +55,16 @@ struct gw_receiver {
  * may be shown the same one twice, and gets nothing over TLS. */
 void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet),
                       void (*other)(void *context, const uint8_t *data, size_t len), void *context);
+
+/* From now on PUBACKs wait for `safety`, which is static. */
+void gw_receiver_defer(struct gw_receiver *receiver, const struct gw_receiver_safety *safety);
+/* Makes PUBACKs of those whose messages are safe now, for gw_receiver_write(). */
+void gw_receiver_settle(struct gw_receiver *receiver);
+/* Do PUBACKs wait, or are they on their way? */
+bool gw_receiver_owes(const struct gw_receiver *receiver);
+/* Nothing is read any more; what has come before is acknowledged still. */
+void gw_receiver_stop(struct gw_receiver *receiver);
+void gw_receiver_fini(struct gw_receiver *receiver);
 
 /* The connection is gone, or there has been none: libmosquitto reads until the next one. */
 void gw_receiver_lost(struct gw_receiver *receiver);
@@ -46,6 +75,9 @@ void gw_receiver_connected(struct gw_receiver *receiver, bool v5, bool plain);
 int gw_receiver_read(struct gw_receiver *receiver, struct mosquitto *mosq);
 /* Writes what waits: libmosquitto's packets and our PUBACKs. Answers an error of libmosquitto's. */
 int gw_receiver_write(struct gw_receiver *receiver, struct mosquitto *mosq);
+
+/* Sends PUBACKs only, while libmosquitto is inside of a packet. False: the connection is broken. */
+bool gw_receiver_send(struct gw_receiver *receiver, struct mosquitto *mosq);
 
 /* POLLIN, POLLOUT: what to wait for. */
 short gw_receiver_events(const struct gw_receiver *receiver, struct mosquitto *mosq);

@@ -16,11 +16,16 @@ static uint64_t redelivery_hash(uint64_t hash, const void *data, size_t len) /* 
     return hash;
 }
 
-bool gw_redelivery_is_double(struct gw_redelivery *redelivery, const struct gw_packet *packet)
+uint64_t gw_redelivery_hash(const struct gw_packet *packet)
 {
     uint64_t hash = redelivery_hash(0xcbf29ce484222325u, packet->topic, packet->topic_len);
     hash = redelivery_hash(hash, "", 1); /* no topic has this byte, so it ends there */
-    hash = redelivery_hash(hash, packet->payload, packet->payload_len);
+    return redelivery_hash(hash, packet->payload, packet->payload_len);
+}
+
+bool gw_redelivery_is_double(struct gw_redelivery *redelivery, const struct gw_packet *packet)
+{
+    uint64_t hash = gw_redelivery_hash(packet);
     for (uint64_t i = redelivery->from; i < redelivery->to; i++) {
         const struct gw_redelivery_entry *entry = &redelivery->ring[i % GW_REDELIVERY_MAX];
         if (entry->mid == packet->mid && entry->hash == hash) {

@@ -30,6 +30,9 @@ struct gw_redelivery {
 /* A connection begins. Without `session_present` the broker has forgotten everything. */
 void gw_redelivery_connected(struct gw_redelivery *redelivery, bool session_present);
 
+/* Of its topic and payload. */
+uint64_t gw_redelivery_hash(const struct gw_packet *packet);
+
 /* Notes a message of QoS 1 or 2 that is no stored value, and tells whether it had come before. */
 bool gw_redelivery_is_double(struct gw_redelivery *redelivery, const struct gw_packet *packet);
 

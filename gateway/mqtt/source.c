@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,34 +35,101 @@ static void source_wake(void *context)
     (void)written; /* it only fails when it is full, and then the thread is awake anyway */
 }
 
-static void source_take(struct gw_source *source, const struct gw_packet *packet,
-                        const mosquitto_property *properties);
+/* --- where the engine shares its sequence ------------------------------------------------------------------------
+ */
 
-/* Does the packet come by a subscription that brings stored values, or by one that says of live messages whether they
- * are stored? */
-static void source_take_retained(struct gw_source *source, const struct gw_packet *packet,
-                                 const mosquitto_property *properties)
+static uint64_t source_taken(void *context)
 {
-    if (gw_subscriptions_is_live(packet) ||
-        (!packet->id_count && !source->stored.guess && source->stored.state == GW_STORED_IDLE)) {
-        struct gw_packet live = *packet;
-        live.retain = false;
-        live.kept = true;
-        source_take(source, &live, properties);
-        return;
-    }
-    gw_stored_arrived(&source->stored);
-    source_take(source, packet, properties);
+    const struct gw_ingest *ingest = &((struct gw_source *)context)->ingest;
+    return ingest->engine->shared->taken(ingest->store);
 }
 
-/* `properties`: NULL if the receiver took the packet, which leaves to libmosquitto what could be for the publisher.
- */
-static void source_take(struct gw_source *source, const struct gw_packet *packet,
+static uint64_t source_safe(void *context)
+{
+    const struct gw_ingest *ingest = &((struct gw_source *)context)->ingest;
+    return ingest->engine->shared->safe(ingest->store);
+}
+
+static bool source_room(void *context)
+{
+    const struct gw_ingest *ingest = &((struct gw_source *)context)->ingest;
+    return ingest->engine->shared->room(ingest->store);
+}
+
+static const struct gw_receiver_safety source_safety = {source_taken, source_safe, source_room};
+
+/* Has it come before, to whichever process? libmosquitto does not say that it may have; then what comes first after
+ * the connection was made may, up to the first that has not. */
+static bool source_is_known(struct gw_source *source, const struct gw_packet *packet, uint64_t hash, bool told)
+{
+    const struct gw_ingest *ingest = &source->ingest;
+    if (!packet->qos || !(told ? packet->dup : source->expecting))
+        return false;
+    bool known = ingest->engine->shared->known(ingest->store, packet->mid, hash);
+    source->expecting = source->expecting && known;
+    return known;
+}
+
+static void source_share(struct gw_source *source, const struct gw_packet *packet, bool told)
+{
+    struct gw_ingest *ingest = &source->ingest;
+    const struct gw_engine_shared *shared = ingest->engine->shared;
+    uint64_t hash = gw_redelivery_hash(packet);
+    if (source_is_known(source, packet, hash, told) ||
+        gw_subscriptions_is_double(&source->subs, source->routes, packet)) {
+        atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
+        return;
+    }
+    shared->begin(ingest->store, packet->mid, hash);
+    gw_ingest_message(ingest, source->routes, packet);
+    shared->commit(ingest->store);
+}
+
+/* libmosquitto acknowledges when its callback returns. So that waits until the message is safe, and if it never will
+ * be, the acknowledgement must not get out. */
+static void source_await(struct gw_source *source)
+{
+    int fd = mosquitto_socket(source->mosq);
+    uint64_t taken = source_taken(source);
+    while (source_safe(source) < taken) {
+        struct pollfd wait = {.fd = source->wake_fd, .events = POLLIN};
+        uint64_t count;
+        if (poll(&wait, 1, 100) > 0 && read(source->wake_fd, &count, sizeof count) < 0 && errno != EAGAIN)
+            break;
+        if (atomic_load(&source->ingest.term) != source->term || atomic_load(&source->stopping))
+            break;
+    }
+    /* Those that wait are older, and must leave first. */
+    gw_receiver_settle(&source->receiver);
+    while (source_safe(source) >= taken && gw_receiver_owes(&source->receiver)) {
+        struct pollfd wait = {.fd = fd, .events = POLLOUT};
+        if (poll(&wait, 1, STOP_MS) <= 0 || !gw_receiver_send(&source->receiver, source->mosq))
+            break;
+        gw_receiver_settle(&source->receiver);
+    }
+    if (source_safe(source) < taken || gw_receiver_owes(&source->receiver))
+        shutdown(fd, SHUT_RDWR);
+    source_wake(source);
+}
+
+/* In a session that the broker has kept: can one of our filters have brought it? */
+static void source_check_leftover(struct gw_source *source, const struct gw_packet *packet, bool routed)
+{
+    if (packet->retain || source->stored.state >= GW_STORED_VERIFY) /* it has some of its own for a while */
+        return;
+    if (routed ? packet->id_count && !gw_subscriptions_knows(&source->subs, packet)
+               : gw_routes_canonical_subscription(source->routes, packet->topic, packet->topic_len) == SIZE_MAX)
+        gw_leftover_suspect(source, packet, routed);
+}
+
+/* `parsed`: the receiver took the packet, which leaves to libmosquitto what could be for the publisher; `properties`
+ * is NULL then. */
+static void source_take(struct gw_source *source, const struct gw_packet *packet, bool parsed,
                         const mosquitto_property *properties)
 {
     atomic_fetch_add_explicit(&source->received, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&source->received_bytes, packet->payload_len, memory_order_relaxed);
-    if (packet->payload_len > source->config->broker.max_packet) {
+    if (packet->payload_len > source->settings.max_packet) {
         atomic_fetch_add_explicit(&source->too_large, 1, memory_order_relaxed);
         if (packet->retain)
             gw_ingest_note_stored(&source->ingest, source->routes, packet);
@@ -71,21 +139,44 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
     }
     if (gw_publisher_respond(&source->publisher, packet, properties))
         return;
-    bool again = packet->qos > 0 && !packet->retain && source->config->broker.session_expiry_ms > 0 &&
+    if (source->role == GW_SOURCE_INGEST) {
+        source_share(source, packet, parsed);
+        return;
+    }
+    bool again = packet->qos > 0 && !packet->retain && source->settings.session_expiry_ms > 0 &&
                  gw_redelivery_is_double(&source->redelivery, packet);
     if (again || gw_subscriptions_is_double(&source->subs, source->routes, packet)) {
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
-    gw_ingest_message(&source->ingest, source->routes, packet);
+    bool routed = gw_ingest_message(&source->ingest, source->routes, packet);
+    if (source->subs.kept)
+        source_check_leftover(source, packet, routed);
+}
+
+/* Does the packet come by a subscription that brings stored values, or by one that says of live messages whether they
+ * are stored? */
+static void source_take_retained(struct gw_source *source, const struct gw_packet *packet, bool parsed,
+                                 const mosquitto_property *properties)
+{
+    if (gw_subscriptions_is_live(packet) ||
+        (!packet->id_count && !source->stored.guess && source->stored.state == GW_STORED_IDLE)) {
+        struct gw_packet live = *packet;
+        live.retain = false;
+        live.kept = true;
+        source_take(source, &live, parsed, properties);
+        return;
+    }
+    gw_stored_arrived(&source->stored);
+    source_take(source, packet, parsed, properties);
 }
 
 static void source_on_packet(void *context, const struct gw_packet *packet)
 {
     if (packet->retain)
-        source_take_retained(context, packet, NULL);
+        source_take_retained(context, packet, true, NULL);
     else
-        source_take(context, packet, NULL);
+        source_take(context, packet, true, NULL);
 }
 
 void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
@@ -106,14 +197,64 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
            (at = mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &packet.ids[packet.id_count],
                                                 packet.id_count > 0)))
         packet.id_count++;
+    packet.expires =
+        mosquitto_property_read_int32(properties, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, &packet.expiry, false) != NULL;
     if (packet.retain)
-        source_take_retained(object, &packet, properties);
+        source_take_retained(object, &packet, false, properties);
     else
-        source_take(object, &packet, properties);
+        source_take(object, &packet, false, properties);
+    if (((struct gw_source *)object)->role == GW_SOURCE_INGEST && packet.qos)
+        source_await(object);
     errno = 0; /* receiver.h */
 }
 
 /* --- the loop --------------------------------------------------------------------------------------------------- */
+
+/* A client of its own has its own name, and its own place for answers. */
+static void source_settle_settings(struct gw_source *source)
+{
+    const struct gw_config *config = source->config;
+    source->settings = config->broker;
+    source->tls.broker = &source->settings;
+    free(source->own_id);
+    free(source->own_response_topic);
+    source->own_id = source->own_response_topic = NULL;
+    if (source->role != GW_SOURCE_PUBLISH)
+        return;
+    const char *node = source->ingest.engine->shared->node(source->ingest.store);
+    struct gw_buf id;
+    gw_buf_init(&id);
+    gw_buf_printf(&id, "%s-%s", config->broker.client_id, node);
+    source->settings.client_id = source->own_id = gw_buf_take(&id);
+    source->settings.session_expiry_ms = 0;
+    if (!config->broker.response_topic)
+        return;
+    gw_buf_init(&id);
+    gw_buf_printf(&id, "%s/%s", config->broker.response_topic, node);
+    source->settings.response_topic = source->own_response_topic = gw_buf_take(&id);
+}
+
+/* The engine wants another process to take messages in, or this one anew: whatever the connection holds is void. */
+static void source_check_term(struct gw_source *source)
+{
+    uint64_t term = atomic_load(&source->ingest.term);
+    if (source->role != GW_SOURCE_INGEST || term == source->term)
+        return;
+    source->up = false;
+    gw_connection_give_up(source, NULL, false);
+    source->again = false;
+    if (source->mosq)
+        mosquitto_destroy(source->mosq);
+    source->mosq = NULL;
+    source->term = term;
+    source->ingest.engine->shared->join(source->ingest.store, term);
+    gw_attempts_reset(&source->attempts);
+}
+
+static bool source_is_wanted(const struct gw_source *source)
+{
+    return source->role != GW_SOURCE_INGEST || source->term;
+}
 
 static void source_apply_reload(struct gw_source *source, struct gw_config *config, struct gw_routes *routes,
                                 struct gw_auth *auth)
@@ -124,7 +265,7 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
-    source->tls.broker = &config->broker;
+    source_settle_settings(source);
     source->attempts.v5_again_ms = 0; /* the broker may be another one meanwhile */
     if (gw_client_differs(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
@@ -136,10 +277,12 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
         gw_attempts_reset(&source->attempts);
     }
     gw_stored_reloaded(source);
-    gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, &source->broker);
+    if (source->role != GW_SOURCE_PUBLISH)
+        gw_subscriptions_change(&source->subs, routes, source->connected ? source->mosq : NULL, &source->broker);
     /* From the next message on; and because the inboxes keep the order, the workers change at the same place. */
     struct gw_event event = {.type = GW_EVENT_RELOAD, .u.reload = {routes, config, auth}};
-    gw_ingest_post(&source->ingest, &event);
+    if (source->role != GW_SOURCE_PUBLISH)
+        gw_ingest_post(&source->ingest, &event);
     gw_auth_unref(auth);
     gw_routes_unref(old_routes);
     gw_config_unref(old_config);
@@ -176,6 +319,7 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     }
     if (!active)
         return;
+    gw_receiver_settle(&source->receiver);
     errno = 0;
     int rc = MOSQ_ERR_SUCCESS;
     if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
@@ -197,6 +341,7 @@ static void *source_run(void *context)
     int64_t misc_ms = 0;
     while (!atomic_load(&source->stopping)) {
         source_check_reload(source);
+        source_check_term(source);
         int64_t now = gw_monotonic_ms();
         if (now - misc_ms >= 100) {
             gw_connection_expire(source, now);
@@ -205,12 +350,13 @@ static void *source_run(void *context)
             gw_stored_tick(source, now);
             misc_ms = now;
         }
-        if (!source->connecting && !source->connected && now >= source->attempts.at_ms)
+        if (!source->connecting && !source->connected && source_is_wanted(source) && now >= source->attempts.at_ms)
             gw_connection_attempt(source);
         if (source->connecting && now >= source->deadline_ms)
             gw_connection_overdue(source);
         int64_t wait = 500;
-        if (!source->connecting && !source->connected && source->attempts.at_ms - now < wait)
+        if (!source->connecting && !source->connected && source_is_wanted(source) &&
+            source->attempts.at_ms - now < wait)
             wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
         source_turn(source, (int)wait);
         if (source->subs.changed && !source->subs.unanswered)
@@ -219,6 +365,10 @@ static void *source_run(void *context)
     if (source->mosq && source->connected) {
         /* MQTT 5: without properties the session's expiry stays as it was given, so the broker keeps it. */
         int64_t until = gw_monotonic_ms() + STOP_MS;
+        gw_receiver_stop(&source->receiver);
+        while (mosquitto_socket(source->mosq) >= 0 && gw_receiver_owes(&source->receiver) &&
+               gw_monotonic_ms() < until)
+            source_turn(source, 50);
         while (mosquitto_socket(source->mosq) >= 0 && gw_receiver_events(&source->receiver, source->mosq) & POLLOUT &&
                gw_monotonic_ms() < until)
             source_turn(source, 50);
@@ -232,8 +382,9 @@ static void *source_run(void *context)
 
 /* --- from main -------------------------------------------------------------------------------------------------- */
 
-struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const struct gw_engine *engine,
-                                   struct gw_engine_store *store, struct gw_inbox **inboxes, unsigned workers)
+struct gw_source *gw_source_create(enum gw_source_role role, struct gw_config *config, struct gw_routes *routes,
+                                   const struct gw_engine *engine, struct gw_engine_store *store,
+                                   struct gw_inbox **inboxes, unsigned workers)
 {
     mosquitto_lib_init();
     struct gw_source *source = gw_calloc(1, sizeof *source);
@@ -241,13 +392,21 @@ struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *r
     source->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     source->config = gw_config_ref(config);
     source->routes = gw_routes_ref(routes);
+    source->role = role;
     gw_receiver_init(&source->receiver, source_on_packet, gw_connection_note, source);
     gw_ingest_init(&source->ingest, engine, store, inboxes, workers, &source->stored);
+    source_settle_settings(source);
     gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
     gw_granted_init(&source->granted);
-    gw_subscriptions_change(&source->subs, routes, NULL, NULL);
+    gw_ingest_share(&source->ingest, source_wake, source);
+    if (role == GW_SOURCE_INGEST) {
+        gw_receiver_defer(&source->receiver, &source_safety);
+        source->subs.shared = true;
+    }
+    if (role != GW_SOURCE_PUBLISH)
+        gw_subscriptions_change(&source->subs, routes, NULL, NULL);
     gw_connection_report(source);
     return source;
 }
@@ -300,13 +459,16 @@ void gw_source_destroy(struct gw_source *source)
         return;
     if (source->mosq)
         mosquitto_destroy(source->mosq);
-    gw_receiver_lost(&source->receiver);
+    gw_receiver_fini(&source->receiver);
+    free(source->own_id);
+    free(source->own_response_topic);
     mosquitto_property_free_all(&source->notes);
     gw_publisher_fini(&source->publisher);
     gw_ingest_fini(&source->ingest);
     gw_subscriptions_fini(&source->subs);
     gw_granted_fini(&source->granted);
     gw_stored_fini(&source->stored);
+    gw_leftover_fini(&source->leftover);
     gw_stored_ask_free(source->stored_answer);
     gw_config_unref(source->next_config);
     gw_routes_unref(source->next_routes);

@@ -17,6 +17,13 @@
 
 struct gw_source;
 
+enum gw_source_role {
+    GW_SOURCE_WHOLE,  /* takes messages in and publishes, on one connection */
+    GW_SOURCE_INGEST, /* only takes messages in, while the engine wants this process to: one that shares its sequence
+                       */
+    GW_SOURCE_PUBLISH /* only publishes, as a client of this process's own */
+};
+
 struct gw_source_stats {
     uint64_t received;       /* PUBLISH packets from the broker */
     uint64_t received_bytes; /* of their payloads */
@@ -36,8 +43,9 @@ struct gw_source_stats {
 };
 
 /* `inboxes` and the engine's `store` stay valid until gw_source_destroy(). Thread: main. */
-struct gw_source *gw_source_create(struct gw_config *config, struct gw_routes *routes, const struct gw_engine *engine,
-                                   struct gw_engine_store *store, struct gw_inbox **inboxes, unsigned workers);
+struct gw_source *gw_source_create(enum gw_source_role role, struct gw_config *config, struct gw_routes *routes,
+                                   const struct gw_engine *engine, struct gw_engine_store *store,
+                                   struct gw_inbox **inboxes, unsigned workers);
 
 /* For the engine's start(), which comes before gw_source_start(). Thread: main. */
 struct gw_engine_sink gw_source_sink(struct gw_source *source);

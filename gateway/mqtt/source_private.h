@@ -13,6 +13,7 @@
 #include "mqtt/attempts.h"
 #include "mqtt/granted.h"
 #include "mqtt/ingest.h"
+#include "mqtt/leftover.h"
 #include "mqtt/publisher.h"
 #include "mqtt/reason.h"
 #include "mqtt/receiver.h"
@@ -38,12 +39,18 @@ struct gw_source {
     /* From here on: the MQTT thread's alone. */
     struct gw_config *config;
     struct gw_routes *routes;
+    enum gw_source_role role;
+    struct gw_cfg_broker settings; /* config->broker, but for what the role needs; borrows from it and from own_* */
+    char *own_id, *own_response_topic;
+    uint64_t term;  /* GW_SOURCE_INGEST: the engine's, in which the connection was made; 0: there is to be none */
+    bool expecting; /* ... the broker may send again what it had sent before, and libmosquitto does not say so */
     struct gw_ingest ingest;
     struct gw_publisher publisher;
     struct mosquitto *mosq; /* NULL: to be made */
     struct gw_subscriptions subs;
     struct gw_redelivery redelivery;
     struct gw_stored stored;
+    struct gw_leftover leftover;
     bool connecting, connected, up;
     bool open;           /* while connecting: TCP is */
     int64_t deadline_ms; /* of the handshake */

@@ -58,6 +58,7 @@ enum subs_step {
     STEP_ONLY,  /* the one SUBSCRIBE, with the stored messages */
     STEP_FETCH, /* the first of two: the stored messages at QoS 0, for which brokers have no bound */
     STEP_KEPT,  /* the same at the QoS that is wanted, where the broker goes on with a session */
+    STEP_NEW,   /* ... but only if the session has no such subscription yet */
     STEP_STAY,  /* the second: the QoS that is wanted, without the stored messages where MQTT 5 is spoken */
 };
 
@@ -79,7 +80,9 @@ static int subs_send(struct mosquitto *mosq, const struct gw_abilities *broker, 
     /* With retain-as-published the flag says of live messages that the broker stores them, beside "a stored value" of
      * stored ones; the identifier tells which. In both SUBSCRIBEs, since mosquitto (2.0.11) takes no other options
      * from the second one of a filter. */
-    int options = step == STEP_STAY ? MQTT_SUB_OPT_SEND_RETAIN_NEVER : 0;
+    int options = step == STEP_STAY  ? MQTT_SUB_OPT_SEND_RETAIN_NEVER
+                  : step == STEP_NEW ? MQTT_SUB_OPT_SEND_RETAIN_NEW
+                                     : 0;
     if (broker->ids)
         options |= MQTT_SUB_OPT_RETAIN_AS_PUBLISHED;
     if (broker->ids)
@@ -94,7 +97,7 @@ static void subs_subscribe(struct gw_subscriptions *subs, struct gw_sub_entry *e
 {
     if (!entry->id)
         entry->id = ++subs->next_id;
-    entry->fetching = step == STEP_FETCH || step == STEP_KEPT;
+    entry->fetching = step == STEP_FETCH || step == STEP_KEPT || step == STEP_NEW;
     int qos = step == STEP_FETCH ? 0 : gw_sub_qos(entry);
     int rc = subs_send(mosq, broker, entry->filter, entry->id, qos, step, &entry->mid);
     if (rc != MOSQ_ERR_SUCCESS) {
@@ -115,7 +118,7 @@ static void subs_begin(struct gw_subscriptions *subs, struct gw_sub_entry *entry
     bool flags = broker->retain && broker->v5 && broker->ids; /* the second one tells what the broker stores */
     enum subs_step step = STEP_ONLY;
     if (flags)
-        step = kept ? STEP_KEPT : STEP_FETCH;
+        step = !kept ? STEP_FETCH : subs->shared ? STEP_NEW : STEP_KEPT;
     else if (!kept && broker->retain && gw_sub_qos(entry) > 0)
         step = STEP_FETCH;
     subs_subscribe(subs, entry, mosq, broker, step);
@@ -186,6 +189,8 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
                              const struct gw_abilities *broker)
 {
     const struct gw_subscription *wanted;
+    if (!subs->next_id) /* not where the last process began, whose identifiers a kept session may still have */
+        subs->next_id = (int)(gw_wall_ms() / 100 % (1 << 26)) + 1;
     struct gw_sub_entry *old = subs->items;
     size_t old_count = subs->count;
     struct gw_sub_entry **old_sorted = subs_sorted(old, old_count);
@@ -352,6 +357,18 @@ bool gw_subscriptions_is_live(const struct gw_packet *packet)
     return packet->id_count > 0;
 }
 
+bool gw_subscriptions_knows(const struct gw_subscriptions *subs, const struct gw_packet *packet)
+{
+    for (size_t at = 0; at < packet->id_count; at++) {
+        int id = (int)(packet->ids[at] >> 1);
+        for (size_t i = 0; i < subs->count; i++) {
+            if (subs->items[i].id == id)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* A filter that the broker has not granted brings nothing, so no other one may be taken for its double. */
 static bool subs_speaks(const struct gw_subscriptions *subs, const struct gw_sub_entry *entry)
 {
@@ -366,13 +383,9 @@ bool gw_subscriptions_is_double(const struct gw_subscriptions *subs, const struc
     size_t canonical = gw_routes_canonical_subscription(routes, packet->topic, packet->topic_len);
     if (canonical >= subs->count || !subs_speaks(subs, &subs->items[canonical]))
         return false;
-    bool known = false;
     for (size_t at = 0; at < packet->id_count; at++) {
-        int id = (int)(packet->ids[at] >> 1);
-        if (id == subs->items[canonical].id)
+        if ((int)(packet->ids[at] >> 1) == subs->items[canonical].id)
             return false;
-        for (size_t i = 0; i < subs->count && !known; i++)
-            known = subs->items[i].id == id;
     }
-    return known;
+    return gw_subscriptions_knows(subs, packet);
 }

@@ -41,6 +41,7 @@ struct gw_subscriptions {
     int next_id;
     uint64_t sent;    /* SUBSCRIBEs in all */
     bool kept;        /* the broker goes on with a session, and so has had them all along */
+    bool shared;      /* ... that other processes had before: its stored messages have come, to one of them */
     bool changed;     /* an answer is another one than when the caller last set it to false */
     int64_t again_ms; /* when those that are refused are asked for again; 0: there are none */
 };
@@ -90,6 +91,9 @@ bool gw_subscriptions_has(const struct gw_subscriptions *subs, const char *filte
 /* Of a message with the retain flag: did it come by the second subscription of a filter, so that the flag is the
  * publisher's (MQTT 5.0 section 3.8.3.1, retain as published), and the message is not a stored one? */
 bool gw_subscriptions_is_live(const struct gw_packet *packet);
+
+/* Is one of the message's identifiers that of a filter of the table? */
+bool gw_subscriptions_knows(const struct gw_subscriptions *subs, const struct gw_packet *packet);
 
 /* Where filters overlap, a broker may send a copy for each; only that of the canonical subscription counts. Copies
  * say which subscriptions they are for (MQTT 5.0 section 3.3.4); those that say nothing we know are taken. */

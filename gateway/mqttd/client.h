@@ -30,7 +30,7 @@ struct gw_mqttd_options {
 
 enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 
-/* Topic aliases that a client may set (3.1.2.11.5). */
+/* Topic aliases that a client may set (3.2.2.3.8), and that are set for it at most (3.1.2.11.5). */
 #define GW_MQTTD_ALIASES 16
 /* Gaps that wait for a message of their channel. */
 #define GW_MQTTD_GAPS 16
@@ -104,6 +104,8 @@ struct gw_mqttd_client {
     uint32_t inflight_count;
     struct gw_mqttd_inflight *inflight; /* `window` of them, oldest first; NULL: none yet */
     uint16_t last_id;
+    uint32_t alias_maximum;           /* of topic aliases for the client */
+    char *names[GW_MQTTD_ALIASES];    /* channels that have one, from 1 on */
     uint64_t handed;                  /* number of the last message that was written */
     struct gw_mqttd_inflight *replay; /* of the kept session, up to `replay_to`: to be sent again; NULL: none */
     uint32_t replay_count;

@@ -98,6 +98,8 @@ static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_c
     uint32_t window = gw_mqttd_config(client)->receive_maximum;
     client->problems = connect->version == 5 && connect->properties.request_problem;
     client->maximum_packet = connect->properties.maximum_packet;
+    client->alias_maximum =
+        connect->properties.alias_maximum < GW_MQTTD_ALIASES ? connect->properties.alias_maximum : GW_MQTTD_ALIASES;
     client->window = window < connect->properties.receive_maximum ? window : connect->properties.receive_maximum;
     client->receive_maximum = gw_hub_config(hub)->limits.publishes_per_session;
     client->keep_alive_ms = (int64_t)connect->keep_alive * 1500;

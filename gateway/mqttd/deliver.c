@@ -88,7 +88,7 @@ static size_t encode_5_plain(struct gw_item *item, struct iovec parts[GW_PARTS_M
 static bool deliver_is_shared(const struct gw_mqttd_client *client)
 {
     return !client->careful && !client->exact && !client->gap_count && !client->session.lagging &&
-           !client->expiry_ms && client->maximum_packet == UINT32_MAX;
+           !client->expiry_ms && !client->alias_maximum && client->maximum_packet == UINT32_MAX;
 }
 
 /* --- for this client ----------------------------------------------------------------------------------------------
@@ -208,6 +208,21 @@ static uint16_t deliver_replayed(struct gw_mqttd_client *client, const struct gw
     return 0;
 }
 
+/* Section 3.3.2.3.4: the first channels get an alias each, and later messages of theirs have it instead of the name.
+ * Returns it, or 0; *known: the client has it. */
+static uint16_t deliver_alias(struct gw_mqttd_client *client, const struct gw_message *msg, bool *known)
+{
+    *known = false;
+    for (uint32_t i = 0; i < client->alias_maximum; i++) {
+        if (!client->names[i])
+            return (uint16_t)(i + 1);
+        *known = !strcmp(client->names[i], msg->channel.data);
+        if (*known)
+            return (uint16_t)(i + 1);
+    }
+    return 0;
+}
+
 static void deliver_write(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *out)
 {
     bool skip;
@@ -225,7 +240,12 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
         deliver_put_gap(client, msg, &properties);
     }
-    if (gw_mqttd_publish_size(client->version, copy.qos, msg->channel.len, properties.len, msg->payload.len) >
+    bool known;
+    uint16_t alias = deliver_alias(client, msg, &known);
+    struct gw_slice topic = {msg->channel.data, known ? 0 : msg->channel.len};
+    if (alias)
+        gw_mqttd_put_u16(&properties, GW_MQTTD_P_ALIAS, alias);
+    if (gw_mqttd_publish_size(client->version, copy.qos, topic.len, properties.len, msg->payload.len) >
         client->maximum_packet) { /* section 3.1.2.11.4 */
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_WARN,
                                      "a message of %zu bytes is larger than the client's maximum packet size",
@@ -238,8 +258,9 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         copy.flags |= GW_MQTTD_DUP;
     }
     uint16_t id = before ? before : copy.qos ? deliver_next_id(client) : 0;
-    gw_mqttd_write_publish(&packet, client->version, copy.flags, copy.qos, id, msg->channel, &properties,
-                           msg->payload.len);
+    gw_mqttd_write_publish(&packet, client->version, copy.flags, copy.qos, id, topic, &properties, msg->payload.len);
+    if (alias && !known)
+        client->names[alias - 1] = gw_strndup(msg->channel.data, msg->channel.len);
     gw_buf_fini(&properties);
     uint8_t frame[GW_WS_HEADER_MAX];
     if (!client->plain)
@@ -350,4 +371,8 @@ void gw_mqttd_forget_messages(struct gw_mqttd_client *client)
     client->inflight_count = 0;
     free(client->replay);
     client->replay = NULL;
+    for (size_t i = 0; i < GW_MQTTD_ALIASES; i++) {
+        free(client->names[i]);
+        client->names[i] = NULL;
+    }
 }

@@ -309,7 +309,7 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
         }
         gw_buf_clear(&channel);
         if (!gw_route_channel(route, topic, len, &captures, &channel) ||
-            gw_routes_made_before(&made, index, channel.data, channel.len))
+            (made.channels.len && gw_routes_made_before(&made, index, channel.data, channel.len)))
             continue;
         routed.channel = channel.data;
         routed.channel_len = channel.len;

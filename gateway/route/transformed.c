@@ -100,7 +100,7 @@ enum gw_routed_as gw_routed_channel(const struct gw_routed *routed, const struct
     if (route->channel && (!gw_topic_name_valid(channel->data, channel->len) ||
                            !gw_pattern_match(route->channel, channel->data, channel->len, NULL)))
         return GW_ROUTED_NOWHERE;
-    if (gw_routes_made_before(routed->made, routed->route, channel->data, channel->len))
+    if (routed->made->channels.len && gw_routes_made_before(routed->made, routed->route, channel->data, channel->len))
         return GW_ROUTED_EARLIER;
     if (routed->made->more)
         gw_routes_made_note(routed->made, routed->route, channel->data, channel->len);

@@ -3,7 +3,9 @@
  *   engine.c     requests, refusals, the life of a connection, packets of Engine.IO
  *   polling.c    requests of sessions that poll: they come to any worker, and go to the one that has the session
  *   upgrade.c    a WebSocket takes a session over, and its worker gets it
- *   sockets.c    packets of Socket.IO: namespaces come and go, what waits for a client
+ *   sockets.c    sessions of Socket.IO: what the hub says of them, and packets of their clients
+ *   connect.c    CONNECT: who a client is, and where it stands
+ *   outlet.c     what goes down to a client
  *   events.c     what clients ask for: subscribe, publish and so on
  *
  * Thread: the worker's that has the connection, for everything here. */
@@ -16,6 +18,7 @@
 #include "socketio/directory.h"
 #include "socketio/form.h"
 #include "socketio/packet.h"
+#include "socketio/recall.h"
 
 struct eio_binary;
 struct eio_call;
@@ -82,6 +85,7 @@ struct sio {
     uint32_t generation; /* of the newest of those subscriptions */
     uint32_t pending;    /* publishes and requests without an answer yet */
     struct sio_filter *filters;
+    struct sio_owner *owner;   /* by which it is recovered; NULL: it is not */
     struct sio_errand *errand; /* it only waits for those answers, since its connection has moved; NULL: it has not */
     struct gw_buf syncing;     /* their filters as JSON strings, with commas */
     char sid[SIO_ID_SIZE];
@@ -142,6 +146,14 @@ const char *sio_take_binary(struct eio *eio, const char *data, size_t len);
 void sio_free_all(struct eio *eio);
 void sio_binary_free(struct eio *eio);
 
+/* --- connect.c --- */
+
+void sio_connect(struct eio *eio, const struct gw_sio_packet *packet);
+/* `44`: the client hears `connect_error` and does not try again by itself. `code` NULL: none of ours. */
+void sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code);
+
+/* --- outlet.c --- */
+
 /* Queues a packet for the client, one of Engine.IO with its type. */
 void sio_push(struct sio *sio, const struct gw_buf *packet);
 /* Queues an event: `json` is its argument, `offset` another one (NULL: none). */
@@ -154,17 +166,21 @@ void sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *me
 void sio_drain(struct sio *sio);
 /* Moves what waits into `out` until it has `most` bytes or there are no packets left; true: nothing is left now. */
 bool sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets);
-/* A session without subscriptions for a namespace. NULL: it was ended at once. */
+/* A session without subscriptions for a namespace. */
 struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *identity);
 struct sio *sio_find(const struct eio *eio, struct gw_slice space);
+/* The client has left, or it was not let in: it is forgotten. */
+void sio_forget(struct sio *sio);
 /* The connection has moved: the session goes, once publishes and requests have their answers. */
 void sio_leave(struct sio *sio, unsigned worker, const char *sid);
 /* Notes a filter, or that it is no longer subscribed to. */
-void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to);
+void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to, uint32_t generation);
 void sio_filter_remove(struct sio *sio, const char *text, size_t len);
+/* The number up to which everything has been sent or waits. */
+uint64_t sio_place(const struct sio *sio);
 /* A subscription has begun: what comes up to where it says is not new. Call it before gw_session_subscribe(). */
 void sio_before_subscribe(struct sio *sio);
-void sio_after_subscribe(struct sio *sio, const char *filter, const struct gw_subscribed *subscribed);
+void sio_after_subscribe(struct sio *sio, const char *filter);
 
 /* --- events.c --- */
 

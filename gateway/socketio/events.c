@@ -65,8 +65,8 @@ static void call_subscribe(const struct call *call)
             call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? CURSOR_EXPECTED : NULL);
             return;
         }
-        sio_after_subscribe(call->sio, name, &subscribed);
-        sio_filter_add(call->sio, name, arguments->interval_ms, subscribed.fresh_to);
+        sio_after_subscribe(call->sio, name);
+        sio_filter_add(call->sio, name, arguments->interval_ms, subscribed.fresh_to, call->sio->generation + 1);
         first = i ? first : subscribed;
         snapshot += subscribed.snapshot;
         recovered = recovered && subscribed.recovered;
@@ -86,6 +86,7 @@ static void call_subscribe(const struct call *call)
     sio_acknowledge(call->sio, call->id, json.data);
     gw_buf_fini(&json);
     call->sio->generation++;
+    sio_recall_note(call->sio->owner, call->sio->filters);
     gw_session_catch_up(session);
 }
 
@@ -95,6 +96,7 @@ static void call_unsubscribe(const struct call *call)
     bool known = false;
     for (unsigned i = 0; i < call->arguments.channel_count; i++, name += strlen(name) + 1)
         known |= call_forget(call, name);
+    sio_recall_note(call->sio->owner, call->sio->filters);
     if (known)
         sio_acknowledge(call->sio, call->id, "{\"status\":\"unsubscribed\"}");
     else

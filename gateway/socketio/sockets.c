@@ -1,19 +1,13 @@
-/* sockets.c: sessions of Socket.IO on a connection of Engine.IO: packets up, joining namespaces, what goes down. */
+/* sockets.c: sessions of Socket.IO on a connection of Engine.IO: what the hub says, and packets up. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "gateway/auth.h"
 #include "gateway/protocol.h"
 #include "hub/inbox.h"
-#include "hub/session_log.h"
-#include "message/cursor.h"
-#include "socketio/arguments.h"
 #include "socketio/engine.h"
 
-/* Bytes that are sent at once where packets are made for one session alone. */
-#define COLLECT_BYTES (64 * 1024)
 /* More packets in a row beyond limits.message_rate than a client sends by mistake. */
 #define REFUSED_MAX 1000
 
@@ -24,236 +18,6 @@ struct eio_binary {
     unsigned count, wanted;
     struct gw_buf attachments[GW_SIO_ATTACHMENTS_MAX];
 };
-
-/* --- down ------------------------------------------------------------------------------------------------------- */
-
-/* An answer for a session that another worker has. */
-struct answer {
-    struct gw_letter letter; /* first member */
-    struct gw_buf packet;
-    char *space;
-    char sid[SIO_ID_SIZE];
-};
-
-static void answer_drop(struct gw_letter *letter)
-{
-    struct answer *answer = (struct answer *)letter;
-    gw_buf_fini(&answer->packet);
-    free(answer->space);
-    free(answer);
-}
-
-static void answer_deliver(struct gw_letter *letter, struct gw_hub *hub)
-{
-    const struct answer *answer = (const struct answer *)letter;
-    const struct eio *eio = eio_directory_own(answer->sid, gw_hub_worker(hub));
-    struct sio *sio =
-        eio && !eio->over ? sio_find(eio, (struct gw_slice){answer->space, strlen(answer->space)}) : NULL;
-    if (sio)
-        sio_push(sio, &answer->packet);
-    answer_drop(letter);
-}
-
-static void answer_send(const struct sio *sio, const struct gw_buf *packet)
-{
-    struct answer *answer = gw_calloc(1, sizeof *answer);
-    answer->letter = (struct gw_letter){.deliver = answer_deliver, .drop = answer_drop};
-    gw_buf_add(&answer->packet, packet->data, packet->len);
-    answer->space = gw_strdup(sio_shape_space(sio->shape));
-    memcpy(answer->sid, sio->errand->sid, SIO_ID_SIZE);
-    gw_hub_send(sio->session.hub, sio->errand->worker, &answer->letter);
-}
-
-void sio_push(struct sio *sio, const struct gw_buf *packet)
-{
-    struct gw_buf text;
-    if (sio->errand) {
-        answer_send(sio, packet);
-        return;
-    }
-    gw_buf_init(&text);
-    sio_add_packet(&text, eio_carrier(sio->eio), packet->data, packet->len);
-    gw_session_push(&sio->session, &text);
-}
-
-static void sio_write_event(const struct sio *sio, const char *event, const char *json, const char *offset,
-                            struct gw_buf *out)
-{
-    gw_sio_add_head(out, GW_SIO_EVENT, sio_shape_space(sio->shape));
-    gw_buf_printf(out, "[\"%s\",", event);
-    gw_buf_adds(out, json);
-    if (offset)
-        gw_buf_printf(out, ",\"%s\"", offset);
-    gw_buf_addc(out, ']');
-}
-
-void sio_emit(struct sio *sio, const char *event, const char *json, const char *offset)
-{
-    struct gw_buf packet;
-    gw_buf_init(&packet);
-    sio_write_event(sio, event, json, offset, &packet);
-    sio_push(sio, &packet);
-    gw_buf_fini(&packet);
-}
-
-void sio_acknowledge(struct sio *sio, const char *id, const char *json)
-{
-    if (!id)
-        return;
-    struct gw_buf packet;
-    gw_buf_init(&packet);
-    gw_sio_add_head(&packet, GW_SIO_ACK, sio_shape_space(sio->shape));
-    gw_buf_printf(&packet, "%s[", id);
-    gw_buf_adds(&packet, json);
-    gw_buf_addc(&packet, ']');
-    sio_push(sio, &packet);
-    gw_buf_fini(&packet);
-}
-
-void sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason)
-{
-    struct gw_buf json, object;
-    gw_buf_init(&json);
-    gw_buf_init(&object);
-    gw_json_error(&json, NULL, err, message, reason);
-    sio_add_untyped(&object, &json);
-    if (id) {
-        object.data[0] = ',';
-        gw_buf_clear(&json);
-        gw_buf_adds(&json, "{\"status\":\"error\"");
-        gw_buf_add(&json, object.data, object.len);
-        sio_acknowledge(sio, id, json.data);
-    } else {
-        sio_emit(sio, "error", object.data, NULL);
-    }
-    gw_buf_fini(&json);
-    gw_buf_fini(&object);
-}
-
-/* How what waits leaves. What is pushed meanwhile is a packet without a frame. */
-static enum sio_carrier sio_carrier(const struct sio *sio)
-{
-    return sio->eio->polling && sio->eio->polling->leaving ? SIO_FRAMES : eio_carrier(sio->eio);
-}
-
-/* Everything up to `seq` has been sent, also of the subscriptions that began last. */
-static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
-{
-    char cursor[64], offset[80];
-    struct gw_buf json, packet;
-    gw_buf_init(&json);
-    gw_buf_init(&packet);
-    gw_hub_format_cursor(sio->session.hub, seq, cursor);
-    snprintf(offset, sizeof offset, "%s~%u", cursor, sio->generation);
-    gw_buf_printf(&json, "{\"channels\":[%s],\"cursor\":\"%s\"}", sio->syncing.data ? sio->syncing.data : "", cursor);
-    sio_write_event(sio, "synced", json.data, offset, &packet);
-    sio_add_packet(out, sio_carrier(sio), packet.data, packet.len);
-    gw_buf_fini(&json);
-    gw_buf_fini(&packet);
-    gw_buf_fini(&sio->syncing);
-    sio->fresh = false;
-}
-
-static uint64_t sio_place(const struct sio *sio)
-{
-    char text[64];
-    struct gw_cursor cursor = {.seq = 0};
-    size_t len = gw_session_place(&sio->session, text);
-    gw_cursor_parse(&cursor, text, len);
-    return cursor.seq;
-}
-
-void sio_before_subscribe(struct sio *sio)
-{
-    if (!sio->fresh)
-        sio->told = sio_place(sio);
-}
-
-void sio_after_subscribe(struct sio *sio, const char *filter, const struct gw_subscribed *subscribed)
-{
-    (void)subscribed;
-    char text[64];
-    struct gw_cursor head = {.seq = 0};
-    gw_cursor_parse(&head, text, gw_hub_cursor(sio->session.hub, text));
-    sio->fresh = true;
-    sio->fresh_to = head.seq;
-    if (sio->syncing.len)
-        gw_buf_addc(&sio->syncing, ',');
-    gw_buf_add_json_string(&sio->syncing, filter, strlen(filter));
-}
-
-static unsigned sio_add_item(struct sio *sio, struct gw_item *item, struct gw_buf *out)
-{
-    enum sio_carrier carrier = eio_carrier(sio->eio);
-    if (item->type == GW_ITEM_TEXT) {
-        if (carrier == SIO_PAYLOAD)
-            sio_add_packet(out, sio->eio->polling->leaving ? SIO_FRAMES : carrier, item->u.text->data,
-                           item->u.text->len);
-        else
-            gw_buf_add(out, item->u.text->data, item->u.text->len);
-        return 1;
-    }
-    carrier = sio_carrier(sio);
-    if (item->type == GW_ITEM_GAP) {
-        sio_add_gap(out, carrier, sio->shape, item->u.gap);
-        return 1;
-    }
-    struct gw_message *msg = item->u.message;
-    unsigned synced = 0;
-    if (sio->fresh && msg->seq > sio->fresh_to) {
-        sio_add_synced(sio, sio->fresh_to, out);
-        synced = 1;
-    }
-    bool offset = !sio->fresh || msg->seq > sio->told;
-    if (offset)
-        sio->told = msg->seq;
-    return synced + sio_add_message(out, carrier, sio->shape, msg, offset);
-}
-
-bool sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets)
-{
-    struct gw_item item;
-    while (out->len<most && * packets> 2) { /* one item may be a message, its attachment and `synced` before */
-        if (!gw_session_next(&sio->session, &item)) {
-            if (sio->fresh && !gw_session_waiting(&sio->session) && !sio->session.kicked) {
-                sio_add_synced(sio, sio_place(sio), out);
-                --*packets;
-            }
-            return true;
-        }
-        *packets -= sio_add_item(sio, &item, out);
-        gw_session_release(&sio->session, &item);
-    }
-    return false;
-}
-
-/* Packets that are this session's alone. True: it may go on with those that all share. */
-static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
-{
-    gw_encode encode = sio_shape_encode(sio->shape);
-    bool done = false;
-    while (!done && (sio->fresh || !encode)) {
-        if (gw_conn_blocked(conn) || sio->eio->over)
-            return false;
-        struct gw_buf out;
-        gw_buf_init(&out);
-        unsigned packets = UINT32_MAX;
-        done = sio_collect(sio, &out, COLLECT_BYTES, &packets);
-        if (out.len)
-            gw_conn_send(conn, out.data, out.len);
-        gw_buf_fini(&out);
-    }
-    return !sio->fresh && encode;
-}
-
-void sio_drain(struct sio *sio)
-{
-    struct gw_conn *conn = sio->eio->conn;
-    if (!conn)
-        eio_flush(sio->eio);
-    else if (!sio->eio->over && sio_drain_own(sio, conn))
-        gw_conn_drain(conn, &sio->session, sio_shape_encode(sio->shape));
-}
 
 /* --- from the hub ----------------------------------------------------------------------------------------------- */
 
@@ -323,7 +87,9 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
 {
     struct gw_buf json;
     gw_buf_init(&json);
-    sio_filter_remove((struct sio *)session, filter, len);
+    struct sio *sio = (struct sio *)session;
+    sio_filter_remove(sio, filter, len);
+    sio_recall_note(sio->owner, sio->filters);
     gw_json_revoked(&json, "unsubscribed", filter, len);
     sio_emit_typed(session, "unsubscribed", &json);
 }
@@ -375,11 +141,19 @@ static void sio_free(struct sio *sio)
     if (!sio->errand)
         sio_detach(sio);
     gw_session_close(&sio->session);
-    while (sio->filters)
-        sio_filter_remove(sio, sio->filters->text, strlen(sio->filters->text));
+    sio_recall_end(sio->owner, sio->eio ? sio->eio->options->recovery_ms : 0,
+                   sio->eio ? sio->eio->options->sessions : SIZE_MAX);
+    sio_filters_free(sio->filters);
     gw_buf_fini(&sio->syncing);
     free(sio->errand);
     free(sio);
+}
+
+void sio_forget(struct sio *sio)
+{
+    sio_recall_end(sio->owner, 0, sio->eio->options->sessions);
+    sio->owner = NULL;
+    sio_free(sio);
 }
 
 void sio_leave(struct sio *sio, unsigned worker, const char *sid)
@@ -389,6 +163,7 @@ void sio_leave(struct sio *sio, unsigned worker, const char *sid)
         return;
     }
     sio_detach(sio);
+    sio->eio = NULL;
     sio->errand = gw_calloc(1, sizeof *sio->errand);
     sio->errand->worker = worker;
     memcpy(sio->errand->sid, sid, SIO_ID_SIZE);
@@ -409,13 +184,13 @@ void sio_filter_remove(struct sio *sio, const char *text, size_t len)
     }
 }
 
-void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to)
+void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to, uint32_t generation)
 {
     size_t len = strlen(text);
     sio_filter_remove(sio, text, len);
     struct sio_filter *filter = gw_malloc(sizeof *filter + len + 1);
     *filter = (struct sio_filter){
-        .next = sio->filters, .interval_ms = interval_ms, .fresh_to = fresh_to, .generation = sio->generation + 1};
+        .next = sio->filters, .interval_ms = interval_ms, .fresh_to = fresh_to, .generation = generation};
     memcpy(filter->text, text, len + 1);
     sio->filters = filter;
 }
@@ -435,73 +210,6 @@ struct sio *sio_find(const struct eio *eio, struct gw_slice space)
     return sio;
 }
 
-/* The name as the configuration has it; NULL: there is no such namespace. */
-static const char *sio_space(const struct eio *eio, struct gw_slice space)
-{
-    const struct gw_strings *spaces = &eio->options->namespaces;
-    if (space.len == 1)
-        return "/";
-    for (size_t i = 0; i < spaces->count; i++) {
-        if (strlen(spaces->items[i]) == space.len && !memcmp(spaces->items[i], space.data, space.len))
-            return spaces->items[i];
-    }
-    return NULL;
-}
-
-/* `44`: the client hears `connect_error` and does not try again by itself. */
-static void sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code)
-{
-    struct gw_buf packet;
-    gw_buf_init(&packet);
-    gw_sio_add_head(&packet, GW_SIO_CONNECT_ERROR, "/");
-    if (space.len > 1) {
-        gw_buf_add(&packet, space.data, space.len);
-        gw_buf_addc(&packet, ',');
-    }
-    gw_buf_adds(&packet, "{\"message\":");
-    gw_buf_add_json_string(&packet, message, strlen(message));
-    if (code) {
-        gw_buf_printf(&packet, ",\"data\":{\"code\":\"%s\",\"message\":", code);
-        gw_buf_add_json_string(&packet, message, strlen(message));
-        gw_buf_addc(&packet, '}');
-    }
-    gw_buf_addc(&packet, '}');
-    eio_send(eio, packet.data, packet.len);
-    gw_buf_fini(&packet);
-}
-
-/* Who it is by the CONNECT packet, else by the request that opened the connection. *out NULL with GW_OK: nobody has
- * to say. */
-static enum gw_err sio_identify(const struct eio *eio, const struct sio_arguments *arguments,
-                                struct gw_identity **out, const char **why)
-{
-    struct gw_auth *auth = gw_hub_auth(eio->hub);
-    enum gw_err err = GW_OK;
-    *out = NULL;
-    *why = NULL;
-    if (!auth)
-        return GW_OK;
-    if (arguments->token.data) {
-        err = gw_auth_token(auth, arguments->token.data, arguments->token.len, gw_hub_wall(eio->hub), out, why);
-    } else if (arguments->ticket.data) {
-        err = gw_auth_redeem(auth, arguments->ticket.data, arguments->ticket.len, gw_hub_wall(eio->hub), out);
-        *why = "the ticket is unknown, used or too old";
-    } else if (eio->identity) {
-        *out = gw_identity_ref(eio->identity);
-    } else {
-        err = eio->refused != GW_OK ? eio->refused : GW_ERR_UNAUTHORIZED;
-        *why = eio->refused != GW_OK ? "the ticket or cookie is unknown, used or too old"
-                                     : "auth has neither a token nor a ticket";
-        return err;
-    }
-    if (err != GW_OK) {
-        GW_STAT_ADD(gw_hub_stats(eio->hub), auth_failures, 1);
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "CONNECT of a Socket.IO client was refused: %s",
-                             *why ? *why : gw_err_code(err));
-    }
-    return err;
-}
-
 struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *identity)
 {
     struct sio *sio = gw_calloc(1, sizeof *sio);
@@ -513,65 +221,10 @@ struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *i
     eio->connect_by_ms = 0;
     gw_session_open(&sio->session, eio->hub, &sio_session_ops);
     gw_session_identify(&sio->session, identity);
+    sio->told = sio_place(sio);
     if (eio->conn)
         gw_conn_log_session(eio->conn, &sio->session);
     return sio;
-}
-
-static void sio_push_connect(struct sio *sio)
-{
-    struct gw_buf packet;
-    gw_buf_init(&packet);
-    gw_sio_add_head(&packet, GW_SIO_CONNECT, sio_shape_space(sio->shape));
-    gw_buf_printf(&packet, "{\"sid\":\"%s\"}", sio->sid);
-    sio_push(sio, &packet);
-    gw_buf_fini(&packet);
-}
-
-static void sio_push_welcome(struct sio *sio)
-{
-    struct gw_hub *hub = sio->session.hub;
-    char cursor[64], offset[72], name[GW_SESSION_NAME_MAX];
-    struct gw_buf json;
-    gw_buf_init(&json);
-    gw_hub_cursor(hub, cursor);
-    gw_session_name(&sio->session, name);
-    gw_buf_printf(&json, "{\"session\":\"%s\",\"cursor\":\"%s\"", name, cursor);
-    if (sio->session.identity) {
-        gw_buf_adds(&json, ",\"subject\":");
-        gw_buf_add_json_string(&json, sio->session.identity->name, strlen(sio->session.identity->name));
-    }
-    gw_buf_addc(&json, '}');
-    snprintf(offset, sizeof offset, "%s~0", cursor);
-    sio_emit(sio, "welcome", json.data, offset);
-    if (!gw_hub_upstream(hub)->up)
-        sio_upstream(&sio->session, gw_hub_upstream(hub));
-    gw_buf_fini(&json);
-}
-
-static const char *sio_connect(struct eio *eio, const struct gw_sio_packet *packet)
-{
-    const char *space = sio_space(eio, packet->space), *why;
-    if (!space) {
-        sio_connect_error(eio, packet->space, "Invalid namespace", NULL);
-        return NULL;
-    }
-    struct sio_arguments arguments;
-    struct gw_identity *identity = NULL;
-    enum gw_err err = sio_arguments_read_auth(&arguments, packet->json, &why);
-    if (err == GW_OK)
-        err = sio_identify(eio, &arguments, &identity, &why);
-    if (err == GW_OK) {
-        struct sio *sio = sio_create(eio, space, identity);
-        sio_push_connect(sio);
-        sio_push_welcome(sio);
-        sio_drain(sio);
-    } else {
-        sio_connect_error(eio, packet->space, why ? why : gw_err_text(err), gw_err_code(err));
-    }
-    gw_identity_unref(identity);
-    sio_arguments_fini(&arguments);
-    return NULL;
 }
 
 /* --- up --------------------------------------------------------------------------------------------------------- */
@@ -608,12 +261,15 @@ static const char *sio_take_packet(struct eio *eio, const struct gw_sio_packet *
     if (packet->type == GW_SIO_ACK || packet->type == GW_SIO_BINARY_ACK)
         return NULL; /* the gateway asks for none */
     if (packet->type == GW_SIO_DISCONNECT) {
-        sio_free(sio);
+        sio_forget(sio);
         return NULL;
     }
     if (!sio_within_rate(eio, sio, packet))
         return NULL;
-    return connects ? sio_connect(eio, packet) : sio_event(sio, packet, attachments);
+    if (!connects)
+        return sio_event(sio, packet, attachments);
+    sio_connect(eio, packet);
+    return NULL;
 }
 
 static void binary_free(struct eio_binary *binary)

@@ -24,10 +24,12 @@ struct moved {
     struct moved *next;
     struct gw_identity *identity;
     struct sio_filter *filters;
+    struct sio_owner *owner;
     struct gw_buf syncing;
     bool fresh;
     uint64_t fresh_to, told;
     uint32_t generation;
+    int64_t keep_ms;
     char cursor[64];
     char sid[SIO_ID_SIZE];
     char space[];
@@ -72,11 +74,8 @@ struct probing {
 
 static void moved_free(struct moved *moved)
 {
-    while (moved->filters) {
-        struct sio_filter *filter = moved->filters;
-        moved->filters = filter->next;
-        free(filter);
-    }
+    sio_filters_free(moved->filters);
+    sio_recall_end(moved->owner, moved->keep_ms, SIZE_MAX); /* it was cut off on its way */
     gw_identity_unref(moved->identity);
     gw_buf_fini(&moved->syncing);
     free(moved);
@@ -121,6 +120,10 @@ static struct moved *moved_of(struct sio *sio)
     moved->identity = gw_identity_ref(sio->session.identity);
     moved->filters = sio->filters;
     sio->filters = NULL;
+    moved->owner = sio->owner;
+    sio->owner = NULL;
+    sio_recall_move(moved->owner, NULL, 0);
+    moved->keep_ms = sio->eio->options->recovery_ms;
     moved->syncing = sio->syncing;
     gw_buf_init(&sio->syncing);
     moved->fresh = sio->fresh;
@@ -254,7 +257,7 @@ static void moved_subscribe(struct sio *sio, const struct moved *moved, const st
     size_t len = strlen(filter->text);
     enum gw_err err = gw_session_subscribe(&sio->session, filter->text, len, &start, &subscribed);
     if (err == GW_OK)
-        sio_filter_add(sio, filter->text, filter->interval_ms, filter->fresh_to);
+        sio_filter_add(sio, filter->text, filter->interval_ms, filter->fresh_to, filter->generation);
     else
         sio->session.ops->revoked(&sio->session, filter->text, len); /* a reload came in between */
 }
@@ -263,6 +266,9 @@ static void moved_open(struct eio *eio, struct moved *moved)
 {
     struct sio *sio = sio_create(eio, moved->space, moved->identity);
     memcpy(sio->sid, moved->sid, SIO_ID_SIZE);
+    sio->owner = moved->owner;
+    moved->owner = NULL;
+    sio_recall_move(sio->owner, sio, gw_hub_worker(eio->hub));
     sio->session.pace_from_ms = gw_hub_now(eio->hub); /* it may have had a value just now */
     for (const struct sio_filter *filter = moved->filters; filter; filter = filter->next)
         moved_subscribe(sio, moved, filter);

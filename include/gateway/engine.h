@@ -59,6 +59,19 @@ struct gw_engine_load {
 /* Read by any thread. */
 struct gw_engine_stats {
     uint64_t written, dropped, errors, waiting;
+
+    /* Of an engine that shares its sequence. */
+    bool up, leads;
+    uint64_t term;        /* of the newest entry of the log that was read */
+    uint64_t entries;     /* of the log that are held in memory */
+    uint64_t appended;    /* messages that the engine has taken from this process */
+    int64_t append_ns;    /* how long the last batch of them took */
+    uint64_t mended;      /* entries added again to a log that had lost them */
+    uint64_t fenced;      /* times that another process had taken over unnoticed */
+    uint64_t lost;        /* times that messages may have been missed */
+    uint64_t redelivered; /* packets that the broker sent once more, known by the log */
+    uint64_t takeovers;   /* terms that this process began */
+    bool differs;         /* the process that takes messages in has other routes */
 };
 
 /* What an engine tells the gateway. Thread: from start() until close() has returned, one call at a time: the engine's
@@ -75,6 +88,43 @@ struct gw_engine_sink {
     /* Numbers begin anew, in another epoch: everything before it is gone. `epoch`: at most GW_ENGINE_EPOCH_MAX
      * letters and digits, borrowed. */
     void (*epoch)(void *context, const char *epoch);
+
+    /* The rest is called only by engines that share their sequence (struct gw_engine_shared), on a thread of theirs,
+     * also while one of those above waits. Neither waits.
+     * lead: from now on this process takes messages in (`term`), or none (0). What it holds of the broker's is void
+     * with each call.
+     * safe: gw_engine_shared's safe() or room() has changed. */
+    void (*lead)(void *context, uint64_t term);
+    void (*safe)(void *context);
+    /* Do messages come in, by whichever process? `since`: wall clock, ms since 1970. `by_engine`: it is the engine
+     * that is away. */
+    void (*upstream)(void *context, bool up, int64_t since, bool by_engine);
+};
+
+/* What an engine offers that shares its sequence with other processes: one of them at a time takes messages in from
+ * the broker, in a session that the broker keeps, and acknowledges none before the engine has it. Thread: the MQTT
+ * thread; none of them waits. */
+struct gw_engine_shared {
+    /* This process's name among the others. Thread: any. */
+    const char *(*node)(struct gw_engine_store *store);
+    /* A number for the routes of this process: where another process has other ones, that is logged. Thread: main. */
+    void (*configure)(struct gw_engine_store *store, uint64_t digest);
+    /* A connection to the broker begins, for this term of sink.lead(). append() refuses whatever belongs to another
+     * one. */
+    void (*join)(struct gw_engine_store *store, uint64_t term);
+    /* Around the drafts of a packet, which are kept all or not at all. `mid`: its packet identifier, 0 at QoS 0;
+     * `hash`: of topic and payload. */
+    void (*begin)(struct gw_engine_store *store, uint16_t mid, uint64_t hash);
+    void (*commit)(struct gw_engine_store *store);
+    /* Is there room for more? If not, the broker's socket is not read. */
+    bool (*room)(struct gw_engine_store *store);
+    /* Packets committed so far, and how many of them are safe: those may be acknowledged. */
+    uint64_t (*taken)(struct gw_engine_store *store);
+    uint64_t (*safe)(struct gw_engine_store *store);
+    /* Is this packet, which the broker sends once more, among the messages already, whoever took it in? */
+    bool (*known)(struct gw_engine_store *store, uint16_t mid, uint64_t hash);
+    /* The connection to the broker is there, or is not: every process hears of it. */
+    void (*upstream)(struct gw_engine_store *store, bool up);
 };
 
 struct gw_engine {
@@ -111,6 +161,9 @@ struct gw_engine {
     /* Writes everything and frees the store; no append() may run. in_order: start() was called, and every message has
      * gone through the hub; `forgotten` is the hub's then. Thread: main. */
     void (*close)(struct gw_engine_store *store, bool in_order, uint64_t forgotten);
+
+    /* NULL: this process takes messages in by itself, and they are safe when append() returns. */
+    const struct gw_engine_shared *shared;
 
     /* NULL: there is nothing to tell. Thread: any. */
     struct gw_engine_stats (*stats)(struct gw_engine_store *store);

@@ -39,11 +39,12 @@ struct gw_variant {
 
 struct gw_message {
     atomic_uint refs;
-    uint32_t route;  /* index into the route table in force, or GW_ROUTE_BY_NAME; meaningful to the hub only */
-    uint64_t seq;    /* position in the global sequence, from 1 */
-    int64_t ts;      /* wall clock at arrival, ms since 1970 */
-    uint64_t hash;   /* gw_hash(channel) */
-    int64_t born_ns; /* monotonic clock at arrival, for the latency histogram */
+    uint32_t route;     /* index into the route table in force, or GW_ROUTE_BY_NAME; meaningful to the hub only */
+    uint64_t seq;       /* position in the global sequence, from 1 */
+    int64_t ts;         /* wall clock at arrival, ms since 1970 */
+    int64_t expires_ms; /* wall clock; from then on it is no last value and in no history; 0: it does not expire */
+    uint64_t hash;      /* gw_hash(channel) */
+    int64_t born_ns;    /* monotonic clock at arrival, for the latency histogram */
     struct gw_slice watched; /* inside text: what policy on_change looks at; data NULL: nothing, it always passes */
     double number;           /* its value, if is_number */
     struct gw_slice text;
@@ -76,6 +77,7 @@ struct gw_message_spec {
     const char *epoch;
     uint64_t seq;
     int64_t ts;
+    int64_t expires_ms; /* 0: never */
     int64_t born_ns;
     uint32_t route;
     bool retained; /* with `clear`: the broker keeps the channel's value no more. It counts only where the last value
@@ -83,6 +85,8 @@ struct gw_message_spec {
     bool stored;
     bool clear;
     bool binary;
+#define GW_KEEP_ALL UINT32_MAX
+    uint32_t keep; /* GW_KEEP_ALL, or messages that the channel's history holds, for an engine that keeps them */
     struct gw_slice watched; /* inside `json`; data NULL: none */
 };
 
@@ -104,6 +108,11 @@ struct gw_variant *gw_message_variant(const struct gw_message *msg, const void *
 /* Takes `variant`, whose key and destroy() are set. Returns the one that is kept, borrowed: another thread may have
  * been first, and then this one was destroyed. */
 struct gw_variant *gw_message_keep_variant(struct gw_message *msg, struct gw_variant *variant);
+
+static inline bool gw_message_is_expired(const struct gw_message *msg, int64_t wall_ms)
+{
+    return msg->expires_ms && msg->expires_ms <= wall_ms;
+}
 
 /* `"channel":…}`: what follows "{" in the message object. */
 static inline struct gw_slice gw_message_tail(const struct gw_message *msg)

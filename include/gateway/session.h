@@ -148,10 +148,15 @@ void gw_session_pace_from(struct gw_session *session, int64_t now_ms);
 bool gw_session_identify(struct gw_session *session, struct gw_identity *identity);
 
 /* Where a subscription begins. */
-enum gw_start_at { GW_START_LAST, GW_START_NOW, GW_START_CURSOR };
+enum gw_start_at {
+    GW_START_LAST,      /* with the last values */
+    GW_START_NOW,       /* with what comes */
+    GW_START_CURSOR,    /* with what came after a cursor */
+    GW_START_LAST_AFTER /* with the last values as of a cursor, and then everything after it */
+};
 struct gw_start {
     enum gw_start_at at;
-    const char *cursor; /* for GW_START_CURSOR: the client's text */
+    const char *cursor; /* for GW_START_CURSOR and GW_START_LAST_AFTER: the client's text */
     size_t cursor_len;
     int64_t interval_ms; /* at most one value a channel in this time, the last one always; 0: as the routes say */
 };

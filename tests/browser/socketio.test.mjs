@@ -1,9 +1,13 @@
 // Stock clients of Socket.IO, unmodified: the newest 4 and 3 from npm.
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { io as io4 } from 'socket.io-client';
 import { io as io3 } from 'socket.io-client-v3';
-import { until, World } from './world.mjs';
+import { Relay, until, World } from './world.mjs';
 
 const ROUTES = `  - { topic: rooms/#, history: { count: 5000 }, publish: { qos: 1 } }
   - { topic: once/#, publish: { qos: 0 } }
@@ -18,8 +22,8 @@ async function start(t, more = 'socketio: true\n') {
   const gateway = await world.sluice(ROUTES, more);
   const sockets = [];
   world.keep(() => sockets.forEach((socket) => socket.disconnect()));
-  const connect = (io, transports, options = {}, space = '') => {
-    const socket = io(gateway.url + space, { transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
+  const connect = (io, transports, options = {}, space = '', url = gateway.url) => {
+    const socket = io(url + space, { transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
     sockets.push(socket);
     socket.got = [];
     socket.events = [];
@@ -216,3 +220,248 @@ for (const [version, io] of CLIENTS) {
     });
   }
 }
+
+// --- recovery ---------------------------------------------------------------------------------------------------------
+
+/** All numbers in order, none twice, over many cuts. */
+async function overCuts(t, io, transports, { more = '', options = {}, restart = false } = {}) {
+  const { world, gateway, connect } = await start(t, `workers: 3\n${more}socketio: { ping_interval: 500ms, ping_timeout: 500ms }\n`);
+  const relay = await Relay.to(world, gateway.port);
+  const socket = connect(io, transports, options, '', relay.url);
+  const recovered = [];
+  socket.on('connect', () => recovered.push(socket.recovered));
+  const story = [];
+  socket.on('connect_error', (error) => story.push(error.message));
+  socket.on('disconnect', (reason) => story.push(reason));
+  await connected(socket);
+  if (!options.auth) assert.equal((await socket.ask('subscribe', 'rooms/n')).status, 'subscribed');
+  await until(() => socket.heard('synced').length, 'synced');
+  let cuts = 0;
+  await publishAll(world, async (number) => {
+    if (number % 300 !== 150) return;
+    cuts++;
+    const before = recovered.length;
+    await relay.cut();
+    await until(() => !socket.connected, 'the client to notice');
+    if (restart && number === 750) {
+      await world.publish('rooms/other', ['x']);
+      await gateway.stop();
+      await gateway.start();
+    }
+    await relay.mend();
+    if (number % 600 === 150) await until(() => recovered.length > before, () => `the next connection: ${story}`);
+  });
+  await until(() => numbers(socket).at(-1) === COUNT, () => `the last message: ${numbers(socket).at(-1)}, ${recovered}`);
+  assert.deepEqual(numbers(socket), ALL);
+  assert.equal(socket.heard('gap').length, 0);
+  assert.ok(recovered.length >= 4 && recovered.slice(1).every((value) => value === true), `${cuts} cuts: ${recovered}`);
+}
+
+for (const [carrier, transports] of CARRIERS) {
+  test(`socket.io-client 4 by ${carrier}: ${COUNT} messages over cuts`, (t) => overCuts(t, io4, transports));
+  test(`socket.io-client 4 by ${carrier}: declared channels, over cuts and a restart`, (t) => overCuts(t, io4, transports, {
+    more: `storage: { path: ${join(mkdtempSync(join(tmpdir(), 'sluice-store-')), 'history.db')} }\n`,
+    options: { auth: { channels: ['rooms/n'] } },
+    restart: true,
+  }));
+}
+
+test('last values that were cut off come after all', async (t) => {
+  const { world, gateway, connect } = await start(t);
+  for (let room = 0; room < 40; room++) await world.publish('rooms/v', [`${room}`]);
+  const socket = connect(io4, ['websocket']);
+  await connected(socket);
+  // Cut at once: neither the acknowledgement nor a value may have come.
+  socket.emit('subscribe', 'rooms/#');
+  await until(() => socket.got.length || socket.heard('synced').length, 'the first value');
+  socket.io.engine.transport.ws.terminate();
+  await world.publish('rooms/w', ['1', '2', '3']);
+  await until(() => socket.recovered && socket.got.filter(({ channel }) => channel === 'rooms/w').length === 3, 'what came meanwhile');
+  assert.deepEqual(socket.got.filter(({ channel }) => channel === 'rooms/w').map(({ data }) => data), [1, 2, 3]);
+  assert.ok(socket.got.some(({ channel, data }) => channel === 'rooms/v' && data === 39));
+  void gateway;
+});
+
+test('what can not be recovered is a new session', async (t) => {
+  const { world, gateway, connect } = await start(t, 'socketio: { recovery: 200ms }\n');
+  const relay = await Relay.to(world, gateway.port);
+  const socket = connect(io4, ['websocket'], {}, '', relay.url);
+  await connected(socket);
+  await socket.ask('subscribe', 'rooms/n');
+  await relay.cut();
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  await relay.mend();
+  await until(() => socket.heard('welcome').length === 2, 'a second welcome');
+  assert.equal(socket.recovered, false);
+  assert.equal((await socket.ask('unsubscribe', 'rooms/n')).code, 'bad_request'); // nothing is left of it
+
+  // One declared channel that is not possible refuses all of them.
+  const wrong = connect(io4, ['websocket'], { auth: { channels: ['rooms/a', 'nowhere/a'] } });
+  const error = await new Promise((resolve) => wrong.on('connect_error', resolve));
+  assert.equal(error.data.code, 'unknown_channel');
+  // Another client's pid opens nothing.
+  const thief = connect(io4, ['websocket'], { auth: { pid: socket._pid, offset: 'x' } });
+  await connected(thief);
+  assert.equal((await thief.ask('unsubscribe', 'rooms/n')).code, 'bad_request');
+});
+
+test('without recovery there is no pid', async (t) => {
+  const { connect } = await start(t, 'socketio: { recovery: 0s }\n');
+  const socket = connect(io4, ['websocket']);
+  await connected(socket);
+  assert.equal(socket._pid, undefined);
+});
+
+// --- pages written for a bridge of one's own ---------------------------------------------------------------------------
+// Each is the client side of a kind of bridge that is common, in its words; only the address is another one.
+
+/** A dashboard: `subscribe {topic}`, `publish {topic, payload}`, and `mqtt {topic, payload}` with the text. */
+function mqttPage(io, url, options) {
+  const values = {};
+  const socket = io(url, options);
+  socket.on('connect', () => socket.emit('subscribe', { topic: 'home/#' }));
+  socket.on('mqtt', (msg) => {
+    const topic = msg.topic.split('/');
+    values[topic[topic.length - 1]] = parseFloat(msg.payload);
+  });
+  return { socket, values, publish: () => socket.emit('publish', { topic: 'home/b', payload: '22.5' }) };
+}
+
+/** The example of Flask-MQTT: JSON text up, `mqtt_message {topic, payload}` down. */
+function flaskPage(io, url, options) {
+  const lines = [];
+  const socket = io.connect(url, options);
+  const subscribe = (topic) => socket.emit('subscribe', JSON.stringify({ topic }));
+  socket.on('connect', () => subscribe('home/+'));
+  socket.on('mqtt_message', function (data) {
+    const text = '(' + data['topic'] + ' qos: ' + data['qos'] + ') ' + data['payload'];
+    lines.push(text);
+  });
+  return { socket, lines, publish: () => socket.emit('publish', JSON.stringify({ topic: 'home/b', message: 'ON', qos: 1 })) };
+}
+
+/** A gateway with names of its own: `mqtt-subscribe topic`, `mqtt-publish {topic, message}`, `mqtt-message {topic, message}`. */
+function dashPage(io, url, options) {
+  const seen = [];
+  const socket = io(url, options);
+  socket.on('connect', function () {
+    socket.emit('mqtt-subscribe', 'home/#');
+  });
+  socket.on('mqtt-message', ({ topic, message }) => seen.push([topic, JSON.parse(message).t]));
+  return { socket, seen, publish: () => socket.emit('mqtt-publish', { topic: 'home/b', message: '{"t":2}', options: { qos: 0 } }) };
+}
+
+/** One event for each topic. */
+function topicPage(io, url, options) {
+  const seen = [];
+  const socket = io(url, options);
+  socket.on('home/a', (text) => seen.push(['a', text]));
+  socket.on('home/b', (text) => seen.push(['b', text]));
+  socket.emit('subscribe', ['home/a', 'home/b']);
+  return { socket, seen, publish: () => socket.emit('publish', 'home/b', 'x') };
+}
+
+const HOME = '  - { topic: home/#, publish: { qos: 1 } }';
+const PAGES = [
+  ['mqtt', mqttPage, 'socketio: { preset: mqtt }', '21', (page) => assert.deepEqual(page.values, { a: 21, b: 22.5 })],
+  ['flask', flaskPage, 'socketio: { preset: flask }', '21', (page) => assert.deepEqual(page.lines, ['(home/a qos: undefined) 21', '(home/b qos: undefined) ON'])],
+  ['names of its own', dashPage, `socketio:
+  preset: mqtt
+  events: { message: mqtt-message, subscribe: mqtt-subscribe, unsubscribe: mqtt-unsubscribe, publish: mqtt-publish }
+  members: { data: message }`, '{"t":1}', (page) => assert.deepEqual(page.seen, [['home/a', 1], ['home/b', 2]])],
+  ['topic', topicPage, 'socketio: { preset: topic }', '{"t": 1}', (page) => assert.deepEqual(page.seen, [['a', '{"t": 1}'], ['b', 'x']])],
+];
+for (const [version, io] of CLIENTS) {
+  for (const [name, start_, yaml, value, check] of PAGES) {
+    test(`socket.io-client ${version}: a page of a bridge, ${name}`, async (t) => {
+      const world = new World(t);
+      await world.broker();
+      await world.publish('home/a', [value], ['-r']);
+      const gateway = await world.sluice(HOME, yaml + '\n');
+      const page = start_(io, gateway.url, { reconnectionDelay: 20, forceNew: true });
+      world.keep(() => page.socket.disconnect());
+      const count = () => Object.keys(page.values ?? page.lines ?? page.seen).length;
+      await until(() => count() === 1, 'the last value');
+      page.publish();
+      await until(() => count() === 2, 'what it published');
+      check(page);
+    });
+  }
+}
+
+// --- who is it ------------------------------------------------------------------------------------------------------------
+
+test('tokens, tickets, expiry and new tokens', async (t) => {
+  const world = new World(t);
+  await world.broker();
+  const secret = 'a secret of thirty-two characters';
+  const sign = (claims) => {
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
+    return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+  };
+  const now = () => Math.floor(Date.now() / 1000);
+  const gateway = await world.sluice('  - { topic: rooms/#, publish: { qos: 1 } }\n  - { topic: secret/# }', `
+auth: { jwt: { secret_file: ${world.file('secret', secret)}, leeway: 0s }, expiry_warning: 1s }
+roles: { user: { subscribe: [rooms/#], publish: [rooms/#] } }
+socketio: true
+`);
+  const open = (auth, more = {}) => {
+    const socket = io4(gateway.url, { auth, forceNew: true, reconnectionDelay: 20, ...more });
+    world.keep(() => socket.disconnect());
+    socket.ask = (...args) => new Promise((resolve) => socket.emit(...args, resolve));
+    return socket;
+  };
+  const refusal = async (auth, more) => {
+    const socket = open(auth, more);
+    const error = await new Promise((resolve) => socket.on('connect_error', resolve));
+    assert.equal(socket.active, false, 'it does not try again by itself');
+    return error.data.code;
+  };
+  assert.equal(await refusal(undefined), 'unauthorized');
+  assert.equal(await refusal({ token: 'x' }), 'unauthorized');
+  assert.equal(await refusal({ token: 5 }), 'bad_request');
+  assert.equal(await refusal({ ticket: 'x' }), 'unauthorized');
+  assert.equal(await refusal({ token: sign({ sub: 'ann', roles: ['user'], exp: now() - 10 }) }), 'expired');
+  assert.equal(await refusal({ token: sign({ sub: 'ann', roles: ['user'], exp: now() + 60 }), channels: ['secret/x'] }), 'forbidden');
+
+  const good = sign({ sub: 'ann', roles: ['user'], exp: now() + 60 });
+  const ann = open({ token: good });
+  let welcome;
+  ann.on('welcome', (message) => (welcome = message));
+  await until(() => welcome, 'welcome');
+  assert.equal(welcome.subject, 'ann');
+  assert.equal((await ann.ask('subscribe', 'rooms/a')).status, 'subscribed');
+  assert.equal((await ann.ask('subscribe', 'secret/a')).code, 'forbidden');
+  assert.equal((await ann.ask('publish', 'secret/a', 1)).code, 'forbidden');
+  assert.equal((await ann.ask('hello')).subject, 'ann');
+  assert.equal((await ann.ask('hello', { token: 'x' })).code, 'unauthorized');
+
+  const ticket = (await (await fetch(gateway.url + '/ticket', { method: 'POST', headers: { Authorization: `Bearer ${good}` } })).json()).ticket;
+  const bob = open({ ticket });
+  await until(() => bob.connected, 'the ticket');
+
+  // A header of the handshake counts, and so does a cookie (tests/integration).
+  const header = open(undefined, { extraHeaders: { Authorization: `Bearer ${good}` } });
+  await until(() => header.connected, 'the header');
+
+  // Expiry ends the transport, not the namespace: the client comes back and asks `auth` again.
+  let given = 0;
+  const reasons = [], warned = [];
+  const eve = open((done) => done({ token: sign({ sub: 'eve', roles: ['user'], exp: now() + (given++ ? 60 : 2) }) }));
+  eve.on('disconnect', (reason) => reasons.push(reason));
+  eve.on('expiring', (message) => warned.push(message));
+  await until(() => given === 2 && eve.connected, 'the second token');
+  assert.deepEqual(reasons, ['transport close']);
+  assert.equal(warned.length, 1);
+
+  // A new token in time keeps the session.
+  const max = open({ token: sign({ sub: 'max', roles: ['user'], exp: now() + 2 }) });
+  const left = [];
+  max.on('disconnect', (reason) => left.push(reason));
+  const expiring = new Promise((resolve) => max.on('expiring', resolve));
+  await expiring;
+  assert.equal((await max.ask('hello', { token: sign({ sub: 'max', roles: ['user'], exp: now() + 60 }) })).status, 'hello');
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  assert.deepEqual(left, []);
+});

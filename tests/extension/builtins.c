@@ -14,6 +14,9 @@ const struct gw_engine *const gw_builtin_engines[] = {&gw_engine_memory, &gw_eng
 extern const struct gw_history_engine gw_history_memory, gw_history_disk;
 const struct gw_history_engine *const gw_builtin_histories[] = {&gw_history_memory, &gw_history_disk, NULL};
 
+extern const struct gw_transform gw_transform_columns;
+const struct gw_transform *const gw_builtin_transforms[] = {&gw_transform_columns, NULL};
+
 extern const struct gw_presence gw_presence_present;
 const struct gw_presence *const gw_builtin_presences[] = {&gw_presence_present, NULL};
 

@@ -68,6 +68,7 @@ def test_bombs(tmp_path):
         "scalar": "a: " + "x" * 100000 + "\n",
         "file": "# " + "x" * 2000000 + "\n",
         "nodes": "a:\n" + "  - x\n" * 150000 + "b:\n" + "  - x\n" * 10,
+        "line": "a: [" + "x, " * 150000 + "]\n",
         "nul": "a: \"x\\0y\"\n",
         "latin1": b"a: \xe9\n",
         "tabs": "a:\n\tb: c\n",

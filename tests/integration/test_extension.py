@@ -85,6 +85,26 @@ async def test_all_of_them_at_work(world, binary):
     assert '{transport="lines"}' in sluice.get("/metrics").text
 
 
+COLUMNS = "  - { topic: 'log/{site}', channel: 'log/{twin}/{column}', transform: { columns: { names: [time, temp], heading: 1 } } }\n"
+
+
+def test_a_transform_at_work(world, binary):
+    """It has options and a state, adds captures, and makes none, one and several messages, which the engine numbers."""
+    broker = world.broker()
+    sluice = world.sluice(yaml(broker.port, routes=COLUMNS, extra=LATE), binary=binary)
+    client = world.mqtt(broker.port)
+    for payload in ("time,temp", "12,21", "13,", "", "14,x", ",22,99"):
+        client.publish("log/roof", payload)
+    wait_until(lambda: sluice.get("/channels/log/roof/temp").json().get("data") == 22, what="the last message")
+
+    def history(column):
+        return [(m["data"], int(m["cursor"].rsplit(".", 1)[1])) for m in sluice.get(f"/channels/log/roof/{column}/history").json()["messages"]]
+    assert history("time") == [(12, 10), (13, 30), (14, 40)]
+    assert history("temp") == [(21, 20), (22, 50)]
+    wait_until(lambda: "on 'log/roof': transform columns says bad_request: a column of 4 bytes of text is no number" in sluice.text())
+    assert sluice.metric("sluice_mqtt_codec_dropped_total") == 1
+
+
 def test_what_waits_in_the_engine_is_handed_over_at_a_stop(world, binary):
     broker = world.broker()
     sluice = world.sluice(yaml(broker.port, routes=ROUTES, extra="late: { delay: 10s }\n"), binary=binary)
@@ -220,6 +240,21 @@ def test_check_names_wrong_keys(tmp_path, binary, extra, wanted):
     assert len(text.splitlines()) == len(wanted), text
 
 
+@pytest.mark.parametrize("transform, wanted", [
+    ("{ columns: { heading: 1 } }", "transform.columns.names: it is missing (a text or a list of texts expected)"),
+    ("{ columns: { names: [a, b, c, d] } }", "transform: 4 columns are too many (at most 3 expected)"),
+    ("{ columns: { names: a, heding: 1 } }", "transform.columns.heding: unknown key (did you mean heading?)"),
+    ("split", "transform: there is no 'split' (one of: columns expected)"),
+])
+def test_check_names_what_is_wrong_with_a_transform(tmp_path, binary, transform, wanted):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml(1883, routes=f"  - {{ topic: 'a/{{site}}', channel: '{{twin}}/{{column}}', transform: {transform} }}\n"))
+    status, _, text = run(binary, "check", str(file))
+    assert status == 2 and f"routes[0].{wanted}\n" in text, text
+    file.write_text(file.read_text().replace("transform:", "publish: {}, transform:"))
+    assert "routes[0].publish: what transform columns takes apart can't be put together" in run(binary, "check", str(file))[2] or transform == "split"
+
+
 def test_check_takes_a_good_file_and_environment(tmp_path, binary, monkeypatch):
     monkeypatch.setenv("LINES_PATH", "/from/environment")
     file = tmp_path / "good.yaml"
@@ -231,5 +266,8 @@ def test_documents_describe_them(binary):
     schema = json.loads(run(binary, "schema")[1])["properties"]
     assert schema["lines"]["anyOf"][1]["required"] == ["path"]
     assert schema["late"]["anyOf"][1]["properties"]["step"]["default"] == 1
+    names = json.loads(run(binary, "schema")[1])["properties"]["routes"]["items"]["properties"]["transform"]["anyOf"]
+    assert names[0]["enum"] == ["columns"] and names[2]["properties"]["columns"]["required"] == ["names"]
+    assert "| `routes[].transform.columns.heading` | number | 0 | 0 to 9 | So many lines of the route are its heading. |" in run(binary, "reference")[1]
     assert "| `lines.words` | names and texts |  |  | What is said in place of a channel's name. |" in run(binary, "reference")[1]
     assert re.search(r"late\.delay\\fR \(duration; default 50ms; 1ms to 10s\)", run(binary, "reference", "--man")[1])

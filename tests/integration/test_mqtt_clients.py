@@ -243,6 +243,21 @@ def test_topic_aliases_of_the_client(shared, gateway):
     wait_until(lambda: device.payloads("lamps/alias1") == [b"a", b"b"] and device.payloads("lamps/alias2") == [b"c", b"d"])
 
 
+def test_topic_aliases_of_the_gateway(gateway, client):
+    """As many channels as the client has room for get one; their later messages have it instead of the name."""
+    with Raw(gateway) as raw:
+        raw.connect(5, properties=b"\x22\0\2")
+        raw.send(0x82, b"\0\1\0" + text("rooms/short/+") + b"\0")
+        assert raw.receive()[0] == 0x90
+        seen = []
+        for name in ("a", "b", "a", "c", "b", "c"):
+            client.publish("rooms/short/" + name, name)
+            seen.append(raw.receive()[1])
+    full = [text("rooms/short/" + name) for name in "abc"]
+    assert seen == [full[0] + b"\3\x23\0\1a", full[1] + b"\3\x23\0\2b", b"\0\0\3\x23\0\1a", full[2] + b"\0c", b"\0\0\3\x23\0\2b",
+                    full[2] + b"\0c"]
+
+
 @BOTH
 def test_a_burst_of_publishes_waits_and_all_arrive(paho, shared, version):
     """More at once than limits.publishes_per_session: a 5.0 client keeps to the receive maximum, an older one's packets wait."""

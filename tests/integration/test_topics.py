@@ -148,3 +148,35 @@ def test_what_a_reload_excepts_gets_no_more_messages(world):
     wait_until(lambda: gateway.get("/channels/a/keep").json()["data"] == 3)
     assert gateway.get("/channels/a/drop/1").json()["data"] != 3  # a channel that a reload left without a route ages
     assert gateway.get("/channels/a/drop/2").status_code == 404
+
+
+def test_devices_of_the_trackers(world):
+    """Base topics and device names of several levels, and what ends in the same word elsewhere (docs/field.md)."""
+    broker = world.broker()
+    client = world.mqtt(broker.port, subscribe=["#"])
+    gateway = world.sluice(yaml(broker.port, """
+  - topic: /myhouse/zigbee/{device...}
+    except: ["/myhouse/zigbee/{any...}/set"]
+    channel: zigbee/{device...}
+    publish: { topic: "/myhouse/zigbee/{device...}/set" }
+  - topic: stat/{device...}/POWER
+    channel: power/{device...}
+    codec: text
+    publish: { topic: "cmnd/{device...}/POWER" }
+  - topic: "{node...}/sensor/{name}/state"
+    except: zigbee2mqtt/#
+    channel: esphome/{node...}/{name}
+  - topic: sensors/temperature/#
+    except: sensors/temperature/kitchen
+"""))
+    for topic, payload in [("/myhouse/zigbee/0x001788010342e000", "{}"), ("/myhouse/zigbee/up/bulb", "{}"), ("/myhouse/zigbee/up/bulb/set", "{}"),
+                           ("stat/sonoff/floor1/light_01/POWER", "ON"), ("stat/POWER", "ON"), ("esp-weather-outdoor/sensor/temperature/state", "8.1"),
+                           ("home/garden/esp/sensor/light/state", "4"), ("zigbee2mqtt/x/sensor/y/state", "1"),
+                           ("sensors/temperature/kitchen", "20"), ("sensors/temperature/kitchen/oven", "90"), ("sensors/temperature/attic", "30")]:
+        client.publish(topic, payload)
+    wait_until(lambda: "sensors/temperature/attic" in names(gateway))
+    assert names(gateway) == {"zigbee/0x001788010342e000", "zigbee/up/bulb", "power/sonoff/floor1/light_01", "esphome/esp-weather-outdoor/temperature",
+                              "esphome/home/garden/esp/light", "sensors/temperature/kitchen/oven", "sensors/temperature/attic"}
+    for channel, topic in [("zigbee/up/bulb", "/myhouse/zigbee/up/bulb/set"), ("power/sonoff/floor1/light_01", "cmnd/sonoff/floor1/light_01/POWER")]:
+        assert gateway.post("/channels/" + channel, data=b'"OFF"').status_code == 200
+        wait_until(lambda topic=topic: client.payloads(topic))

@@ -237,8 +237,10 @@ static void test_problems(void **state)
         {"chat:\n", "5:6: chat.path: it is missing (a text expected)\n"},
         {"chat: true\n", "5:7: chat.path: it is missing (a text expected)\n"},
         {"chat: { color: red }\n", "5:7: chat.path: it is missing (a text expected)\n"
-                                   "5:9: chat.color: unknown key (path, file, patience, queue, rooms, ratio, bell, "
-                                   "mode, names, members, look expected)\n"},
+                                   "5:9: chat.color: unknown key here (chat.look.color expected, below look:)\n"},
+        {"chat: { nonsense: red }\n", "5:7: chat.path: it is missing (a text expected)\n"
+                                      "5:9: chat.nonsense: unknown key (path, file, patience, queue, rooms, ratio, "
+                                      "bell, mode, names, members, look expected)\n"},
         {"chat: [ 1 ]\n", "5:7: chat: a list (a mapping expected)\n"},
         {"clock: 5\n", "5:8: clock: a single value (a mapping expected)\n"},
         {"clock: { tick: 5 }\n", "5:10: clock.tick: unknown key (did you mean ticks?)\n"},

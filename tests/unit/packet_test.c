@@ -8,10 +8,11 @@ struct row {
     size_t len;
     bool v5;
     const char *topic, *payload; /* NULL: left to libmosquitto */
+    uint32_t expiry;
 };
 #define ROW(name, v5, bytes, topic, payload)                                                                         \
     {                                                                                                                \
-        name, bytes, sizeof(bytes) - 1, v5, topic, payload                                                           \
+        name, bytes, sizeof(bytes) - 1, v5, topic, payload, 60                                                       \
     }
 
 static const struct row rows[] = {
@@ -27,6 +28,8 @@ static const struct row rows[] = {
     ROW("a byte that is no property", true, "\x30\x09\0\1a\3\x0b\2xyy", NULL, NULL),
     ROW("format, expiry, content type, user property", true,
         "\x30\x1a\0\1a\x15\1\1\2\0\0\0\x3c\3\0\2t/\x26\0\1k\0\1v\x0b\2x", "a", "x"),
+    {"largest expiry", "\x30\x0a\0\1a\5\2\xff\xff\xff\xfex", 12, true, "a", "x", 0xfffffffe},
+    ROW("expiry cut short", true, "\x30\x08\0\1a\4\2\0\0\x3cx", NULL, NULL),
     ROW("correlation data", true, "\x30\x09\0\1a\4\x09\0\1cx", NULL, NULL),
     ROW("response topic", true, "\x30\x09\0\1a\4\x08\0\1cx", NULL, NULL),
     ROW("topic alias", true, "\x30\x08\0\1a\3\x23\0\1x", NULL, NULL),
@@ -61,6 +64,8 @@ static void test_rows(void **state)
                       !memcmp(packet.payload, row->payload, packet.payload_len),
                   row->name);
         CHECK_ROW(packet.qos == ((row->bytes[0] >> 1) & 3) && packet.retain == (row->bytes[0] & 1), row->name);
+        bool expires = strstr(row->name, "expiry") != NULL;
+        CHECK_ROW(packet.expires == expires && (!expires || packet.expiry == row->expiry), row->name);
         CHECK_ROW(packet.mid == (packet.qos ? 0x1234 : 0), row->name);
     }
 }

@@ -1,0 +1,280 @@
+#include "engine/resp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+#define READ_SIZE 65536
+
+void gw_resp_init(struct gw_resp *resp)
+{
+    memset(resp, 0, sizeof *resp);
+    atomic_init(&resp->fd, -1);
+}
+
+bool gw_resp_is_open(const struct gw_resp *resp)
+{
+    return atomic_load(&resp->fd) >= 0;
+}
+
+void gw_resp_close(struct gw_resp *resp)
+{
+    int fd = atomic_exchange(&resp->fd, -1);
+    if (fd >= 0)
+        close(fd);
+    if (resp->reader)
+        redisReaderFree(resp->reader);
+    resp->reader = NULL;
+}
+
+void gw_resp_interrupt(struct gw_resp *resp)
+{
+    int fd = atomic_load(&resp->fd);
+    if (fd >= 0)
+        shutdown(fd, SHUT_RDWR);
+}
+
+static void resp_fail(struct gw_resp *resp, const char *what, const char *why)
+{
+    snprintf(resp->error, sizeof resp->error, "%s%s%s", what, *what && *why ? ": " : "", why);
+    gw_resp_close(resp);
+}
+
+/* --- waiting ---------------------------------------------------------------------------------------------------- */
+
+static bool resp_wait(int fd, short events, int64_t until_ms)
+{
+    for (;;) {
+        int64_t left = until_ms - gw_monotonic_ms();
+        struct pollfd wait = {.fd = fd, .events = events};
+        int ready = poll(&wait, 1, left > 0 ? (int)left : 0);
+        if (ready > 0)
+            return true;
+        if (ready == 0 || errno != EINTR)
+            return false;
+    }
+}
+
+static bool resp_write(struct gw_resp *resp, const char *data, size_t len, int64_t timeout_ms)
+{
+    int64_t until = gw_monotonic_ms() + timeout_ms;
+    while (len && gw_resp_is_open(resp)) {
+        ssize_t sent = send(resp->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent > 0) {
+            data += sent;
+            len -= (size_t)sent;
+        } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+            resp_fail(resp, "the connection is lost", strerror(errno));
+        } else if (!resp_wait(resp->fd, POLLOUT, until)) {
+            resp_fail(resp, "it does not take what is sent", "");
+        }
+    }
+    return len == 0;
+}
+
+redisReply *gw_resp_read(struct gw_resp *resp, int64_t timeout_ms)
+{
+    int64_t until = gw_monotonic_ms() + timeout_ms;
+    char buffer[READ_SIZE];
+    while (gw_resp_is_open(resp)) {
+        void *reply = NULL;
+        if (redisReaderGetReply(resp->reader, &reply) != REDIS_OK) {
+            resp_fail(resp, "its reply is not understood", resp->reader->errstr);
+            return NULL;
+        }
+        if (reply)
+            return reply;
+        ssize_t got = recv(resp->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        if (got > 0)
+            redisReaderFeed(resp->reader, buffer, (size_t)got);
+        else if (got == 0)
+            resp_fail(resp, "it closed the connection", "");
+        else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+            resp_fail(resp, "the connection is lost", strerror(errno));
+        else if (!resp_wait(resp->fd, POLLIN, until))
+            return NULL;
+    }
+    return NULL;
+}
+
+/* --- commands --------------------------------------------------------------------------------------------------- */
+
+void gw_resp_arg(struct gw_resp_args *args, const char *data, size_t len)
+{
+    if (args->count == args->allocated) {
+        args->allocated = args->allocated ? args->allocated * 2 : 16;
+        args->at = gw_reallocarray(args->at, (size_t)args->allocated, sizeof *args->at);
+        args->len = gw_reallocarray(args->len, (size_t)args->allocated, sizeof *args->len);
+    }
+    args->at[args->count] = data;
+    args->len[args->count++] = len;
+}
+
+void gw_resp_args_fini(struct gw_resp_args *args)
+{
+    free(args->at);
+    free(args->len);
+    memset(args, 0, sizeof *args);
+}
+
+bool gw_resp_send(struct gw_resp *resp, const struct gw_resp_args *args, int64_t timeout_ms)
+{
+    char *command = NULL;
+    int len = redisFormatCommandArgv(&command, args->count, args->at, args->len);
+    if (len < 0) {
+        resp_fail(resp, "a command is too long", "");
+        return false;
+    }
+    bool sent = resp_write(resp, command, (size_t)len, timeout_ms);
+    redisFreeCommand(command);
+    return sent;
+}
+
+redisReply *gw_resp_ask_args(struct gw_resp *resp, int64_t timeout_ms, const struct gw_resp_args *args)
+{
+    resp->error[0] = '\0';
+    if (!gw_resp_send(resp, args, timeout_ms))
+        return NULL;
+    redisReply *reply = gw_resp_read(resp, timeout_ms);
+    if (!reply && gw_resp_is_open(resp))
+        resp_fail(resp, "it does not answer", ""); /* its reply would be taken for another command's */
+    if (!reply || reply->type != REDIS_REPLY_ERROR)
+        return reply;
+    snprintf(resp->error, sizeof resp->error, "%s", reply->str);
+    freeReplyObject(reply);
+    return NULL;
+}
+
+redisReply *gw_resp_ask(struct gw_resp *resp, int64_t timeout_ms, ...)
+{
+    struct gw_resp_args args = {0};
+    va_list words;
+    va_start(words, timeout_ms);
+    for (const char *word; (word = va_arg(words, const char *));)
+        gw_resp_arg(&args, word, strlen(word));
+    va_end(words);
+    redisReply *reply = gw_resp_ask_args(resp, timeout_ms, &args);
+    gw_resp_args_fini(&args);
+    return reply;
+}
+
+/* --- opening ---------------------------------------------------------------------------------------------------- */
+
+static int resp_connect_one(struct gw_resp *resp, const struct addrinfo *info, int64_t until_ms)
+{
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0, one = 1;
+    socklen_t len = sizeof error;
+    if (fd < 0) {
+        resp_fail(resp, "no socket", strerror(errno));
+        return -1;
+    }
+    if (connect(fd, info->ai_addr, info->ai_addrlen) && errno != EINPROGRESS)
+        error = errno;
+    else if (!resp_wait(fd, POLLOUT, until_ms))
+        error = ETIMEDOUT;
+    else
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (!error) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        return fd;
+    }
+    resp_fail(resp, "", strerror(error));
+    close(fd);
+    return -1;
+}
+
+static bool resp_greet(struct gw_resp *resp, const struct gw_resp_server *server, int64_t timeout_ms)
+{
+    char number[16];
+    redisReply *reply = NULL;
+    if (server->password) {
+        reply = server->username ? gw_resp_ask(resp, timeout_ms, "AUTH", server->username, server->password, NULL)
+                                 : gw_resp_ask(resp, timeout_ms, "AUTH", server->password, NULL);
+        if (!reply)
+            return false;
+        freeReplyObject(reply);
+    }
+    snprintf(number, sizeof number, "%u", server->database);
+    reply = gw_resp_ask(resp, timeout_ms, "SELECT", number, NULL);
+    bool good = reply != NULL;
+    if (reply)
+        freeReplyObject(reply);
+    return good;
+}
+
+bool gw_resp_open(struct gw_resp *resp, const struct gw_resp_server *server, int64_t timeout_ms)
+{
+    gw_resp_close(resp);
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
+    int wrong = getaddrinfo(server->host, server->port, &hints, &list);
+    if (wrong) {
+        resp_fail(resp, "its name is not known", gai_strerror(wrong));
+        return false;
+    }
+    int fd = -1;
+    int64_t until = gw_monotonic_ms() + timeout_ms;
+    for (const struct addrinfo *info = list; info && fd < 0; info = info->ai_next)
+        fd = resp_connect_one(resp, info, until);
+    freeaddrinfo(list);
+    if (fd < 0)
+        return false;
+    atomic_store(&resp->fd, fd);
+    resp->reader = redisReaderCreate();
+    if (resp_greet(resp, server, timeout_ms))
+        return true;
+    gw_resp_close(resp);
+    return false;
+}
+
+/* --- the address ------------------------------------------------------------------------------------------------ */
+
+const char *gw_resp_parse_url(const char *url, char **host, char **port, unsigned *database)
+{
+    static const char wanted[] = "it is no address of a server (redis://host:port expected)";
+    static const char *const schemes[] = {"redis://", "valkey://"};
+    size_t i = 0, count = sizeof schemes / sizeof *schemes;
+    while (i < count && strncasecmp(url, schemes[i], strlen(schemes[i])) != 0)
+        i++;
+    if (!strncasecmp(url, "rediss://", 9) || !strncasecmp(url, "valkeys://", 10))
+        return "TLS to the engine is not supported (redis://host:port in a network of its own expected)";
+    if (i == count)
+        return wanted;
+    const char *at = url + strlen(schemes[i]), *end = at + strcspn(at, "/");
+    if (strchr(at, '@'))
+        return "it has credentials (they belong in username and password or password_file)";
+    const char *slash = *end ? end + 1 : end;
+    char *rest = NULL;
+    unsigned long number = strtoul(slash, &rest, 10);
+    if (*rest || number > 1023 || (*slash && (*slash < '0' || *slash > '9')))
+        return "what follows the / is no number of a database (0 to 1023 expected)";
+    bool six = *at == '[';
+    const char *close = six ? memchr(at, ']', (size_t)(end - at)) : NULL;
+    const char *name = six ? at + 1 : at, *stop = six ? close : at + strcspn(at, ":/");
+    if ((six && !close) || stop == name)
+        return wanted;
+    const char *colon = six ? close + 1 : stop;
+    unsigned long tcp = 6379;
+    if (colon < end) {
+        tcp = strtoul(colon + 1, &rest, 10);
+        if (*colon != ':' || rest != end || colon + 1 == end || tcp < 1 || tcp > 65535)
+            return wanted;
+    }
+    char digits[8];
+    snprintf(digits, sizeof digits, "%lu", tcp);
+    *host = gw_strndup(name, (size_t)(stop - name));
+    *port = gw_strdup(digits);
+    *database = (unsigned)number;
+    return NULL;
+}

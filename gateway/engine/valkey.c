@@ -1,0 +1,406 @@
+/* valkey.c: the engine `valkey`: several gateways with one sequence, in a Valkey or Redis server.
+ *
+ * The log is one stream, its ids `<term>-<seq>` are ours. One process at a time takes messages in (the leader, by a
+ * lease) and numbers them; every process, the leader too, delivers what it reads back from the log and nothing else.
+ * A stream refuses an id that is not above its top, so the first entry of a term shuts out all earlier leaders.
+ * docs/decisions has the reasons. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/valkey_options.h"
+#include "engine/valkey_private.h"
+#include "message/cursor.h"
+
+/* How long a process that starts waits for the server. */
+#define OPEN_MS  10000
+#define PAUSE_MS 200
+/* What may be on its way to the server and back; beyond it the broker's socket is not read. */
+#define WINDOW_BYTES (1024 * 1024)
+
+/* --- messages in ------------------------------------------------------------------------------------------------ */
+
+static bool store_leads(struct gw_engine_store *store)
+{
+    return store->term && store->joined == store->term;
+}
+
+static enum gw_err valkey_append(struct gw_engine_store *store, struct gw_message_spec *draft)
+{
+    pthread_mutex_lock(&store->lock);
+    bool leads = store_leads(store);
+    pthread_mutex_unlock(&store->lock);
+    if (!leads)
+        return GW_ERR_UPSTREAM_DOWN;
+    gw_entry_list_add(&store->packet, gw_entry_of_draft(draft, store->packet_mid, store->packet_hash));
+    return GW_OK;
+}
+
+/* Gives what was made of a packet its numbers. {lock} is held. */
+static void store_queue(struct gw_engine_store *store, struct gw_entry *entry, uint64_t ticket)
+{
+    entry->id = (struct gw_entry_id){store->term, ++store->seq};
+    entry->ticket = ticket;
+    gw_entry_list_add(&store->queue, entry);
+}
+
+static void valkey_begin(struct gw_engine_store *store, uint16_t mid, uint64_t hash)
+{
+    store->packet_mid = mid;
+    store->packet_hash = hash;
+}
+
+static void valkey_commit(struct gw_engine_store *store)
+{
+    if (!store->packet.count)
+        return;
+    bool wake = false;
+    store->packet.newest->last = true;
+    pthread_mutex_lock(&store->lock);
+    if (store_leads(store)) {
+        uint64_t ticket = ++store->taken;
+        for (struct gw_entry *entry; (entry = gw_entry_list_take(&store->packet));)
+            store_queue(store, entry, ticket);
+        wake = !store->busy;
+        store->busy = true;
+    }
+    pthread_mutex_unlock(&store->lock);
+    gw_entry_list_clear(&store->packet);
+    if (wake)
+        gw_valkey_wake(store);
+}
+
+static void valkey_join(struct gw_engine_store *store, uint64_t term)
+{
+    gw_entry_list_clear(&store->packet);
+    pthread_mutex_lock(&store->lock);
+    store->joined = term;
+    pthread_mutex_unlock(&store->lock);
+}
+
+static bool valkey_room(struct gw_engine_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    bool room = store->queue.bytes + store->sent.bytes < WINDOW_BYTES;
+    pthread_mutex_unlock(&store->lock);
+    return room;
+}
+
+static uint64_t valkey_taken(struct gw_engine_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    uint64_t taken = store->taken;
+    pthread_mutex_unlock(&store->lock);
+    return taken;
+}
+
+static uint64_t valkey_safe(struct gw_engine_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    uint64_t safe = store_leads(store) ? store->safe : 0;
+    pthread_mutex_unlock(&store->lock);
+    return safe;
+}
+
+static bool valkey_known(struct gw_engine_store *store, uint16_t mid, uint64_t hash)
+{
+    pthread_mutex_lock(&store->lock);
+    const struct gw_valkey_known *known = &store->known[mid];
+    /* Identifiers are used again; what is so long ago was another packet. */
+    bool same = known->count && known->hash == hash && store->known_count - known->count < GW_VALKEY_MIDS;
+    pthread_mutex_unlock(&store->lock);
+    if (same)
+        atomic_fetch_add(&store->redelivered, 1);
+    return same;
+}
+
+static void valkey_upstream(struct gw_engine_store *store, bool up)
+{
+    char state[32];
+    snprintf(state, sizeof state, "%c %lld", up ? '1' : '0', (long long)gw_wall_ms());
+    const char *const words[] = {"k", "upstream", "s", state, NULL};
+    struct gw_entry *entry = gw_entry_control(words);
+    pthread_mutex_lock(&store->lock);
+    bool leads = store_leads(store);
+    if (leads)
+        store_queue(store, entry, store->taken);
+    pthread_mutex_unlock(&store->lock);
+    if (leads)
+        gw_valkey_wake(store);
+    else
+        free(entry);
+}
+
+static const char *valkey_node(struct gw_engine_store *store)
+{
+    return store->node;
+}
+
+static void valkey_configure(struct gw_engine_store *store, uint64_t digest)
+{
+    pthread_mutex_lock(&store->lock);
+    store->digest = digest;
+    pthread_mutex_unlock(&store->lock);
+    gw_valkey_compare(store);
+}
+
+static const struct gw_engine_shared valkey_shared = {
+    .configure = valkey_configure,
+    .node = valkey_node,
+    .join = valkey_join,
+    .begin = valkey_begin,
+    .commit = valkey_commit,
+    .room = valkey_room,
+    .taken = valkey_taken,
+    .safe = valkey_safe,
+    .known = valkey_known,
+    .upstream = valkey_upstream,
+};
+
+/* --- opening ---------------------------------------------------------------------------------------------------- */
+
+static char *store_key(const char *prefix, const char *name)
+{
+    struct gw_buf key;
+    gw_buf_init(&key);
+    gw_buf_printf(&key, "{%s}:%s", prefix, name);
+    return gw_buf_take(&key);
+}
+
+static void store_keys(struct gw_valkey_keys *keys, const char *prefix)
+{
+    keys->log = store_key(prefix, "log");
+    keys->channels = store_key(prefix, "channels");
+    keys->meta = store_key(prefix, "meta");
+    keys->lease = store_key(prefix, "lease");
+    keys->epoch = store_key(prefix, "epoch");
+    keys->histories = store_key(prefix, "h:");
+}
+
+static void store_pause(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000}, NULL);
+}
+
+/* A server that has nothing of this cluster may have lost it, and a process that runs will bring it back: only then
+ * does one that has no memory begin anew. */
+static bool store_find_epoch(struct gw_engine_store *store, char out[GW_ENGINE_EPOCH_MAX + 1])
+{
+    char made[GW_EPOCH_MAX + 1];
+    int64_t until = gw_monotonic_ms() + 2 * store->lease_ms;
+    gw_epoch_make(made);
+    for (;;) {
+        redisReply *reply = gw_resp_ask(&store->commands, OPEN_MS, "GET", store->keys.epoch, NULL);
+        if (!reply)
+            return false;
+        bool found = reply->type == REDIS_REPLY_STRING && reply->len && reply->len <= GW_ENGINE_EPOCH_MAX;
+        if (found)
+            snprintf(out, GW_ENGINE_EPOCH_MAX + 1, "%s", reply->str);
+        freeReplyObject(reply);
+        if (found)
+            return true;
+        if (gw_monotonic_ms() < until) {
+            store_pause();
+            continue;
+        }
+        reply = gw_resp_ask(&store->commands, OPEN_MS, "SET", store->keys.epoch, made, "NX", NULL);
+        if (!reply && !gw_resp_is_open(&store->commands))
+            return false;
+        if (reply)
+            freeReplyObject(reply);
+    }
+}
+
+static bool store_find(struct gw_engine_store *store, struct gw_engine_found *found)
+{
+    if (!store_find_epoch(store, found->epoch) || !gw_valkey_top(store, &store->commands, &store->read))
+        return false;
+    redisReply *reply = gw_resp_ask(&store->commands, OPEN_MS, "HGET", store->keys.meta, "forgotten", NULL);
+    if (!reply)
+        return false;
+    found->clean = true;
+    found->seq = store->read.seq;
+    found->forgotten = reply->type == REDIS_REPLY_STRING ? strtoull(reply->str, NULL, 10) : 0;
+    if (found->forgotten > found->seq)
+        found->forgotten = found->seq;
+    freeReplyObject(reply);
+    return true;
+}
+
+/* A server that throws keys away when its memory is full loses messages without a word. */
+static void store_check_policy(struct gw_engine_store *store)
+{
+    redisReply *reply = gw_resp_ask(&store->commands, OPEN_MS, "INFO", "memory", NULL);
+    const char *policy = reply && reply->str ? strstr(reply->str, "maxmemory_policy:") : NULL;
+    const char *bound = reply && reply->str ? strstr(reply->str, "maxmemory:") : NULL;
+    if (policy && bound && strtoull(bound + 10, NULL, 10) && strncmp(policy + 17, "noeviction", 10) != 0)
+        gw_log(GW_LOG_WARN, "engine",
+               "%s:%s throws keys away when its memory is full, and messages with them: set its maxmemory-policy to "
+               "noeviction",
+               store->host, store->port);
+    if (reply)
+        freeReplyObject(reply);
+}
+
+static void store_free(struct gw_engine_store *store)
+{
+    gw_resp_close(&store->commands);
+    gw_resp_close(&store->tail);
+    gw_entry_list_clear(&store->packet);
+    gw_entry_list_clear(&store->queue);
+    gw_entry_list_clear(&store->sent);
+    gw_entry_list_clear(&store->memory);
+    char *const texts[] = {store->host,      store->port,       store->keys.log,   store->keys.channels,
+                           store->keys.meta, store->keys.lease, store->keys.epoch, store->keys.histories};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(texts[i]);
+    free(store->known);
+    pthread_cond_destroy(&store->moved);
+    pthread_mutex_destroy(&store->lock);
+    if (store->wake_fd >= 0)
+        close(store->wake_fd);
+    free(store);
+}
+
+static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
+{
+    struct gw_engine_store *store = gw_calloc(1, sizeof *store);
+    char random[GW_EPOCH_MAX + 1];
+    gw_epoch_make(random);
+    snprintf(store->who, sizeof store->who, "%.128s:%s", own->node, random);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->moved, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&store->lock, NULL);
+    store->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    gw_resp_init(&store->tail);
+    gw_resp_init(&store->commands);
+    store_keys(&store->keys, own->prefix);
+    store->node = own->node;
+    store->server.username = own->username;
+    store->server.password = own->password ? own->password : own->file_password;
+    store->lease_ms = own->lease_ms;
+    store->log_count = own->log_count;
+    store->log_bytes = own->log_bytes;
+    store->channels = own->channels;
+    store->known = gw_calloc(GW_VALKEY_MIDS, sizeof *store->known);
+    store->taken = store->safe = 1;
+    return store;
+}
+
+static enum gw_err valkey_open(const void *options, struct gw_engine_found *found, struct gw_engine_store **out,
+                               struct gw_buf *error)
+{
+    const struct gw_valkey_options *own = options;
+    struct gw_engine_store *store = store_make(own);
+    *found = (struct gw_engine_found){0};
+    const char *wrong = gw_resp_parse_url(own->url, &store->host, &store->port, &store->server.database);
+    store->server.host = store->host;
+    store->server.port = store->port;
+    int64_t until = gw_monotonic_ms() + OPEN_MS;
+    bool good = false;
+    while (!wrong && !good) {
+        good = gw_resp_open(&store->commands, &store->server, OPEN_MS) && store_find(store, found);
+        if (good)
+            break;
+        if (gw_monotonic_ms() >= until)
+            wrong = store->commands.error;
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "engine", "waiting for %s:%s: %s", store->host, store->port,
+                             store->commands.error);
+        store_pause();
+    }
+    if (!good) {
+        gw_buf_printf(error, "engine.valkey.url: %s: %s", own->url, wrong);
+        store_free(store);
+        return GW_ERR_INTERNAL;
+    }
+    store_check_policy(store);
+    memcpy(store->epoch, found->epoch, sizeof store->epoch);
+    *out = store;
+    return GW_OK;
+}
+
+static enum gw_err valkey_start(struct gw_engine_store *store, const struct gw_engine_sink *sink,
+                                struct gw_buf *error)
+{
+    store->sink = *sink;
+    gw_resp_close(&store->commands); /* the thread makes its own: also with what it must know of the server */
+    if (pthread_create(&store->tail_thread, NULL, gw_valkey_tail_run, store)) {
+        gw_buf_adds(error, "can't start the thread that reads the engine's log");
+        return GW_ERR_INTERNAL;
+    }
+    if (pthread_create(&store->lead_thread, NULL, gw_valkey_lead_run, store)) {
+        gw_buf_adds(error, "can't start the thread that sends to the engine");
+        pthread_mutex_lock(&store->lock);
+        store->closing = true;
+        pthread_cond_broadcast(&store->moved);
+        pthread_mutex_unlock(&store->lock);
+        gw_resp_interrupt(&store->tail);
+        pthread_join(store->tail_thread, NULL);
+        return GW_ERR_INTERNAL;
+    }
+    pthread_setname_np(store->tail_thread, "engine-tail");
+    pthread_setname_np(store->lead_thread, "engine");
+    store->started = true;
+    return GW_OK;
+}
+
+static void valkey_close(struct gw_engine_store *store, bool in_order, uint64_t forgotten)
+{
+    (void)in_order;
+    (void)forgotten;
+    if (store->started) {
+        pthread_mutex_lock(&store->lock);
+        store->closing = true;
+        pthread_cond_broadcast(&store->moved);
+        pthread_mutex_unlock(&store->lock);
+        gw_valkey_wake(store);
+        gw_resp_interrupt(&store->tail);
+        pthread_join(store->lead_thread, NULL);
+        pthread_join(store->tail_thread, NULL);
+    }
+    store_free(store);
+}
+
+static struct gw_engine_stats valkey_stats(struct gw_engine_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    struct gw_engine_stats stats = {
+        .leads = store->term != 0,
+        .differs = store->leader_digest && store->digest && store->leader_digest != store->digest,
+        .term = store->read.term,
+        .entries = store->memory.count,
+        .waiting = store->queue.bytes + store->sent.bytes,
+    };
+    pthread_mutex_unlock(&store->lock);
+    stats.up = atomic_load(&store->up);
+    stats.appended = atomic_load(&store->appended);
+    stats.append_ns = atomic_load(&store->append_ns);
+    stats.mended = atomic_load(&store->mended);
+    stats.fenced = atomic_load(&store->fenced);
+    stats.lost = atomic_load(&store->lost);
+    stats.redelivered = atomic_load(&store->redelivered);
+    stats.takeovers = atomic_load(&store->takeovers);
+    return stats;
+}
+
+const struct gw_engine gw_engine_valkey = {
+    .name = "valkey",
+    .options = &gw_valkey_options,
+    .open = valkey_open,
+    .load = gw_valkey_load,
+    .start = valkey_start,
+    .append = valkey_append,
+    .close = valkey_close,
+    .shared = &valkey_shared,
+    .stats = valkey_stats,
+};

@@ -1,0 +1,214 @@
+#include "engine/valkey_entry.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* The head's numbers in hexadecimal, so that they are short: ts, flags, keep, packet identifier, hash of the packet,
+ * where in the JSON the watched value lies and how long it is. */
+#define HEAD_FORMAT "%" PRIx64 " %x %x %x %" PRIx64 " %x %x"
+#define HEAD_SIZE   96
+
+#define FLAG_RETAINED 1u
+#define FLAG_CLEAR    2u
+#define FLAG_BINARY   4u
+#define FLAG_WATCHED  8u
+#define FLAG_STORED   16u
+
+/* --- making ----------------------------------------------------------------------------------------------------- */
+
+static struct gw_entry *entry_make(const struct gw_slice *fields, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += fields[i].len + 1;
+    struct gw_entry *entry = gw_malloc(sizeof *entry + bytes);
+    memset(entry, 0, sizeof *entry);
+    entry->count = (uint8_t)count;
+    char *at = entry->bytes;
+    for (size_t i = 0; i < count; i++) {
+        if (fields[i].len)
+            memcpy(at, fields[i].data, fields[i].len);
+        at[fields[i].len] = '\0';
+        entry->len[i] = (uint32_t)fields[i].len;
+        at += fields[i].len + 1;
+    }
+    return entry;
+}
+
+struct gw_entry *gw_entry_control(const char *const *words)
+{
+    struct gw_slice fields[GW_ENTRY_FIELDS];
+    size_t count = 0;
+    for (; words[count] && count < GW_ENTRY_FIELDS; count++)
+        fields[count] = (struct gw_slice){words[count], strlen(words[count])};
+    struct gw_entry *entry = entry_make(fields, count);
+    entry->last = true;
+    return entry;
+}
+
+struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t mid, uint64_t hash)
+{
+    char head[HEAD_SIZE];
+    bool watched = draft->watched.data != NULL;
+    unsigned flags = (draft->retained ? FLAG_RETAINED : 0) | (draft->clear ? FLAG_CLEAR : 0) |
+                     (draft->binary ? FLAG_BINARY : 0) | (watched ? FLAG_WATCHED : 0) |
+                     (draft->stored ? FLAG_STORED : 0);
+    int len = snprintf(head, sizeof head, HEAD_FORMAT, (uint64_t)draft->ts, flags, draft->keep, (unsigned)mid, hash,
+                       watched ? (unsigned)(draft->watched.data - draft->json) : 0, (unsigned)draft->watched.len);
+    bool same = draft->payload_len == draft->json_len && !memcmp(draft->payload, draft->json, draft->json_len);
+    const struct gw_slice fields[] = {
+        {"c", 1}, {draft->channel, draft->channel_len}, {"h", 1}, {head, (size_t)len},
+        {"d", 1}, {draft->json, draft->json_len},       {"p", 1}, {draft->payload, draft->payload_len},
+    };
+    struct gw_entry *entry = entry_make(fields, same ? 6 : 8);
+    entry->message = true;
+    entry->mid = mid;
+    entry->hash = hash;
+    entry->keep = draft->keep;
+    return entry;
+}
+
+static bool entry_read_head(struct gw_entry *entry)
+{
+    struct gw_slice head = gw_entry_field(entry, "h");
+    uint64_t ts;
+    unsigned flags, mid, from, len;
+    if (!head.data || sscanf(head.data, HEAD_FORMAT, &ts, &flags, &entry->keep, &mid, &entry->hash, &from, &len) != 7)
+        return false;
+    entry->mid = (uint16_t)mid;
+    entry->message = true;
+    return true;
+}
+
+struct gw_entry *gw_entry_of_reply(const redisReply *reply)
+{
+    struct gw_slice fields[GW_ENTRY_FIELDS];
+    struct gw_entry_id id;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_ARRAY || !gw_entry_id_parse(reply->element[0]->str, &id))
+        return NULL;
+    const redisReply *list = reply->element[1];
+    if (list->elements < 2 || list->elements % 2 || list->elements > GW_ENTRY_FIELDS)
+        return NULL;
+    for (size_t i = 0; i < list->elements; i++)
+        fields[i] = (struct gw_slice){list->element[i]->str, (size_t)list->element[i]->len};
+    struct gw_entry *entry = entry_make(fields, list->elements);
+    entry->id = id;
+    if (!gw_entry_field(entry, "k").data && !entry_read_head(entry)) {
+        free(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
+size_t gw_entry_size(const struct gw_entry *entry)
+{
+    size_t bytes = sizeof *entry;
+    for (unsigned i = 0; i < entry->count; i++)
+        bytes += entry->len[i] + 1;
+    return bytes;
+}
+
+struct gw_slice gw_entry_field(const struct gw_entry *entry, const char *name)
+{
+    const char *at = entry->bytes;
+    for (unsigned i = 0; i + 1 < entry->count; i += 2) {
+        const char *value = at + entry->len[i] + 1;
+        if (!strcmp(at, name))
+            return (struct gw_slice){value, entry->len[i + 1]};
+        at = value + entry->len[i + 1] + 1;
+    }
+    return (struct gw_slice){0};
+}
+
+bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec)
+{
+    struct gw_slice channel = gw_entry_field(entry, "c"), head = gw_entry_field(entry, "h");
+    struct gw_slice json = gw_entry_field(entry, "d"), payload = gw_entry_field(entry, "p");
+    uint64_t ts, hash;
+    unsigned flags, keep, mid, from, len;
+    if (!entry->message || !channel.len || !json.data || !head.data ||
+        sscanf(head.data, HEAD_FORMAT, &ts, &flags, &keep, &mid, &hash, &from, &len) != 7)
+        return false;
+    if (!payload.data)
+        payload = json;
+    *spec = (struct gw_message_spec){
+        .channel = channel.data,
+        .channel_len = channel.len,
+        .json = json.data,
+        .json_len = json.len,
+        .payload = payload.data,
+        .payload_len = payload.len,
+        .seq = entry->id.seq,
+        .ts = (int64_t)ts,
+        .route = GW_ROUTE_BY_NAME,
+        .retained = flags & FLAG_RETAINED,
+        .clear = flags & FLAG_CLEAR,
+        .binary = flags & FLAG_BINARY,
+        .stored = flags & FLAG_STORED,
+        .keep = keep,
+    };
+    if (flags & FLAG_WATCHED && from <= json.len && len <= json.len - from)
+        spec->watched = (struct gw_slice){json.data + from, len};
+    return true;
+}
+
+/* --- ids -------------------------------------------------------------------------------------------------------- */
+
+int gw_entry_id_compare(struct gw_entry_id a, struct gw_entry_id b)
+{
+    if (a.term != b.term)
+        return a.term < b.term ? -1 : 1;
+    return a.seq < b.seq ? -1 : a.seq > b.seq;
+}
+
+bool gw_entry_id_parse(const char *text, struct gw_entry_id *id)
+{
+    return text && sscanf(text, "%" SCNu64 "-%" SCNu64, &id->term, &id->seq) == 2;
+}
+
+void gw_entry_id_format(char out[GW_ENTRY_ID_SIZE], struct gw_entry_id id)
+{
+    snprintf(out, GW_ENTRY_ID_SIZE, "%" PRIu64 "-%" PRIu64, id.term, id.seq);
+}
+
+/* --- lists ------------------------------------------------------------------------------------------------------ */
+
+void gw_entry_list_add(struct gw_entry_list *list, struct gw_entry *entry)
+{
+    entry->next = NULL;
+    if (list->newest)
+        list->newest->next = entry;
+    else
+        list->oldest = entry;
+    list->newest = entry;
+    list->count++;
+    list->bytes += gw_entry_size(entry);
+}
+
+struct gw_entry *gw_entry_list_take(struct gw_entry_list *list)
+{
+    struct gw_entry *entry = list->oldest;
+    if (!entry)
+        return NULL;
+    list->oldest = entry->next;
+    if (!list->oldest)
+        list->newest = NULL;
+    list->count--;
+    list->bytes -= gw_entry_size(entry);
+    entry->next = NULL;
+    return entry;
+}
+
+void gw_entry_list_clear(struct gw_entry_list *list)
+{
+    struct gw_entry *entry;
+    while ((entry = gw_entry_list_take(list)))
+        free(entry);
+}

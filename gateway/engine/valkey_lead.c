@@ -1,0 +1,391 @@
+/* valkey_lead.c: the thread that sends: standby, taking over, leading, and giving up. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/valkey_private.h"
+#include "engine/valkey_scripts.h"
+
+#define RETRY_MS 200
+/* A leader's clock may be so far from the server's: numbers begin by it, and a term later they must be higher. */
+#define CLOCK_MS 500
+/* Bits of a number that count messages within a second of the clock. */
+#define SECOND_BITS 21
+/* At the end of the process, for what is still on its way. */
+#define STOP_MS 1000
+
+struct lead {
+    struct gw_engine_store *store;
+    struct gw_valkey_pipe pipe;
+    int64_t free_ms;     /* since when the lease has been seen free; 0: it is not */
+    bool told;           /* that the server is away */
+    char server_run[64]; /* the server's run id, as of this connection */
+};
+
+void gw_valkey_wake(struct gw_engine_store *store)
+{
+    uint64_t one = 1;
+    ssize_t written = write(store->wake_fd, &one, sizeof one);
+    (void)written; /* it only fails when it is full, and then the thread is awake anyway */
+}
+
+static void lead_rest(struct gw_engine_store *store, int64_t timeout_ms, bool socket)
+{
+    struct pollfd wait[2] = {{.fd = store->wake_fd, .events = POLLIN},
+                             {.fd = socket ? atomic_load(&store->commands.fd) : -1, .events = POLLIN}};
+    if (poll(wait, 2, timeout_ms > 0 ? (int)timeout_ms : 0) > 0 && wait[0].revents) {
+        uint64_t count;
+        ssize_t got = read(store->wake_fd, &count, sizeof count);
+        (void)got;
+    }
+}
+
+static bool lead_closing(const struct lead *lead)
+{
+    return atomic_load(&lead->store->closing);
+}
+
+static redisReply *lead_ask(struct lead *lead, const char *command, const char *a, const char *b)
+{
+    struct gw_engine_store *store = lead->store;
+    return gw_resp_ask(&store->commands, store->lease_ms / 2, command, a, b, NULL);
+}
+
+/* Waits until the tail has read so far. */
+static bool lead_await(struct gw_engine_store *store, struct gw_entry_id id, int64_t timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    int wrong = 0;
+    pthread_mutex_lock(&store->lock);
+    while (gw_entry_id_compare(store->read, id) < 0 && !wrong && !store->closing)
+        wrong = pthread_cond_timedwait(&store->moved, &store->lock, &until);
+    bool there = gw_entry_id_compare(store->read, id) >= 0;
+    pthread_mutex_unlock(&store->lock);
+    return there;
+}
+
+/* --- the server ------------------------------------------------------------------------------------------------- */
+
+static bool lead_connect(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    if (!gw_resp_open(&store->commands, &store->server, store->lease_ms / 2))
+        return false;
+    redisReply *reply = lead_ask(lead, "INFO", "server", NULL);
+    const char *run = reply && reply->str ? strstr(reply->str, "run_id:") : NULL;
+    lead->server_run[0] = '\0';
+    if (run)
+        sscanf(run, "run_id:%60[0-9a-zA-Z]", lead->server_run);
+    if (reply)
+        freeReplyObject(reply);
+    reply = lead_ask(lead, "SCRIPT", "LOAD", gw_script_append);
+    if (reply && reply->type == REDIS_REPLY_STRING)
+        snprintf(store->append_sha, sizeof store->append_sha, "%s", reply->str);
+    if (reply)
+        freeReplyObject(reply);
+    return reply != NULL;
+}
+
+/* Seconds of the server's clock, by which numbers begin; 0: ours is too far from it, or it does not tell. */
+static int64_t lead_clock(struct lead *lead)
+{
+    int64_t before = gw_wall_ms();
+    redisReply *reply = lead_ask(lead, "TIME", NULL, NULL);
+    int64_t seconds = 0;
+    if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+        int64_t theirs =
+            strtoll(reply->element[0]->str, NULL, 10) * 1000 + strtoll(reply->element[1]->str, NULL, 10) / 1000;
+        int64_t after = gw_wall_ms();
+        if (theirs < before - CLOCK_MS || theirs > after + CLOCK_MS)
+            GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "engine",
+                                 "this machine's clock is %lld ms off the engine's: it can't take messages in; set "
+                                 "the clock (NTP)",
+                                 (long long)(before - theirs));
+        else
+            seconds = theirs / 1000;
+    }
+    if (reply)
+        freeReplyObject(reply);
+    return seconds;
+}
+
+/* --- taking over ------------------------------------------------------------------------------------------------ */
+
+/* Everything below `term` is over: what it had queued was numbered by nobody. */
+static void lead_depose(struct lead *lead, const char *why)
+{
+    struct gw_engine_store *store = lead->store;
+    pthread_mutex_lock(&store->lock);
+    bool led = store->term != 0;
+    store->term = 0;
+    gw_entry_list_clear(&store->queue);
+    pthread_mutex_unlock(&store->lock);
+    lead->pipe = (struct gw_valkey_pipe){0};
+    gw_resp_close(&store->commands); /* replies may be on their way */
+    lead->free_ms = 0;
+    if (!led)
+        return;
+    store->sink.lead(store->sink.context, 0);
+    gw_log(GW_LOG_WARN, "engine", "this node takes no messages in any more: %s", why);
+}
+
+static bool lead_fence(struct lead *lead, bool lost, int64_t seconds, struct gw_entry_id *fence)
+{
+    struct gw_engine_store *store = lead->store;
+    struct gw_resp_args args = {0};
+    char base[24], term[24], size[16], wall[24], digest[24];
+    pthread_mutex_lock(&store->lock);
+    uint64_t known = store->read.term, head = store->read.seq;
+    snprintf(digest, sizeof digest, "%" PRIx64, store->digest);
+    pthread_mutex_unlock(&store->lock);
+    uint64_t least = (uint64_t)seconds << SECOND_BITS;
+    snprintf(base, sizeof base, "%" PRIu64, least > head ? least : head);
+    snprintf(term, sizeof term, "%" PRIu64, known);
+    snprintf(size, sizeof size, "%u", store->log_count);
+    snprintf(wall, sizeof wall, "%lld", (long long)gw_wall_ms());
+    const char *const words[] = {"EVAL",
+                                 gw_script_fence,
+                                 "4",
+                                 store->keys.log,
+                                 store->keys.meta,
+                                 store->keys.lease,
+                                 store->keys.epoch,
+                                 store->who,
+                                 lead->server_run,
+                                 base,
+                                 term,
+                                 lost ? "1" : "0",
+                                 digest,
+                                 store->epoch,
+                                 size,
+                                 wall};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        gw_resp_arg(&args, words[i], strlen(words[i]));
+    redisReply *reply = gw_resp_ask_args(&store->commands, store->lease_ms / 2, &args);
+    gw_resp_args_fini(&args);
+    bool good = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
+    if (good) {
+        fence->term = (uint64_t)reply->element[0]->integer;
+        fence->seq = strtoull(reply->element[1]->str, NULL, 10);
+    }
+    if (reply)
+        freeReplyObject(reply);
+    return good;
+}
+
+/* The lease is ours. */
+static bool lead_begin(struct lead *lead, int64_t leased_ms, const char **why)
+{
+    struct gw_engine_store *store = lead->store;
+    struct gw_entry_id top, fence;
+    int64_t seconds = lead_clock(lead);
+    *why = "the clock";
+    if (!seconds || !gw_valkey_top(store, &store->commands, &top))
+        return false;
+    *why = "the log is not read so far";
+    if (!lead_await(store, top, store->lease_ms / 3))
+        return false;
+    pthread_mutex_lock(&store->lock);
+    bool ours = !strcmp(store->leader, store->who),
+         other_run = *store->run && strcmp(store->run, lead->server_run) != 0;
+    bool cut = gw_entry_id_compare(top, store->read) < 0;
+    if (!ours)
+        gw_entry_list_clear(&store->sent); /* another term has come since: they are not in the log, or read */
+    pthread_mutex_unlock(&store->lock);
+    bool lost = (other_run || cut) && !ours;
+    *why = "the log could not be mended";
+    if (!gw_valkey_mend(store, top))
+        return false;
+    *why = "the lease was too short for it";
+    if (!lead_fence(lead, lost, seconds, &fence) || !lead_await(store, fence, store->lease_ms / 3))
+        return false;
+    pthread_mutex_lock(&store->lock);
+    gw_entry_list_clear(&store->sent); /* all of them are in the log, and read */
+    store->safe = store->taken;
+    store->seq = fence.seq;
+    store->term = fence.term;
+    pthread_mutex_unlock(&store->lock);
+    lead->pipe = (struct gw_valkey_pipe){.last = fence, .renewed_ms = leased_ms, .asked_ms = leased_ms};
+    atomic_fetch_add(&store->takeovers, 1);
+    gw_log(GW_LOG_INFO, "engine", "this node takes messages in now, term %" PRIu64 "%s", fence.term,
+           lost ? "; what its predecessor had not shared is lost, and clients are told of a gap" : "");
+    store->sink.lead(store->sink.context, fence.term);
+    return true;
+}
+
+/* Has the server lost what we know, or may it have? Then the process that sent it asks first: it can mend it. */
+static bool lead_waits(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    struct gw_entry_id top;
+    if (!gw_valkey_top(store, &store->commands, &top))
+        return true;
+    pthread_mutex_lock(&store->lock);
+    bool ours = !strcmp(store->leader, store->who);
+    bool changed =
+        (*store->run && strcmp(store->run, lead->server_run) != 0) || gw_entry_id_compare(top, store->read) < 0;
+    pthread_mutex_unlock(&store->lock);
+    return changed && !ours && gw_monotonic_ms() - lead->free_ms < store->lease_ms;
+}
+
+static void lead_release(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    redisReply *reply = gw_resp_ask(&store->commands, store->lease_ms / 2, "EVAL", gw_script_renew, "1",
+                                    store->keys.lease, store->who, "1", NULL);
+    if (reply)
+        freeReplyObject(reply);
+}
+
+/* How long to wait until the next try. */
+static int64_t lead_try(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    char lease[24];
+    uint8_t random = 0;
+    const char *why = "";
+    ssize_t got = getrandom(&random, sizeof random, 0);
+    (void)got;
+    redisReply *reply = lead_ask(lead, "PTTL", store->keys.lease, NULL);
+    if (!reply)
+        return RETRY_MS;
+    int64_t left = reply->integer;
+    freeReplyObject(reply);
+    if (left > 0) {
+        lead->free_ms = 0;
+        return left + random * 100 / 255;
+    }
+    if (!lead->free_ms)
+        lead->free_ms = gw_monotonic_ms();
+    if (!atomic_load(&store->up) || lead_waits(lead))
+        return RETRY_MS / 4;
+    int64_t leased_ms = gw_monotonic_ms();
+    snprintf(lease, sizeof lease, "%lld", (long long)store->lease_ms);
+    reply = gw_resp_ask(&store->commands, store->lease_ms / 2, "SET", store->keys.lease, store->who, "NX", "PX",
+                        lease, NULL);
+    bool ours = reply && reply->type == REDIS_REPLY_STATUS;
+    if (reply)
+        freeReplyObject(reply);
+    if (!ours || lead_begin(lead, leased_ms, &why))
+        return 0;
+    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "engine", "this node could not take over: %s %s", why, store->commands.error);
+    if (gw_resp_is_open(&store->commands))
+        lead_release(lead);
+    return RETRY_MS;
+}
+
+/* --- the loop --------------------------------------------------------------------------------------------------- */
+
+static void lead_standby(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    if (!gw_resp_is_open(&store->commands) && !lead_connect(lead)) {
+        if (!lead->told)
+            gw_log(GW_LOG_WARN, "engine", "no connection to %s:%s: %s", store->host, store->port,
+                   store->commands.error);
+        lead->told = true;
+        gw_resp_close(&store->commands);
+        lead->free_ms = 0;
+        lead_rest(store, RETRY_MS, false);
+        return;
+    }
+    lead->told = false;
+    int64_t wait = lead_try(lead);
+    pthread_mutex_lock(&store->lock);
+    bool leads = store->term != 0, resigned = store->resigned;
+    store->resigned = false;
+    pthread_mutex_unlock(&store->lock);
+    if (!leads && wait > 0 && !resigned)
+        lead_rest(store, wait < store->lease_ms ? wait : store->lease_ms, false);
+}
+
+static void lead_turn(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    struct gw_valkey_pipe *pipe = &lead->pipe;
+    const char *why = "";
+    int64_t now = gw_monotonic_ms();
+    bool good = true;
+    if (now - pipe->asked_ms >= store->lease_ms / 4 && pipe->count < GW_VALKEY_FLIGHTS)
+        good = gw_valkey_send_renewal(store, pipe);
+    good = good && gw_valkey_send_batch(store, pipe);
+    if (!good)
+        why = store->commands.error;
+    good = good && gw_valkey_take_replies(store, pipe, &why);
+    if (good && gw_monotonic_ms() - pipe->renewed_ms >= store->lease_ms * 3 / 4) {
+        why = "the engine does not answer";
+        good = false;
+    }
+    if (!good) {
+        lead_depose(lead, why);
+        return;
+    }
+    pthread_mutex_lock(&store->lock);
+    bool more = store->queue.oldest != NULL;
+    store->busy = more && pipe->count < 4;
+    bool busy = store->busy;
+    pthread_mutex_unlock(&store->lock);
+    if (!busy)
+        lead_rest(store, store->lease_ms / 8, true);
+}
+
+/* The end of the process: what was taken is shared, and the lease is free for the next. */
+static void lead_resign(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    const char *why = "";
+    int64_t until = gw_monotonic_ms() + STOP_MS;
+    bool good = true, left = true;
+    while (good && left && gw_monotonic_ms() < until) {
+        good = gw_valkey_send_batch(store, &lead->pipe) && gw_valkey_take_replies(store, &lead->pipe, &why);
+        pthread_mutex_lock(&store->lock);
+        left = store->queue.oldest || lead->pipe.count;
+        pthread_mutex_unlock(&store->lock);
+        if (good && left)
+            lead_rest(store, 10, true);
+    }
+    if (!good || left)
+        return;
+    char id[GW_ENTRY_ID_SIZE], size[16], wall[24];
+    gw_entry_id_format(id, (struct gw_entry_id){store->term, store->seq + 1});
+    snprintf(size, sizeof size, "%u", store->log_count);
+    snprintf(wall, sizeof wall, "%lld", (long long)gw_wall_ms());
+    redisReply *reply = gw_resp_ask(&store->commands, STOP_MS, "EVAL", gw_script_resign, "3", store->keys.log,
+                                    store->keys.meta, store->keys.lease, store->who, id, size, wall, NULL);
+    if (reply)
+        freeReplyObject(reply);
+}
+
+void *gw_valkey_lead_run(void *context)
+{
+    struct gw_engine_store *store = context;
+    struct lead lead = {.store = store};
+    while (!lead_closing(&lead)) {
+        pthread_mutex_lock(&store->lock);
+        bool leads = store->term != 0;
+        pthread_mutex_unlock(&store->lock);
+        if (leads)
+            lead_turn(&lead);
+        else
+            lead_standby(&lead);
+    }
+    if (store->term)
+        lead_resign(&lead);
+    gw_resp_close(&store->commands);
+    return NULL;
+}

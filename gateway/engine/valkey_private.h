@@ -1,0 +1,116 @@
+/* valkey_private.h: the state of the engine `valkey`. Two threads of its own, with a connection each: one reads the
+ * log and is the only one that calls the sink's message(), lost() and epoch(), which may wait (valkey_tail.c); the
+ * other sends, keeps the lease and takes it over (valkey_lead.c, valkey_send.c), and never waits for a worker. */
+#ifndef GW_ENGINE_VALKEY_PRIVATE_H
+#define GW_ENGINE_VALKEY_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/resp.h"
+#include "engine/valkey_entry.h"
+#include "gateway/engine.h"
+
+#define GW_VALKEY_WHO_MAX 160
+#define GW_VALKEY_MIDS    65536
+
+/* The names of everything that we have at the server. */
+struct gw_valkey_keys {
+    char *log, *channels, *meta, *lease, *epoch, *histories;
+};
+
+/* What a process knows of a packet by the log. */
+struct gw_valkey_known {
+    uint64_t hash, count; /* count: entries with a packet identifier so far; 0: none */
+};
+
+struct gw_engine_store {
+    struct gw_resp_server server;
+    char *host, *port;
+    const char *node; /* borrowed from the options */
+    struct gw_valkey_keys keys;
+    char who[GW_VALKEY_WHO_MAX]; /* this process: node, a colon, and random bits */
+    int64_t lease_ms;
+    uint32_t log_count, channels;
+    size_t log_bytes;
+    struct gw_engine_sink sink;
+    pthread_t tail_thread, lead_thread;
+    bool started;
+    struct gw_resp tail, commands; /* each its thread's; before start() main's */
+    int wake_fd;                   /* the thread that sends */
+    char append_sha[41];           /* of gw_script_append at the server; that thread's */
+
+    struct gw_entry_list packet; /* the MQTT thread's: what the next commit() makes whole */
+    uint16_t packet_mid;         /* ... its identifier */
+    uint64_t packet_hash;
+
+    pthread_mutex_t lock;
+    pthread_cond_t moved;                /* {lock} `read` or `closing` has changed */
+    atomic_bool closing;                 /* written with {lock} */
+    char epoch[GW_ENGINE_EPOCH_MAX + 1]; /* the tail's; written with {lock} */
+    struct gw_entry_list queue;          /* {lock} numbered, not sent */
+    struct gw_entry_list sent;           /* {lock} sent, and not read back; only who sends forgets any unread */
+    struct gw_entry_list memory;         /* {lock} read: the newest of the log */
+    uint64_t term, joined;               /* {lock} our term, 0: we don't lead; that of the MQTT side */
+    uint64_t seq;                        /* {lock} the last number given, in our term */
+    uint64_t taken, safe;                /* {lock} packets */
+    struct gw_entry_id read;             /* {lock} the newest entry that we have read */
+    char leader[GW_VALKEY_WHO_MAX];      /* {lock} who wrote the newest fence that we have read */
+    uint64_t digest, leader_digest;      /* {lock} of our routes, and of its */
+    char run[64];                        /* {lock} ... at which run of the server */
+    struct gw_valkey_known *known;       /* {lock} by packet identifier */
+    uint64_t known_count;                /* {lock} */
+    bool resigned;                       /* {lock} the leader went in order: the lease is free */
+    bool busy;                           /* {lock} the sending thread looks at the queue by itself */
+    bool cluster_up;                     /* {lock} the leader has its connection to the broker */
+    int64_t cluster_since;               /* {lock} */
+    _Atomic uint64_t appended, fenced, mended, lost, takeovers, redelivered;
+    _Atomic int64_t append_ns; /* how long the last batch took */
+    _Atomic bool up;           /* the tail is connected */
+};
+
+/* valkey_load.c. Thread: main. */
+enum gw_err gw_valkey_load(struct gw_engine_store *store, const struct gw_engine_load *load, struct gw_buf *error);
+
+/* valkey_tail.c */
+void *gw_valkey_tail_run(void *store);
+/* Notes an entry of the log that was read: what is known of packets, the last leader, the memory. Takes it over.
+ * {lock} is held. */
+void gw_valkey_note(struct gw_engine_store *store, struct gw_entry *entry);
+
+/* Logs it if the leader has other routes than we. */
+void gw_valkey_compare(struct gw_engine_store *store);
+
+/* valkey_lead.c */
+void *gw_valkey_lead_run(void *store);
+void gw_valkey_wake(struct gw_engine_store *store);
+
+/* valkey_send.c. Thread: the one that sends. */
+/* What was sent and not answered yet, in order. */
+struct gw_valkey_flight {
+    uint64_t ticket; /* the last packet of a batch; 0: it is a renewal of the lease */
+    unsigned count;  /* messages in it */
+    int64_t sent_ns;
+};
+
+#define GW_VALKEY_FLIGHTS 8
+
+struct gw_valkey_pipe {
+    struct gw_valkey_flight flights[GW_VALKEY_FLIGHTS];
+    unsigned first, count;
+    struct gw_entry_id last; /* the newest entry that was sent, or the fence */
+    int64_t renewed_ms;      /* when the last renewal that was granted was sent */
+    int64_t asked_ms;        /* when the last one was sent */
+};
+
+/* Sends a batch of the queue, if there is one. False: the connection is gone. */
+bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *pipe);
+bool gw_valkey_send_renewal(struct gw_engine_store *store, struct gw_valkey_pipe *pipe);
+/* Takes the replies that are there. False: we lead no more, *why says why. */
+bool gw_valkey_take_replies(struct gw_engine_store *store, struct gw_valkey_pipe *pipe, const char **why);
+/* Adds whatever of our memory is above `top` to the log. */
+bool gw_valkey_mend(struct gw_engine_store *store, struct gw_entry_id top);
+/* The top of the log; all 0 if there is none. */
+bool gw_valkey_top(struct gw_engine_store *store, struct gw_resp *resp, struct gw_entry_id *top);
+
+#endif

@@ -1,0 +1,291 @@
+/* connect.c: CONNECT: a client joins a namespace, and says who it is and where it stands. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/auth.h"
+#include "hub/inbox.h"
+#include "hub/session_log.h"
+#include "message/cursor.h"
+#include "socketio/arguments.h"
+#include "socketio/engine.h"
+
+/* The name as the configuration has it; NULL: there is no such namespace. */
+static const char *sio_space(const struct eio *eio, struct gw_slice space)
+{
+    const struct gw_strings *spaces = &eio->options->namespaces;
+    if (space.len == 1)
+        return "/";
+    for (size_t i = 0; i < spaces->count; i++) {
+        if (strlen(spaces->items[i]) == space.len && !memcmp(spaces->items[i], space.data, space.len))
+            return spaces->items[i];
+    }
+    return NULL;
+}
+
+/* `44`: the client hears `connect_error` and does not try again by itself. */
+void sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code)
+{
+    struct gw_buf packet;
+    gw_buf_init(&packet);
+    gw_sio_add_head(&packet, GW_SIO_CONNECT_ERROR, "/");
+    if (space.len > 1) {
+        gw_buf_add(&packet, space.data, space.len);
+        gw_buf_addc(&packet, ',');
+    }
+    gw_buf_adds(&packet, "{\"message\":");
+    gw_buf_add_json_string(&packet, message, strlen(message));
+    if (code) {
+        gw_buf_printf(&packet, ",\"data\":{\"code\":\"%s\",\"message\":", code);
+        gw_buf_add_json_string(&packet, message, strlen(message));
+        gw_buf_addc(&packet, '}');
+    }
+    gw_buf_addc(&packet, '}');
+    eio_send(eio, packet.data, packet.len);
+    gw_buf_fini(&packet);
+}
+
+/* Who it is by the CONNECT packet, else by the request that opened the connection. *out NULL with GW_OK: nobody has
+ * to say. */
+static enum gw_err sio_identify(const struct eio *eio, const struct sio_arguments *arguments,
+                                struct gw_identity **out, const char **why)
+{
+    struct gw_auth *auth = gw_hub_auth(eio->hub);
+    enum gw_err err = GW_OK;
+    *out = NULL;
+    *why = NULL;
+    if (!auth)
+        return GW_OK;
+    if (arguments->token.data) {
+        err = gw_auth_token(auth, arguments->token.data, arguments->token.len, gw_hub_wall(eio->hub), out, why);
+    } else if (arguments->ticket.data) {
+        err = gw_auth_redeem(auth, arguments->ticket.data, arguments->ticket.len, gw_hub_wall(eio->hub), out);
+        *why = "the ticket is unknown, used or too old";
+    } else if (eio->identity) {
+        *out = gw_identity_ref(eio->identity);
+    } else {
+        err = eio->refused != GW_OK ? eio->refused : GW_ERR_UNAUTHORIZED;
+        *why = eio->refused != GW_OK ? "the ticket or cookie is unknown, used or too old"
+                                     : "auth has neither a token nor a ticket";
+        return err;
+    }
+    if (err != GW_OK) {
+        GW_STAT_ADD(gw_hub_stats(eio->hub), auth_failures, 1);
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "CONNECT of a Socket.IO client was refused: %s",
+                             *why ? *why : gw_err_code(err));
+    }
+    return err;
+}
+
+static void connect_push(struct sio *sio)
+{
+    struct gw_buf packet;
+    gw_buf_init(&packet);
+    gw_sio_add_head(&packet, GW_SIO_CONNECT, sio_shape_space(sio->shape));
+    gw_buf_printf(&packet, "{\"sid\":\"%s\"", sio->sid);
+    if (sio->owner)
+        gw_buf_printf(&packet, ",\"pid\":\"%s\"", sio_owner_pid(sio->owner));
+    gw_buf_addc(&packet, '}');
+    sio_push(sio, &packet);
+    gw_buf_fini(&packet);
+}
+
+/* It brings an offset, so that a client that is cut off now can recover. `~0`: last values may not be through. */
+static void connect_welcome(struct sio *sio)
+{
+    struct gw_hub *hub = sio->session.hub;
+    char cursor[64], offset[72], name[GW_SESSION_NAME_MAX];
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_hub_format_cursor(hub, sio->told, cursor);
+    gw_session_name(&sio->session, name);
+    gw_buf_printf(&json, "{\"session\":\"%s\",\"cursor\":\"%s\"", name, cursor);
+    if (sio->session.identity) {
+        gw_buf_adds(&json, ",\"subject\":");
+        gw_buf_add_json_string(&json, sio->session.identity->name, strlen(sio->session.identity->name));
+    }
+    gw_buf_addc(&json, '}');
+    snprintf(offset, sizeof offset, "%s~0", cursor);
+    sio_emit(sio, "welcome", json.data, offset);
+    gw_buf_fini(&json);
+}
+
+/* --- recovery -----------------------------------------------------------------------------------------------------
+ */
+
+/* Where the client stands: its `offset` is a cursor, and behind a `~` the generation of the last values that are
+ * through, where it is not that of a message. */
+struct stand {
+    bool known, message;
+    struct gw_cursor cursor;
+    char text[GW_CURSOR_MAX];
+    uint32_t generation;
+};
+
+static void stand_read(struct stand *stand, const struct gw_buf *offset)
+{
+    *stand = (struct stand){.known = false};
+    if (!offset->len)
+        return;
+    size_t len = strcspn(offset->data, "~");
+    stand->known = len < sizeof stand->text && gw_cursor_parse(&stand->cursor, offset->data, len);
+    if (!stand->known)
+        return;
+    memcpy(stand->text, offset->data, len);
+    stand->message = !offset->data[len];
+    if (!stand->message)
+        stand->generation = (uint32_t)strtoul(offset->data + len + 1, NULL, 10);
+}
+
+/* Is it a place in the sequence that this gateway has now? */
+static bool stand_check(const struct stand *stand, const struct gw_hub *hub)
+{
+    uint64_t seq;
+    return gw_hub_check_cursor(hub, stand->text, strlen(stand->text), &seq) == GW_CURSOR_OK;
+}
+
+/* Has the client got all last values of this subscription? They come in the order of their numbers, and before
+ * anything that is newer. */
+static bool stand_has(const struct stand *stand, const struct sio_filter *filter)
+{
+    return stand->cursor.seq > filter->fresh_to ||
+           (stand->cursor.seq == filter->fresh_to && stand->generation >= filter->generation);
+}
+
+/* Subscribes from where the client stands; `values`: and to the last values as of there, since not all of them have
+ * reached it. *missing: something is gone for good. */
+static enum gw_err connect_subscribe(struct sio *sio, const char *text, int64_t interval_ms,
+                                     const struct stand *stand, bool values, bool *missing)
+{
+    struct gw_start start = {.at = GW_START_LAST, .interval_ms = interval_ms};
+    if (stand->known) {
+        start.at = values ? GW_START_LAST_AFTER : GW_START_CURSOR;
+        start.cursor = stand->text;
+        start.cursor_len = strlen(stand->text);
+    }
+    struct gw_subscribed subscribed;
+    enum gw_err err = gw_session_subscribe(&sio->session, text, strlen(text), &start, &subscribed);
+    if (err != GW_OK)
+        return err;
+    *missing = *missing || !subscribed.recovered;
+    sio_after_subscribe(sio, text);
+    sio_filter_add(sio, text, interval_ms, subscribed.fresh_to, sio->generation + 1);
+    return GW_OK;
+}
+
+/* Goes on where the client stands. False: it can't without missing something. */
+static bool connect_recover(struct sio *sio, const struct sio_filter *filters, const struct stand *stand)
+{
+    bool missing = false;
+    for (; filters && !missing; filters = filters->next) {
+        bool values = !stand_has(stand, filters);
+        enum gw_err err = connect_subscribe(sio, filters->text, filters->interval_ms, stand, values, &missing);
+        missing = missing || err != GW_OK;
+    }
+    return !missing;
+}
+
+/* The set that the client declares, from where it stands if it says so. */
+static enum gw_err connect_declared(struct sio *sio, const struct sio_arguments *arguments,
+                                    const struct sio_filter *filters, const struct stand *stand, bool *missing)
+{
+    const char *name = arguments->channels.data;
+    enum gw_err err = GW_OK;
+    for (unsigned i = 0; i < arguments->channel_count && err == GW_OK; i++, name += strlen(name) + 1) {
+        const struct sio_filter *known = filters;
+        while (known && strcmp(known->text, name) != 0)
+            known = known->next;
+        bool through = stand->known && (known ? stand_has(stand, known) : stand->generation || stand->message);
+        err = connect_subscribe(sio, name, arguments->interval_ms, stand, !through, missing);
+    }
+    return err;
+}
+
+/* Returns the session, subscribed to what it had or declares, or NULL with *err and *why. */
+static struct sio *connect_open(struct eio *eio, const char *space, struct gw_identity *identity,
+                                const struct sio_arguments *arguments, bool *recovered, enum gw_err *err)
+{
+    bool keeps = eio->options->recovery_ms > 0;
+    bool declared = arguments->channel_count > 0, missing = false;
+    struct sio_claim claim = {.pid = arguments->pid.data, .space = space, .identity = identity};
+    struct sio_filter *filters = NULL;
+    struct stand stand = {.known = false};
+    if (keeps && sio_pid_valid(arguments->pid.data, arguments->pid.len))
+        stand_read(&stand, &arguments->offset);
+    bool known = stand.known && sio_recall_take(eio->hub, &claim, &filters);
+    struct sio *sio = sio_create(eio, space, identity);
+    sio->generation = stand.generation;
+    *err = GW_OK;
+    *recovered = false;
+    if (stand.known)
+        sio->session.pace_from_ms = gw_hub_now(eio->hub); /* it may have had a value just now */
+    if (declared) {
+        *err = connect_declared(sio, arguments, filters, &stand, &missing);
+        *recovered = stand.known && !missing;
+    } else if (known) {
+        *recovered = connect_recover(sio, filters, &stand);
+        if (!*recovered) { /* nothing of it, since the page subscribes again */
+            sio_forget(sio);
+            sio = sio_create(eio, space, identity);
+        }
+    }
+    sio_filters_free(filters);
+    if (*err != GW_OK) {
+        sio_forget(sio);
+        return NULL;
+    }
+    char pid[SIO_ID_SIZE];
+    sio_id_make(pid);
+    if (!*recovered)
+        claim.pid = pid;
+    /* What is still there since then comes with offsets, also if something is missing. */
+    if (*recovered || (declared && stand.known && stand_check(&stand, eio->hub)))
+        sio->told = stand.cursor.seq;
+    if (keeps)
+        sio->owner = sio_recall_begin(&claim, sio, gw_hub_worker(eio->hub));
+    sio->generation++;
+    sio_recall_note(sio->owner, sio->filters);
+    return sio;
+}
+
+static void connect_as(struct eio *eio, const char *space, struct gw_identity *identity,
+                       const struct sio_arguments *arguments, struct gw_slice name)
+{
+    bool recovered;
+    enum gw_err err;
+    struct sio *sio = connect_open(eio, space, identity, arguments, &recovered, &err);
+    if (!sio) {
+        sio_connect_error(eio, name,
+                          err == GW_ERR_BAD_REQUEST ? "one of the channels is no valid name or filter"
+                                                    : gw_err_text(err),
+                          gw_err_code(err));
+        return;
+    }
+    connect_push(sio);
+    if (!recovered)
+        connect_welcome(sio);
+    if (!gw_hub_upstream(eio->hub)->up)
+        sio->session.ops->upstream(&sio->session, gw_hub_upstream(eio->hub));
+    gw_session_catch_up(&sio->session);
+    sio_drain(sio);
+}
+
+void sio_connect(struct eio *eio, const struct gw_sio_packet *packet)
+{
+    const char *space = sio_space(eio, packet->space), *why;
+    if (!space) {
+        sio_connect_error(eio, packet->space, "Invalid namespace", NULL);
+        return;
+    }
+    struct sio_arguments arguments;
+    struct gw_identity *identity = NULL;
+    enum gw_err err = sio_arguments_read_auth(&arguments, packet->json, &why);
+    if (err == GW_OK)
+        err = sio_identify(eio, &arguments, &identity, &why);
+    if (err == GW_OK)
+        connect_as(eio, space, identity, &arguments, packet->space);
+    else
+        sio_connect_error(eio, packet->space, why ? why : gw_err_text(err), gw_err_code(err));
+    gw_identity_unref(identity);
+    sio_arguments_fini(&arguments);
+}
