@@ -89,8 +89,7 @@ static void mend_separate(struct mend *m)
     m->comma = false;
 }
 
-/* --- objects and arrays ------------------------------------------------------------------------------------------
- */
+/* --- objects and arrays ---------------------------------------------------------------------------------------- */
 
 /* A member's name and the colon behind it. */
 static bool mend_name(struct mend *m)

@@ -4,8 +4,7 @@
 #include "base/json_mend_private.h"
 #include "gateway/utf8.h"
 
-/* --- texts -------------------------------------------------------------------------------------------------------
- */
+/* --- texts ----------------------------------------------------------------------------------------------------- */
 
 static bool mend_is_hex(const struct mend *m, size_t at, size_t digits)
 {
@@ -98,8 +97,7 @@ bool gw_mend_text(struct mend *m)
     return gw_mend_fail(m, "the end of a text");
 }
 
-/* --- numbers and words -------------------------------------------------------------------------------------------
- */
+/* --- numbers and words ----------------------------------------------------------------------------------------- */
 
 static bool mend_hex(struct mend *m, size_t from)
 {

@@ -28,8 +28,7 @@ static const struct gw_node *access_item(const struct gw_node *node, size_t i)
     return node->kind == GW_NODE_LIST && i < node->count ? node->items[i] : node;
 }
 
-/* --- roles --------------------------------------------------------------------------------------------------------
- */
+/* --- roles ----------------------------------------------------------------------------------------------------- */
 
 /* A filter with `x` for each {claims.NAME} must be a filter. */
 static bool access_grant_valid(const char *text)
@@ -108,8 +107,7 @@ static void access_check_roles(const struct gw_config *config, const struct gw_s
     }
 }
 
-/* --- auth ---------------------------------------------------------------------------------------------------------
- */
+/* --- auth ------------------------------------------------------------------------------------------------------ */
 
 static const char *const access_algorithms[] = {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256",
                                                 "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"};

@@ -10,8 +10,7 @@
 #define KEY_MAX  40
 #define PATH_LEN 256
 
-/* --- names that other programs have -------------------------------------------------------------------------------
- */
+/* --- names that other programs have ---------------------------------------------------------------------------- */
 
 static const struct {
     const char *table; /* path without indices */
@@ -117,8 +116,7 @@ static const struct {
     {"web", "prefix", "web.base_path"},
 };
 
-/* --- unknown keys -------------------------------------------------------------------------------------------------
- */
+/* --- unknown keys ---------------------------------------------------------------------------------------------- */
 
 /* clientId, client-id and CLIENT ID as client_id. */
 static void normal(const char *key, char out[KEY_MAX])

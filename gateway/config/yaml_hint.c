@@ -24,8 +24,7 @@ static void hint_quotes(const struct gw_line *line, const char *what, struct gw_
     gw_buf_addc(out, ')');
 }
 
-/* --- signs: tags, anchors, aliases --------------------------------------------------------------------------------
- */
+/* --- signs: tags, anchors, aliases ----------------------------------------------------------------------------- */
 
 static bool value_begins(const struct gw_line *line, const char *word)
 {
@@ -124,8 +123,7 @@ void gw_yaml_hint_key(const struct gw_source *source, struct gw_place at, struct
         gw_buf_adds(out, "a list or mapping as a key (a plain word expected)");
 }
 
-/* --- errors -------------------------------------------------------------------------------------------------------
- */
+/* --- errors ---------------------------------------------------------------------------------------------------- */
 
 static bool says(const struct gw_yaml_error *error, const char *words)
 {

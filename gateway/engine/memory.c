@@ -148,8 +148,7 @@ size_t gw_memory_bytes(const struct gw_history *history)
 
 const struct gw_history_engine gw_history_memory = {.name = "memory", GW_MEMORY_RING};
 
-/* --- numbers -----------------------------------------------------------------------------------------------------
- */
+/* --- numbers --------------------------------------------------------------------------------------------------- */
 
 struct gw_engine_store {
     char epoch[GW_EPOCH_MAX + 1];

@@ -54,8 +54,7 @@ static bool api_is_read(const struct gw_request *request)
     return request->method == GW_GET || request->method == GW_HEAD;
 }
 
-/* --- messages in a row --------------------------------------------------------------------------------------------
- */
+/* --- messages in a row ----------------------------------------------------------------------------------------- */
 
 struct listing {
     struct gw_message **messages;
@@ -73,8 +72,7 @@ static bool listing_take(void *context, struct gw_message *msg)
     return true;
 }
 
-/* --- GET /channels/NAME and /channels/NAME/history -----------------------------------------------------------------
- */
+/* --- GET /channels/NAME and /channels/NAME/history ------------------------------------------------------------- */
 
 static void api_last(struct gw_conn *conn, const struct gw_buf *name)
 {
@@ -182,8 +180,7 @@ static void api_history(struct gw_conn *conn, const struct gw_request *request, 
     gw_buf_fini(&cursor);
 }
 
-/* --- the rest -----------------------------------------------------------------------------------------------------
- */
+/* --- the rest -------------------------------------------------------------------------------------------------- */
 
 /* `/channels/NAME` or, where the path ends in a plain `/history`, the history of NAME. (A channel whose own last
  * level is `history` is reached by encoding the slash before it.) */

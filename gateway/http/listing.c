@@ -74,8 +74,7 @@ static void listing_end(struct gw_buf *body, const struct gw_hub *hub, const str
     gw_buf_printf(body, "],\"publish\":%s}", gw_hub_may_publish(hub, grants) ? "true" : "false");
 }
 
-/* --- a long one --------------------------------------------------------------------------------------------------
- */
+/* --- a long one ------------------------------------------------------------------------------------------------ */
 
 static void listing_on_closed(struct gw_conn *conn)
 {
@@ -151,8 +150,7 @@ static void listing_begin(struct gw_conn *conn, struct gw_buf *filter)
     gw_timer_set(gw_hub_timers(hub), &listing->timer, gw_hub_now(hub));
 }
 
-/* --- a short one -------------------------------------------------------------------------------------------------
- */
+/* --- a short one ----------------------------------------------------------------------------------------------- */
 
 static void listing_reply(struct gw_conn *conn, struct found *found)
 {

@@ -71,8 +71,7 @@ static const struct metric metric_gaps[] = {
     {"overflow", NULL, M(gaps_overflow)},
 };
 
-/* --- of all workers ------------------------------------------------------------------------------------------------
- */
+/* --- of all workers -------------------------------------------------------------------------------------------- */
 
 static uint64_t metric_get(const struct gw_worker *worker, size_t offset)
 {
@@ -109,8 +108,7 @@ static void metric_labelled(struct gw_exposition *to, const char *name, const ch
     gw_buf_fini(&labels);
 }
 
-/* --- families with labels ------------------------------------------------------------------------------------------
- */
+/* --- families with labels -------------------------------------------------------------------------------------- */
 
 /* Workers meet transports in different orders, so rows are joined by name. `offset` in struct gw_stats_transport. */
 static uint64_t transports_sum(const struct gw_server *server, const char *name, size_t offset)
@@ -234,8 +232,7 @@ static void metrics_latency(const struct gw_server *server, struct gw_exposition
     gw_metric_histogram(to, name, &sum);
 }
 
-/* --- the page ------------------------------------------------------------------------------------------------------
- */
+/* --- the page -------------------------------------------------------------------------------------------------- */
 
 /* What is known only here and now: the worker's own view of the configuration and of the broker. */
 static void metrics_present(const struct gw_worker *worker, struct gw_exposition *to)

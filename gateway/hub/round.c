@@ -86,8 +86,7 @@ bool gw_round_wants(const struct gw_round *round, uint64_t seq, bool last)
     return wanted;
 }
 
-/* --- at a pace ---------------------------------------------------------------------------------------------------
- */
+/* --- at a pace ------------------------------------------------------------------------------------------------- */
 
 static bool round_first(void *context, struct gw_message *msg)
 {
@@ -136,8 +135,7 @@ bool gw_round_wants_paced(struct gw_round *round, const struct gw_message *msg)
                                        round->interval_ms);
 }
 
-/* --- gaps --------------------------------------------------------------------------------------------------------
- */
+/* --- gaps ------------------------------------------------------------------------------------------------------ */
 
 /* How far the session was told of gaps of this channel since it began to lag: a place in the table, free (to 0) if it
  * was not. */
@@ -270,8 +268,7 @@ void gw_round_filters(struct gw_round *round)
         round_filter(round, round->session->subs[i]);
 }
 
-/* --- into the queue ----------------------------------------------------------------------------------------------
- */
+/* --- into the queue -------------------------------------------------------------------------------------------- */
 
 void gw_round_put(struct gw_round *round, struct gw_message *msg)
 {

@@ -12,8 +12,7 @@
 
 #define QUEUES_EVERY_MS 1000
 
-/* --- by name -------------------------------------------------------------------------------------------------------
- */
+/* --- by name --------------------------------------------------------------------------------------------------- */
 
 /* Names are constants of the program, and few: a row is found by walking. The last one is for all that find none. */
 static struct gw_stats_transport *stats_transport(struct gw_stats *stats, const char *name)
@@ -68,8 +67,7 @@ void gw_stats_publish(struct gw_stats *stats, unsigned outcome)
         GW_STAT_ADD(stats, publish_errors, 1);
 }
 
-/* --- latency -------------------------------------------------------------------------------------------------------
- */
+/* --- latency --------------------------------------------------------------------------------------------------- */
 
 void gw_stats_arrived(struct gw_arrivals *arrivals, int64_t born_ns)
 {
@@ -94,8 +92,7 @@ static void stats_observe(struct gw_hub *hub)
     arrivals->count = 0;
 }
 
-/* --- queues --------------------------------------------------------------------------------------------------------
- */
+/* --- queues ---------------------------------------------------------------------------------------------------- */
 
 /* What waits after everybody was told to drain. The walk costs about what one message to all sessions costs, and
  * keeping the sums up to date all the time would cost every delivery. What is empty is made small by the way. */

@@ -48,8 +48,7 @@ void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
     }
 }
 
-/* --- from the engine ---------------------------------------------------------------------------------------------
- */
+/* --- from the engine ------------------------------------------------------------------------------------------- */
 
 static void ingest_on_message(void *context, const struct gw_message_spec *spec)
 {
@@ -110,8 +109,7 @@ struct gw_engine_sink gw_ingest_sink(struct gw_ingest *ingest)
     };
 }
 
-/* --- to the engine -----------------------------------------------------------------------------------------------
- */
+/* --- to the engine --------------------------------------------------------------------------------------------- */
 
 struct arrival {
     struct gw_ingest *ingest;
@@ -174,8 +172,7 @@ static struct gw_log_limiter *ingest_drop(const struct arrival *arrival)
     return gw_log_due(limiter, GW_LOG_WARN) ? limiter : NULL;
 }
 
-/* --- by a codec --------------------------------------------------------------------------------------------------
- */
+/* --- by a codec ------------------------------------------------------------------------------------------------ */
 
 /* Why it was refused is worked out again, at leisure, and only for the line that is written. */
 static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
@@ -222,8 +219,7 @@ static void ingest_by_codec(const struct arrival *arrival)
     ingest_append(arrival, &draft);
 }
 
-/* --- by a transform ----------------------------------------------------------------------------------------------
- */
+/* --- by a transform -------------------------------------------------------------------------------------------- */
 
 static void ingest_say(const struct arrival *arrival, const char *what)
 {

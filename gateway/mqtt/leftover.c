@@ -29,8 +29,7 @@ void gw_leftover_reset(struct gw_leftover *leftover)
     leftover->tried = 0;
 }
 
-/* --- the filters that match a topic ------------------------------------------------------------------------------
- */
+/* --- the filters that match a topic ---------------------------------------------------------------------------- */
 
 struct levels {
     const char *at[LEVELS];
@@ -97,8 +96,7 @@ void gw_leftover_list(const char *topic, size_t len, struct gw_buf *out)
         leftover_add_all(&levels, pluses);
 }
 
-/* --- unsubscribing -----------------------------------------------------------------------------------------------
- */
+/* --- unsubscribing --------------------------------------------------------------------------------------------- */
 
 /* The next few. None are left: mid is 0. */
 static void leftover_send(struct gw_source *source)

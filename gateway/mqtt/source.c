@@ -35,8 +35,7 @@ static void source_wake(void *context)
     (void)written; /* it only fails when it is full, and then the thread is awake anyway */
 }
 
-/* --- where the engine shares its sequence ------------------------------------------------------------------------
- */
+/* --- where the engine shares its sequence ---------------------------------------------------------------------- */
 
 static uint64_t source_taken(void *context)
 {

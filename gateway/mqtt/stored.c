@@ -105,8 +105,7 @@ void gw_stored_note(struct gw_stored *stored, uint64_t hash)
         gw_hash_set_add(&stored->known, hash);
 }
 
-/* --- the hub's part ----------------------------------------------------------------------------------------------
- */
+/* --- the hub's part -------------------------------------------------------------------------------------------- */
 
 /* The routes for which nothing can have come: the broker has not granted their filter. */
 static void stored_find_without(const struct gw_source *source, struct gw_buf *without)
@@ -153,8 +152,7 @@ void gw_stored_answered(void *context, struct gw_stored_ask *ask)
     (void)written;
 }
 
-/* --- topic by topic ----------------------------------------------------------------------------------------------
- */
+/* --- topic by topic -------------------------------------------------------------------------------------------- */
 
 static void stored_finish(struct gw_source *source)
 {

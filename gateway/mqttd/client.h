@@ -128,8 +128,7 @@ void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *w
 /* Goes on with the packets that wait. */
 void gw_mqttd_resume(struct gw_mqttd_client *client);
 
-/* --- connect.c, subscribe.c, publish.c, deliver.c ----------------------------------------------------------------
- */
+/* --- connect.c, subscribe.c, publish.c, deliver.c -------------------------------------------------------------- */
 
 void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body);
 /* The client has its name, and `kept` (NULL: nothing) was kept for it, which is taken. */
@@ -157,8 +156,7 @@ void gw_mqttd_forget_messages(struct gw_mqttd_client *client);
 /* Its part of a session that is kept. */
 void gw_mqttd_restore_sub(struct gw_mqttd_client *client, struct gw_mqttd_sub *sub, const struct gw_start *start);
 
-/* --- names.c: who has a client identifier, in the whole process --------------------------------------------------
- */
+/* --- names.c: who has a client identifier, in the whole process ------------------------------------------------ */
 
 /* The client gets its identifier. Another client of the same identity that has it is ended. Then, now or later,
  * gw_mqttd_connected() is called. */
@@ -166,8 +164,7 @@ void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_i
 /* Keeps its session, if that is to be kept. The hub's session is still open. Fine if it has no name. */
 void gw_mqttd_leave(struct gw_mqttd_client *client);
 
-/* --- kept.c: sessions without a connection ------------------------------------------------------------------------
- */
+/* --- kept.c: sessions without a connection --------------------------------------------------------------------- */
 
 /* Moves the client's session out of it; NULL: nothing is to be kept. */
 struct gw_mqttd_kept *gw_mqttd_keep(struct gw_mqttd_client *client, int64_t now_ms);
@@ -177,8 +174,7 @@ void gw_mqttd_restore(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept
 /* NULL is fine. Thread: any. */
 void gw_mqttd_kept_free(struct gw_mqttd_kept *kept);
 
-/* --- reason.c ----------------------------------------------------------------------------------------------------
- */
+/* --- reason.c -------------------------------------------------------------------------------------------------- */
 
 /* Codes for PUBACK and PUBREC, for SUBACK, and for DISCONNECT. `reason`: the broker's, or 0. */
 uint8_t gw_mqttd_publish_code(enum gw_err err, int reason);

@@ -6,8 +6,7 @@
 #include "hub/session_log.h"
 #include "mqttd/client.h"
 
-/* --- who it is ----------------------------------------------------------------------------------------------------
- */
+/* --- who it is ------------------------------------------------------------------------------------------------- */
 
 /* 43 characters of base64url: neither a JWT, which has dots, nor an API key, which is longer. */
 static bool password_is_ticket(struct gw_slice password)
@@ -54,8 +53,7 @@ static uint8_t connect_identify(struct gw_mqttd_client *client, const struct gw_
     return GW_MQTTD_BAD_PASSWORD;
 }
 
-/* --- what it wants ------------------------------------------------------------------------------------------------
- */
+/* --- what it wants --------------------------------------------------------------------------------------------- */
 
 /* A will that can't be published is refused now, since later there is nobody to tell. */
 static uint8_t connect_will(struct gw_mqttd_client *client, const struct gw_mqttd_connect *connect,
@@ -111,8 +109,7 @@ static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_c
     client->expiry_ms = client->asked_ms < most_ms ? client->asked_ms : most_ms;
 }
 
-/* --- the answer ---------------------------------------------------------------------------------------------------
- */
+/* --- the answer ------------------------------------------------------------------------------------------------ */
 
 static void connect_answer(struct gw_mqttd_client *client, bool present)
 {

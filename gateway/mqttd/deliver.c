@@ -14,8 +14,7 @@
 #define BATCH       16
 #define BATCH_BYTES (64 * 1024)
 
-/* --- the same for all ---------------------------------------------------------------------------------------------
- */
+/* --- the same for all ------------------------------------------------------------------------------------------ */
 
 /* WebSocket header, and PUBLISH up to its payload. */
 struct head {
@@ -91,8 +90,7 @@ static bool deliver_is_shared(const struct gw_mqttd_client *client)
            !client->expiry_ms && !client->alias_maximum && client->maximum_packet == UINT32_MAX;
 }
 
-/* --- for this client ----------------------------------------------------------------------------------------------
- */
+/* --- for this client ------------------------------------------------------------------------------------------- */
 
 /* Before the place of a kept session only that is missing which is to be sent again. */
 static bool gap_is_news(const struct gw_mqttd_client *client, const struct gw_gap *gap)
@@ -317,8 +315,7 @@ void gw_mqttd_drain(struct gw_mqttd_client *client)
     deliver_exactly(client);
 }
 
-/* --- acknowledgements ---------------------------------------------------------------------------------------------
- */
+/* --- acknowledgements ------------------------------------------------------------------------------------------ */
 
 void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body)
 {

@@ -30,8 +30,7 @@ struct gw_mqttd_kept {
     struct late_will *late; /* NULL: none */
 };
 
-/* --- wills with a delay (section 3.1.3.2.2) ------------------------------------------------------------------------
- */
+/* --- wills with a delay (section 3.1.3.2.2) -------------------------------------------------------------------- */
 
 /* Who comes back before it is due cancels it, on whichever worker that is. */
 struct late_will {
@@ -140,8 +139,7 @@ static struct late_will *late_create(struct gw_mqttd_client *client, int64_t now
     return late;
 }
 
-/* --- sessions -----------------------------------------------------------------------------------------------------
- */
+/* --- sessions -------------------------------------------------------------------------------------------------- */
 
 int64_t gw_mqttd_kept_until(const struct gw_mqttd_kept *kept)
 {

@@ -37,8 +37,7 @@ static struct {
 /* The clients of this worker. */
 static _Thread_local struct gw_mqttd_client *clients;
 
-/* --- the table. Thread: any, with the mutex. ----------------------------------------------------------------------
- */
+/* --- the table. Thread: any, with the mutex. ------------------------------------------------------------------- */
 
 /* Where the holder of that name hangs, or would. */
 static struct holder **names_find(const char *name)
@@ -134,8 +133,7 @@ static void names_keep(struct holder *holder, struct gw_mqttd_kept *kept, uint32
     }
 }
 
-/* --- clients. Thread: the worker that the client is on. -----------------------------------------------------------
- */
+/* --- clients. Thread: the worker that the client is on. -------------------------------------------------------- */
 
 /* Identity and identifier in one text. Neither has a NUL, and the identity's length says where it ends. */
 static char *name_make(const struct gw_mqttd_client *client, struct gw_slice client_id)
@@ -210,8 +208,7 @@ static void client_proceed(struct gw_mqttd_client *client)
     gw_mqttd_connected(client, kept);
 }
 
-/* --- letters ------------------------------------------------------------------------------------------------------
- */
+/* --- letters --------------------------------------------------------------------------------------------------- */
 
 /* "End your client `before`", and on its way back "it has ended". */
 struct ask {

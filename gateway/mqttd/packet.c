@@ -174,8 +174,7 @@ enum gw_mqttd_reason gw_mqttd_read_publish(uint8_t flags, struct gw_slice body, 
     return GW_MQTTD_SUCCESS;
 }
 
-/* --- acknowledgements, DISCONNECT (sections 3.4 to 3.7, 3.14) ----------------------------------------------------
- */
+/* --- acknowledgements, DISCONNECT (sections 3.4 to 3.7, 3.14) -------------------------------------------------- */
 
 /* Version 5: reason and properties may be left out. */
 static enum gw_mqttd_reason ack_rest(struct gw_mqttd_reader *reader, enum gw_mqttd_type type, unsigned version,
@@ -210,8 +209,7 @@ enum gw_mqttd_reason gw_mqttd_read_disconnect(struct gw_slice body, unsigned ver
     return ack_rest(&reader, GW_MQTTD_DISCONNECT, version, out, why);
 }
 
-/* --- SUBSCRIBE, UNSUBSCRIBE (sections 3.8, 3.10) -----------------------------------------------------------------
- */
+/* --- SUBSCRIBE, UNSUBSCRIBE (sections 3.8, 3.10) --------------------------------------------------------------- */
 
 static enum gw_mqttd_reason filter_check(struct gw_mqttd_reader *reader, bool has_options, unsigned version,
                                          const char **why)

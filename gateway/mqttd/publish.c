@@ -40,8 +40,7 @@ bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client)
     return client->connected && client->session.pending_count >= client->receive_maximum;
 }
 
-/* --- answers ------------------------------------------------------------------------------------------------------
- */
+/* --- answers --------------------------------------------------------------------------------------------------- */
 
 static void publish_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type, uint16_t id, uint8_t code,
                         enum gw_err err, const char *why)
@@ -100,8 +99,7 @@ void gw_mqttd_published(struct gw_session *session, const char *reference, enum 
         gw_mqttd_resume(client);
 }
 
-/* --- PUBLISH ------------------------------------------------------------------------------------------------------
- */
+/* --- PUBLISH --------------------------------------------------------------------------------------------------- */
 
 /* Section 3.3.2.3.4. */
 static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publish *publish)

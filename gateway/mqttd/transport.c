@@ -20,8 +20,7 @@ static const struct gw_cfg_limits *client_limits(const struct gw_mqttd_client *c
     return &gw_hub_config(gw_conn_hub(client->conn))->limits;
 }
 
-/* --- out ----------------------------------------------------------------------------------------------------------
- */
+/* --- out ------------------------------------------------------------------------------------------------------- */
 
 bool gw_mqttd_flush(struct gw_mqttd_client *client)
 {
@@ -99,8 +98,7 @@ void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *w
     client_close(client, reason, why);
 }
 
-/* --- in -----------------------------------------------------------------------------------------------------------
- */
+/* --- in -------------------------------------------------------------------------------------------------------- */
 
 static void client_on_disconnect(struct gw_mqttd_client *client, struct gw_slice body)
 {
@@ -262,8 +260,7 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
         client_process(client, data, len);
 }
 
-/* --- life ---------------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------------------------ */
 
 static void client_timer(struct gw_timer *timer)
 {

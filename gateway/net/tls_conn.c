@@ -48,8 +48,7 @@ struct gw_tls_io {
     char room[RECORD_BYTES];
 };
 
-/* --- between OpenSSL and the socket ------------------------------------------------------------------------------
- */
+/* --- between OpenSSL and the socket ---------------------------------------------------------------------------- */
 
 static int tls_bio_read(BIO *bio, char *to, int size)
 {
@@ -123,8 +122,7 @@ void gw_tls_io_destroy(struct gw_tls_io *io)
     free(io);
 }
 
-/* --- encrypted bytes to the socket -------------------------------------------------------------------------------
- */
+/* --- encrypted bytes to the socket ----------------------------------------------------------------------------- */
 
 /* Returns how many bytes the socket took, or -1 if it is broken. */
 static ssize_t tls_write(const struct gw_sock *sock, const char *data, size_t len)
@@ -177,8 +175,7 @@ static bool tls_push(struct gw_sock *sock)
     return sent >= 0;
 }
 
-/* --- opening and closing -----------------------------------------------------------------------------------------
- */
+/* --- opening and closing --------------------------------------------------------------------------------------- */
 
 void gw_tls_open(struct gw_sock *sock)
 {
@@ -218,8 +215,7 @@ static void tls_begin(struct gw_tls_io *io)
     ERR_clear_error();
 }
 
-/* --- the handshake -----------------------------------------------------------------------------------------------
- */
+/* --- the handshake --------------------------------------------------------------------------------------------- */
 
 static const char *tls_reason(const struct gw_tls_io *io)
 {
@@ -273,8 +269,7 @@ enum gw_tls_step gw_tls_handshake(struct gw_sock *sock)
     return done == 1 ? GW_TLS_DONE : GW_TLS_MORE;
 }
 
-/* --- reading and writing -----------------------------------------------------------------------------------------
- */
+/* --- reading and writing --------------------------------------------------------------------------------------- */
 
 bool gw_tls_read(struct gw_sock *sock)
 {

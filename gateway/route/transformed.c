@@ -55,8 +55,7 @@ bool gw_route_channel_shape(const struct gw_route *route, const char *topic, siz
     return expanded;
 }
 
-/* --- which channels one topic has made ---------------------------------------------------------------------------
- */
+/* --- which channels one topic has made ------------------------------------------------------------------------- */
 
 bool gw_routes_made_before(const struct gw_routes_made *made, uint32_t route, const char *channel, size_t len)
 {

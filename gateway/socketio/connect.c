@@ -110,8 +110,7 @@ static void connect_welcome(struct sio *sio)
     gw_buf_fini(&json);
 }
 
-/* --- recovery -----------------------------------------------------------------------------------------------------
- */
+/* --- recovery -------------------------------------------------------------------------------------------------- */
 
 /* Where the client stands: its `offset` is a cursor, and behind a `~` the generation of the last values that are
  * through, where it is not that of a message. */

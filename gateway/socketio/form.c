@@ -52,8 +52,7 @@ FAST(7)
 static const gw_encode encodes[SHAPES_FAST] = {encode_0, encode_1, encode_2, encode_3,
                                                encode_4, encode_5, encode_6, encode_7};
 
-/* --- shapes --------------------------------------------------------------------------------------------------------
- */
+/* --- shapes ---------------------------------------------------------------------------------------------------- */
 
 static void shape_name(struct gw_buf *out, const char *given, const char *preset)
 {
@@ -140,8 +139,7 @@ gw_encode sio_shape_encode(const struct sio_shape *shape)
     return shape->encode;
 }
 
-/* --- packets -------------------------------------------------------------------------------------------------------
- */
+/* --- packets --------------------------------------------------------------------------------------------------- */
 
 void sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char *packet, size_t len)
 {
@@ -287,8 +285,7 @@ void sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_
     gw_buf_fini(&packet);
 }
 
-/* --- the fast path -------------------------------------------------------------------------------------------------
- */
+/* --- the fast path --------------------------------------------------------------------------------------------- */
 
 /* A message's frames for one shape: bytes of its own around a part of the message, which is not copied. */
 struct form {

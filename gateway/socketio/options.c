@@ -111,8 +111,7 @@ static const struct gw_field fields_socketio[] = {
     {.key = NULL},
 };
 
-/* --- what the rows can't say --------------------------------------------------------------------------------------
- */
+/* --- what the rows can't say ----------------------------------------------------------------------------------- */
 
 bool sio_event_reserved(const char *name, size_t len)
 {

@@ -128,8 +128,7 @@ const char *gw_sio_parse(const char *text, size_t len, struct gw_sio_packet *out
     return packet_check(out);
 }
 
-/* --- placeholders --------------------------------------------------------------------------------------------------
- */
+/* --- placeholders ---------------------------------------------------------------------------------------------- */
 
 static size_t placeholder_blanks(struct gw_slice text, size_t at)
 {
@@ -201,8 +200,7 @@ bool gw_sio_fill(struct gw_slice json, const struct gw_buf *attachments, unsigne
     return true;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------
- */
+/* --- writing --------------------------------------------------------------------------------------------------- */
 
 void gw_sio_add_head(struct gw_buf *out, enum gw_sio_type type, const char *space)
 {

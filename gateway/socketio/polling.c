@@ -53,8 +53,7 @@ static void call_drop(struct gw_letter *letter)
     call_unref((struct eio_call *)letter); /* the client's connection ends with its worker */
 }
 
-/* --- the answer, with the worker that has the client's connection -------------------------------------------------
- */
+/* --- the answer, with the worker that has the client's connection ---------------------------------------------- */
 
 static void call_finish(struct gw_letter *letter, struct gw_hub *hub)
 {
@@ -94,8 +93,7 @@ static void call_answer(struct gw_hub *hub, struct eio_call *call, enum eio_refu
     gw_hub_send(hub, call->from, &call->letter);
 }
 
-/* --- at home ------------------------------------------------------------------------------------------------------
- */
+/* --- at home --------------------------------------------------------------------------------------------------- */
 
 void eio_polling_free(struct eio *eio)
 {
@@ -233,8 +231,7 @@ static void lost_deliver(struct gw_letter *letter, struct gw_hub *hub)
     free(letter);
 }
 
-/* --- with the worker that has the client's connection --------------------------------------------------------------
- */
+/* --- with the worker that has the client's connection ---------------------------------------------------------- */
 
 static void call_on_closed(struct gw_conn *conn)
 {

@@ -73,8 +73,7 @@ static void owner_unref(struct sio_owner *owner)
         free(owner);
 }
 
-/* --- the table; the lock is held ----------------------------------------------------------------------------------
- */
+/* --- the table; the lock is held ------------------------------------------------------------------------------- */
 
 static struct entry **recall_at(const char *pid)
 {
@@ -128,8 +127,7 @@ static bool recall_is(const struct entry *entry, const struct sio_claim *claim)
     return !identity || (entry->kind == identity->kind && !strcmp(entry->name, identity->name));
 }
 
-/* --- taking over --------------------------------------------------------------------------------------------------
- */
+/* --- taking over ----------------------------------------------------------------------------------------------- */
 
 struct eviction {
     struct gw_letter letter; /* first member */
@@ -181,8 +179,7 @@ bool sio_recall_take(struct gw_hub *hub, const struct sio_claim *claim, struct s
     return known;
 }
 
-/* --- the life of a session ----------------------------------------------------------------------------------------
- */
+/* --- the life of a session ------------------------------------------------------------------------------------- */
 
 struct sio_owner *sio_recall_begin(const struct sio_claim *claim, struct sio *sio, unsigned worker)
 {

@@ -69,8 +69,7 @@ struct probing {
     char sid[SIO_ID_SIZE];
 };
 
-/* --- packages ----------------------------------------------------------------------------------------------------
- */
+/* --- packages -------------------------------------------------------------------------------------------------- */
 
 static void moved_free(struct moved *moved)
 {
@@ -108,8 +107,7 @@ static void probe_drop(struct gw_letter *letter)
     probe_unref((struct eio_probe *)((char *)letter - offsetof(struct eio_probe, letter)));
 }
 
-/* --- at home: the session goes ------------------------------------------------------------------------------------
- */
+/* --- at home: the session goes --------------------------------------------------------------------------------- */
 
 static struct moved *moved_of(struct sio *sio)
 {
@@ -235,8 +233,7 @@ static void probing_deliver(struct gw_letter *letter, struct gw_hub *hub)
     free(letter);
 }
 
-/* --- with the worker of the WebSocket: the session comes ---------------------------------------------------------
- */
+/* --- with the worker of the WebSocket: the session comes ------------------------------------------------------- */
 
 static void probe_tell(const struct eio_probe *probe, bool begins)
 {

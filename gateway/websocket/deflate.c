@@ -162,8 +162,7 @@ static void zlib_free(void *context, void *block)
     free(block);
 }
 
-/* --- down ---------------------------------------------------------------------------------------------------------
- */
+/* --- down ------------------------------------------------------------------------------------------------------ */
 
 /* A form of a message. */
 struct packed {
@@ -285,8 +284,7 @@ struct gw_slice gw_deflate_message(struct gw_message *msg, enum gw_ws_form form)
     return packed->len ? (struct gw_slice){(const char *)packed->frame, packed->len} : none;
 }
 
-/* --- up -----------------------------------------------------------------------------------------------------------
- */
+/* --- up -------------------------------------------------------------------------------------------------------- */
 
 struct gw_inflater {
     z_stream zlib;

@@ -6,8 +6,6 @@
 extern const struct gw_codec gw_codec_auto, gw_codec_shout;
 const struct gw_codec *const gw_builtin_codecs[] = {&gw_codec_auto, &gw_codec_shout, NULL};
 
-const struct gw_transform *const gw_builtin_transforms[] = {NULL};
-
 extern const struct gw_engine gw_engine_memory, gw_engine_disk, gw_engine_late;
 const struct gw_engine *const gw_builtin_engines[] = {&gw_engine_memory, &gw_engine_disk, &gw_engine_late, NULL};
 

@@ -382,8 +382,7 @@ static void test_model(void **state)
     }
 }
 
-/* --- the same in slices ------------------------------------------------------------------------------------------
- */
+/* --- the same in slices ---------------------------------------------------------------------------------------- */
 
 /* A subscription of the second model; `to`: when it ended, UINT64_MAX while it is there. */
 struct wish {

@@ -20,8 +20,7 @@ static char *alone(const char *bytes, size_t len)
     return block;
 }
 
-/* --- fixed header ------------------------------------------------------------------------------------------------
- */
+/* --- fixed header ---------------------------------------------------------------------------------------------- */
 
 static void test_fixed(void **state)
 {
@@ -58,8 +57,7 @@ static void test_fixed(void **state)
     }
 }
 
-/* --- CONNECT ------------------------------------------------------------------------------------------------------
- */
+/* --- CONNECT --------------------------------------------------------------------------------------------------- */
 
 struct row {
     const char *name;
@@ -163,8 +161,7 @@ static void test_connect_fields(void **state)
     assert_false(gw_mqttd_has(&connect.properties, GW_MQTTD_P_SESSION_EXPIRY));
 }
 
-/* --- PUBLISH ------------------------------------------------------------------------------------------------------
- */
+/* --- PUBLISH --------------------------------------------------------------------------------------------------- */
 
 static const struct publish_row {
     struct row row;
@@ -244,8 +241,7 @@ static void test_publish_properties(void **state)
     assert_null(gw_mqttd_user(&publish.properties, "m").data);
 }
 
-/* --- SUBSCRIBE, acknowledgements, DISCONNECT ---------------------------------------------------------------------
- */
+/* --- SUBSCRIBE, acknowledgements, DISCONNECT ------------------------------------------------------------------- */
 
 static const struct subscribe_row {
     struct row row;
@@ -375,8 +371,7 @@ static void test_pieces(void **state)
     }
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------
- */
+/* --- writing --------------------------------------------------------------------------------------------------- */
 
 #define CHECK_BYTES(buf, expected)                                                                                   \
     do {                                                                                                             \

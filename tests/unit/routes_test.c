@@ -193,8 +193,7 @@ static void test_sets(void **state)
     gw_buf_fini(&error);
 }
 
-/* --- the table ----------------------------------------------------------------------------------------------------
- */
+/* --- the table ------------------------------------------------------------------------------------------------- */
 
 static struct gw_config *table(size_t count, const char *const (*from)[3], const int *qos)
 {

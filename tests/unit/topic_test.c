@@ -122,8 +122,7 @@ static void test_overlap(void **state)
     }
 }
 
-/* --- the trie against the plain functions ------------------------------------------------------------------------
- */
+/* --- the trie against the plain functions ---------------------------------------------------------------------- */
 
 #define KEYS 600
 

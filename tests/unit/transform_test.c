@@ -88,8 +88,7 @@ static const char *const toy_captures[] = {"key", NULL};
 static const struct gw_transform toy = {
     .name = "toy", .captures = toy_captures, .create = toy_create, .destroy = toy_destroy, .apply = toy_apply};
 
-/* --- the way in --------------------------------------------------------------------------------------------------
- */
+/* --- the way in ------------------------------------------------------------------------------------------------ */
 
 struct row {
     const char *topic, *channel, *codec, *publish;
@@ -314,8 +313,7 @@ static void test_state(void **state)
     gw_config_unref(config);
 }
 
-/* --- split -------------------------------------------------------------------------------------------------------
- */
+/* --- split ----------------------------------------------------------------------------------------------------- */
 
 static void test_split(void **state)
 {
@@ -389,8 +387,7 @@ static void test_split_publish(void **state)
     world_close(&world);
 }
 
-/* --- the file ----------------------------------------------------------------------------------------------------
- */
+/* --- the file -------------------------------------------------------------------------------------------------- */
 
 static void test_file(void **state)
 {
