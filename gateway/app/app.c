@@ -15,17 +15,28 @@
 #include <unistd.h>
 
 #include "app/sandbox.h"
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/notify.h"
 #include "config/access.h"
 #include "config/options.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
+#include "gateway/clock.h"
 #include "gateway/engine.h"
+#include "gateway/log.h"
+#include "http/conn.h"
+#include "hub/inbox.h"
 #include "mqtt/source.h"
 #include "net/server.h"
 #include "route/routes.h"
+#include "websocket/deflate.h"
+#include "websocket/wsconn.h"
+
+static const struct gw_service app_service = {
+    .accept = gw_conn_accept,
+    .refusal = gw_conn_refusal,
+    .configure = gw_ws_configure,
+    .leave = gw_ws_leave,
+};
 
 struct app {
     struct gw_config *config; /* borrowed until a reload, see owned */
@@ -194,7 +205,7 @@ static bool app_init(struct app *app)
     unsigned workers = app_workers(app->config);
     struct gw_buf error;
     gw_buf_init(&error);
-    if (gw_server_init(&app->server, app->config, workers, &error) != GW_OK) {
+    if (gw_server_init(&app->server, &app_service, app->config, workers, &error) != GW_OK) {
         gw_log(GW_LOG_ERROR, "web", "%s", error.data);
         gw_buf_fini(&error);
         return false;
@@ -306,6 +317,7 @@ int gw_app_run(struct gw_config *config)
     gw_source_destroy(app.source);
     gw_source_destroy(app.publisher);
     gw_server_fini(&app.server);
+    gw_deflate_end();
     free(app.inboxes);
     gw_auth_unref(app.auth);
     gw_config_unref(app.owned);

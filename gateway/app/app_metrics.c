@@ -1,4 +1,4 @@
-/* app_metrics.c: the broker's side of /metrics. */
+/* app_metrics.c: what /metrics says of the broker, of the engine and of compression. */
 #include "app/app.h"
 
 #include <stddef.h>
@@ -6,6 +6,7 @@
 #include "gateway/engine.h"
 #include "http/exposition.h"
 #include "mqtt/source.h"
+#include "websocket/deflate.h"
 
 /* Of both connections to the broker, where there are two. */
 static struct gw_source_stats app_source_stats(const struct gw_app_metrics *metrics)
@@ -165,4 +166,8 @@ void gw_app_metrics_write(void *context, struct gw_exposition *to)
     app_route_metrics(metrics->source, to);
     app_store_metrics(metrics, to);
     app_engine_metrics(metrics, to);
+    gw_metric_gauge(to, "sluice_compressed_bytes", "Memory of compressed messages (web.compression).",
+                    gw_deflate_bytes());
+    gw_metric_counter(to, "sluice_compressed_total", "Times that a message was compressed (web.compression).",
+                      gw_deflate_count());
 }

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "gateway/auth.h"
-#include "topic/topic.h"
+#include "gateway/clock.h"
+#include "gateway/topic.h"
 
 static const char *const verdict_rights[GW_RIGHTS] = {"subscribe", "publish", "history"};
 

@@ -16,8 +16,8 @@
 #include "auth/keys.h"
 #include "auth/tickets.h"
 #include "auth/token.h"
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
 
 #define KEY_PREFIX      "slk_"
 #define NAME_MAX_OCTETS 128

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "gateway/buf.h"
-#include "topic/topic.h"
+#include "gateway/topic.h"
 
 /* Values tried for one filter: two claims with lists multiply. */
 #define TRIED_MAX 1024

@@ -5,9 +5,9 @@
 
 #include "auth/claims.h"
 #include "auth/intern.h"
-#include "base/alloc.h"
-#include "base/log.h"
-#include "topic/topic.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
+#include "gateway/topic.h"
 
 #define INTERN_MAX       4096
 #define INTERN_BYTES_MAX (16 * 1024 * 1024)

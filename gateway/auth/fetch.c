@@ -6,7 +6,7 @@
 
 #include <curl/curl.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 #define FETCH_MS        5000L
 #define FETCH_BYTES     (1024 * 1024)

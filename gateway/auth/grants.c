@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/identity.h"
-#include "topic/topic.h"
+#include "gateway/topic.h"
 
 struct grant {
     char *filter;

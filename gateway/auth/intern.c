@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "auth/encode.h"
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 /* Whoever writes tokens writes what goes into the key, so it is found by its SHA-256 and not by a hash that invites
  * collisions; the key itself need not be kept. */

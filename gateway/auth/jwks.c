@@ -8,9 +8,9 @@
 #include <time.h>
 
 #include "auth/fetch.h"
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 
 /* Between two readings that unknown keys ask for: whoever makes tokens up can't make us hammer the issuer. */
 #define WANTED_MS 10000

@@ -11,8 +11,8 @@
 #include <rhonabwy.h>
 
 #include "auth/verify.h"
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
 
 /* Keys tried for one token: verifying costs, and the token picked the number. */
 #define KEYS_TRIED 16

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/json_scan.h"
+#include "gateway/alloc.h"
 
 struct gw_projection {
     atomic_uint refs;

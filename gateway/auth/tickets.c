@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "auth/encode.h"
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 #define BUCKETS 16384
 

@@ -8,7 +8,7 @@
 #include <rhonabwy.h>
 
 #include "auth/encode.h"
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 #define RSA_BITS_MAX 8192 /* a signature must not take seconds to verify */
 #define SECRET_MAX   4096

@@ -1,4 +1,4 @@
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,27 +1,2 @@
-/* alloc.h: allocation that does not fail: it ends the process with a message instead.
- *
- * Everything that clients or the broker can make grow is bounded by configuration before memory is asked for, so a
- * failed malloc means that the machine is out of memory, and carrying on would break promises silently.
- * Thread: any. */
-#ifndef GW_BASE_ALLOC_H
-#define GW_BASE_ALLOC_H
-
-#include <stddef.h>
-
-void *gw_malloc(size_t size) __attribute__((malloc, returns_nonnull));
-void *gw_calloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
-/* Checks count * size for overflow. */
-void *gw_reallocarray(void *block, size_t count, size_t size) __attribute__((returns_nonnull));
-/* Makes room for one more item: an array that is full is made twice as large, and has `start` items at first. */
-#define GW_GROW(items, count, allocated, start)                                                                      \
-    do {                                                                                                             \
-        if ((count) == (allocated)) {                                                                                \
-            (allocated) = (allocated) ? (allocated)*2 : (start);                                                     \
-            (items) = gw_reallocarray((items), (allocated), sizeof *(items));                                        \
-        }                                                                                                            \
-    } while (0)
-
-char *gw_strdup(const char *text) __attribute__((malloc, returns_nonnull));
-char *gw_strndup(const char *text, size_t len) __attribute__((malloc, returns_nonnull));
-
-#endif
+/* It is public now: include "gateway/alloc.h". */
+#include "gateway/alloc.h"

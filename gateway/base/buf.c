@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/digits.h"
+#include "gateway/alloc.h"
 
 void gw_buf_init(struct gw_buf *buf)
 {

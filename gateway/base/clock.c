@@ -1,4 +1,4 @@
-#include "base/clock.h"
+#include "gateway/clock.h"
 
 #include <time.h>
 

@@ -2,7 +2,7 @@
 #include <strings.h>
 
 #include "base/json_mend_private.h"
-#include "base/utf8.h"
+#include "gateway/utf8.h"
 
 /* --- texts ----------------------------------------------------------------------------------------------------- */
 

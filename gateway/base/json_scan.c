@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/utf8.h"
+#include "gateway/utf8.h"
 
 static bool is_blank(char c)
 {

@@ -1,13 +1,13 @@
-#include "base/log.h"
+#include "gateway/log.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/utf8.h"
 #include "gateway/buf.h"
+#include "gateway/clock.h"
+#include "gateway/utf8.h"
 
 static atomic_int log_level = GW_LOG_INFO;
 static atomic_bool log_json;

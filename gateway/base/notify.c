@@ -6,8 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "gateway/buf.h"
+#include "gateway/clock.h"
 
 void gw_notify_init(struct gw_notify *notify)
 {

@@ -1,8 +1,8 @@
-#include "base/timer.h"
+#include "gateway/timer.h"
 
 #include <stdlib.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 void gw_timers_init(struct gw_timers *timers)
 {

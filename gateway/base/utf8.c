@@ -1,4 +1,4 @@
-#include "base/utf8.h"
+#include "gateway/utf8.h"
 
 #include <stdint.h>
 #include <string.h>

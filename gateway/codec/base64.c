@@ -2,8 +2,8 @@
 #include "base/base64.h"
 
 #include "base/json_scan.h"
-#include "base/utf8.h"
 #include "gateway/codec.h"
+#include "gateway/utf8.h"
 
 static enum gw_err base64_decode(const char *payload, size_t len, struct gw_buf *scratch, struct gw_decoded *out)
 {

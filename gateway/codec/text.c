@@ -1,7 +1,7 @@
 /* text.c: codec `text`: every payload is a string. */
 #include "base/json_scan.h"
-#include "base/utf8.h"
 #include "gateway/codec.h"
+#include "gateway/utf8.h"
 
 /* What isn't UTF-8 becomes U+FFFD, one for each byte that begins no sequence. */
 static void text_repair(const char *payload, size_t len, struct gw_buf *out)

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "config/fields.h"
 #include "config/origin.h"
-#include "topic/topic.h"
+#include "gateway/alloc.h"
+#include "gateway/topic.h"
 
 void gw_access_free(struct gw_config *config)
 {

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/report.h"
 #include "config/fields.h"
+#include "gateway/alloc.h"
 #include "gateway/engine.h"
 
 static const struct gw_options **options_all; /* all extensions', NULL-terminated */

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "config/fields.h"
+#include "gateway/alloc.h"
 
 /* A chain of certificates is a few kilobytes. */
 #define PEM_BYTES_MAX (1 << 20)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 bool gw_parse_int(const char *text, int64_t *number)
 {

@@ -9,12 +9,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "engine/disk_batch.h"
 #include "engine/disk_options.h"
 #include "engine/memory.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 
 #define RETRY_MS 500 /* at least, after a failure */
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 #define ENTRY_BYTES 128 /* what an entry costs besides its message */
 

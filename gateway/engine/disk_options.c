@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 #define DISK(member) offsetof(struct gw_disk_options, member)
 

@@ -3,16 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/identity.h"
 #include "gateway/protocol.h"
+#include "gateway/topic.h"
 #include "gateway/transport.h"
+#include "gateway/upstream.h"
 #include "http/api.h"
 #include "http/conn.h"
 #include "http/exposition.h"
 #include "http/gate.h"
-#include "hub/inbox.h"
 #include "net/server.h"
-#include "topic/topic.h"
 
 #define JSON_TYPE "application/json"
 
@@ -222,7 +223,7 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
                       state->by_engine ? "the engine that the gateways share can't be reached" : NULL);
         return;
     }
-    const struct gw_server *server = conn->worker->server;
+    const struct gw_server *server = conn->sock.worker->server;
     struct gw_buf body;
     gw_buf_init(&body);
     gw_buf_adds(&body, "{\"status\":\"ready\"");
@@ -242,7 +243,7 @@ static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
     gw_buf_init(&body);
     struct gw_slice accept = gw_request_header(request, "accept");
     struct gw_exposition to = {.out = &body, .openmetrics = gw_metric_wants_openmetrics(accept.data, accept.len)};
-    gw_metrics_write(conn->worker, &to);
+    gw_metrics_write(conn->sock.worker, &to);
     gw_http_reply(conn, 200, "Vary: Accept\r\n",
                   to.openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                                  : "text/plain; version=0.0.4; charset=utf-8",

@@ -6,13 +6,12 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
 #include "config/origin.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
+#include "gateway/log.h"
 #include "gateway/transport.h"
 #include "http/conn.h"
-#include "net/server.h"
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
 
@@ -21,7 +20,7 @@
  * affair. */
 static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_request *request)
 {
-    const struct gw_strings *hosts = &gw_hub_config(conn->worker->hub)->web.hosts;
+    const struct gw_strings *hosts = &gw_conn_config(conn)->web.hosts;
     if (!hosts->count)
         return true;
     struct gw_slice host = gw_request_header(request, "host");
@@ -89,7 +88,7 @@ static enum gate_origin gate_origin(const struct gw_conn *conn, const struct gw_
         return GATE_NONE; /* no browser, or one that asks for its own page */
     if (gate_same_origin(request, *origin))
         return GATE_SAME;
-    const struct gw_strings *listed = &gw_hub_config(conn->worker->hub)->web.origins;
+    const struct gw_strings *listed = &gw_conn_config(conn)->web.origins;
     enum gate_origin kind = GATE_FOREIGN;
     for (size_t i = 0; i < listed->count; i++) {
         enum gw_origin_match match = gw_origin_match(listed->items[i], *origin);
@@ -115,7 +114,7 @@ static void gate_tell(const struct gw_conn *conn, struct gw_slice origin)
         int64_t at_ms;
     } table[GATE_TOLD];
     char text[GATE_TOLD_BYTES];
-    int64_t now = gw_hub_now(conn->worker->hub);
+    int64_t now = gw_hub_now(gw_conn_hub(conn));
     struct gw_buf hint;
     gw_buf_init(&hint);
     if (!origin.len || origin.len >= sizeof text)
@@ -146,7 +145,7 @@ static void gate_tell(const struct gw_conn *conn, struct gw_slice origin)
         gw_log(GW_LOG_WARN, "web",
                "a page of %s was refused; to let it in, add web: { origins: [\"%s\"] } to %s. If it is the gateway's "
                "own page, let the proxy pass the browser's Host on",
-               text, text, gw_hub_config(conn->worker->hub)->file);
+               text, text, gw_conn_config(conn)->file);
 }
 
 /* What a page on another origin may read of the answer. Where the page is one of many (`*`, a wildcard, `null`),
@@ -237,7 +236,7 @@ static void gate_failed(struct gw_conn *conn, const char *what, const char *why)
 {
     char address[INET6_ADDRSTRLEN] = "";
     inet_ntop(AF_INET6, &conn->address, address, sizeof address);
-    GW_STAT_ADD(gw_hub_stats(conn->worker->hub), auth_failures, 1);
+    GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), auth_failures, 1);
     GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "%s from %s was refused: %s", what, address, why);
 }
 
@@ -245,7 +244,7 @@ static void gate_failed(struct gw_conn *conn, const char *what, const char *why)
 static enum gw_err gate_identify(struct gw_conn *conn, const struct gw_request *request, enum gate_origin kind,
                                  const char **why)
 {
-    struct gw_hub *hub = conn->worker->hub;
+    struct gw_hub *hub = gw_conn_hub(conn);
     struct gw_auth *auth = gw_hub_auth(hub);
     const char *cookie = gw_hub_config(hub)->auth.cookie;
     struct gw_slice token;
@@ -288,7 +287,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
     bool probe = request->http10 && !gw_request_header(request, "host").data &&
                  (gw_request_path_is(request, "/healthz") || gw_request_path_is(request, "/readyz"));
     if (!probe && !gate_host_is_ours(conn, request)) {
-        GW_STAT_ADD(gw_hub_stats(conn->worker->hub), forbidden, 1);
+        GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), forbidden, 1);
         gw_http_error(conn, GW_ERR_FORBIDDEN,
                       "the gateway is not to be asked by this name (web.hosts lists those that it has)");
         return false;
@@ -301,7 +300,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
     bool preflight = request->method == GW_OPTIONS && origin.data &&
                      gw_request_header(request, "access-control-request-method").data;
     if (kind == GATE_FOREIGN) {
-        GW_STAT_ADD(gw_hub_stats(conn->worker->hub), forbidden, 1);
+        GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), forbidden, 1);
         gate_tell(conn, origin);
         gw_http_error(conn, GW_ERR_FORBIDDEN,
                       "pages of this origin may not use the gateway (web.origins lists those that may)");
@@ -312,7 +311,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
         gw_http_reply(conn, 204, NULL, NULL, NULL, 0);
         return false;
     }
-    if (open || !gw_hub_auth(conn->worker->hub))
+    if (open || !gw_hub_auth(gw_conn_hub(conn)))
         return true;
     const char *why;
     enum gw_err err = gate_identify(conn, request, kind, &why);
@@ -349,7 +348,7 @@ enum gw_err gw_conn_refused(const struct gw_conn *conn)
 
 void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
 {
-    struct gw_hub *hub = conn->worker->hub;
+    struct gw_hub *hub = gw_conn_hub(conn);
     if (request->method != GW_POST) {
         gw_http_error_headers(conn, GW_ERR_METHOD, NULL, "Allow: POST\r\n");
         return;

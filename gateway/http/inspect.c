@@ -3,11 +3,11 @@
 
 #include "gateway/identity.h"
 #include "gateway/protocol.h"
+#include "gateway/topic.h"
 #include "gateway/transport.h"
 #include "http/api.h"
 #include "http/conn.h"
 #include "route/routes.h"
-#include "topic/topic.h"
 
 #define INSPECT_ROUTES 100 /* are listed */
 

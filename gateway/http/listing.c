@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/timer.h"
+#include "gateway/alloc.h"
 #include "gateway/identity.h"
 #include "gateway/protocol.h"
+#include "gateway/timer.h"
+#include "gateway/topic.h"
 #include "gateway/transport.h"
 #include "http/api.h"
 #include "http/conn.h"
 #include "hub/inbox.h"
-#include "topic/topic.h"
 
 #define JSON_TYPE "application/json"
 /* Channels that a slice looks at. */

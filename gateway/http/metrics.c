@@ -2,11 +2,13 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "gateway/transport.h"
+#include "gateway/upstream.h"
 #include "http/api.h"
 #include "http/exposition.h"
 #include "http/process.h"
+#include "hub/inbox.h"
 #include "net/server.h"
-#include "websocket/deflate.h"
 
 struct metric {
     const char *name, *help;
@@ -252,10 +254,6 @@ static void metrics_present(const struct gw_worker *worker, struct gw_exposition
                     limits->queue_bytes);
     gw_metric_gauge(to, "sluice_connections_limit", "limits.connections: sockets that may be open.",
                     limits->connections);
-    gw_metric_gauge(to, "sluice_compressed_bytes", "Memory of compressed messages (web.compression).",
-                    gw_deflate_bytes());
-    gw_metric_counter(to, "sluice_compressed_total", "Times that a message was compressed (web.compression).",
-                      gw_deflate_count());
     gw_metric_family(to, "sluice_turn_longest_seconds", GW_METRIC_GAUGE,
                      "The longest turn of a worker's loop since the start: so long all its clients waited.");
     gw_metric_seconds(to, "sluice_turn_longest_seconds",

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/json_scan.h"
 #include "base/units.h"
+#include "gateway/alloc.h"
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
 #include "http/api.h"
@@ -132,7 +132,7 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
         return;
     }
     struct gw_hub *hub = gw_conn_hub(conn);
-    if (!gw_admission_may_publish(conn->worker->server->admission, &conn->address,
+    if (!gw_admission_may_publish(conn->sock.worker->server->admission, &conn->address,
                                   gw_hub_config(hub)->limits.publish_rate)) {
         GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
         gw_http_error(conn, GW_ERR_RATE_LIMITED, NULL);

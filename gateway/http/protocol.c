@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/json_scan.h"
 #include "base/units.h"
+#include "gateway/alloc.h"
 #include "hub/inbox.h"
 
 static const struct {

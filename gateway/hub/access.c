@@ -3,12 +3,20 @@
  * A subscription is let in only if a grant contains its filter whole, and what is delivered is asked about again,
  * channel by channel: grants change under a live session (a new hello, a reload). Most sessions share their grants
  * with others, so a channel remembers what it answered to the last few (struct gw_view). */
+#include "hub/access.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "auth/projection.h"
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/auth.h"
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "hub/pace.h"
+#include "hub/session_queue.h"
+#include "hub/subscription.h"
 
 /* --- what is seen of a channel ---------------------------------------------------------------------------------- */
 

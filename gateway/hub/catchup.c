@@ -17,8 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "hub/channel.h"
+#include "hub/hub_private.h"
 #include "hub/round.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/subscription.h"
 
 /* What one round takes of one channel, and of all; a channel that has more bounds the round by what it took. */
 #define CHANNEL_MESSAGES 1024

@@ -1,11 +1,19 @@
 /* channel.c: the table of channels of one worker, with their last values, histories and the filters that match them.
  */
+#include "hub/channel.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/hub.h"
+#include "gateway/log.h"
+#include "hub/access.h"
 #include "hub/hub_private.h"
+#include "hub/keep.h"
+#include "hub/slice.h"
+#include "route/routes.h"
+#include "topic/topic_tree.h"
 
 /* Of a reload, for each channel: looking up its route. */
 #define RELOAD_UNITS 8

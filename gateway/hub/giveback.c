@@ -4,6 +4,8 @@
  * than all the rest of a delivery. So the sessions' references are taken by one addition for each message and worker
  * (hub_fan_out()), and those that sessions are done with are counted here, in plain numbers, and given back at the
  * end of the turn. A message lives that much longer at the most. */
+#include "hub/giveback.h"
+
 #include "hub/hub_private.h"
 
 /* Neighbours in the sequence never share a slot. Two forms of one message do; then they give back more often. */

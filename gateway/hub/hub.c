@@ -2,11 +2,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/auth.h"
+#include "gateway/hub.h"
+#include "gateway/log.h"
+#include "gateway/topic.h"
+#include "hub/access.h"
+#include "hub/channel.h"
+#include "hub/giveback.h"
 #include "hub/hub_private.h"
+#include "hub/inbox.h"
+#include "hub/lost.h"
+#include "hub/moments.h"
+#include "hub/pace.h"
 #include "hub/presence.h"
-#include "topic/topic.h"
+#include "hub/publish.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/stats.h"
+#include "hub/stored.h"
+#include "hub/subscription.h"
+#include "message/cursor.h"
+#include "route/routes.h"
+#include "topic/topic_tree.h"
 
 struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
 {

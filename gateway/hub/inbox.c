@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "hub/stored.h"
 
 struct gw_inbox {

@@ -28,12 +28,6 @@ enum gw_event_type {
 
 struct gw_stored_ask;
 
-struct gw_upstream_state {
-    bool up;
-    int64_t since;  /* wall clock, ms since 1970 */
-    bool by_engine; /* down, because the engine that gateways share is away */
-};
-
 struct gw_event {
     enum gw_event_type type;
     union {

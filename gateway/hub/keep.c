@@ -4,11 +4,16 @@
  * those it knows the numbers, so that whoever resumes from before is told of a gap. After any other end every channel
  * may have lost its newest messages: `lost` is the highest number that may have been given, and everything up to it
  * counts as missing, whatever is still there to be seen. */
+#include "hub/keep.h"
+
 #include <string.h>
 
-#include "base/clock.h"
 #include "codec/json_pointer.h"
+#include "gateway/clock.h"
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "route/routes.h"
 
 static bool channel_kept(const struct gw_hub *hub, const struct gw_channel *channel)
 {

@@ -1,7 +1,13 @@
 /* lost.c: what an engine says of its sequence: numbers that will never come, and that they begin anew. */
+#include "hub/lost.h"
+
 #include <string.h>
 
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "hub/session_queue.h"
+#include "message/cursor.h"
 
 void gw_hub_lost(struct gw_hub *hub, uint64_t to)
 {

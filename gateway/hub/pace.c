@@ -9,11 +9,17 @@
  * value is held has a cursor beyond it: that is repaired when it resumes (round_paced() in catchup.c).
  *
  * A held value is almost always the channel's last value too, so holding costs no memory of its own. */
+#include "hub/pace.h"
+
 #include <stdlib.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/hub.h"
+#include "gateway/topic.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
-#include "topic/topic.h"
+#include "hub/session_queue.h"
+#include "hub/subscription.h"
 
 struct gw_pause {
     struct gw_timer timer; /* first member; the end of the pause */
@@ -24,6 +30,11 @@ struct gw_pause {
     struct gw_pause *hash_next, **hash_link;
     struct gw_pause *next, **link; /* of the same session */
 };
+
+void gw_session_pace_from(struct gw_session *session, int64_t now_ms)
+{
+    session->pace_from_ms = now_ms;
+}
 
 void gw_pauses_init(struct gw_pauses *pauses)
 {

@@ -1,8 +1,9 @@
 /* presence.c: tells extensions who subscribes to what (include/gateway/presence.h). */
 #include "hub/presence.h"
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "hub/hub_private.h"
+#include "hub/subscription.h"
 
 static const struct gw_presence *const none[] = {NULL};
 const struct gw_presence *const *gw_presences = none;

@@ -1,14 +1,21 @@
 /* publish.c: publishes and requests on their way from a session to the broker, their receipts and answers on the way
  * back. */
+#include "hub/publish.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/auth.h"
 #include "gateway/codec.h"
+#include "gateway/hub.h"
+#include "gateway/session_log.h"
+#include "gateway/topic.h"
 #include "gateway/transform.h"
+#include "hub/access.h"
 #include "hub/hub_private.h"
-#include "hub/session_log.h"
-#include "topic/topic.h"
+#include "hub/stats.h"
+#include "route/routes.h"
 
 /* The broker took the message and nobody gets it (MQTT 5.0 section 3.4.2.1). */
 #define MQTT_NO_MATCHING_SUBSCRIBERS 0x10

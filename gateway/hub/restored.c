@@ -1,7 +1,9 @@
 /* restored.c: the end of filling a hub at start: what the store had, in the order of the sequence. */
 #include <stdlib.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/hub.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
 
 struct restored_message {

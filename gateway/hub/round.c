@@ -1,10 +1,20 @@
+
 #include "hub/round.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "topic/topic.h"
+#include "gateway/alloc.h"
+#include "gateway/hub.h"
+#include "gateway/topic.h"
+#include "hub/access.h"
+#include "hub/channel.h"
+#include "hub/hub_private.h"
+#include "hub/pace.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/stats.h"
+#include "hub/subscription.h"
 
 /* From so many subscriptions on, a channel's own filters are looked through instead of the session's. */
 #define MANY_SUBS 8

@@ -2,7 +2,15 @@
 #ifndef GW_HUB_ROUND_H
 #define GW_HUB_ROUND_H
 
-#include "hub/hub_private.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gw_channel;
+struct gw_hub;
+struct gw_message;
+struct gw_session;
+struct gw_sub;
 
 struct gw_round_entry {
     uint64_t seq;

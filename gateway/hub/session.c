@@ -3,11 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/hub.h"
+#include "gateway/session_log.h"
+#include "gateway/topic.h"
+#include "hub/access.h"
 #include "hub/hub_private.h"
+#include "hub/pace.h"
 #include "hub/presence.h"
-#include "hub/session_log.h"
-#include "topic/topic.h"
+#include "hub/publish.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/stats.h"
+#include "hub/subscription.h"
+#include "message/cursor.h"
 
 #define QUEUE_START 8
 /* The second size: whoever gets more than a few at once mostly gets a batch. */

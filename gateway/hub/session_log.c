@@ -1,4 +1,4 @@
-#include "hub/session_log.h"
+#include "gateway/session_log.h"
 
 #include <stdio.h>
 

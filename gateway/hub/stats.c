@@ -1,10 +1,14 @@
 /* stats.c: what a hub counts beyond plain counters: sessions by transport, publishes by outcome, gaps by reason, how
  * long messages take from the broker to the sockets, and how much waits in queues. Everything in struct gw_stats is
  * written by the worker's thread only. */
+#include "hub/stats.h"
+
 #include <string.h>
 
-#include "base/clock.h"
+#include "gateway/clock.h"
+#include "gateway/hub.h"
 #include "hub/hub_private.h"
+#include "hub/session_queue.h"
 
 #define QUEUES_EVERY_MS 1000
 

@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "route/routes.h"
 
 void gw_stored_ask_free(struct gw_stored_ask *ask)
 {

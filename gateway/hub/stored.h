@@ -14,6 +14,8 @@
 /* Names in one answer. Whoever gets so many asks again. */
 #define GW_STORED_NAMES 4096
 
+struct gw_hub;
+
 struct gw_stored_ask {
     /* Gives it back, and hands over its ownership. Thread: the worker's. */
     void (*answer)(void *context, struct gw_stored_ask *ask);
@@ -29,5 +31,11 @@ struct gw_stored_ask {
 
 /* NULL is fine. */
 void gw_stored_ask_free(struct gw_stored_ask *ask);
+
+/* The hub takes the question; goes on with it; gives it back unanswered, for the routes have changed. Thread: the
+ * loop's. */
+void gw_hub_stored_ask(struct gw_hub *hub, struct gw_stored_ask *ask);
+void gw_hub_stored_work(struct gw_hub *hub);
+void gw_hub_stored_break_off(struct gw_hub *hub);
 
 #endif

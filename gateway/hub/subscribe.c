@@ -2,11 +2,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/auth.h"
+#include "gateway/hub.h"
+#include "gateway/session_log.h"
+#include "gateway/topic.h"
+#include "hub/access.h"
+#include "hub/channel.h"
+#include "hub/hub_private.h"
+#include "hub/moments.h"
+#include "hub/pace.h"
 #include "hub/presence.h"
 #include "hub/round.h"
-#include "hub/session_log.h"
-#include "topic/topic.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/subscription.h"
+#include "message/cursor.h"
+#include "route/routes.h"
+#include "topic/topic_tree.h"
 
 static struct gw_filter *filter_get(struct gw_hub *hub, const char *text, size_t len)
 {

@@ -1,8 +1,11 @@
 /* ties.c: which filters match which channels. Fan-out walks from a channel to its filters, so every channel has a
  * list of them. A filter that matches few channels is put into their lists when it comes; one that matches many only
  * makes all lists out of date, and each is made anew when it is used next: so neither costs more than a slice. */
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "hub/subscription.h"
+#include "topic/topic_tree.h"
 
 static void channel_add_filter(struct gw_channel *channel, struct gw_filter *filter)
 {

@@ -6,7 +6,14 @@
  * is passed, it is there, or its gap has been told. Where a channel loses messages in the middle of a slice, because
  * they are too old when they are read, the slice goes back to the gaps. The session is live when both lists are at
  * their ends, in the same turn of the loop. */
+#include "gateway/hub.h"
+#include "hub/channel.h"
+#include "hub/hub_private.h"
+#include "hub/moments.h"
 #include "hub/round.h"
+#include "hub/session_queue.h"
+#include "hub/slice.h"
+#include "hub/subscription.h"
 
 static uint64_t walk_moment(const struct gw_hub *hub, int64_t born_ns)
 {

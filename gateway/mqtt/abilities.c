@@ -2,7 +2,7 @@
 
 #include <mqtt_protocol.h>
 
-#include "base/log.h"
+#include "gateway/log.h"
 
 /* Where the broker names no Receive Maximum: what libmosquitto has in flight then. */
 #define IN_FLIGHT 20

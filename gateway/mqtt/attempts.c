@@ -4,8 +4,8 @@
 #include <mqtt_protocol.h>
 #include <sys/random.h>
 
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 
 /* A connection that was complete for so long was a good one. */
 #define LASTING_MS 10000

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
-#include "topic/topic.h"
+#include "gateway/log.h"
+#include "gateway/topic.h"
 
 /* A broker that dislikes a publish closes at once; what was sent longer ago than this did not make it close. */
 #define SUSPECT_MS 3000

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "gateway/clock.h"
 
 /* The only call that takes CONNECT properties also connects, blocking. With an impossible port it stores them and
  * gives up before it touches the network; mosquitto_connect_bind_async() then uses them. */

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "topic/topic.h"
+#include "gateway/topic.h"
 
 /* Bounds of the report's text: filters that are named, bytes after which no other one is, routes named for each. */
 #define FILTERS_MAX 20

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
 #include "gateway/buf.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 
 /* Correlation data: nonce of the process, worker and token, so that an answer finds the client that asked, and one to
  * an earlier process finds nobody. */

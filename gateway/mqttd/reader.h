@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "base/utf8.h"
+#include "gateway/utf8.h"
 #include "mqttd/packet.h"
 
 struct gw_mqttd_reader {

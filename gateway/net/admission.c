@@ -1,5 +1,7 @@
 /* admission.c: which connections come in: how many there are, in all and from each address, how fast they come from
  * one, and how much memory the process has. */
+#include "net/admission.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -7,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "net/server.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/hash.h"
 
 #define BUCKETS 4096
 /* The rates of so many addresses are known; beyond that the ones that are the least in debt are forgotten. */

@@ -3,6 +3,8 @@
  *
  * The sockets are our own and the loop only watches them, so that bounds apply before anything is allocated and
  * running out of descriptors does not turn into a busy loop. */
+#include "net/listener.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,10 +16,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/log.h"
-#include "http/forward.h"
+#include "gateway/hub.h"
+#include "gateway/log.h"
+#include "net/address.h"
 #include "net/server.h"
-#include "net/sock.h"
 
 #define BACKLOG 4096
 /* Accepted in one turn of the loop, so that a storm of connections doesn't starve those that are there. */
@@ -168,27 +170,18 @@ static struct in6_addr listener_peer(const struct sockaddr_storage *peer)
     return address;
 }
 
-#define ANSWER(status, code, text)                                                                                   \
-    "HTTP/1.1 " status "\r\nRetry-After: 5\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"           \
-    "{\"type\":\"error\",\"code\":\"" code "\",\"message\":\"" text "\"}"
-
-static const struct {
-    const char *limit, *answer;
-} listener_refusals[] = {
-    [GW_ADMIT_FULL] = {"limits.connections",
-                       ANSWER("503 Service Unavailable", "overloaded", "too many connections; try again later")},
-    [GW_ADMIT_ADDRESS_FULL] = {"limits.connections_per_address", ANSWER("429 Too Many Requests", "limit_reached",
-                                                                        "too many connections from this address")},
-    [GW_ADMIT_RATE] = {"limits.connect_rate",
-                       ANSWER("429 Too Many Requests", "rate_limited", "connections come too fast; slow down")},
-    [GW_ADMIT_MEMORY] = {"limits.memory", ANSWER("503 Service Unavailable", "overloaded",
-                                                 "out of memory for new connections; try again later")},
+static const char *const listener_limits[] = {
+    [GW_ADMIT_FULL] = "limits.connections",
+    [GW_ADMIT_ADDRESS_FULL] = "limits.connections_per_address",
+    [GW_ADMIT_RATE] = "limits.connect_rate",
+    [GW_ADMIT_MEMORY] = "limits.memory",
 };
 
-/* With TLS, or where no HTTP is spoken, there is no way to say why. */
+/* With TLS there is no way to say why. */
 static void listener_refuse(const struct gw_listener *listener, int fd, enum gw_admit why)
 {
-    struct gw_stats *stats = gw_hub_stats(listener->watch.worker->hub);
+    const struct gw_worker *worker = listener->watch.worker;
+    struct gw_stats *stats = gw_hub_stats(worker->hub);
     GW_STAT_ADD(stats, connections_refused, 1);
     if (why == GW_ADMIT_ADDRESS_FULL)
         GW_STAT_ADD(stats, connections_refused_address, 1);
@@ -196,11 +189,10 @@ static void listener_refuse(const struct gw_listener *listener, int fd, enum gw_
         GW_STAT_ADD(stats, connections_refused_rate, 1);
     else if (why == GW_ADMIT_MEMORY)
         GW_STAT_ADD(stats, connections_refused_memory, 1);
-    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "web", "connection refused: %s reached", listener_refusals[why].limit);
-    const char *answer = listener_refusals[why].answer;
+    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "web", "connection refused: %s reached", listener_limits[why]);
+    const char *answer = listener->tls ? NULL : worker->server->service->refusal(listener, why);
     char request[4096];
-    bool mute = listener->tls || listener->stream;
-    ssize_t ignored = mute ? 0 : send(fd, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t ignored = !answer ? 0 : send(fd, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
     ignored = recv(fd, request, sizeof request, MSG_DONTWAIT); /* what is unread would turn closing into a reset */
     (void)ignored;
 }
@@ -223,17 +215,17 @@ static void listener_out_of_descriptors(struct gw_listener *listener)
     worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-bool gw_listener_count(struct gw_conn *conn)
+bool gw_listener_count(struct gw_sock *sock)
 {
-    struct gw_worker *worker = conn->worker;
+    const struct gw_worker *worker = sock->worker;
     enum gw_admit admit =
-        gw_admission_name(worker->server->admission, &conn->origin, &gw_hub_config(worker->hub)->limits);
+        gw_admission_name(worker->server->admission, &sock->origin, &gw_hub_config(worker->hub)->limits);
     if (admit == GW_ADMIT) {
-        conn->peer = conn->origin;
+        sock->counted = sock->origin;
         return true;
     }
-    listener_refuse(conn->listener, conn->fd, admit);
-    gw_conn_kill(conn);
+    listener_refuse(sock->listener, sock->fd, admit);
+    gw_sock_kill(sock);
     return false;
 }
 
@@ -242,7 +234,7 @@ static void listener_take(struct gw_listener *listener, int fd, const struct soc
     struct gw_worker *worker = listener->watch.worker;
     const struct gw_config *config = gw_hub_config(worker->hub);
     struct in6_addr from = listener_peer(peer);
-    bool trusted = config->web.trusted_proxies.count && gw_forward_trusted(&config->web.trusted_proxies, &from);
+    bool trusted = config->web.trusted_proxies.count && gw_address_trusted(&config->web.trusted_proxies, &from);
     if (listener->proxy && !trusted) {
         GW_STAT_ADD(gw_hub_stats(worker->hub), connections_refused, 1);
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "web",
@@ -259,17 +251,18 @@ static void listener_take(struct gw_listener *listener, int fd, const struct soc
         close(fd);
         return;
     }
-    struct gw_conn *conn = gw_conn_create(listener, fd, &from, counted, trusted);
-    if (!gw_sock_open(conn)) {
+    const struct gw_arrival arrival = {listener, fd, from, *counted, trusted};
+    struct gw_sock *sock = worker->server->service->accept(&arrival);
+    if (!gw_sock_open(sock)) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "web", "a connection could not be taken: %s", strerror(errno));
-        gw_conn_kill(conn);
+        gw_sock_kill(sock);
     }
 }
 
 void gw_listener_ready(struct gw_watch *watch)
 {
     struct gw_listener *listener = (struct gw_listener *)watch;
-    gw_server_tick(watch->worker);
+    gw_worker_tick(watch->worker);
     int batch = listener->tls && watch->worker->arrivals_late ? ACCEPT_BATCH_LATE : ACCEPT_BATCH;
     for (int i = 0; i < batch; i++) {
         struct sockaddr_storage peer;

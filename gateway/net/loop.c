@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
 
 struct gw_loop {
     lws_sorted_usec_list_t alarm; /* first member */

@@ -10,9 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
-#include "http/conn.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
+#include "net/sock.h"
 
 /* So many leave together. More are hardly cheaper, and the first would wait for the last. */
 #define RING_SENDS      64
@@ -20,7 +20,7 @@
 #define RING_SEND_BYTES (16 * 1024)
 
 struct send {
-    struct gw_conn *conn;
+    struct gw_sock *sock;
     const char *data; /* inside bytes */
     size_t len;
 };
@@ -75,25 +75,25 @@ void gw_ring_destroy(struct gw_ring *ring)
     free(ring);
 }
 
-bool gw_ring_add(struct gw_ring *ring, struct gw_conn *conn, const struct iovec *parts, size_t count, size_t total)
+bool gw_ring_add(struct gw_ring *ring, struct gw_sock *sock, const struct iovec *parts, size_t count, size_t total)
 {
     if (total > RING_SEND_BYTES)
         return false;
     if (ring->count == RING_SENDS || total > RING_BYTES - ring->used)
         gw_ring_submit(ring);
     char *to = ring->bytes + ring->used;
-    ring->sends[ring->count++] = (struct send){conn, to, total};
+    ring->sends[ring->count++] = (struct send){sock, to, total};
     for (size_t i = 0; i < count; i++)
         to = mempcpy(to, parts[i].iov_base, parts[i].iov_len);
     ring->used += total;
-    conn->queued = true;
+    sock->out.queued = true;
     return true;
 }
 
 static void ring_done(const struct send *done, ssize_t result)
 {
-    done->conn->queued = false;
-    gw_wire_sent(done->conn, done->data, done->len, result);
+    done->sock->out.queued = false;
+    gw_outbox_sent(done->sock, done->data, done->len, result);
 }
 
 /* Without waiting in the kernel: what a socket does not take at once comes back as EAGAIN. */
@@ -104,13 +104,13 @@ void gw_ring_submit(struct gw_ring *ring)
     ring->used = 0;
     if (count == 1) {
         const struct send *one = &ring->sends[0];
-        ssize_t sent = send(one->conn->fd, one->data, one->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = send(one->sock->fd, one->data, one->len, MSG_NOSIGNAL | MSG_DONTWAIT);
         ring_done(one, sent < 0 ? -errno : sent);
         return;
     }
     for (unsigned i = 0; i < count; i++) {
         struct io_uring_sqe *entry = io_uring_get_sqe(&ring->uring); /* there are as many as sends */
-        io_uring_prep_send(entry, ring->sends[i].conn->fd, ring->sends[i].data, ring->sends[i].len,
+        io_uring_prep_send(entry, ring->sends[i].sock->fd, ring->sends[i].data, ring->sends[i].len,
                            MSG_NOSIGNAL | MSG_DONTWAIT);
         io_uring_sqe_set_data64(entry, i);
     }
@@ -121,7 +121,7 @@ void gw_ring_submit(struct gw_ring *ring)
              * any more. */
             GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "web", "io_uring: %s", strerror(-err));
             for (unsigned i = 0; i < count; i++) {
-                if (ring->sends[i].conn->queued)
+                if (ring->sends[i].sock->out.queued)
                     ring_done(&ring->sends[i], err);
             }
             return;
@@ -152,9 +152,9 @@ void gw_ring_destroy(struct gw_ring *ring)
     (void)ring;
 }
 
-bool gw_ring_add(struct gw_ring *ring, struct gw_conn *conn, const struct iovec *parts, size_t count, size_t total)
+bool gw_ring_add(struct gw_ring *ring, struct gw_sock *sock, const struct iovec *parts, size_t count, size_t total)
 {
-    (void)ring, (void)conn, (void)parts, (void)count, (void)total;
+    (void)ring, (void)sock, (void)parts, (void)count, (void)total;
     return false;
 }
 

@@ -13,8 +13,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-struct gw_conn;
 struct gw_ring;
+struct gw_sock;
 
 /* NULL: the kernel has none or does not allow it (containers often don't), or it was not there when this was built.
  */
@@ -22,9 +22,9 @@ struct gw_ring *gw_ring_create(void);
 /* NULL is fine. */
 void gw_ring_destroy(struct gw_ring *ring);
 
-/* Copies the parts and sets conn->queued, until gw_ring_submit() calls gw_wire_sent() for it. False: they are too
- * large. The connection must not be queued already. */
-bool gw_ring_add(struct gw_ring *ring, struct gw_conn *conn, const struct iovec *parts, size_t count, size_t total);
+/* Copies the parts and sets out.queued, until gw_ring_submit() calls gw_outbox_sent() for it. False: they are too
+ * large. The socket must not be queued already. */
+bool gw_ring_add(struct gw_ring *ring, struct gw_sock *sock, const struct iovec *parts, size_t count, size_t total);
 void gw_ring_submit(struct gw_ring *ring);
 
 #endif

@@ -10,18 +10,19 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
+#include "hub/inbox.h"
+#include "net/listener.h"
+#include "net/outbox.h"
 #include "net/ring.h"
-#include "net/sock.h"
 #include "net/tls.h"
-#include "websocket/deflate.h"
 
 /* Slots made at the start in the table of descriptors: 1 MiB. */
 #define DESCRIPTORS_AHEAD 131000
 
-void gw_server_tick(struct gw_worker *worker)
+void gw_worker_tick(struct gw_worker *worker)
 {
     gw_hub_tick(worker->hub, gw_monotonic_ms(), gw_wall_ms());
 }
@@ -33,11 +34,6 @@ static void server_wake(void *context)
     gw_loop_wake(worker->loop);
 }
 
-void gw_server_release_address(struct gw_worker *worker, const struct in6_addr *address)
-{
-    gw_admission_leave(worker->server->admission, address);
-}
-
 static bool worker_bind(struct gw_worker *worker, const struct gw_cfg_listen *listen_cfg, size_t i,
                         struct gw_buf *error)
 {
@@ -47,7 +43,7 @@ static bool worker_bind(struct gw_worker *worker, const struct gw_cfg_listen *li
     listener->watch.ready = gw_listener_ready;
     listener->address = gw_strdup(listen_cfg->address);
     listener->proxy = listen_cfg->proxy_protocol;
-    listener->stream = listen_cfg->protocol ? gw_transport_of_stream(listen_cfg->protocol) : NULL;
+    listener->protocol = listen_cfg->protocol;
     listener->is_unix = listen_cfg->path != NULL;
     if (listener->is_unix && worker->index > 0)
         listener->watch.fd = fcntl(server->workers[0].listeners[i].watch.fd, F_DUPFD_CLOEXEC, 0);
@@ -121,9 +117,10 @@ static void server_raise_descriptors(uint32_t connections)
         close(any);
 }
 
-enum gw_err gw_server_init(struct gw_server *server, struct gw_config *config, unsigned workers, struct gw_buf *error)
+enum gw_err gw_server_init(struct gw_server *server, const struct gw_service *service, struct gw_config *config,
+                           unsigned workers, struct gw_buf *error)
 {
-    *server = (struct gw_server){.worker_count = workers, .started_wall_ms = gw_wall_ms()};
+    *server = (struct gw_server){.service = service, .worker_count = workers, .started_wall_ms = gw_wall_ms()};
     server_raise_descriptors(config->limits.connections);
     server->admission = gw_admission_create();
     server->ports = gw_calloc(config->listen_count, sizeof *server->ports);
@@ -208,18 +205,19 @@ static bool worker_stopped(struct gw_worker *worker)
         worker->closing = true;
         worker->stop_by_ms = now + 1000;
         gw_hub_kick_all(worker->hub, GW_ERR_SHUTDOWN);
-        for (struct gw_conn *conn = worker->conns, *next; conn; conn = next) {
-            next = conn->next;
-            gw_conn_go_away(conn);
+        for (struct gw_sock *sock = worker->socks, *next; sock; sock = next) {
+            next = sock->next;
+            if (!gw_sock_dead(sock))
+                sock->ops->go_away(sock);
         }
         return false;
     }
-    return worker->closing && (late || !worker->conns);
+    return worker->closing && (late || !worker->socks);
 }
 
 static void worker_turn(struct gw_worker *worker)
 {
-    gw_server_tick(worker);
+    gw_worker_tick(worker);
     int64_t start_ns = gw_monotonic_ns();
     worker->joining = worker->ring != NULL;
     struct gw_event *events;
@@ -233,7 +231,7 @@ static void worker_turn(struct gw_worker *worker)
             gw_hub_handle(worker->hub, &events[i]);
         if (reload) {
             worker_renew_certificates(worker);
-            gw_deflate_configure(gw_hub_config(worker->hub));
+            worker->server->service->configure(worker);
         }
     }
     gw_mailbox_deliver(&worker->mailbox, worker->hub);
@@ -262,8 +260,8 @@ static bool worker_serve(struct gw_worker *worker)
 static void *worker_run(void *context)
 {
     struct gw_worker *worker = context;
-    gw_server_tick(worker);
-    gw_deflate_configure(gw_hub_config(worker->hub));
+    gw_worker_tick(worker);
+    worker->server->service->configure(worker);
     worker->ring = gw_ring_create(); /* here, because it belongs to this thread */
     worker_listen(worker);
     for (;;) {
@@ -284,9 +282,10 @@ static void *worker_run(void *context)
     else
         gw_inbox_close(worker->inbox);
     gw_mailbox_close(&worker->mailbox);
-    for (struct gw_conn *conn = worker->conns; conn; conn = conn->next)
-        gw_conn_kill(conn);
+    for (struct gw_sock *sock = worker->socks; sock; sock = sock->next)
+        gw_sock_kill(sock);
     gw_sock_reap(worker);
+    worker->server->service->leave(worker);
     gw_ring_destroy(worker->ring);
     worker->ring = NULL;
     gw_loop_destroy(worker->loop); /* closes the listeners and the sets */
@@ -340,7 +339,6 @@ void gw_server_fini(struct gw_server *server)
         }
         free(worker->input);
         gw_tls_io_destroy(worker->tls_io);
-        gw_inflater_destroy(worker->inflater);
         free(worker->listeners);
         gw_hub_destroy(worker->hub);
         gw_inbox_destroy(worker->inbox);
@@ -353,7 +351,6 @@ void gw_server_fini(struct gw_server *server)
     free(server->workers);
     free(server->ports);
     free(server->unix_files);
-    gw_deflate_end();
     OPENSSL_cleanse(server->ticket_keys, sizeof server->ticket_keys);
     gw_admission_destroy(server->admission);
 }

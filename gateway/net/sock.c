@@ -8,14 +8,20 @@
 #include "net/sock.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "http/conn.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/hub.h"
+#include "net/admission.h"
+#include "net/listener.h"
+#include "net/proxy.h"
 #include "net/server.h"
 #include "net/tls.h"
+#include "net/worker.h"
 
 /* Handled in one turn of the loop; the rest is still ready in the next. */
 #define EVENTS 64
@@ -23,146 +29,226 @@
 #define HANDSHAKES   256
 #define HANDSHAKE_NS 1000000
 
-static int sock_set(const struct gw_conn *conn)
+static int sock_set(const struct gw_sock *sock)
 {
-    const struct gw_worker *worker = conn->worker;
-    switch ((enum gw_sock_set)conn->set) {
+    const struct gw_worker *worker = sock->worker;
+    switch ((enum gw_sock_set)sock->set) {
     case GW_SOCK_ARRIVED:
         return worker->arrivals.fd;
     case GW_SOCK_SHAKING:
         return worker->handshakes.fd;
-    case GW_SOCK_OPEN:
+    case GW_SOCK_SPEAKING:
         break;
     }
     return worker->sockets.fd;
 }
 
-static bool sock_watch(struct gw_conn *conn, int operation)
+static bool sock_watch(struct gw_sock *sock, int operation)
 {
-    struct epoll_event event = {.events = (conn->paused ? 0u : (unsigned)EPOLLIN) |
-                                          (conn->want_write ? (unsigned)EPOLLOUT : 0u),
-                                .data = {.ptr = conn}};
-    return !epoll_ctl(sock_set(conn), operation, conn->fd, &event);
+    struct epoll_event event = {.events = (sock->paused ? 0u : (unsigned)EPOLLIN) |
+                                          (sock->want_write ? (unsigned)EPOLLOUT : 0u),
+                                .data = {.ptr = sock}};
+    return !epoll_ctl(sock_set(sock), operation, sock->fd, &event);
 }
 
-static bool sock_move(struct gw_conn *conn, enum gw_sock_set set)
+static bool sock_move(struct gw_sock *sock, enum gw_sock_set set)
 {
-    epoll_ctl(sock_set(conn), EPOLL_CTL_DEL, conn->fd, NULL);
-    conn->set = (uint8_t)set;
-    return sock_watch(conn, EPOLL_CTL_ADD);
+    epoll_ctl(sock_set(sock), EPOLL_CTL_DEL, sock->fd, NULL);
+    sock->set = (uint8_t)set;
+    return sock_watch(sock, EPOLL_CTL_ADD);
 }
 
-bool gw_sock_open(struct gw_conn *conn)
+void gw_sock_init(struct gw_sock *sock, const struct gw_arrival *arrival, const struct gw_sock_ops *ops)
 {
-    if (conn->listener->tls && conn->state != GW_CONN_PROXY) {
-        gw_tls_open(conn);
-        conn->set = GW_SOCK_ARRIVED;
+    struct gw_worker *worker = arrival->listener->watch.worker;
+    sock->ops = ops;
+    sock->worker = worker;
+    sock->listener = arrival->listener;
+    sock->fd = arrival->fd;
+    sock->origin = arrival->origin;
+    sock->counted = arrival->counted;
+    sock->trusted = arrival->trusted;
+    if (arrival->listener->proxy)
+        sock->proxy = gw_calloc(1, sizeof *sock->proxy);
+    sock->next = worker->socks;
+    sock->link = &worker->socks;
+    if (sock->next)
+        sock->next->link = &sock->next;
+    worker->socks = sock;
+    GW_STAT_ADD(gw_hub_stats(worker->hub), connections, 1);
+}
+
+bool gw_sock_open(struct gw_sock *sock)
+{
+    if (sock->listener->tls && !sock->proxy) {
+        gw_tls_open(sock);
+        sock->set = GW_SOCK_ARRIVED;
     }
-    return sock_watch(conn, EPOLL_CTL_ADD);
+    return sock_watch(sock, EPOLL_CTL_ADD);
 }
 
-bool gw_sock_start_tls(struct gw_conn *conn)
+bool gw_sock_start_tls(struct gw_sock *sock)
 {
-    gw_tls_open(conn);
-    return sock_move(conn, GW_SOCK_ARRIVED);
+    gw_tls_open(sock);
+    return sock_move(sock, GW_SOCK_ARRIVED);
 }
 
-ssize_t gw_sock_send(struct gw_conn *conn, struct iovec *parts, size_t count)
+bool gw_sock_secure(const struct gw_sock *sock)
 {
-    if (conn->tls)
-        return gw_tls_send(conn, parts, count);
+    return sock->tls || sock->proxy_secure;
+}
+
+ssize_t gw_sock_send(struct gw_sock *sock, struct iovec *parts, size_t count)
+{
+    if (sock->tls)
+        return gw_tls_send(sock, parts, count);
     struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
     ssize_t sent;
     do
-        sent = count == 1 ? send(conn->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                          : sendmsg(conn->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = count == 1 ? send(sock->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                          : sendmsg(sock->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     return sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : sent;
 }
 
-void gw_sock_want_write(struct gw_conn *conn)
+void gw_sock_block(struct gw_sock *sock)
 {
-    if (!conn->want_write) {
-        conn->want_write = true;
-        sock_watch(conn, EPOLL_CTL_MOD);
+    sock->out.blocked = true;
+    if (!sock->want_write) {
+        sock->want_write = true;
+        sock_watch(sock, EPOLL_CTL_MOD);
     }
 }
 
-void gw_sock_pause(struct gw_conn *conn, bool pause)
+void gw_sock_pause(struct gw_sock *sock, bool pause)
 {
-    conn->paused = pause;
-    sock_watch(conn, EPOLL_CTL_MOD);
+    if (sock->paused == pause || gw_sock_dead(sock))
+        return;
+    sock->paused = pause;
+    sock_watch(sock, EPOLL_CTL_MOD);
 }
 
-bool gw_sock_shutdown(struct gw_conn *conn)
+/* --- the end ------------------------------------------------------------------------------------------------------
+ */
+
+void gw_sock_part(struct gw_sock *sock)
 {
-    if (conn->tls && !gw_tls_shutdown(conn))
-        return false;
-    shutdown(conn->fd, SHUT_WR);
-    return true;
+    if (sock->phase == GW_SOCK_OPEN)
+        sock->phase = GW_SOCK_PARTING;
 }
 
-void gw_sock_kill(struct gw_conn *conn)
+/* Everything has left: no more will be sent. */
+static void sock_shut_down(struct gw_sock *sock)
 {
-    conn->next_dead = conn->worker->dead;
-    conn->worker->dead = conn;
+    if (sock->tls && !gw_tls_shutdown(sock))
+        gw_sock_block(sock); /* it has to be tried again when there is room */
+    else
+        shutdown(sock->fd, SHUT_WR);
+}
+
+void gw_sock_finish(struct gw_sock *sock)
+{
+    gw_outbox_uncork(sock);
+    gw_outbox_settle(sock);
+    if (gw_sock_dead(sock))
+        return;
+    sock->phase = GW_SOCK_FINISHING;
+    if (!sock->out.blocked)
+        sock_shut_down(sock);
+}
+
+void gw_sock_kill(struct gw_sock *sock)
+{
+    if (gw_sock_dead(sock))
+        return;
+    sock->phase = GW_SOCK_DEAD;
+    sock->next_dead = sock->worker->dead;
+    sock->worker->dead = sock;
+}
+
+static void sock_close(struct gw_sock *sock)
+{
+    gw_tls_close(sock);
+    close(sock->fd); /* which takes it out of the epoll set */
+    *sock->link = sock->next;
+    if (sock->next)
+        sock->next->link = sock->link;
+    gw_admission_leave(sock->worker->server->admission, &sock->counted);
+    GW_STAT_ADD(gw_hub_stats(sock->worker->hub), connections, (uint64_t)-1);
+    gw_outbox_fini(sock);
+    gw_proxy_end(sock);
+    sock->ops->closed(sock);
 }
 
 void gw_sock_reap(struct gw_worker *worker)
 {
-    struct gw_conn *conn;
-    while ((conn = worker->dead)) {
-        worker->dead = conn->next_dead;
-        gw_tls_close(conn);
-        close(conn->fd); /* which takes it out of the epoll set */
-        gw_conn_on_closed(conn);
+    struct gw_sock *sock;
+    while ((sock = worker->dead)) {
+        worker->dead = sock->next_dead;
+        sock_close(sock);
     }
 }
 
-static void sock_read(struct gw_conn *conn)
+/* --- what is ready ------------------------------------------------------------------------------------------------
+ */
+
+static void sock_read(struct gw_sock *sock)
 {
-    struct gw_worker *worker = conn->worker;
-    if (conn->state == GW_CONN_PROXY) {
-        gw_conn_read_proxy(conn);
+    struct gw_worker *worker = sock->worker;
+    if (sock->proxy) {
+        gw_proxy_read(sock);
         return;
     }
-    if (conn->tls) {
-        if (!gw_tls_read(conn))
-            gw_conn_kill(conn);
+    if (sock->tls) {
+        if (!gw_tls_read(sock))
+            gw_sock_kill(sock);
         return;
     }
-    ssize_t got = recv(conn->fd, worker->input, GW_INPUT_BYTES, MSG_DONTWAIT);
-    bool alive = got > 0    ? gw_conn_on_input(conn, worker->input, (size_t)got)
-                 : got == 0 ? gw_conn_on_eof(conn)
+    ssize_t got = recv(sock->fd, worker->input, GW_INPUT_BYTES, MSG_DONTWAIT);
+    bool alive = got > 0    ? sock->ops->input(sock, worker->input, (size_t)got)
+                 : got == 0 ? sock->ops->eof(sock)
                             : errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     if (!alive)
-        gw_conn_kill(conn);
+        gw_sock_kill(sock);
 }
 
-static void sock_event(struct gw_conn *conn, uint32_t events)
+bool gw_sock_on_writable(struct gw_sock *sock)
 {
-    if (conn->dead)
+    if (gw_sock_dead(sock) || !gw_outbox_flush(sock))
+        return false;
+    if (sock->out.blocked)
+        return true;
+    if (sock->phase == GW_SOCK_FINISHING) {
+        sock_shut_down(sock);
+        return true;
+    }
+    return sock->ops->writable(sock);
+}
+
+static void sock_event(struct gw_sock *sock, uint32_t events)
+{
+    if (gw_sock_dead(sock))
         return; /* by what happened to another one in this turn */
     if (events & EPOLLOUT) {
-        if (!gw_conn_on_writable(conn))
-            gw_conn_kill(conn);
-        if (conn->dead)
+        if (!gw_sock_on_writable(sock))
+            gw_sock_kill(sock);
+        if (gw_sock_dead(sock))
             return;
-        if (!conn->blocked) {
-            conn->want_write = false;
-            sock_watch(conn, EPOLL_CTL_MOD);
+        if (!sock->out.blocked) {
+            sock->want_write = false;
+            sock_watch(sock, EPOLL_CTL_MOD);
         }
     }
     if (events & EPOLLIN)
-        sock_read(conn);
+        sock_read(sock);
     else if (events & (EPOLLHUP | EPOLLERR))
-        gw_conn_kill(conn); /* both ways are shut: there is nobody to answer */
+        gw_sock_kill(sock); /* both ways are shut: there is nobody to answer */
 }
 
 void gw_sock_ready(struct gw_watch *watch)
 {
     struct gw_worker *worker = watch->worker;
-    gw_server_tick(worker);
+    gw_worker_tick(worker);
     struct epoll_event events[EVENTS];
     int count = epoll_wait(watch->fd, events, EVENTS, 0);
     for (int i = 0; i < count; i++)
@@ -170,31 +256,31 @@ void gw_sock_ready(struct gw_watch *watch)
     gw_sock_reap(worker);
 }
 
-static void sock_handshake(struct gw_conn *conn, uint32_t events)
+static void sock_handshake(struct gw_sock *sock, uint32_t events)
 {
-    if (conn->dead)
+    if (gw_sock_dead(sock))
         return;
-    if (events & EPOLLOUT && !gw_tls_flush(conn)) {
-        gw_conn_kill(conn);
+    if (events & EPOLLOUT && !gw_tls_flush(sock)) {
+        gw_sock_kill(sock);
         return;
     }
-    enum gw_tls_step step = gw_tls_handshake(conn);
-    conn->want_write = step != GW_TLS_FAILED && gw_tls_waiting(conn);
+    enum gw_tls_step step = gw_tls_handshake(sock);
+    sock->want_write = step != GW_TLS_FAILED && gw_tls_waiting(sock);
     if (step == GW_TLS_MORE) {
-        if (conn->set == GW_SOCK_ARRIVED ? !sock_move(conn, GW_SOCK_SHAKING) : !sock_watch(conn, EPOLL_CTL_MOD))
-            gw_conn_kill(conn);
+        if (sock->set == GW_SOCK_ARRIVED ? !sock_move(sock, GW_SOCK_SHAKING) : !sock_watch(sock, EPOLL_CTL_MOD))
+            gw_sock_kill(sock);
         return;
     }
-    conn->blocked = conn->want_write;
+    sock->out.blocked = sock->want_write;
     /* The client's first request may have come with the end of its handshake. */
-    if (step == GW_TLS_FAILED || !sock_move(conn, GW_SOCK_OPEN) || !gw_tls_read_rest(conn))
-        gw_conn_kill(conn);
+    if (step == GW_TLS_FAILED || !sock_move(sock, GW_SOCK_SPEAKING) || !gw_tls_read_rest(sock))
+        gw_sock_kill(sock);
 }
 
 void gw_sock_handshakes(struct gw_watch *watch)
 {
     struct gw_worker *worker = watch->worker;
-    gw_server_tick(worker);
+    gw_worker_tick(worker);
     struct epoll_event events[HANDSHAKES];
     int count = epoll_wait(watch->fd, events, HANDSHAKES, 0), i = 0;
     int64_t until = gw_monotonic_ns() + HANDSHAKE_NS;

@@ -4,10 +4,13 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "config/protocols.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
 #include "net/server.h"
 
 /* Forward secrecy and authenticated encryption only (RFC 9325 section 4.2); TLS 1.3 has no others. */
@@ -16,16 +19,16 @@
 struct gw_tls {
     SSL_CTX *ctx;                     /* connections hold references: a renewed certificate is a new one */
     const unsigned char *ticket_keys; /* the server's */
+    unsigned char alpn[32];           /* the protocol's name (RFC 7301 section 3.1), with its length before it */
 };
 
 static int tls_choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
                                unsigned in_len, void *context)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    const struct gw_tls *tls = context;
     (void)ssl;
-    (void)context;
     unsigned char *chosen;
-    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof ours - 1, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&chosen, out_len, tls->alpn, tls->alpn[0] + 1u, in, in_len) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 section 3.2: it speaks only what we don't */
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -71,7 +74,7 @@ static SSL_CTX *tls_context(const struct gw_tls *tls, const struct gw_cfg_listen
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"sluice", 6);
     SSL_CTX_set_tlsext_ticket_keys(ctx, (void *)(uintptr_t)tls->ticket_keys, GW_TICKET_KEYS_BYTES);
     SSL_CTX_set_num_tickets(ctx, 1); /* a page has one connection, and gets a new ticket with the next one */
-    SSL_CTX_set_alpn_select_cb(ctx, tls_choose_protocol, NULL);
+    SSL_CTX_set_alpn_select_cb(ctx, tls_choose_protocol, (void *)(uintptr_t)tls);
     if (tls_use(ctx, listen))
         return ctx;
     SSL_CTX_free(ctx);
@@ -100,6 +103,8 @@ struct gw_tls *gw_tls_create(struct gw_worker *worker, const struct gw_cfg_liste
 {
     struct gw_tls *tls = gw_calloc(1, sizeof *tls);
     tls->ticket_keys = worker->server->ticket_keys;
+    const char *protocol = strcmp(listen->protocol, GW_PROTOCOL_HTTP) ? listen->protocol : "http/1.1";
+    tls->alpn[0] = (unsigned char)snprintf((char *)tls->alpn + 1, sizeof tls->alpn - 1, "%s", protocol);
     tls->ctx = tls_context(tls, listen);
     if (tls->ctx)
         return tls;

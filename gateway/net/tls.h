@@ -11,7 +11,7 @@
 #include "gateway/buf.h"
 #include "gateway/config.h"
 
-struct gw_conn;
+struct gw_sock;
 struct gw_tls;      /* one listener of one worker: the certificate in force */
 struct gw_tls_conn; /* one connection's */
 struct gw_tls_io;   /* what the connections of one worker share */
@@ -35,27 +35,27 @@ struct gw_tls_io *gw_tls_io_create(void);
 /* NULL is fine. */
 void gw_tls_io_destroy(struct gw_tls_io *io);
 
-/* Sets conn->tls. OpenSSL's state is made when the first bytes come. */
-void gw_tls_open(struct gw_conn *conn);
-void gw_tls_close(struct gw_conn *conn);
+/* Sets sock->tls. OpenSSL's state is made when the first bytes come. */
+void gw_tls_open(struct gw_sock *sock);
+void gw_tls_close(struct gw_sock *sock);
 enum gw_tls_step { GW_TLS_MORE, GW_TLS_DONE, GW_TLS_FAILED };
 /* Goes on with the handshake with the bytes that are there. If it fails, the peer has the alert and the log the
  * reason. */
-enum gw_tls_step gw_tls_handshake(struct gw_conn *conn);
-/* Hands what has come to gw_conn_on_input(), GW_INPUT_BYTES of it at most. Returns false if the connection has
+enum gw_tls_step gw_tls_handshake(struct gw_sock *sock);
+/* Hands what has come to input(), GW_INPUT_BYTES of it at most. Returns false if the connection has
  * ended. Nothing that could be decrypted stays behind. */
-bool gw_tls_read(struct gw_conn *conn);
+bool gw_tls_read(struct gw_sock *sock);
 /* The same within what gw_tls_handshake() has left of its budget, right after it. */
-bool gw_tls_read_rest(struct gw_conn *conn);
+bool gw_tls_read_rest(struct gw_sock *sock);
 /* As gw_sock_send(). What was taken has been encrypted; gw_tls_flush() sends what the socket had no room for. */
-ssize_t gw_tls_send(struct gw_conn *conn, struct iovec *parts, size_t count);
+ssize_t gw_tls_send(struct gw_sock *sock, struct iovec *parts, size_t count);
 /* Returns false if the connection is broken. */
-bool gw_tls_flush(struct gw_conn *conn);
+bool gw_tls_flush(struct gw_sock *sock);
 /* Encrypted bytes wait for the socket. */
-bool gw_tls_waiting(const struct gw_conn *conn);
+bool gw_tls_waiting(const struct gw_sock *sock);
 /* Encrypted bytes that the ring could not send. */
-void gw_tls_keep(struct gw_conn *conn, const char *data, size_t len);
+void gw_tls_keep(struct gw_sock *sock, const char *data, size_t len);
 /* Sends close_notify. Returns false if it waits for the socket. */
-bool gw_tls_shutdown(struct gw_conn *conn);
+bool gw_tls_shutdown(struct gw_sock *sock);
 
 #endif

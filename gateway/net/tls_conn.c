@@ -16,12 +16,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/alloc.h"
-#include "http/conn.h"
+#include "gateway/alloc.h"
+#include "gateway/log.h"
+#include "net/address.h"
+#include "net/listener.h"
 #include "net/ring.h"
-#include "net/server.h"
 #include "net/sock.h"
 #include "net/tls.h"
+#include "net/worker.h"
 
 /* What one record holds at most (RFC 8446 section 5.1). */
 #define RECORD_BYTES 16384
@@ -50,8 +52,8 @@ struct gw_tls_io {
 
 static int tls_bio_read(BIO *bio, char *to, int size)
 {
-    const struct gw_conn *conn = BIO_get_data(bio);
-    struct gw_tls_io *io = conn->worker->tls_io;
+    const struct gw_sock *sock = BIO_get_data(bio);
+    struct gw_tls_io *io = sock->worker->tls_io;
     size_t want = (size_t)size < io->budget ? (size_t)size : io->budget;
     BIO_clear_retry_flags(bio);
     if (!want) {
@@ -60,7 +62,7 @@ static int tls_bio_read(BIO *bio, char *to, int size)
     }
     ssize_t got;
     do
-        got = recv(conn->fd, to, want, MSG_DONTWAIT);
+        got = recv(sock->fd, to, want, MSG_DONTWAIT);
     while (got < 0 && errno == EINTR);
     if (got > 0) {
         /* Less than wanted: the socket is empty. If it is not, or the peer has closed it, epoll says so. */
@@ -79,21 +81,21 @@ static int tls_bio_read(BIO *bio, char *to, int size)
 
 static int tls_bio_write(BIO *bio, const char *data, int len)
 {
-    const struct gw_conn *conn = BIO_get_data(bio);
+    const struct gw_sock *sock = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    gw_buf_add(&conn->worker->tls_io->out, data, (size_t)len);
+    gw_buf_add(&sock->worker->tls_io->out, data, (size_t)len);
     return len;
 }
 
 static long tls_bio_ctrl(BIO *bio, int command, long number, void *pointer)
 {
     (void)number, (void)pointer;
-    const struct gw_conn *conn = BIO_get_data(bio);
+    const struct gw_sock *sock = BIO_get_data(bio);
     switch (command) {
     case BIO_CTRL_FLUSH:
         return 1;
     case BIO_CTRL_EOF:
-        return conn->worker->tls_io->eof;
+        return sock->worker->tls_io->eof;
     default:
         return 0;
     }
@@ -123,30 +125,30 @@ void gw_tls_io_destroy(struct gw_tls_io *io)
 /* --- encrypted bytes to the socket ----------------------------------------------------------------------------- */
 
 /* Returns how many bytes the socket took, or -1 if it is broken. */
-static ssize_t tls_write(const struct gw_conn *conn, const char *data, size_t len)
+static ssize_t tls_write(const struct gw_sock *sock, const char *data, size_t len)
 {
     ssize_t sent;
     do
-        sent = send(conn->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = send(sock->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     return sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : sent;
 }
 
-bool gw_tls_waiting(const struct gw_conn *conn)
+bool gw_tls_waiting(const struct gw_sock *sock)
 {
-    return conn->tls->sealed.len > 0;
+    return sock->tls->sealed.len > 0;
 }
 
-void gw_tls_keep(struct gw_conn *conn, const char *data, size_t len)
+void gw_tls_keep(struct gw_sock *sock, const char *data, size_t len)
 {
-    gw_buf_add(&conn->tls->sealed, data, len);
+    gw_buf_add(&sock->tls->sealed, data, len);
 }
 
-bool gw_tls_flush(struct gw_conn *conn)
+bool gw_tls_flush(struct gw_sock *sock)
 {
-    struct gw_tls_conn *tls = conn->tls;
+    struct gw_tls_conn *tls = sock->tls;
     while (tls->sealed_at < tls->sealed.len) {
-        ssize_t sent = tls_write(conn, tls->sealed.data + tls->sealed_at, tls->sealed.len - tls->sealed_at);
+        ssize_t sent = tls_write(sock, tls->sealed.data + tls->sealed_at, tls->sealed.len - tls->sealed_at);
         if (sent < 0)
             return false;
         if (!sent)
@@ -159,14 +161,14 @@ bool gw_tls_flush(struct gw_conn *conn)
 }
 
 /* What OpenSSL wrote goes to the socket, or behind what waits for it. */
-static bool tls_push(struct gw_conn *conn)
+static bool tls_push(struct gw_sock *sock)
 {
-    struct gw_buf *out = &conn->worker->tls_io->out;
+    struct gw_buf *out = &sock->worker->tls_io->out;
     ssize_t sent = 0;
-    if (out->len && !gw_tls_waiting(conn))
-        sent = tls_write(conn, out->data, out->len);
+    if (out->len && !gw_tls_waiting(sock))
+        sent = tls_write(sock, out->data, out->len);
     if (sent >= 0 && (size_t)sent < out->len)
-        gw_tls_keep(conn, out->data + sent, out->len - (size_t)sent);
+        gw_tls_keep(sock, out->data + sent, out->len - (size_t)sent);
     gw_buf_clear(out);
     if (out->cap > OUT_KEPT_BYTES)
         gw_buf_fini(out);
@@ -175,35 +177,34 @@ static bool tls_push(struct gw_conn *conn)
 
 /* --- opening and closing --------------------------------------------------------------------------------------- */
 
-void gw_tls_open(struct gw_conn *conn)
+void gw_tls_open(struct gw_sock *sock)
 {
-    conn->tls = gw_calloc(1, sizeof *conn->tls);
-    conn->secure = true;
+    sock->tls = gw_calloc(1, sizeof *sock->tls);
 }
 
-void gw_tls_close(struct gw_conn *conn)
+void gw_tls_close(struct gw_sock *sock)
 {
-    if (!conn->tls)
+    if (!sock->tls)
         return;
-    SSL_free(conn->tls->ssl);
-    gw_buf_fini(&conn->tls->sealed);
-    free(conn->tls);
-    conn->tls = NULL;
+    SSL_free(sock->tls->ssl);
+    gw_buf_fini(&sock->tls->sealed);
+    free(sock->tls);
+    sock->tls = NULL;
 }
 
-static bool tls_start(struct gw_conn *conn)
+static bool tls_start(struct gw_sock *sock)
 {
-    SSL *ssl = gw_tls_session(conn->listener->tls);
-    BIO *bio = ssl ? BIO_new(conn->worker->tls_io->method) : NULL;
+    SSL *ssl = gw_tls_session(sock->listener->tls);
+    BIO *bio = ssl ? BIO_new(sock->worker->tls_io->method) : NULL;
     if (!bio) {
         SSL_free(ssl);
         return false;
     }
-    BIO_set_data(bio, conn);
+    BIO_set_data(bio, sock);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     SSL_set_accept_state(ssl);
-    conn->tls->ssl = ssl;
+    sock->tls->ssl = ssl;
     return true;
 }
 
@@ -240,57 +241,65 @@ static const char *tls_reason(const struct gw_tls_io *io)
     return text ? text : "OpenSSL gives no reason";
 }
 
-enum gw_tls_step gw_tls_handshake(struct gw_conn *conn)
+static void tls_log_failed(const struct gw_sock *sock, const char *why)
 {
-    struct gw_tls_io *io = conn->worker->tls_io;
+    if (!gw_log_enabled(GW_LOG_DEBUG))
+        return;
+    char address[INET6_ADDRSTRLEN];
+    gw_address_format(&sock->origin, address);
+    const struct gw_log_about about = {.address = address};
+    gw_log_about(NULL, &about, GW_LOG_DEBUG, "web", "TLS handshake failed: %s", why);
+}
+
+enum gw_tls_step gw_tls_handshake(struct gw_sock *sock)
+{
+    struct gw_tls_io *io = sock->worker->tls_io;
     tls_begin(io);
-    if (!conn->tls->ssl && !tls_start(conn)) {
-        gw_conn_log_handshake(conn, "OpenSSL has no memory for it");
+    if (!sock->tls->ssl && !tls_start(sock)) {
+        tls_log_failed(sock, "OpenSSL has no memory for it");
         return GW_TLS_FAILED;
     }
-    int done = SSL_do_handshake(conn->tls->ssl);
-    int why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(conn->tls->ssl, done);
+    int done = SSL_do_handshake(sock->tls->ssl);
+    int why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(sock->tls->ssl, done);
     bool failed = why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ;
     if (failed)
-        gw_conn_log_handshake(conn, tls_reason(io));
-    if (!tls_push(conn) || failed)
+        tls_log_failed(sock, tls_reason(io));
+    if (!tls_push(sock) || failed)
         return GW_TLS_FAILED;
     return done == 1 ? GW_TLS_DONE : GW_TLS_MORE;
 }
 
 /* --- reading and writing --------------------------------------------------------------------------------------- */
 
-bool gw_tls_read(struct gw_conn *conn)
+bool gw_tls_read(struct gw_sock *sock)
 {
-    tls_begin(conn->worker->tls_io);
-    return gw_tls_read_rest(conn);
+    tls_begin(sock->worker->tls_io);
+    return gw_tls_read_rest(sock);
 }
 
-bool gw_tls_read_rest(struct gw_conn *conn)
+bool gw_tls_read_rest(struct gw_sock *sock)
 {
-    struct gw_tls_io *io = conn->worker->tls_io;
+    struct gw_tls_io *io = sock->worker->tls_io;
     for (;;) {
-        if (conn->paused)
+        if (sock->paused)
             io->budget = 0; /* only what OpenSSL holds already */
-        int got = SSL_read(conn->tls->ssl, conn->worker->input, GW_INPUT_BYTES);
-        int why = got > 0 ? SSL_ERROR_NONE : SSL_get_error(conn->tls->ssl, got);
+        int got = SSL_read(sock->tls->ssl, sock->worker->input, GW_INPUT_BYTES);
+        int why = got > 0 ? SSL_ERROR_NONE : SSL_get_error(sock->tls->ssl, got);
         /* Answers to what is no data: key updates, refused renegotiations, alerts. */
         if (io->out.len &&
-            (!tls_push(conn) || conn->tls->sealed.len - conn->tls->sealed_at > ANSWERS_BYTES + SEND_BYTES))
+            (!tls_push(sock) || sock->tls->sealed.len - sock->tls->sealed_at > ANSWERS_BYTES + SEND_BYTES))
             return false;
-        if (gw_tls_waiting(conn) && !conn->blocked) {
-            conn->blocked = true;
-            gw_sock_want_write(conn);
-        }
+        if (gw_tls_waiting(sock) && !sock->out.blocked)
+            gw_sock_block(sock);
         if (why == SSL_ERROR_WANT_READ)
             return true;
-        if (why == SSL_ERROR_ZERO_RETURN && gw_conn_on_eof(conn))
+        if (why == SSL_ERROR_ZERO_RETURN && sock->ops->eof(sock))
             return true;
         if (why != SSL_ERROR_NONE) {
-            gw_tls_shutdown(conn); /* as far as the socket takes it: the caller closes */
+            gw_tls_shutdown(sock); /* as far as the socket takes it: the caller closes */
             return false;
         }
-        if (!gw_conn_on_input(conn, conn->worker->input, (size_t)got))
+        if (!sock->ops->input(sock, sock->worker->input, (size_t)got))
             return false;
         ERR_clear_error();
     }
@@ -316,9 +325,9 @@ static size_t tls_gather(const struct iovec *parts, size_t count, size_t skip, c
 
 /* Encrypts up to SEND_BYTES from `at` on into the shared buffer. Returns how many bytes, 0 if there are none, or -1.
  */
-static ssize_t tls_encrypt(const struct gw_conn *conn, const struct iovec *parts, size_t count, size_t at)
+static ssize_t tls_encrypt(const struct gw_sock *sock, const struct iovec *parts, size_t count, size_t at)
 {
-    struct gw_tls_io *io = conn->worker->tls_io;
+    struct gw_tls_io *io = sock->worker->tls_io;
     size_t i = 0, done = 0;
     while (done < SEND_BYTES) {
         while (i < count && at >= parts[i].iov_len)
@@ -328,7 +337,7 @@ static ssize_t tls_encrypt(const struct gw_conn *conn, const struct iovec *parts
         const char *data;
         size_t len = tls_gather(parts + i, count - i, at, io->room, &data);
         ERR_clear_error();
-        if (SSL_write(conn->tls->ssl, data, (int)len) != (int)len)
+        if (SSL_write(sock->tls->ssl, data, (int)len) != (int)len)
             return -1;
         done += len;
         at += len;
@@ -336,17 +345,17 @@ static ssize_t tls_encrypt(const struct gw_conn *conn, const struct iovec *parts
     return (ssize_t)done;
 }
 
-ssize_t gw_tls_send(struct gw_conn *conn, struct iovec *parts, size_t count)
+ssize_t gw_tls_send(struct gw_sock *sock, struct iovec *parts, size_t count)
 {
-    struct gw_worker *worker = conn->worker;
+    struct gw_worker *worker = sock->worker;
     struct gw_buf *out = &worker->tls_io->out;
-    if (!conn->tls->ssl || !SSL_is_init_finished(conn->tls->ssl))
+    if (!sock->tls->ssl || !SSL_is_init_finished(sock->tls->ssl))
         return -1; /* there is no way yet to say anything */
-    if (gw_tls_waiting(conn) && !gw_tls_flush(conn))
+    if (gw_tls_waiting(sock) && !gw_tls_flush(sock))
         return -1;
     ssize_t taken = 0;
-    while (!gw_tls_waiting(conn)) {
-        ssize_t now = tls_encrypt(conn, parts, count, (size_t)taken);
+    while (!gw_tls_waiting(sock)) {
+        ssize_t now = tls_encrypt(sock, parts, count, (size_t)taken);
         if (now < 0) {
             gw_buf_clear(out);
             return -1;
@@ -355,24 +364,24 @@ ssize_t gw_tls_send(struct gw_conn *conn, struct iovec *parts, size_t count)
             break;
         taken += now;
         struct iovec one = {out->data, out->len};
-        if (worker->joining && now < RECORD_BYTES && !conn->queued &&
-            gw_ring_add(worker->ring, conn, &one, 1, out->len))
+        if (worker->joining && now < RECORD_BYTES && !sock->out.queued &&
+            gw_ring_add(worker->ring, sock, &one, 1, out->len))
             gw_buf_clear(out);
-        else if (!tls_push(conn))
+        else if (!tls_push(sock))
             return -1;
-        if (conn->queued)
+        if (sock->out.queued)
             break;
     }
     return taken;
 }
 
-bool gw_tls_shutdown(struct gw_conn *conn)
+bool gw_tls_shutdown(struct gw_sock *sock)
 {
-    SSL *ssl = conn->tls->ssl;
+    SSL *ssl = sock->tls->ssl;
     if (!ssl || !SSL_is_init_finished(ssl))
         return true;
     ERR_clear_error();
     if (!(SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN))
         SSL_shutdown(ssl);
-    return !tls_push(conn) || !gw_tls_waiting(conn); /* broken: there is nothing to wait for */
+    return !tls_push(sock) || !gw_tls_waiting(sock); /* broken: there is nothing to wait for */
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 void gw_route_stats_init(struct gw_route_stats *stats)
 {

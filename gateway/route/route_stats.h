@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/log.h"
 #include "gateway/config.h"
+#include "gateway/log.h"
 
 #define GW_ROUTE_STATS_MAX 200
 

@@ -12,8 +12,8 @@
 #ifndef GW_SOCKETIO_ENGINE_H
 #define GW_SOCKETIO_ENGINE_H
 
-#include "base/timer.h"
 #include "gateway/bucket.h"
+#include "gateway/timer.h"
 #include "gateway/transport.h"
 #include "socketio/directory.h"
 #include "socketio/form.h"

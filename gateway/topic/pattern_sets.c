@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/topic.h"
 #include "topic/pattern.h"
 #include "topic/pattern_private.h"
-#include "topic/topic.h"
 
 struct gw_pattern *gw_pattern_of_filter(const char *filter, size_t len)
 {

@@ -1,8 +1,8 @@
-#include "topic/topic.h"
+#include "gateway/topic.h"
 
 #include <string.h>
 
-#include "base/utf8.h"
+#include "gateway/utf8.h"
 
 static bool topic_text_valid(const char *text, size_t len)
 {

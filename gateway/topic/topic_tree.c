@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/hash.h"
 
 /* One level of a key. Children are in a hash table of their own, so that a node with 100,000 children finds one as

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/timer.h"
+#include "gateway/alloc.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
+#include "gateway/timer.h"
 #include "gateway/transport.h"
-#include "hub/inbox.h"
+#include "gateway/upstream.h"
 
 /* An answer ends at the message with which it passes this size; the next poll goes on from there. A client that does
  * not read its answer holds so much. */
@@ -170,7 +170,7 @@ static void poll_start(struct gw_conn *conn, const struct gw_query *query)
     gw_session_identify(&poll->session, gw_conn_identity(conn));
     gw_conn_log_session(conn, &poll->session);
     if (query->has_cursor && strcmp(query->cursor.data, "last") != 0)
-        poll->session.pace_from_ms = gw_hub_now(hub); /* the one before may have had a value just now */
+        gw_session_pace_from(&poll->session, gw_hub_now(hub)); /* the one before may have had a value just now */
     const char *why;
     enum gw_err err = gw_query_subscribe(query, &poll->session, GW_START_NOW, &why);
     if (err != GW_OK) {

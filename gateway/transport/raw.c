@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/identity.h"
+#include "gateway/topic.h"
 #include "gateway/transport.h"
-#include "topic/topic.h"
 
 struct raw {
     struct gw_session session; /* first member */

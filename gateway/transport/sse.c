@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/timer.h"
+#include "gateway/alloc.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
+#include "gateway/timer.h"
 #include "gateway/transport.h"
-#include "hub/inbox.h"
+#include "gateway/upstream.h"
 
 /* What a browser waits before it connects again; it adds no jitter of its own, so ours is in the number. */
 #define RETRY_MS        1000

@@ -3,14 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/timer.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/bucket.h"
 #include "gateway/protocol.h"
+#include "gateway/session_log.h"
+#include "gateway/timer.h"
 #include "gateway/transport.h"
-#include "hub/inbox.h"
-#include "hub/session_log.h"
+#include "gateway/upstream.h"
 
 struct ws {
     struct gw_session session; /* first member */

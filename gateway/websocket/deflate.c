@@ -8,7 +8,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 /* 4 KiB hold nearly every message, 32 KiB made none of ours smaller, and clients may ask for a smaller window; what
  * zlib has to clear for each message grows with the other figure (docs/benchmarks/optimisation.md). */

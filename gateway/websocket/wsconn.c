@@ -1,13 +1,15 @@
 /* wsconn.c: WebSocket connections: handshake, messages from fragments, heartbeat, close (RFC 6455). */
+#include "websocket/wsconn.h"
+
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "base/alloc.h"
-#include "base/utf8.h"
+#include "gateway/alloc.h"
+#include "gateway/utf8.h"
 #include "http/conn.h"
-#include "net/server.h"
+#include "net/worker.h"
 #include "websocket/deflate.h"
 #include "websocket/wsframe.h"
 
@@ -16,9 +18,26 @@
 /* A peer from which nothing came, no pong either, for this many heartbeats is gone. */
 #define HEARTBEATS_MISSED 3
 
+/* A ping that came while the peer did not read (RFC 6455 section 5.5: at most 125 bytes). */
+struct ping {
+    uint8_t len;
+    char data[125];
+};
+
+struct ws {
+    int64_t heard_ms;   /* when something last came in */
+    struct ping *ping;  /* to be answered once the socket takes it; NULL: none */
+    struct gw_buf body; /* the fragments of a message */
+    uint8_t fragment;   /* opcode of the fragmented message in `body`, 0 if none */
+    bool deflated;      /* ... and it is compressed */
+    bool deflate;       /* permessage-deflate was negotiated */
+};
+
+static const struct gw_conn_protocol ws_protocol;
+
 static int64_t ws_heartbeat_ms(const struct gw_conn *conn)
 {
-    return gw_hub_config(conn->worker->hub)->web.heartbeat_ms;
+    return gw_conn_config(conn)->web.heartbeat_ms;
 }
 
 static void ws_send_control(struct gw_conn *conn, enum gw_ws_opcode opcode, const char *data, size_t len)
@@ -28,7 +47,7 @@ static void ws_send_control(struct gw_conn *conn, enum gw_ws_opcode opcode, cons
     frame[1] = (uint8_t)len;
     if (len)
         memcpy(frame + 2, data, len);
-    gw_wire_send_one(conn, frame, 2 + len);
+    gw_outbox_send_one(&conn->sock, frame, 2 + len);
 }
 
 static void ws_add(struct gw_buf *out, enum gw_ws_opcode opcode, const void *data, size_t len)
@@ -50,7 +69,7 @@ void gw_ws_add_binary(struct gw_buf *out, const void *data, size_t len)
 
 void gw_ws_close(struct gw_conn *conn, int code, const char *reason)
 {
-    if (conn->dead || conn->close_sent)
+    if (conn->sock.phase != GW_SOCK_OPEN)
         return;
     char payload[125];
     size_t len = strlen(reason);
@@ -60,9 +79,11 @@ void gw_ws_close(struct gw_conn *conn, int code, const char *reason)
     payload[1] = (char)code;
     memcpy(payload + 2, reason, len);
     ws_send_control(conn, GW_WS_CLOSE, payload, len + 2);
-    conn->close_sent = true;
+    if (gw_conn_dead(conn))
+        return;
+    gw_sock_part(&conn->sock);
+    gw_conn_deadline(conn, CLOSE_WAIT_MS);
     gw_conn_pause(conn, false); /* to read the answer */
-    gw_timer_set(&conn->worker->timers, &conn->timer, gw_hub_now(conn->worker->hub) + CLOSE_WAIT_MS);
 }
 
 /* --- handshake (section 4.2) ---------------------------------------------------------------------------------- */
@@ -133,8 +154,8 @@ const char *gw_ws_offered(const struct gw_request *request, const char *const *p
 static bool ws_negotiate_deflate(struct gw_conn *conn, const struct gw_request *request,
                                  char answer[GW_DEFLATE_ANSWER_MAX])
 {
-    struct gw_worker *worker = conn->worker;
-    if (!gw_hub_config(worker->hub)->web.compression)
+    struct gw_worker *worker = conn->sock.worker;
+    if (!gw_conn_config(conn)->web.compression)
         return false;
     for (unsigned i = 0; i < request->header_count; i++) {
         struct gw_slice name = request->headers[i].name;
@@ -166,7 +187,7 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     }
     char accept[32], extension[GW_DEFLATE_ANSWER_MAX];
     ws_accept_key(key, accept);
-    conn->deflate = ws_negotiate_deflate(conn, request, extension);
+    bool deflate = ws_negotiate_deflate(conn, request, extension);
     const char *protocol = gw_ws_offered(request, protocols);
     struct gw_buf head;
     gw_buf_init(&head);
@@ -176,25 +197,26 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
                   accept);
     if (protocol)
         gw_buf_printf(&head, "Sec-WebSocket-Protocol: %s\r\n", protocol);
-    gw_buf_printf(&head, "%s\r\n", conn->deflate ? extension : "");
-    gw_wire_cork(conn); /* until the request is done: what the transport says first goes along */
-    gw_wire_send_one(conn, head.data, head.len);
+    gw_buf_printf(&head, "%s\r\n", deflate ? extension : "");
+    gw_outbox_cork(&conn->sock); /* until the request is done: what the transport says first goes along */
+    gw_outbox_send_one(&conn->sock, head.data, head.len);
     gw_buf_fini(&head);
     free(conn->headers);
     conn->headers = NULL;
-    conn->state = GW_CONN_WS;
-    conn->heard_ms = gw_hub_now(conn->worker->hub);
-    gw_buf_fini(&conn->body);
+    struct ws *ws = gw_calloc(1, sizeof *ws);
+    ws->heard_ms = gw_hub_now(gw_conn_hub(conn));
+    ws->deflate = deflate;
+    gw_conn_speak(conn, &ws_protocol, ws);
     gw_conn_attach(conn, ops, context);
-    gw_timer_set(&conn->worker->timers, &conn->timer, conn->heard_ms + ws_heartbeat_ms(conn));
-    if (conn->worker->stopping)
+    gw_conn_deadline(conn, ws_heartbeat_ms(conn));
+    if (conn->sock.worker->stopping)
         gw_ws_close(conn, 1001, "going_away: the gateway is shutting down");
     return true;
 }
 
 bool gw_ws_deflates(const struct gw_conn *conn)
 {
-    return conn->deflate;
+    return ((const struct ws *)conn->speaker)->deflate;
 }
 
 bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec *part)
@@ -204,25 +226,35 @@ bool gw_ws_compressed(struct gw_message *msg, enum gw_ws_form form, struct iovec
     return frame.data != NULL;
 }
 
-void gw_ws_heartbeat(struct gw_conn *conn)
+static void ws_timed_out(struct gw_conn *conn)
 {
-    int64_t now = gw_hub_now(conn->worker->hub), interval = ws_heartbeat_ms(conn);
-    if (!conn->held_back && now - conn->heard_ms >= interval * HEARTBEATS_MISSED) {
-        gw_conn_kill(conn);
+    if (conn->sock.phase != GW_SOCK_OPEN) { /* the peer has not answered our close frame */
+        gw_sock_kill(&conn->sock);
+        return;
+    }
+    const struct ws *ws = conn->speaker;
+    int64_t now = gw_hub_now(gw_conn_hub(conn)), interval = ws_heartbeat_ms(conn);
+    if (!conn->held_back && now - ws->heard_ms >= interval * HEARTBEATS_MISSED) {
+        gw_sock_kill(&conn->sock);
         return;
     }
     /* Also when the peer talks: proxies watch each direction by itself. A blocked socket is busy enough. */
-    if (!conn->blocked)
+    if (!conn->sock.out.blocked)
         ws_send_control(conn, GW_WS_PING, NULL, 0);
-    if (!conn->dead)
-        gw_timer_set(&conn->worker->timers, &conn->timer, now + interval);
+    if (!gw_conn_dead(conn))
+        gw_conn_deadline(conn, interval);
+}
+
+static void ws_go_away(struct gw_conn *conn)
+{
+    gw_ws_close(conn, 1001, "going_away: the gateway is shutting down");
 }
 
 /* --- frames ------------------------------------------------------------------------------------------------- */
 
 static void ws_fail(struct gw_conn *conn, int code, const char *why)
 {
-    GW_STAT_ADD(gw_hub_stats(conn->worker->hub), requests_bad, 1);
+    GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), requests_bad, 1);
     gw_conn_log_bad(conn, code, why);
     gw_ws_close(conn, code, why);
     /* Section 7.1.7: nothing more is read from a peer that broke the protocol. */
@@ -265,8 +297,7 @@ static void ws_on_deflated(struct gw_conn *conn, enum gw_ws_opcode opcode, const
 {
     struct gw_buf plain;
     gw_buf_init(&plain);
-    int code =
-        gw_inflate(conn->worker->inflater, data, len, gw_hub_config(conn->worker->hub)->limits.frame_bytes, &plain);
+    int code = gw_inflate(conn->sock.worker->inflater, data, len, gw_conn_config(conn)->limits.frame_bytes, &plain);
     if (code)
         ws_fail(conn, code, code == 1009 ? "the message is too large" : "a compressed message is damaged");
     else
@@ -284,29 +315,30 @@ static void ws_on_whole(struct gw_conn *conn, enum gw_ws_opcode opcode, bool def
 
 static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, char *data)
 {
-    if (frame->opcode == GW_WS_CONTINUATION ? !conn->fragment : conn->fragment) {
+    struct ws *ws = conn->speaker;
+    if (frame->opcode == GW_WS_CONTINUATION ? !ws->fragment : ws->fragment) {
         ws_fail(conn, 1002,
-                conn->fragment ? "a new message begins inside a fragmented one"
-                               : "a continuation frame continues nothing");
+                ws->fragment ? "a new message begins inside a fragmented one"
+                             : "a continuation frame continues nothing");
         return;
     }
-    if (frame->fin && !conn->fragment) {
+    if (frame->fin && !ws->fragment) {
         ws_on_whole(conn, frame->opcode, frame->deflated, data, frame->payload_len);
         return;
     }
-    if (!conn->fragment) {
-        conn->fragment = (uint8_t)frame->opcode;
-        conn->deflated = frame->deflated;
+    if (!ws->fragment) {
+        ws->fragment = (uint8_t)frame->opcode;
+        ws->deflated = frame->deflated;
     }
-    gw_buf_add(&conn->body, data, frame->payload_len);
+    gw_buf_add(&ws->body, data, frame->payload_len);
     if (!frame->fin)
         return;
-    enum gw_ws_opcode opcode = (enum gw_ws_opcode)conn->fragment;
-    conn->fragment = 0;
-    struct gw_buf body = conn->body;
-    gw_buf_init(&conn->body);
+    enum gw_ws_opcode opcode = (enum gw_ws_opcode)ws->fragment;
+    ws->fragment = 0;
+    struct gw_buf body = ws->body;
+    gw_buf_init(&ws->body);
     gw_buf_reserve(&body, 0);
-    ws_on_whole(conn, opcode, conn->deflated, body.data, body.len);
+    ws_on_whole(conn, opcode, ws->deflated, body.data, body.len);
     gw_buf_fini(&body);
 }
 
@@ -314,24 +346,26 @@ static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, ch
  * (section 5.5.3 allows that). */
 static void ws_answer_ping(struct gw_conn *conn, const char *data, size_t len)
 {
-    if (!conn->blocked) {
+    if (!conn->sock.out.blocked) {
         ws_send_control(conn, GW_WS_PONG, data, len);
         return;
     }
-    if (!conn->ping)
-        conn->ping = gw_malloc(sizeof *conn->ping);
-    conn->ping->len = (uint8_t)len;
+    struct ws *ws = conn->speaker;
+    if (!ws->ping)
+        ws->ping = gw_malloc(sizeof *ws->ping);
+    ws->ping->len = (uint8_t)len;
     if (len)
-        memcpy(conn->ping->data, data, len);
+        memcpy(ws->ping->data, data, len);
 }
 
-void gw_ws_on_writable(struct gw_conn *conn)
+static void ws_on_writable(struct gw_conn *conn)
 {
-    struct gw_ws_ping *ping = conn->ping;
+    struct ws *ws = conn->speaker;
+    struct ping *ping = ws->ping;
     if (!ping)
         return;
-    conn->ping = NULL;
-    if (!conn->close_sent)
+    ws->ping = NULL;
+    if (conn->sock.phase == GW_SOCK_OPEN)
         ws_send_control(conn, GW_WS_PONG, ping->data, ping->len);
     free(ping);
 }
@@ -344,7 +378,7 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
         ws_on_close(conn, data, frame->payload_len);
         break;
     case GW_WS_PING:
-        if (!conn->close_sent)
+        if (conn->sock.phase == GW_SOCK_OPEN)
             ws_answer_ping(conn, data, frame->payload_len);
         break;
     case GW_WS_PONG:
@@ -352,21 +386,23 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
     case GW_WS_CONTINUATION:
     case GW_WS_TEXT:
     case GW_WS_BINARY:
-        if (!conn->close_sent)
+        if (conn->sock.phase == GW_SOCK_OPEN)
             ws_on_data(conn, frame, data);
         break;
     }
 }
 
-void gw_ws_process(struct gw_conn *conn)
+static void ws_process(struct gw_conn *conn)
 {
+    struct ws *ws = conn->speaker;
     size_t at = 0;
-    while (!conn->dead && conn->state == GW_CONN_WS && !conn->held_back && at < conn->in.len) {
+    ws->heard_ms = gw_hub_now(gw_conn_hub(conn));
+    while (!gw_conn_dead(conn) && conn->state == GW_CONN_OTHER && !conn->held_back && at < conn->in.len) {
         struct gw_ws_frame frame;
         const char *why;
-        size_t max = gw_hub_config(conn->worker->hub)->limits.frame_bytes;
-        size_t room = max > conn->body.len ? max - conn->body.len : 0;
-        int read = gw_ws_read_header((const uint8_t *)conn->in.data + at, conn->in.len - at, room, conn->deflate,
+        size_t max = gw_conn_config(conn)->limits.frame_bytes;
+        size_t room = max > ws->body.len ? max - ws->body.len : 0;
+        int read = gw_ws_read_header((const uint8_t *)conn->in.data + at, conn->in.len - at, room, ws->deflate,
                                      &frame, &why);
         if (read == 0)
             break;
@@ -380,6 +416,35 @@ void gw_ws_process(struct gw_conn *conn)
         at += frame.header_len + frame.payload_len;
         ws_on_frame(conn, &frame, data);
     }
-    if (conn->state == GW_CONN_WS)
+    if (conn->state == GW_CONN_OTHER)
         gw_buf_consume(&conn->in, at < conn->in.len ? at : conn->in.len);
+}
+
+static void ws_closed(struct gw_conn *conn)
+{
+    struct ws *ws = conn->speaker;
+    gw_buf_fini(&ws->body);
+    free(ws->ping);
+    free(ws);
+}
+
+static const struct gw_conn_protocol ws_protocol = {
+    .process = ws_process,
+    .writable = ws_on_writable,
+    .timed_out = ws_timed_out,
+    .go_away = ws_go_away,
+    .closed = ws_closed,
+};
+
+/* --- for each worker -------------------------------------------------------------------------------------------- */
+
+void gw_ws_configure(struct gw_worker *worker)
+{
+    gw_deflate_configure(gw_hub_config(worker->hub));
+}
+
+void gw_ws_leave(struct gw_worker *worker)
+{
+    gw_inflater_destroy(worker->inflater);
+    worker->inflater = NULL;
 }

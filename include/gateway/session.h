@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "gateway/bucket.h"
 #include "gateway/buf.h"
@@ -93,20 +94,22 @@ struct gw_session_ops {
     void (*kick)(struct gw_session *session, enum gw_err why);
 };
 
-/* Filled by gw_session_open(); transports read hub and id and leave the rest alone. */
+/* Filled by gw_session_open(). Transports may read what is marked with (r), and nothing else: the rest is the hub's.
+ */
 struct gw_session {
-    const struct gw_session_ops *ops;
-    struct gw_hub *hub;
-    uint64_t id;
-    struct gw_identity *identity;   /* NULL: not known, or the gateway has no auth: */
-    const struct gw_grants *grants; /* what it may do; NULL: everything */
-    struct gw_expiry *expiry;       /* hub/access.c; NULL: its identity never expires */
-    struct gw_item *items;          /* ring of `allocated`, a power of two; NULL while never used */
+    const struct gw_session_ops *ops; /* (r) */
+    struct gw_hub *hub;               /* (r) */
+    uint64_t id;                      /* (r) */
+    struct gw_identity *identity;     /* (r) NULL: not known, or the gateway has no auth: */
+    const struct gw_grants *grants;   /* what it may do; NULL: everything */
+    struct gw_expiry *expiry;         /* hub/access.c; NULL: its identity never expires */
+    struct gw_item *items;            /* ring of `allocated`, a power of two; NULL while never used */
     uint32_t first, count, allocated;
     size_t queued_bytes;
     struct gw_sub **subs;
-    uint32_t sub_count, sub_allocated;
-    uint32_t pending_count;
+    uint32_t sub_count; /* (r) subscriptions */
+    uint32_t sub_allocated;
+    uint32_t pending_count;     /* (r) publishes and requests that wait for the broker */
     struct gw_bucket publishes; /* limits.publish_rate */
     uint64_t stamp;             /* last message queued live, so that overlapping filters deliver once */
     uint64_t position;          /* while lagging: everything up to here was queued or isn't wanted */
@@ -122,7 +125,9 @@ struct gw_session {
     struct gw_session *next, **link;             /* the hub's list of all sessions */
     struct gw_session *next_dirty;               /* the hub's list of those to tell ready() */
     struct gw_session *next_later, **later_link; /* ... and of those to tell in the next turn; NULL: it is not */
-    bool lagging, dirty, kicked, open;
+    bool lagging;                                /* (r) */
+    bool open;                                   /* (r) */
+    bool dirty, kicked;
     bool walking; /* it goes through the sequence, not through its channels (hub/walk.c) */
     bool paced;   /* it has met a channel that is not sent in full */
     bool settled; /* the client's cursor said that nothing was held back */
@@ -132,6 +137,10 @@ void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struc
 /* Fine if it is not open. The hub holds no reference afterwards; the queue is emptied. Not from inside ready(),
  * unless ready() then returns at once. */
 void gw_session_close(struct gw_session *session);
+
+/* Its first values on channels with an interval wait for the interval, counted from this time (gw_hub_now()): for a
+ * client that may just have had a value over another session. Before its first subscription. */
+void gw_session_pace_from(struct gw_session *session, int64_t now_ms);
 
 /* Who the client is from now on. NULL: nobody, which may do nothing where the gateway has auth: (a session begins
  * so). Takes a reference of its own. Subscriptions beyond the new grants end by revoked(), and what waits for the
@@ -211,5 +220,15 @@ GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const c
                                              char *reference, const char **why);
 
 #define GW_REQUEST_MAX_MS (300 * 1000)
+
+/* --- items as bytes -----------------------------------------------------------------------------------------------
+ */
+
+#define GW_PARTS_MAX 5
+
+/* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
+ * an item may be replaced by a text item of the transport's own (gw_item_set_text()). A message must always give the
+ * same bytes, whoever gets it: sessions that get the same messages one after the other share them. */
+typedef size_t (*gw_encode)(struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
 
 #endif

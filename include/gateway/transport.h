@@ -76,8 +76,8 @@ struct gw_transport {
     bool (*match)(const struct gw_conn *conn, const struct gw_request *request);
     /* Takes it: answers at once or later, or accepts the WebSocket. */
     void (*open)(struct gw_conn *conn, const struct gw_request *request);
-    /* What `protocol` in `listen` calls connections that speak no HTTP and are this transport's from their first byte
-     * on, with TLS and PROXY header as with HTTP. NULL: it takes none. */
+    /* What `protocol` in `listen`, and ALPN with TLS (30 bytes at most), call connections that speak no HTTP and are
+     * this transport's from their first byte on, with TLS and PROXY header as with HTTP. NULL: it takes none. */
     const char *stream_protocol;
     /* The first bytes of such a connection have come: attaches ops whose input() gets them next, or closes it. A
      * client that sends nothing within web.request_timeout has been closed; every later deadline is the transport's.
@@ -174,13 +174,6 @@ void gw_ws_add_text(struct gw_buf *out, const char *text, size_t len);
 void gw_ws_add_binary(struct gw_buf *out, const void *data, size_t len);
 
 /* --- the fast path --------------------------------------------------------------------------------------------- */
-
-#define GW_PARTS_MAX 5
-
-/* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
- * an item may be replaced by a text item of the transport's own (gw_item_set_text()). A message must always give the
- * same bytes, whoever gets it: sessions that get the same messages one after the other share them. */
-typedef size_t (*gw_encode)(struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
 
 /* Sends what waits for the session, many items in one system call, until there is nothing left or the socket takes no
  * more; then writable() comes later. */

@@ -12,6 +12,13 @@
 #include "gateway/config.h"
 #include "gateway/error.h"
 
+/* Whether the broker is there. */
+struct gw_upstream_state {
+    bool up;
+    int64_t since;  /* wall clock, ms since 1970 */
+    bool by_engine; /* down, because the engine that gateways share is away */
+};
+
 /* A publish on its way to the broker. One malloc'd block; whoever holds it frees it. */
 struct gw_publish {
     uint64_t token;  /* chosen by the worker; comes back in the result */

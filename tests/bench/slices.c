@@ -10,8 +10,10 @@
 
 #include "app/builtins.h"
 #include "gateway/codec.h"
-#include "hub/hub_private.h"
+#include "gateway/hub.h"
+#include "gateway/timer.h"
 #include "hub/inbox.h"
+#include "route/routes.h"
 
 #define EPOCH   "benchbench0"
 #define PAYLOAD "{\"temperature\":21.5,\"hum\":40.0}"

@@ -5,6 +5,8 @@
 
 #include "http/forward.h"
 #include "http/http1.h"
+#include "net/address.h"
+#include "net/proxy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct in6_addr address = IN6ADDR_ANY_INIT;
         gw_forward_address(&request, &trusted, &address);
         gw_forward_secure(&request);
-        gw_forward_trusted(&trusted, &address);
+        gw_address_trusted(&trusted, &address);
     }
     return 0;
 }

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/json_scan.h"
-#include "base/utf8.h"
 #include "gateway/codec.h"
 #include "gateway/protocol.h"
+#include "gateway/utf8.h"
 #include "websocket/wsframe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/auth.h"
 #include "gateway/codec.h"
+#include "gateway/hub.h"
 #include "gateway/protocol.h"
-#include "hub/hub_private.h"
+#include "gateway/timer.h"
+#include "hub/inbox.h"
 #include "route/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/topic.h"
 #include "mqttd/packet.h"
-#include "topic/topic.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -10,7 +10,7 @@
 #include "auth/encode.h"
 #include "base/base64.h"
 #include "gateway/auth.h"
-#include "topic/topic.h"
+#include "gateway/topic.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

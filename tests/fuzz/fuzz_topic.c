@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/topic.h"
 #include "topic/pattern.h"
-#include "topic/topic.h"
 #include "topic/topic_tree.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,8 +1,11 @@
 /* Sessions with grants: what gets in, what is delivered, what a change of identity does to what waits. */
 #include "check.h"
+#include "gateway/auth.h"
 #include "gateway/bucket.h"
 #include "gateway/codec.h"
+#include "gateway/hub.h"
 #include "hub/hub_private.h"
+#include "hub/inbox.h"
 #include "route/routes.h"
 
 #define EPOCH "test"

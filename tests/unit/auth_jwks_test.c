@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "auth_fixture.h"
-#include "base/clock.h"
+#include "gateway/clock.h"
 
 static pid_t server;
 static int port;

@@ -7,7 +7,11 @@
 #include "check.h"
 #include "engine/disk_options.h"
 #include "gateway/codec.h"
+#include "gateway/hub.h"
+#include "gateway/timer.h"
+#include "hub/channel.h"
 #include "hub/hub_private.h"
+#include "hub/inbox.h"
 #include "message/cursor.h"
 #include "route/routes.h"
 

@@ -4,6 +4,8 @@
 #include "check.h"
 #include "http/forward.h"
 #include "http/http1.h"
+#include "net/address.h"
+#include "net/proxy.h"
 
 static struct gw_strings list_of(char **items, size_t count)
 {
@@ -37,16 +39,16 @@ static void test_trusted(void **state)
                 {"172.31.255.255", true},   {"172.32.0.0", false}, {"::ffff:10.1.2.3", true}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct in6_addr address = address_of(rows[i].address);
-        CHECK_ROW(gw_forward_trusted(&trusted, &address) == rows[i].trusted, rows[i].address);
-        CHECK_ROW(!gw_forward_trusted(&none, &address), rows[i].address);
+        CHECK_ROW(gw_address_trusted(&trusted, &address) == rows[i].trusted, rows[i].address);
+        CHECK_ROW(!gw_address_trusted(&none, &address), rows[i].address);
     }
     static char *local[] = {"unix"}, *all[] = {"0.0.0.0/0", "::/0"};
     const struct gw_strings is_unix = list_of(local, 1), any = list_of(all, 2);
     struct in6_addr v4 = address_of("127.0.0.1");
-    assert_true(gw_forward_trusted(&is_unix, &in6addr_any));
-    assert_false(gw_forward_trusted(&is_unix, &v4));
-    assert_false(gw_forward_trusted(&any, &in6addr_any)); /* a network is no Unix socket */
-    assert_true(gw_forward_trusted(&any, &v4));
+    assert_true(gw_address_trusted(&is_unix, &in6addr_any));
+    assert_false(gw_address_trusted(&is_unix, &v4));
+    assert_false(gw_address_trusted(&any, &in6addr_any)); /* a network is no Unix socket */
+    assert_true(gw_address_trusted(&any, &v4));
 }
 
 static void test_forwarded(void **state)

@@ -4,7 +4,7 @@
 #include "auth/projection.h"
 #include "check.h"
 #include "gateway/identity.h"
-#include "topic/topic.h"
+#include "gateway/topic.h"
 
 static void test_containment(void **state)
 {

@@ -2,11 +2,15 @@
  * engine do, every message that a session wants arrives once and in order, or lies in a gap that it was told. */
 #include "check.h"
 #include "gateway/codec.h"
+#include "gateway/hub.h"
+#include "gateway/topic.h"
+#include "hub/channel.h"
+#include "hub/giveback.h"
 #include "hub/hub_private.h"
+#include "hub/inbox.h"
 #include "message/cursor.h"
 #include "mqtt/ingest.h"
 #include "route/routes.h"
-#include "topic/topic.h"
 
 #define EPOCH    "test"
 #define SESSIONS 24

@@ -2,8 +2,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "check.h"
+#include "gateway/log.h"
 
 static int pipe_fds[2];
 static int saved_stderr;

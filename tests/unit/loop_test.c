@@ -2,8 +2,8 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "check.h"
+#include "gateway/clock.h"
 #include "net/loop.h"
 
 #define GUARD_MS 3000

@@ -2,8 +2,9 @@
  * them. */
 #include "check.h"
 #include "http/exposition.h"
-#include "hub/hub_private.h"
+#include "hub/stats.h"
 #include "route/route_stats.h"
+#include "route/routes.h"
 
 static void test_histogram(void **state)
 {

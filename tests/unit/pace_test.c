@@ -3,7 +3,9 @@
  * its cursor never moves back. */
 #include "check.h"
 #include "gateway/codec.h"
+#include "gateway/hub.h"
 #include "hub/hub_private.h"
+#include "hub/inbox.h"
 #include "message/cursor.h"
 #include "route/routes.h"
 

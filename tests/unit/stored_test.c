@@ -4,6 +4,8 @@
 #include "check.h"
 #include "gateway/codec.h"
 #include "hub/hub_private.h"
+#include "hub/inbox.h"
+#include "route/routes.h"
 #include "topic/pattern.h"
 
 #define SINCE 5000

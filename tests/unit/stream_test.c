@@ -17,12 +17,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "check.h"
+#include "gateway/clock.h"
 #include "gateway/config.h"
 #include "gateway/transport.h"
+#include "http/conn.h"
+#include "hub/inbox.h"
 #include "net/server.h"
 #include "route/routes.h"
+#include "websocket/wsconn.h"
 
 #define WAIT_MS 10000
 
@@ -134,6 +137,7 @@ enum { PLAIN, PROXY, TLS, LISTENERS };
 static char folder[] = "/tmp/sluice-stream-XXXXXX";
 static struct gw_server server;
 static struct gw_config *config;
+static const struct gw_service service = {gw_conn_accept, gw_conn_refusal, gw_ws_configure, gw_ws_leave};
 static uint64_t head;
 
 /* A certificate that nobody checks. */
@@ -190,7 +194,7 @@ static int setup(void **state)
     gw_buf_init(&problems);
     if (gw_config_load(path, &config, &problems) != GW_OK)
         fail_msg("%s", problems.data);
-    if (gw_server_init(&server, config, 1, &problems) != GW_OK)
+    if (gw_server_init(&server, &service, config, 1, &problems) != GW_OK)
         fail_msg("%s", problems.data);
     gw_buf_fini(&problems);
     struct gw_routes *routes = gw_routes_build(config);

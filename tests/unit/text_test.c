@@ -1,8 +1,8 @@
 /* Cursor, UTF-8, base64, buffers. */
 #include "base/base64.h"
-#include "base/utf8.h"
 #include "check.h"
 #include "gateway/buf.h"
+#include "gateway/utf8.h"
 #include "message/cursor.h"
 
 static void test_cursor(void **state)

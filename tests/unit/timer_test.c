@@ -1,8 +1,8 @@
 /* Timers and the inbox. The second part has threads and is what TSan is for. */
 #include <pthread.h>
 
-#include "base/timer.h"
 #include "check.h"
+#include "gateway/timer.h"
 #include "hub/inbox.h"
 
 #define TIMERS 500

@@ -1,5 +1,5 @@
 #include "check.h"
-#include "topic/topic.h"
+#include "gateway/topic.h"
 #include "topic/topic_tree.h"
 
 /* MQTT 5.0 sections 4.7.1 to 4.7.3, and what people do beyond them. */

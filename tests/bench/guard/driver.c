@@ -23,14 +23,18 @@
 #include <unistd.h>
 
 #include "app/builtins.h"
+#include "config/protocols.h"
+#include "http/conn.h"
+#include "hub/inbox.h"
 #include "mqtt/ingest.h"
+#include "net/listener.h"
 #include "net/server.h"
 
 #define CLOCK_MS 1000
 #define MARK     "#mark#" /* in every payload */
 
 struct client {
-    struct gw_conn *conn;
+    struct gw_sock *sock;
     int fd; /* the far end */
     unsigned channel;
     char cursor[64];
@@ -111,7 +115,7 @@ static void prepare(void)
     routes = gw_routes_build(config);
     server = (struct gw_server){.workers = &worker, .worker_count = 1};
     worker = (struct gw_worker){.server = &server, .thread = pthread_self(), .started = true, .spare_fd = -1};
-    listener = (struct gw_listener){.watch = {.worker = &worker, .fd = -1}};
+    listener = (struct gw_listener){.watch = {.worker = &worker, .fd = -1}, .protocol = GW_PROTOCOL_HTTP};
     gw_timers_init(&worker.timers);
     worker.batches = gw_batches_create();
     worker.inbox = inboxes[0] = gw_inbox_create(config->limits.inbox, no_wake, NULL);
@@ -140,7 +144,7 @@ static void prepare(void)
 
 static void input(struct client *client, const char *data, size_t len)
 {
-    if (!gw_conn_on_input(client->conn, data, len))
+    if (!client->sock->ops->input(client->sock, data, len))
         fail("the gateway closed a connection");
 }
 
@@ -199,7 +203,8 @@ static void attach(struct client *client, unsigned number)
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     client->fd = pair[1];
     client->channel = number % channel_count;
-    client->conn = gw_conn_create(&listener, pair[0], &address, &address, false);
+    const struct gw_arrival arrival = {&listener, pair[0], address, address, false};
+    client->sock = gw_conn_accept(&arrival);
     snprintf(client->cursor, sizeof client->cursor, "%s.0", found.epoch);
 
     static const char upgrade[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "gateway/codec.h"
+#include "hub/inbox.h"
+#include "net/outbox.h"
 #include "net/ring.h"
 #include "net/server.h"
 #include "route/routes.h"
@@ -16,7 +18,7 @@
 
 struct client {
     struct gw_session session; /* first member */
-    struct gw_conn conn;
+    struct gw_sock sock;
     int fd; /* the far end */
     unsigned form;
     const char *filter;
@@ -100,12 +102,13 @@ static void expect(struct client *client, struct gw_message *msg)
 static void on_ready(struct gw_session *session)
 {
     struct client *client = (struct client *)session;
-    gw_conn_drain(&client->conn, session, forms[client->form]);
+    gw_outbox_drain(&client->sock, session, forms[client->form]);
 }
 
-static void on_writable(struct gw_conn *conn)
+static bool on_writable(struct gw_sock *sock)
 {
-    on_ready(conn->context);
+    on_ready((struct gw_session *)((char *)sock - offsetof(struct client, sock)));
+    return true;
 }
 
 static void on_kick(struct gw_session *session, enum gw_err why)
@@ -115,7 +118,7 @@ static void on_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops session_ops = {.ready = on_ready, .kick = on_kick};
-static const struct gw_conn_ops conn_ops = {.writable = on_writable};
+static const struct gw_sock_ops sock_ops = {.writable = on_writable};
 
 static void client_open(struct client *client, unsigned form, const char *filter, bool slow)
 {
@@ -123,8 +126,7 @@ static void client_open(struct client *client, unsigned form, const char *filter
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     *client = (struct client){.fd = pair[1], .form = form, .filter = filter, .slow = slow};
-    client->conn =
-        (struct gw_conn){.worker = &worker, .fd = pair[0], .state = GW_CONN_WS, .ops = &conn_ops, .context = client};
+    client->sock = (struct gw_sock){.worker = &worker, .fd = pair[0], .ops = &sock_ops};
     gw_session_open(&client->session, worker.hub, &session_ops);
     struct gw_start start = {.at = GW_START_NOW};
     struct gw_subscribed subscribed;
@@ -142,8 +144,8 @@ static bool client_read(struct client *client)
     assert_true(client->read + (size_t)got <= client->expected.len);
     assert_memory_equal(client->expected.data + client->read, data, (size_t)got);
     client->read += (size_t)got;
-    if (client->conn.blocked)
-        assert_true(gw_conn_on_writable(&client->conn));
+    if (client->sock.out.blocked)
+        assert_true(gw_sock_on_writable(&client->sock));
     return true;
 }
 
@@ -154,9 +156,9 @@ static void client_close(struct client *client)
     assert_int_equal(client->read, client->expected.len);
     gw_session_close(&client->session);
     close(client->fd);
-    close(client->conn.fd);
+    close(client->sock.fd);
     gw_buf_fini(&client->expected);
-    gw_buf_fini(&client->conn.out);
+    gw_outbox_fini(&client->sock);
 }
 
 /* --- the gateway ------------------------------------------------------------------------------------------------ */

@@ -1,0 +1,79 @@
+/* reply.c: answers: those that are whole, errors, and the beginning of those without end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/conn.h"
+
+void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
+                   size_t len)
+{
+    if (gw_conn_dead(conn))
+        return;
+    conn->ops = NULL;
+    conn->context = NULL;
+    struct gw_buf head;
+    gw_buf_init(&head);
+    bool cached = headers && !strncmp(headers, "Cache-Control:", 14);
+    gw_buf_printf(&head, "HTTP/1.1 %d %s\r\nServer: sluice\r\n%s", status, gw_http_reason(status),
+                  cached ? "" : "Cache-Control: no-store\r\n");
+    if (headers)
+        gw_buf_adds(&head, headers);
+    if (conn->headers)
+        gw_buf_adds(&head, conn->headers);
+    free(conn->headers);
+    conn->headers = NULL;
+    if (type)
+        gw_buf_printf(&head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
+    if (status != 204 && status != 304)
+        gw_buf_printf(&head, "Content-Length: %zu\r\n", len);
+    gw_buf_adds(&head, conn->keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+    struct iovec parts[2] = {{head.data, head.len}, {(void *)(uintptr_t)body, len}};
+    gw_outbox_send(&conn->sock, parts, len && !conn->is_head ? 2 : 1);
+    gw_buf_fini(&head);
+    if (gw_conn_dead(conn))
+        return;
+    if (!conn->keep_alive) {
+        gw_conn_finish(conn);
+        return;
+    }
+    conn->state = GW_CONN_HEAD;
+    gw_conn_deadline(conn, gw_conn_config(conn)->web.keepalive_ms);
+    gw_conn_process(conn);
+}
+
+void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers)
+{
+    struct gw_buf body;
+    gw_buf_init(&body);
+    if (!message)
+        message = gw_err_text(err);
+    gw_buf_printf(&body, "{\"type\":\"error\",\"code\":\"%s\",\"message\":", gw_err_code(err));
+    gw_buf_add_json_string(&body, message, strlen(message));
+    gw_buf_addc(&body, '}');
+    gw_http_reply(conn, gw_err_status(err), headers, "application/json", body.data, body.len);
+    gw_buf_fini(&body);
+}
+
+void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message)
+{
+    int status = gw_err_status(err);
+    gw_http_error_headers(conn, err, message, status == 503 || status == 429 ? "Retry-After: 1\r\n" : NULL);
+}
+
+void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type, const struct gw_conn_ops *ops,
+                    void *context)
+{
+    struct gw_buf head;
+    gw_buf_init(&head);
+    conn->state = GW_CONN_STREAM;
+    conn->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 section 6.3) */
+    gw_buf_printf(&head,
+                  "HTTP/1.1 200 OK\r\nServer: sluice\r\nCache-Control: no-store, no-transform\r\nContent-Type: %s\r\n"
+                  "X-Content-Type-Options: nosniff\r\n%s%sConnection: close\r\n\r\n",
+                  type, headers ? headers : "", conn->headers ? conn->headers : "");
+    free(conn->headers);
+    conn->headers = NULL;
+    gw_conn_attach(conn, ops, context);
+    gw_outbox_send_one(&conn->sock, head.data, head.len);
+    gw_buf_fini(&head);
+}
