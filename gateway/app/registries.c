@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "app/builtins.h"
-#include "base/alloc.h"
 #include "config/options.h"
+#include "gateway/alloc.h"
 #include "gateway/builtins.h"
 
 static const struct gw_options **options_all;

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 /* 0 marks a free slot. */
 static uint64_t hash_set_key(uint64_t hash)

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "config/transform.h"
+#include "gateway/alloc.h"
 #include "gateway/codec.h"
 #include "gateway/engine.h"
+#include "gateway/topic.h"
 #include "topic/pattern.h"
-#include "topic/topic.h"
 
 /* How many levels more than it needs a name gets at most while one that is not excepted is looked for. */
 #define EXCEPT_LENGTHS 8

@@ -6,7 +6,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "config/access.h"
 #include "config/check.h"
 #include "config/fields.h"
@@ -15,7 +14,8 @@
 #include "config/pem.h"
 #include "config/transform.h"
 #include "config/values.h"
-#include "topic/topic.h"
+#include "gateway/alloc.h"
+#include "gateway/topic.h"
 
 struct gw_config *gw_config_ref(struct gw_config *config)
 {

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "config/meant.h"
 #include "config/protocols.h"
 #include "config/values.h"
+#include "gateway/alloc.h"
 #include "gateway/codec.h"
 #include "gateway/transform.h"
 

@@ -8,8 +8,8 @@
 #include <unistd.h>
 #include <yaml.h>
 
-#include "base/alloc.h"
 #include "config/yaml_hint.h"
+#include "gateway/alloc.h"
 
 /* A configuration is small. What is not was made to hurt. */
 #define FILE_MAX   (1024 * 1024)

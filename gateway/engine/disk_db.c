@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "gateway/clock.h"
 #include "message/cursor.h"
 
 #define DISK_APPLICATION 0x534c4348 /* in the file's header: it is one of ours */

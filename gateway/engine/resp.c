@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
 
 #define READ_SIZE 65536
 

@@ -12,11 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "engine/valkey_options.h"
 #include "engine/valkey_private.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 #include "message/cursor.h"
 
 /* How long a process that starts waits for the server. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 /* The head's numbers in hexadecimal, so that they are short: ts, flags, keep, packet identifier, hash of the packet,
  * where in the JSON the watched value lies and how long it is. */

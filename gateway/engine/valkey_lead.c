@@ -9,10 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "engine/valkey_private.h"
 #include "engine/valkey_scripts.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 
 #define RETRY_MS 200
 /* A leader's clock may be so far from the server's: numbers begin by it, and a term later they must be higher. */

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "engine/valkey_private.h"
 #include "gateway/hash.h"
+#include "gateway/log.h"
 
 #define LOAD_MS     60000 /* for one reply */
 #define LOAD_WINDOW 128   /* channels asked for at once */

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "engine/resp.h"
+#include "gateway/alloc.h"
 
 #define VALKEY(member) offsetof(struct gw_valkey_options, member)
 #define NAME_MAX_LEN   128

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "engine/valkey_private.h"
 #include "engine/valkey_scripts.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 
 #define BATCH_COUNT 128
 #define BATCH_BYTES (64 * 1024)

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "engine/valkey_private.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 
 #define BLOCK_MS 1000
 #define RETRY_MS 200

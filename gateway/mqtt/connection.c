@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 #include "mqtt/client.h"
 #include "mqtt/notes.h"
 #include "mqtt/source_private.h"

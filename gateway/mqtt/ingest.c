@@ -2,13 +2,13 @@
 
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "codec/json_pointer.h"
+#include "gateway/clock.h"
 #include "gateway/codec.h"
+#include "gateway/log.h"
 #include "gateway/message.h"
+#include "gateway/topic.h"
 #include "gateway/transform.h"
-#include "topic/topic.h"
 
 /* Scratch space above this is given back after the message that needed it. */
 #define SCRATCH_KEEP (64 * 1024)

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 #include "mqtt/source_private.h"
 
 /* In one UNSUBSCRIBE: what AWS IoT Core takes. */

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
 #include "mqtt/reason.h"
 
 /* A broker that acknowledges nothing for this many time-outs, while publishes wait for that, is connected to anew. */

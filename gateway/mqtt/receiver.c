@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 
 #define PEEK_SIZE 65536
 /* Looks at the socket in one turn, before the loop sees to anything else. */

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
+#include "gateway/log.h"
+#include "gateway/topic.h"
 #include "mqtt/source_private.h"
-#include "topic/topic.h"
 
 /* What the broker has stored seems to have come when nothing came for so long. Where nothing came at all it may only
  * be slow, and devices that find their broker empty publish anew. */

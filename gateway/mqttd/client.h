@@ -7,10 +7,10 @@
 #ifndef GW_MQTTD_CLIENT_H
 #define GW_MQTTD_CLIENT_H
 
-#include "base/timer.h"
 #include "gateway/auth.h"
 #include "gateway/bucket.h"
 #include "gateway/options.h"
+#include "gateway/timer.h"
 #include "gateway/transport.h"
 #include "mqttd/packet.h"
 

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "hub/session_log.h"
+#include "gateway/clock.h"
+#include "gateway/session_log.h"
 #include "mqttd/client.h"
 
 /* --- who it is ------------------------------------------------------------------------------------------------- */

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "hub/session_log.h"
+#include "gateway/alloc.h"
+#include "gateway/session_log.h"
+#include "gateway/topic.h"
 #include "mqttd/client.h"
-#include "topic/topic.h"
 
 #define BATCH       16
 #define BATCH_BYTES (64 * 1024)

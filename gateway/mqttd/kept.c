@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "hub/session_log.h"
+#include "gateway/alloc.h"
+#include "gateway/session_log.h"
 #include "mqttd/client.h"
 
 /* All filters of a kept session together. */

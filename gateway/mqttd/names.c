@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/log.h"
 #include "gateway/mail.h"
 #include "mqttd/client.h"
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "hub/session_log.h"
+#include "gateway/alloc.h"
+#include "gateway/session_log.h"
 #include "mqttd/client.h"
 
 /* Packet identifiers of QoS 2: `known` from PUBLISH to PUBREL, `released` from PUBREC on. */

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "hub/session_log.h"
+#include "gateway/alloc.h"
+#include "gateway/session_log.h"
 #include "mqttd/client.h"
 
 static bool sub_is_exact(const struct gw_mqttd_sub *sub)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "hub/session_log.h"
+#include "gateway/alloc.h"
+#include "gateway/session_log.h"
 #include "mqttd/client.h"
 
 static struct gw_mqttd_client *client_of(const struct gw_conn *conn)

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "gateway/codec.h"
+#include "gateway/topic.h"
 #include "gateway/transform.h"
 #include "route/routes_private.h"
-#include "topic/topic.h"
 
 /* Why a pattern does not match a name: the first level that differs, or the number of levels. */
 static void explain_why_not(const struct gw_pattern *pattern, const char *name, struct gw_buf *out)

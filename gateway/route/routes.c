@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/topic.h"
 #include "route/routes_private.h"
-#include "topic/topic.h"
 
 static struct gw_pattern *routes_compile(const char *text, enum gw_pattern_kind kind)
 {

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/topic.h"
 #include "gateway/transform.h"
 #include "route/routes_private.h"
-#include "topic/topic.h"
 
 void gw_route_transform_create(struct gw_route *route, const struct gw_cfg_route *config)
 {

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "gateway/auth.h"
+#include "gateway/session_log.h"
 #include "hub/inbox.h"
-#include "hub/session_log.h"
 #include "message/cursor.h"
 #include "socketio/arguments.h"
 #include "socketio/engine.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "auth/encode.h"
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/hash.h"
 
 #define BUCKETS 4096

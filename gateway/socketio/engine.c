@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
+#include "gateway/log.h"
 #include "hub/inbox.h"
 
 static const struct sio_options *eio_options(const struct gw_config *config)

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/json_scan.h"
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/protocol.h"
+#include "gateway/session_log.h"
 #include "hub/inbox.h"
-#include "hub/session_log.h"
 #include "socketio/arguments.h"
 #include "socketio/engine.h"
 

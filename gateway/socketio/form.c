@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/base64.h"
-#include "base/utf8.h"
+#include "gateway/alloc.h"
 #include "gateway/protocol.h"
+#include "gateway/utf8.h"
 #include "socketio/packet.h"
 
 /* Shapes with a function of their own for the fast path. There is one for each namespace, and again for each reload

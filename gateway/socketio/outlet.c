@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/protocol.h"
 #include "message/cursor.h"
 #include "socketio/engine.h"

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/base64.h"
+#include "gateway/alloc.h"
 #include "socketio/engine.h"
 
 /* An answer ends at the packet with which it passes this size. */

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/clock.h"
+#include "gateway/alloc.h"
+#include "gateway/clock.h"
 #include "gateway/hash.h"
 #include "socketio/engine.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
 #include "gateway/protocol.h"
 #include "hub/inbox.h"
 #include "socketio/engine.h"

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "gateway/alloc.h"
+#include "gateway/topic.h"
 #include "topic/pattern_private.h"
-#include "topic/topic.h"
 
 void gw_pattern_free(struct gw_pattern *pattern)
 {

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/json_scan.h"
+#include "gateway/alloc.h"
 #include "gateway/options.h"
 #include "gateway/transform.h"
 

@@ -2,7 +2,7 @@
 #include "mqtt/leftover.h"
 
 #include "check.h"
-#include "topic/topic.h"
+#include "gateway/topic.h"
 
 static size_t list(const char *topic, struct gw_buf *out)
 {

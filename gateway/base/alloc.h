@@ -1,2 +1,0 @@
-/* It is public now: include "gateway/alloc.h". */
-#include "gateway/alloc.h"

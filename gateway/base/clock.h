@@ -1,2 +1,0 @@
-/* It is public now: include "gateway/clock.h". */
-#include "gateway/clock.h"

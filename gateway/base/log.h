@@ -1,2 +1,0 @@
-/* It is public now: include "gateway/log.h". */
-#include "gateway/log.h"

@@ -1,2 +1,0 @@
-/* It is public now: include "gateway/timer.h". */
-#include "gateway/timer.h"

@@ -1,2 +1,0 @@
-/* It is public now: include "gateway/topic.h". */
-#include "gateway/topic.h"
