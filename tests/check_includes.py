@@ -141,7 +141,7 @@ def self_test():
         "gateway/http/api.c": '#include "websocket/wsconn.h"',
         "gateway/hub/keep.c": "#include <sqlite3.h>",
         "gateway/new/file.c": "",
-        "include/gateway/session.h": '#include "gateway/alloc.h"',
+        "include/gateway/session.h": '#include "base/alloc.h"',
     }
     return [path for path, line in planted.items() if not check(path, line)]
 
