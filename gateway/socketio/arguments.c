@@ -149,8 +149,8 @@ static void arguments_init(struct sio_arguments *arguments)
     *arguments = (struct sio_arguments){.timeout_ms = -1};
 }
 
-enum gw_err sio_arguments_read(struct sio_arguments *arguments, struct gw_slice json, bool positional,
-                               const char **why)
+enum gw_err gw_sio_arguments_read(struct sio_arguments *arguments, struct gw_slice json, bool positional,
+                                  const char **why)
 {
     arguments_init(arguments);
     size_t at = 0;
@@ -169,14 +169,14 @@ enum gw_err sio_arguments_read(struct sio_arguments *arguments, struct gw_slice 
     return err;
 }
 
-enum gw_err sio_arguments_read_auth(struct sio_arguments *arguments, struct gw_slice json, const char **why)
+enum gw_err gw_sio_arguments_read_auth(struct sio_arguments *arguments, struct gw_slice json, const char **why)
 {
     arguments_init(arguments);
     *why = NULL;
     return json.data ? arguments_object(arguments, json, why) : GW_OK;
 }
 
-void sio_arguments_fini(struct sio_arguments *arguments)
+void gw_sio_arguments_fini(struct sio_arguments *arguments)
 {
     gw_buf_fini(&arguments->channels);
     gw_buf_fini(&arguments->cursor);

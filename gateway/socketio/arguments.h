@@ -19,12 +19,12 @@ struct sio_arguments {
 };
 
 /* Reads the arguments behind the event's name: `json` is the array. `positional`: what follows the channel is its
- * value. On error *why says in a static sentence what was expected. Always call sio_arguments_fini(). */
-GW_MUST_CHECK enum gw_err sio_arguments_read(struct sio_arguments *arguments, struct gw_slice json, bool positional,
-                                             const char **why);
+ * value. On error *why says in a static sentence what was expected. Always call gw_sio_arguments_fini(). */
+GW_MUST_CHECK enum gw_err gw_sio_arguments_read(struct sio_arguments *arguments, struct gw_slice json,
+                                                bool positional, const char **why);
 /* Reads the object of CONNECT; json.data NULL: there is none. */
-GW_MUST_CHECK enum gw_err sio_arguments_read_auth(struct sio_arguments *arguments, struct gw_slice json,
-                                                  const char **why);
-void sio_arguments_fini(struct sio_arguments *arguments);
+GW_MUST_CHECK enum gw_err gw_sio_arguments_read_auth(struct sio_arguments *arguments, struct gw_slice json,
+                                                     const char **why);
+void gw_sio_arguments_fini(struct sio_arguments *arguments);
 
 #endif

@@ -24,7 +24,7 @@ static const char *sio_space(const struct eio *eio, struct gw_slice space)
 }
 
 /* `44`: the client hears `connect_error` and does not try again by itself. */
-void sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code)
+void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code)
 {
     struct gw_buf packet;
     gw_buf_init(&packet);
@@ -41,7 +41,7 @@ void sio_connect_error(struct eio *eio, struct gw_slice space, const char *messa
         gw_buf_addc(&packet, '}');
     }
     gw_buf_addc(&packet, '}');
-    eio_send(eio, packet.data, packet.len);
+    gw_eio_send(eio, packet.data, packet.len);
     gw_buf_fini(&packet);
 }
 
@@ -81,12 +81,12 @@ static void connect_push(struct sio *sio)
 {
     struct gw_buf packet;
     gw_buf_init(&packet);
-    gw_sio_add_head(&packet, GW_SIO_CONNECT, sio_shape_space(sio->shape));
+    gw_sio_add_head(&packet, GW_SIO_CONNECT, gw_sio_shape_space(sio->shape));
     gw_buf_printf(&packet, "{\"sid\":\"%s\"", sio->sid);
     if (sio->owner)
-        gw_buf_printf(&packet, ",\"pid\":\"%s\"", sio_owner_pid(sio->owner));
+        gw_buf_printf(&packet, ",\"pid\":\"%s\"", gw_sio_owner_pid(sio->owner));
     gw_buf_addc(&packet, '}');
-    sio_push(sio, &packet);
+    gw_sio_push(sio, &packet);
     gw_buf_fini(&packet);
 }
 
@@ -106,7 +106,7 @@ static void connect_welcome(struct sio *sio)
     }
     gw_buf_addc(&json, '}');
     snprintf(offset, sizeof offset, "%s~0", cursor);
-    sio_emit(sio, "welcome", json.data, offset);
+    gw_sio_emit(sio, "welcome", json.data, offset);
     gw_buf_fini(&json);
 }
 
@@ -167,8 +167,8 @@ static enum gw_err connect_subscribe(struct sio *sio, const char *text, int64_t 
     if (err != GW_OK)
         return err;
     *missing = *missing || !subscribed.recovered;
-    sio_after_subscribe(sio, text);
-    sio_filter_add(sio, text, interval_ms, subscribed.fresh_to, sio->generation + 1);
+    gw_sio_after_subscribe(sio, text);
+    gw_sio_filter_add(sio, text, interval_ms, subscribed.fresh_to, sio->generation + 1);
     return GW_OK;
 }
 
@@ -209,10 +209,10 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
     struct sio_claim claim = {.pid = arguments->pid.data, .space = space, .identity = identity};
     struct sio_filter *filters = NULL;
     struct stand stand = {.known = false};
-    if (keeps && sio_pid_valid(arguments->pid.data, arguments->pid.len))
+    if (keeps && gw_sio_pid_valid(arguments->pid.data, arguments->pid.len))
         stand_read(&stand, &arguments->offset);
-    bool known = stand.known && sio_recall_take(eio->hub, &claim, &filters);
-    struct sio *sio = sio_create(eio, space, identity);
+    bool known = stand.known && gw_sio_recall_take(eio->hub, &claim, &filters);
+    struct sio *sio = gw_sio_create(eio, space, identity);
     sio->generation = stand.generation;
     *err = GW_OK;
     *recovered = false;
@@ -224,26 +224,26 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
     } else if (known) {
         *recovered = connect_recover(sio, filters, &stand);
         if (!*recovered) { /* nothing of it, since the page subscribes again */
-            sio_forget(sio);
-            sio = sio_create(eio, space, identity);
+            gw_sio_forget(sio);
+            sio = gw_sio_create(eio, space, identity);
         }
     }
-    sio_filters_free(filters);
+    gw_sio_filters_free(filters);
     if (*err != GW_OK) {
-        sio_forget(sio);
+        gw_sio_forget(sio);
         return NULL;
     }
     char pid[SIO_ID_SIZE];
-    sio_id_make(pid);
+    gw_sio_id_make(pid);
     if (!*recovered)
         claim.pid = pid;
     /* What is still there since then comes with offsets, also if something is missing. */
     if (*recovered || (declared && stand.known && stand_check(&stand, eio->hub)))
         sio->told = stand.cursor.seq;
     if (keeps)
-        sio->owner = sio_recall_begin(&claim, sio, gw_hub_worker(eio->hub));
+        sio->owner = gw_sio_recall_begin(&claim, sio, gw_hub_worker(eio->hub));
     sio->generation++;
-    sio_recall_note(sio->owner, sio->filters);
+    gw_sio_recall_note(sio->owner, sio->filters);
     return sio;
 }
 
@@ -254,10 +254,10 @@ static void connect_as(struct eio *eio, const char *space, struct gw_identity *i
     enum gw_err err;
     struct sio *sio = connect_open(eio, space, identity, arguments, &recovered, &err);
     if (!sio) {
-        sio_connect_error(eio, name,
-                          err == GW_ERR_BAD_REQUEST ? "one of the channels is no valid name or filter"
-                                                    : gw_err_text(err),
-                          gw_err_code(err));
+        gw_sio_connect_error(eio, name,
+                             err == GW_ERR_BAD_REQUEST ? "one of the channels is no valid name or filter"
+                                                       : gw_err_text(err),
+                             gw_err_code(err));
         return;
     }
     connect_push(sio);
@@ -266,25 +266,25 @@ static void connect_as(struct eio *eio, const char *space, struct gw_identity *i
     if (!gw_hub_upstream(eio->hub)->up)
         sio->session.ops->upstream(&sio->session, gw_hub_upstream(eio->hub));
     gw_session_catch_up(&sio->session);
-    sio_drain(sio);
+    gw_sio_drain(sio);
 }
 
-void sio_connect(struct eio *eio, const struct gw_sio_packet *packet)
+void gw_sio_connect(struct eio *eio, const struct gw_sio_packet *packet)
 {
     const char *space = sio_space(eio, packet->space), *why;
     if (!space) {
-        sio_connect_error(eio, packet->space, "Invalid namespace", NULL);
+        gw_sio_connect_error(eio, packet->space, "Invalid namespace", NULL);
         return;
     }
     struct sio_arguments arguments;
     struct gw_identity *identity = NULL;
-    enum gw_err err = sio_arguments_read_auth(&arguments, packet->json, &why);
+    enum gw_err err = gw_sio_arguments_read_auth(&arguments, packet->json, &why);
     if (err == GW_OK)
         err = sio_identify(eio, &arguments, &identity, &why);
     if (err == GW_OK)
         connect_as(eio, space, identity, &arguments, packet->space);
     else
-        sio_connect_error(eio, packet->space, why ? why : gw_err_text(err), gw_err_code(err));
+        gw_sio_connect_error(eio, packet->space, why ? why : gw_err_text(err), gw_err_code(err));
     gw_identity_unref(identity);
-    sio_arguments_fini(&arguments);
+    gw_sio_arguments_fini(&arguments);
 }

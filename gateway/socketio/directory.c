@@ -23,7 +23,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *buckets[BUCKETS];
 static size_t count;
 
-void sio_id_make(char id[SIO_ID_SIZE])
+void gw_sio_id_make(char id[SIO_ID_SIZE])
 {
     uint8_t bytes[32];
     char text[GW_BASE64URL_32];
@@ -42,7 +42,7 @@ static struct entry **directory_at(const char *sid)
     return at;
 }
 
-bool eio_directory_add(const char *sid, struct eio *eio, unsigned worker, size_t most)
+bool gw_eio_directory_add(const char *sid, struct eio *eio, unsigned worker, size_t most)
 {
     struct entry *entry = gw_calloc(1, sizeof *entry);
     *entry = (struct entry){.eio = eio, .worker = worker, .place = EIO_POLLING};
@@ -61,7 +61,7 @@ bool eio_directory_add(const char *sid, struct eio *eio, unsigned worker, size_t
     return room;
 }
 
-enum eio_place eio_directory_find(const char *sid, unsigned *worker)
+enum eio_place gw_eio_directory_find(const char *sid, unsigned *worker)
 {
     pthread_mutex_lock(&lock);
     const struct entry *entry = *directory_at(sid);
@@ -71,7 +71,7 @@ enum eio_place eio_directory_find(const char *sid, unsigned *worker)
     return place;
 }
 
-struct eio *eio_directory_own(const char *sid, unsigned worker)
+struct eio *gw_eio_directory_own(const char *sid, unsigned worker)
 {
     pthread_mutex_lock(&lock);
     const struct entry *entry = *directory_at(sid);
@@ -91,17 +91,17 @@ static bool directory_change(const char *sid, enum eio_place from, enum eio_plac
     return is;
 }
 
-bool eio_directory_probe(const char *sid)
+bool gw_eio_directory_probe(const char *sid)
 {
     return directory_change(sid, EIO_POLLING, EIO_PROBING);
 }
 
-void eio_directory_probe_failed(const char *sid)
+void gw_eio_directory_probe_failed(const char *sid)
 {
     directory_change(sid, EIO_PROBING, EIO_POLLING);
 }
 
-void eio_directory_move(const char *sid, struct eio *eio, unsigned worker)
+void gw_eio_directory_move(const char *sid, struct eio *eio, unsigned worker)
 {
     pthread_mutex_lock(&lock);
     struct entry *entry = *directory_at(sid);
@@ -113,7 +113,7 @@ void eio_directory_move(const char *sid, struct eio *eio, unsigned worker)
     pthread_mutex_unlock(&lock);
 }
 
-void eio_directory_remove(const char *sid)
+void gw_eio_directory_remove(const char *sid)
 {
     pthread_mutex_lock(&lock);
     struct entry **at = directory_at(sid), *entry = *at;

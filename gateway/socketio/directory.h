@@ -18,20 +18,20 @@ enum eio_place {
     EIO_UPGRADED
 };
 
-void sio_id_make(char id[SIO_ID_SIZE]);
+void gw_sio_id_make(char id[SIO_ID_SIZE]);
 
 /* False: there are `most` already. */
-bool eio_directory_add(const char *sid, struct eio *eio, unsigned worker, size_t most);
+bool gw_eio_directory_add(const char *sid, struct eio *eio, unsigned worker, size_t most);
 /* *worker: who has it. */
-enum eio_place eio_directory_find(const char *sid, unsigned *worker);
+enum eio_place gw_eio_directory_find(const char *sid, unsigned *worker);
 /* The session, if this worker has it; else NULL. Thread: the worker's, and what it returns is that worker's. */
-struct eio *eio_directory_own(const char *sid, unsigned worker);
+struct eio *gw_eio_directory_own(const char *sid, unsigned worker);
 /* Polling becomes probing. False: it is in another place. */
-bool eio_directory_probe(const char *sid);
-void eio_directory_probe_failed(const char *sid);
+bool gw_eio_directory_probe(const char *sid);
+void gw_eio_directory_probe_failed(const char *sid);
 /* It belongs to this worker from now on, upgraded. `eio` NULL: it is on its way there. */
-void eio_directory_move(const char *sid, struct eio *eio, unsigned worker);
+void gw_eio_directory_move(const char *sid, struct eio *eio, unsigned worker);
 /* Fine if it is not there. */
-void eio_directory_remove(const char *sid);
+void gw_eio_directory_remove(const char *sid);
 
 #endif

@@ -10,58 +10,58 @@
 #include "gateway/log.h"
 #include "hub/inbox.h"
 
-static const struct sio_options *eio_options(const struct gw_config *config)
+static const struct gw_sio_options *eio_options(const struct gw_config *config)
 {
-    return gw_options_of(config, &sio_options);
+    return gw_options_of(config, &gw_sio_options);
 }
 
 /* --- sending ---------------------------------------------------------------------------------------------------- */
 
-enum sio_carrier eio_carrier(const struct eio *eio)
+enum sio_carrier gw_eio_carrier(const struct eio *eio)
 {
     return eio->conn ? SIO_FRAMES : SIO_PAYLOAD;
 }
 
-void eio_send(struct eio *eio, const char *packet, size_t len)
+void gw_eio_send(struct eio *eio, const char *packet, size_t len)
 {
     if (eio->over)
         return;
     if (eio->polling) {
-        sio_add_packet(&eio->polling->control, SIO_PAYLOAD, packet, len);
+        gw_sio_add_packet(&eio->polling->control, SIO_PAYLOAD, packet, len);
         eio->polling->control_count++;
         if (eio->polling->control.len > gw_hub_config(eio->hub)->limits.queue_bytes)
-            eio_end(eio, 1013, "");
-        eio_flush(eio);
+            gw_eio_end(eio, 1013, "");
+        gw_eio_flush(eio);
         return;
     }
     struct gw_buf frame;
     gw_buf_init(&frame);
-    sio_add_packet(&frame, SIO_FRAMES, packet, len);
+    gw_sio_add_packet(&frame, SIO_FRAMES, packet, len);
     gw_conn_send(eio->conn, frame.data, frame.len);
     gw_buf_fini(&frame);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
-void eio_free(struct eio *eio)
+void gw_eio_free(struct eio *eio)
 {
     gw_timer_cancel(gw_hub_timers(eio->hub), &eio->timer);
     if (eio->listed)
-        eio_directory_remove(eio->sid);
-    eio_polling_free(eio);
-    sio_free_all(eio);
-    sio_binary_free(eio);
+        gw_eio_directory_remove(eio->sid);
+    gw_eio_polling_free(eio);
+    gw_sio_free_all(eio);
+    gw_sio_binary_free(eio);
     gw_identity_unref(eio->identity);
     gw_config_unref(eio->config);
     free(eio);
 }
 
-void eio_end(struct eio *eio, int code, const char *reason)
+void gw_eio_end(struct eio *eio, int code, const char *reason)
 {
     if (eio->over)
         return;
     if (eio->polling) {
-        eio_polling_end(eio, GW_EIO_CLOSE);
+        gw_eio_polling_end(eio, GW_EIO_CLOSE);
         return;
     }
     eio->over = true;
@@ -69,14 +69,14 @@ void eio_end(struct eio *eio, int code, const char *reason)
     gw_ws_close(eio->conn, code, reason);
 }
 
-void eio_end_bad(struct eio *eio, const char *why)
+void gw_eio_end_bad(struct eio *eio, const char *why)
 {
     char reason[124];
     snprintf(reason, sizeof reason, "bad_request: %s", why);
-    eio_end(eio, 1008, reason);
+    gw_eio_end(eio, 1008, reason);
 }
 
-void eio_set_timer(struct eio *eio)
+void gw_eio_set_timer(struct eio *eio)
 {
     int64_t due = eio->pong_by_ms ? eio->pong_by_ms : eio->ping_due_ms;
     if (eio->connect_by_ms && eio->connect_by_ms < due)
@@ -90,28 +90,28 @@ static void eio_timed(struct gw_timer *timer)
     int64_t now = gw_hub_now(eio->hub);
     static const char ping[] = {GW_EIO_PING};
     if (eio->over) { /* it polled, and its requests have been answered */
-        eio_free(eio);
+        gw_eio_free(eio);
         return;
     }
     if (eio->connect_by_ms && eio->sockets)
         eio->connect_by_ms = 0;
     if (eio->pong_by_ms && now >= eio->pong_by_ms) {
-        eio_end(eio, 1008, "timeout: no pong");
+        gw_eio_end(eio, 1008, "timeout: no pong");
         return;
     }
     if (eio->connect_by_ms && now >= eio->connect_by_ms) {
-        eio_end(eio, 4401, "timeout: the client has joined no namespace");
+        gw_eio_end(eio, 4401, "timeout: the client has joined no namespace");
         return;
     }
     if (!eio->pong_by_ms && now >= eio->ping_due_ms) {
         eio->pong_by_ms = now + eio->options->ping_timeout_ms;
-        eio_send(eio, ping, sizeof ping);
+        gw_eio_send(eio, ping, sizeof ping);
     }
     if (!eio->over)
-        eio_set_timer(eio);
+        gw_eio_set_timer(eio);
 }
 
-struct eio *eio_create(struct gw_conn *conn, const struct gw_config *config)
+struct eio *gw_eio_create(struct gw_conn *conn, const struct gw_config *config)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
     struct eio *eio = gw_calloc(1, sizeof *eio);
@@ -126,8 +126,8 @@ struct eio *eio_create(struct gw_conn *conn, const struct gw_config *config)
         connect_ms = config->auth.hello_timeout_ms;
     eio->ping_due_ms = gw_hub_now(hub) + eio->options->ping_interval_ms;
     eio->connect_by_ms = gw_hub_now(hub) + connect_ms;
-    sio_id_make(eio->sid);
-    eio_set_timer(eio);
+    gw_sio_id_make(eio->sid);
+    gw_eio_set_timer(eio);
     return eio;
 }
 
@@ -141,19 +141,19 @@ static void eio_open_packet(const struct eio *eio, const char *upgrades, struct 
 
 /* --- packets ---------------------------------------------------------------------------------------------------- */
 
-void eio_take(struct eio *eio, const char *packet, size_t len)
+void gw_eio_take(struct eio *eio, const char *packet, size_t len)
 {
     if (eio->over)
         return;
     const char *why = "the type of the packet is unknown";
     switch (len ? packet[0] : 0) {
     case GW_EIO_MESSAGE:
-        why = sio_take_text(eio, packet + 1, len - 1);
+        why = gw_sio_take_text(eio, packet + 1, len - 1);
         break;
     case GW_EIO_PONG:
         eio->pong_by_ms = 0;
         eio->ping_due_ms = gw_hub_now(eio->hub) + eio->options->ping_interval_ms;
-        eio_set_timer(eio);
+        gw_eio_set_timer(eio);
         why = NULL;
         break;
     case GW_EIO_PING:
@@ -161,25 +161,25 @@ void eio_take(struct eio *eio, const char *packet, size_t len)
         break;
     case GW_EIO_CLOSE:
         if (eio->polling)
-            eio_polling_end(eio, GW_EIO_NOOP);
+            gw_eio_polling_end(eio, GW_EIO_NOOP);
         else
-            eio_end(eio, 1000, "");
+            gw_eio_end(eio, 1000, "");
         why = NULL;
         break;
     default:
         break;
     }
     if (why)
-        eio_end_bad(eio, why);
+        gw_eio_end_bad(eio, why);
 }
 
-void eio_take_binary(struct eio *eio, const char *data, size_t len)
+void gw_eio_take_binary(struct eio *eio, const char *data, size_t len)
 {
     if (eio->over)
         return;
-    const char *why = sio_take_binary(eio, data, len);
+    const char *why = gw_sio_take_binary(eio, data, len);
     if (why)
-        eio_end_bad(eio, why);
+        gw_eio_end_bad(eio, why);
 }
 
 /* --- over a WebSocket ------------------------------------------------------------------------------------------- */
@@ -188,24 +188,24 @@ static void eio_on_message(struct gw_conn *conn, bool text, char *data, size_t l
 {
     struct eio *eio = gw_conn_context(conn);
     if (text)
-        eio_take(eio, data, len);
+        gw_eio_take(eio, data, len);
     else
-        eio_take_binary(eio, data, len);
+        gw_eio_take_binary(eio, data, len);
 }
 
 static void eio_on_writable(struct gw_conn *conn)
 {
     struct eio *eio = gw_conn_context(conn);
     for (struct sio *sio = eio->sockets; sio && !eio->over && !gw_conn_blocked(conn); sio = sio->next)
-        sio_drain(sio);
+        gw_sio_drain(sio);
 }
 
 static void eio_on_closed(struct gw_conn *conn)
 {
-    eio_free(gw_conn_context(conn));
+    gw_eio_free(gw_conn_context(conn));
 }
 
-const struct gw_conn_ops eio_conn_ops = {
+const struct gw_conn_ops gw_eio_conn_ops = {
     .writable = eio_on_writable,
     .message = eio_on_message,
     .closed = eio_on_closed,
@@ -215,16 +215,16 @@ static const char *const eio_protocols[] = {NULL};
 
 static void eio_open_websocket(struct gw_conn *conn, const struct gw_request *request)
 {
-    struct eio *eio = eio_create(conn, gw_hub_config(gw_conn_hub(conn)));
-    if (!gw_ws_accept(conn, request, eio_protocols, &eio_conn_ops, eio)) {
-        eio_free(eio);
+    struct eio *eio = gw_eio_create(conn, gw_hub_config(gw_conn_hub(conn)));
+    if (!gw_ws_accept(conn, request, eio_protocols, &gw_eio_conn_ops, eio)) {
+        gw_eio_free(eio);
         return;
     }
     eio->conn = conn;
     struct gw_buf packet;
     gw_buf_init(&packet);
     eio_open_packet(eio, "", &packet);
-    eio_send(eio, packet.data, packet.len);
+    gw_eio_send(eio, packet.data, packet.len);
     gw_buf_fini(&packet);
 }
 
@@ -232,13 +232,13 @@ static void eio_open_websocket(struct gw_conn *conn, const struct gw_request *re
 
 static void eio_open_polling(struct gw_conn *conn)
 {
-    struct eio *eio = eio_create(conn, gw_hub_config(gw_conn_hub(conn)));
+    struct eio *eio = gw_eio_create(conn, gw_hub_config(gw_conn_hub(conn)));
     uint32_t most = eio->options->sessions;
     eio->polling = gw_calloc(1, sizeof *eio->polling);
-    eio->listed = eio_directory_add(eio->sid, eio, gw_hub_worker(eio->hub), most);
+    eio->listed = gw_eio_directory_add(eio->sid, eio, gw_hub_worker(eio->hub), most);
     if (!eio->listed) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "socketio", "a client was refused: socketio.sessions (%u) reached", most);
-        eio_free(eio);
+        gw_eio_free(eio);
         gw_http_error(conn, GW_ERR_OVERLOADED, "there are too many sessions that poll");
         return;
     }
@@ -251,7 +251,7 @@ static void eio_open_polling(struct gw_conn *conn)
 
 /* --- requests --------------------------------------------------------------------------------------------------- */
 
-void eio_refuse(struct gw_conn *conn, enum eio_refusal code)
+void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code)
 {
     static const char *const messages[] = {"Transport unknown", "Session ID unknown", "Bad handshake method",
                                            "Bad request",       "Forbidden",          "Unsupported protocol version"};
@@ -293,7 +293,7 @@ static void eio_read_query(const struct gw_request *request, struct eio_query *q
 
 static bool eio_match(const struct gw_conn *conn, const struct gw_request *request)
 {
-    const struct sio_options *options = eio_options(gw_hub_config(gw_conn_hub(conn)));
+    const struct gw_sio_options *options = eio_options(gw_hub_config(gw_conn_hub(conn)));
     size_t len = options->path_len, got = request->path.len;
     return (got == len || (got == len + 1 && request->path.data[len] == '/')) &&
            !memcmp(request->path.data, options->path, len);
@@ -303,16 +303,16 @@ static bool eio_match(const struct gw_conn *conn, const struct gw_request *reque
 static void eio_open_again(struct gw_conn *conn, const struct gw_request *request, const struct eio_query *query)
 {
     unsigned home;
-    enum eio_place place = eio_directory_find(query->sid, &home);
+    enum eio_place place = gw_eio_directory_find(query->sid, &home);
     bool taken = query->websocket ? place != EIO_POLLING : place == EIO_UPGRADED;
     if (place == EIO_NOWHERE)
-        eio_refuse(conn, EIO_SESSION_UNKNOWN);
+        gw_eio_refuse(conn, EIO_SESSION_UNKNOWN);
     else if (taken || query->websocket != request->upgrade)
-        eio_refuse(conn, EIO_BAD_REQUEST);
+        gw_eio_refuse(conn, EIO_BAD_REQUEST);
     else if (query->websocket)
-        eio_upgrade_request(conn, request, query->sid, home);
+        gw_eio_upgrade_request(conn, request, query->sid, home);
     else
-        eio_polling_request(conn, request, query->sid, home);
+        gw_eio_polling_request(conn, request, query->sid, home);
 }
 
 /* The order of the checks is that of engine.io. */
@@ -321,15 +321,15 @@ static void eio_open(struct gw_conn *conn, const struct gw_request *request)
     struct eio_query query;
     eio_read_query(request, &query);
     if (!query.polling && !query.websocket)
-        eio_refuse(conn, EIO_TRANSPORT_UNKNOWN);
+        gw_eio_refuse(conn, EIO_TRANSPORT_UNKNOWN);
     else if (query.has_sid)
         eio_open_again(conn, request, &query);
     else if (request->method != GW_GET)
-        eio_refuse(conn, EIO_BAD_METHOD);
+        gw_eio_refuse(conn, EIO_BAD_METHOD);
     else if (query.websocket != request->upgrade)
-        eio_refuse(conn, EIO_BAD_REQUEST);
+        gw_eio_refuse(conn, EIO_BAD_REQUEST);
     else if (!query.version)
-        eio_refuse(conn, EIO_BAD_VERSION);
+        gw_eio_refuse(conn, EIO_BAD_VERSION);
     else if (query.websocket)
         eio_open_websocket(conn, request);
     else
@@ -337,7 +337,7 @@ static void eio_open(struct gw_conn *conn, const struct gw_request *request)
 }
 
 const struct gw_transport gw_transport_socketio = {.name = "socketio",
-                                                   .options = &sio_options,
+                                                   .options = &gw_sio_options,
                                                    .late_identity = GW_LATE_ALWAYS,
                                                    .match = eio_match,
                                                    .open = eio_open};

@@ -40,7 +40,7 @@ struct eio {
     struct gw_timer timer; /* first member */
     struct gw_hub *hub;
     struct gw_config *config; /* with which it began; a reload changes no names under a page */
-    const struct sio_options *options;
+    const struct gw_sio_options *options;
     struct gw_conn *conn;         /* its WebSocket; NULL: it polls */
     struct eio_polling *polling;  /* NULL: it does not */
     struct sio *sockets;          /* one for each namespace that the client has joined */
@@ -94,15 +94,15 @@ struct sio {
 /* --- engine.c --- */
 
 /* Sends a packet of Engine.IO, which belongs to no session. */
-void eio_send(struct eio *eio, const char *packet, size_t len);
-enum sio_carrier eio_carrier(const struct eio *eio);
+void gw_eio_send(struct eio *eio, const char *packet, size_t len);
+enum sio_carrier gw_eio_carrier(const struct eio *eio);
 /* Ends it: `code` and `reason` for a WebSocket. The sessions go with it, soon. */
-void eio_end(struct eio *eio, int code, const char *reason);
+void gw_eio_end(struct eio *eio, int code, const char *reason);
 /* The same because the client broke the protocol. */
-void eio_end_bad(struct eio *eio, const char *why);
+void gw_eio_end_bad(struct eio *eio, const char *why);
 /* A packet of Engine.IO from the client, with its type; or binary data. */
-void eio_take(struct eio *eio, const char *packet, size_t len);
-void eio_take_binary(struct eio *eio, const char *data, size_t len);
+void gw_eio_take(struct eio *eio, const char *packet, size_t len);
+void gw_eio_take_binary(struct eio *eio, const char *data, size_t len);
 /* Answers a request like engine.io does: status 400 and a code. */
 enum eio_refusal {
     EIO_TRANSPORT_UNKNOWN,
@@ -113,78 +113,79 @@ enum eio_refusal {
     EIO_BAD_VERSION,
     EIO_FINE
 };
-void eio_refuse(struct gw_conn *conn, enum eio_refusal code);
+void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code);
 /* A new one, of whoever makes the request, with this configuration. */
-struct eio *eio_create(struct gw_conn *conn, const struct gw_config *config);
-void eio_set_timer(struct eio *eio);
-void eio_free(struct eio *eio);
-extern const struct gw_conn_ops eio_conn_ops; /* of its WebSocket */
+struct eio *gw_eio_create(struct gw_conn *conn, const struct gw_config *config);
+void gw_eio_set_timer(struct eio *eio);
+void gw_eio_free(struct eio *eio);
+extern const struct gw_conn_ops gw_eio_conn_ops; /* of its WebSocket */
 
 /* --- polling.c --- */
 
 /* A request of the session `sid`, which worker `home` has. */
-void eio_polling_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home);
+void gw_eio_polling_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home);
 /* Gives the request that is held what waits, if there is anything. */
-void eio_flush(struct eio *eio);
+void gw_eio_flush(struct eio *eio);
 /* The session is over: the request that is held gets this one packet. */
-void eio_polling_end(struct eio *eio, enum gw_eio_type farewell);
-void eio_polling_free(struct eio *eio);
+void gw_eio_polling_end(struct eio *eio, enum gw_eio_type farewell);
+void gw_eio_polling_free(struct eio *eio);
 
 /* --- upgrade.c --- */
 
 /* A WebSocket for the session `sid`, which worker `home` has and which polls. */
-void eio_upgrade_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home);
+void gw_eio_upgrade_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home);
 /* The session leaves for its WebSocket as soon as nothing waits. */
-void eio_leave(struct eio *eio);
+void gw_eio_leave(struct eio *eio);
 
 /* --- sockets.c --- */
 
 /* A message of Engine.IO. Returns NULL, or why the connection must end. */
-const char *sio_take_text(struct eio *eio, const char *text, size_t len);
-const char *sio_take_binary(struct eio *eio, const char *data, size_t len);
+const char *gw_sio_take_text(struct eio *eio, const char *text, size_t len);
+const char *gw_sio_take_binary(struct eio *eio, const char *data, size_t len);
 /* All of a connection's, with what they hold. */
-void sio_free_all(struct eio *eio);
-void sio_binary_free(struct eio *eio);
+void gw_sio_free_all(struct eio *eio);
+void gw_sio_binary_free(struct eio *eio);
 
 /* --- connect.c --- */
 
-void sio_connect(struct eio *eio, const struct gw_sio_packet *packet);
+void gw_sio_connect(struct eio *eio, const struct gw_sio_packet *packet);
 /* `44`: the client hears `connect_error` and does not try again by itself. `code` NULL: none of ours. */
-void sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code);
+void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code);
 
 /* --- outlet.c --- */
 
 /* Queues a packet for the client, one of Engine.IO with its type. */
-void sio_push(struct sio *sio, const struct gw_buf *packet);
+void gw_sio_push(struct sio *sio, const struct gw_buf *packet);
 /* Queues an event: `json` is its argument, `offset` another one (NULL: none). */
-void sio_emit(struct sio *sio, const char *event, const char *json, const char *offset);
+void gw_sio_emit(struct sio *sio, const char *event, const char *json, const char *offset);
 /* Queues the acknowledgement `id` (decimal digits) with one object; NULL: none was asked for. */
-void sio_acknowledge(struct sio *sio, const char *id, const char *json);
+void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json);
 /* Queues an error as acknowledgement or, if none was asked for, as an event. */
-void sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason);
+void gw_sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason);
 /* Sends what waits for the client. */
-void sio_drain(struct sio *sio);
+void gw_sio_drain(struct sio *sio);
 /* Moves what waits into `out` until it has `most` bytes or there are no packets left; true: nothing is left now. */
-bool sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets);
+bool gw_sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets);
 /* A session without subscriptions for a namespace. */
-struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *identity);
-struct sio *sio_find(const struct eio *eio, struct gw_slice space);
+struct sio *gw_sio_create(struct eio *eio, const char *space, struct gw_identity *identity);
+struct sio *gw_sio_find(const struct eio *eio, struct gw_slice space);
 /* The client has left, or it was not let in: it is forgotten. */
-void sio_forget(struct sio *sio);
+void gw_sio_forget(struct sio *sio);
 /* The connection has moved: the session goes, once publishes and requests have their answers. */
-void sio_leave(struct sio *sio, unsigned worker, const char *sid);
+void gw_sio_leave(struct sio *sio, unsigned worker, const char *sid);
 /* Notes a filter, or that it is no longer subscribed to. */
-void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to, uint32_t generation);
-void sio_filter_remove(struct sio *sio, const char *text, size_t len);
+void gw_sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to,
+                       uint32_t generation);
+void gw_sio_filter_remove(struct sio *sio, const char *text, size_t len);
 /* The number up to which everything has been sent or waits. */
-uint64_t sio_place(const struct sio *sio);
+uint64_t gw_sio_place(const struct sio *sio);
 /* A subscription has begun: what comes up to where it says is not new. Call it before gw_session_subscribe(). */
-void sio_before_subscribe(struct sio *sio);
-void sio_after_subscribe(struct sio *sio, const char *filter);
+void gw_sio_before_subscribe(struct sio *sio);
+void gw_sio_after_subscribe(struct sio *sio, const char *filter);
 
 /* --- events.c --- */
 
 /* An event of the client. `attachments`: what came with it. Returns NULL, or why the connection must end. */
-const char *sio_event(struct sio *sio, const struct gw_sio_packet *packet, const struct gw_buf *attachments);
+const char *gw_sio_event(struct sio *sio, const struct gw_sio_packet *packet, const struct gw_buf *attachments);
 
 #endif

@@ -25,14 +25,14 @@ struct call {
 
 static void call_refuse(const struct call *call, enum gw_err err, const char *why)
 {
-    sio_refuse(call->sio, call->id, err, why, 0);
+    gw_sio_refuse(call->sio, call->id, err, why, 0);
 }
 
 /* --- subscribe -------------------------------------------------------------------------------------------------- */
 
 static bool call_forget(const struct call *call, const char *name)
 {
-    sio_filter_remove(call->sio, name, strlen(name));
+    gw_sio_filter_remove(call->sio, name, strlen(name));
     return gw_session_unsubscribe(&call->sio->session, name, strlen(name));
 }
 
@@ -53,7 +53,7 @@ static void call_subscribe(const struct call *call)
     const char *name = arguments->channels.data;
     bool was_fresh = call->sio->fresh;
     size_t was_syncing = call->sio->syncing.len;
-    sio_before_subscribe(call->sio);
+    gw_sio_before_subscribe(call->sio);
     for (unsigned i = 0; i < arguments->channel_count; i++, name += strlen(name) + 1) {
         enum gw_err err = gw_session_subscribe(session, name, strlen(name), &start, &subscribed);
         if (err != GW_OK) {
@@ -65,8 +65,8 @@ static void call_subscribe(const struct call *call)
             call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? CURSOR_EXPECTED : NULL);
             return;
         }
-        sio_after_subscribe(call->sio, name);
-        sio_filter_add(call->sio, name, arguments->interval_ms, subscribed.fresh_to, call->sio->generation + 1);
+        gw_sio_after_subscribe(call->sio, name);
+        gw_sio_filter_add(call->sio, name, arguments->interval_ms, subscribed.fresh_to, call->sio->generation + 1);
         first = i ? first : subscribed;
         snapshot += subscribed.snapshot;
         recovered = recovered && subscribed.recovered;
@@ -83,10 +83,10 @@ static void call_subscribe(const struct call *call)
     }
     gw_buf_printf(&json, "%s,\"cursor\":\"%s\",\"recovered\":%s,\"snapshot\":%u}", arguments->listed ? "]" : "",
                   first.cursor, recovered ? "true" : "false", snapshot);
-    sio_acknowledge(call->sio, call->id, json.data);
+    gw_sio_acknowledge(call->sio, call->id, json.data);
     gw_buf_fini(&json);
     call->sio->generation++;
-    sio_recall_note(call->sio->owner, call->sio->filters);
+    gw_sio_recall_note(call->sio->owner, call->sio->filters);
     gw_session_catch_up(session);
 }
 
@@ -96,9 +96,9 @@ static void call_unsubscribe(const struct call *call)
     bool known = false;
     for (unsigned i = 0; i < call->arguments.channel_count; i++, name += strlen(name) + 1)
         known |= call_forget(call, name);
-    sio_recall_note(call->sio->owner, call->sio->filters);
+    gw_sio_recall_note(call->sio->owner, call->sio->filters);
     if (known)
-        sio_acknowledge(call->sio, call->id, "{\"status\":\"unsubscribed\"}");
+        gw_sio_acknowledge(call->sio, call->id, "{\"status\":\"unsubscribed\"}");
     else
         call_refuse(call, GW_ERR_BAD_REQUEST, "there is no such subscription");
 }
@@ -173,7 +173,7 @@ static void call_send(const struct call *call, bool request)
     if (err != GW_OK)
         call_refuse(call, err, why);
     else if (accepted)
-        sio_acknowledge(call->sio, call->id, "{\"status\":\"accepted\"}");
+        gw_sio_acknowledge(call->sio, call->id, "{\"status\":\"accepted\"}");
     else
         call->sio->pending++;
 }
@@ -197,7 +197,7 @@ static void call_hello(const struct call *call)
     struct gw_hub *hub = session->hub;
     const struct gw_buf *token = &call->arguments.token;
     if (!gw_hub_auth(hub)) {
-        sio_acknowledge(call->sio, call->id, "{\"status\":\"hello\",\"subject\":null,\"expires\":null}");
+        gw_sio_acknowledge(call->sio, call->id, "{\"status\":\"hello\",\"subject\":null,\"expires\":null}");
         return;
     }
     struct gw_identity *identity = NULL;
@@ -221,7 +221,7 @@ static void call_hello(const struct call *call)
         gw_buf_adds(&json, ",\"expires\":null}");
     else
         gw_buf_printf(&json, ",\"expires\":%lld}", (long long)identity->expires_ms);
-    sio_acknowledge(call->sio, call->id, json.data);
+    gw_sio_acknowledge(call->sio, call->id, json.data);
     gw_buf_fini(&json);
     if (token->data)
         gw_session_identify(session, identity);
@@ -241,7 +241,7 @@ static const struct event {
     {"hello", false, false, call_hello},
 };
 
-static const struct event *event_find(const struct sio_options *options, const char *name)
+static const struct event *event_find(const struct gw_sio_options *options, const char *name)
 {
     const char *const own[] = {options->events.subscribe, options->events.unsubscribe, options->events.publish};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
@@ -258,7 +258,7 @@ static const struct event *event_find(const struct sio_options *options, const c
 static void event_handle(const struct event *event, struct call *call, struct gw_slice json)
 {
     const char *why = NULL;
-    enum gw_err err = sio_arguments_read(&call->arguments, json, event->positional, &why);
+    enum gw_err err = gw_sio_arguments_read(&call->arguments, json, event->positional, &why);
     if (err == GW_OK && event->channels && !call->arguments.channel_count) {
         err = GW_ERR_BAD_REQUEST;
         why = "there is no channel";
@@ -267,10 +267,10 @@ static void event_handle(const struct event *event, struct call *call, struct gw
         call_refuse(call, err, why);
     else
         event->handle(call);
-    sio_arguments_fini(&call->arguments);
+    gw_sio_arguments_fini(&call->arguments);
 }
 
-const char *sio_event(struct sio *sio, const struct gw_sio_packet *packet, const struct gw_buf *attachments)
+const char *gw_sio_event(struct sio *sio, const struct gw_sio_packet *packet, const struct gw_buf *attachments)
 {
     char id[24];
     snprintf(id, sizeof id, "%llu", (unsigned long long)packet->id);

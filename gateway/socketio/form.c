@@ -60,7 +60,7 @@ static void shape_name(struct gw_buf *out, const char *given, const char *preset
     gw_buf_add_json_string(out, name, strlen(name));
 }
 
-static struct sio_shape *shape_create(const struct sio_options *options, const char *space)
+static struct sio_shape *shape_create(const struct gw_sio_options *options, const char *space)
 {
     static const char *const events[] = {"message", "mqtt", "mqtt_message", NULL};
     struct sio_shape *shape = gw_calloc(1, sizeof *shape);
@@ -101,7 +101,7 @@ static void shape_free(struct sio_shape *shape)
     free(shape);
 }
 
-const struct sio_shape *sio_shape_get(const struct sio_options *options, const char *space)
+const struct sio_shape *gw_sio_shape_get(const struct gw_sio_options *options, const char *space)
 {
     struct sio_shape *shape = shape_create(options, space);
     pthread_mutex_lock(&shapes_lock);
@@ -129,19 +129,19 @@ const struct sio_shape *sio_shape_get(const struct sio_options *options, const c
     return known;
 }
 
-const char *sio_shape_space(const struct sio_shape *shape)
+const char *gw_sio_shape_space(const struct sio_shape *shape)
 {
     return shape->space;
 }
 
-gw_encode sio_shape_encode(const struct sio_shape *shape)
+gw_encode gw_sio_shape_encode(const struct sio_shape *shape)
 {
     return shape->encode;
 }
 
 /* --- packets --------------------------------------------------------------------------------------------------- */
 
-void sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char *packet, size_t len)
+void gw_sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char *packet, size_t len)
 {
     if (carrier == SIO_FRAMES) {
         gw_ws_add_text(out, packet, len);
@@ -191,7 +191,7 @@ static void form_head(const struct sio_shape *shape, const struct gw_message *ms
         return;
     /* The channel is the event. One that would mean something to the client library comes as `message`. */
     struct gw_slice channel = form_channel(msg);
-    if (sio_event_reserved(msg->channel.data, msg->channel.len))
+    if (gw_sio_event_reserved(msg->channel.data, msg->channel.len))
         gw_buf_adds(out, "\"message\"");
     else
         gw_buf_add(out, channel.data, channel.len);
@@ -242,21 +242,21 @@ static void form_packet(const struct sio_shape *shape, const struct gw_message *
     form_end(msg, offset, out);
 }
 
-void sio_add_untyped(struct gw_buf *out, const struct gw_buf *json)
+void gw_sio_add_untyped(struct gw_buf *out, const struct gw_buf *json)
 {
     const char *comma = strchr(json->data, ',');
     gw_buf_addc(out, '{');
     gw_buf_adds(out, comma ? comma + 1 : "}");
 }
 
-unsigned sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                         const struct gw_message *msg, bool offset)
+unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
+                            const struct gw_message *msg, bool offset)
 {
     struct gw_buf packet;
     gw_buf_init(&packet);
     bool attaches = form_attaches(shape, msg);
     form_packet(shape, msg, attaches, offset, &packet);
-    sio_add_packet(out, carrier, packet.data, packet.len);
+    gw_sio_add_packet(out, carrier, packet.data, packet.len);
     if (attaches && carrier == SIO_FRAMES) {
         gw_ws_add_binary(out, msg->payload.data, msg->payload.len);
     } else if (attaches) {
@@ -268,8 +268,8 @@ unsigned sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const str
     return attaches ? 2 : 1;
 }
 
-void sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                 const struct gw_gap *gap)
+void gw_sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
+                    const struct gw_gap *gap)
 {
     struct gw_buf packet;
     struct gw_buf json;
@@ -278,9 +278,9 @@ void sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_
     gw_json_gap(&json, gap);
     gw_sio_add_head(&packet, GW_SIO_EVENT, shape->space);
     gw_buf_adds(&packet, "[\"gap\",");
-    sio_add_untyped(&packet, &json);
+    gw_sio_add_untyped(&packet, &json);
     gw_buf_addc(&packet, ']');
-    sio_add_packet(out, carrier, packet.data, packet.len);
+    gw_sio_add_packet(out, carrier, packet.data, packet.len);
     gw_buf_fini(&json);
     gw_buf_fini(&packet);
 }
@@ -365,7 +365,7 @@ static size_t form_encode(const struct sio_shape *shape, struct gw_item *item, s
     if (item->type == GW_ITEM_GAP) {
         struct gw_buf frame;
         gw_buf_init(&frame);
-        sio_add_gap(&frame, SIO_FRAMES, shape, item->u.gap);
+        gw_sio_add_gap(&frame, SIO_FRAMES, shape, item->u.gap);
         gw_item_set_text(item, &frame);
     }
     parts[0] = (struct iovec){item->u.text->data, item->u.text->len};

@@ -14,24 +14,24 @@ struct sio_shape;
 
 /* The shape of a namespace. It lives as long as the process, since messages keep frames by its address: the same
  * configuration gives the same shape. Thread: any. */
-const struct sio_shape *sio_shape_get(const struct sio_options *options, const char *space);
-const char *sio_shape_space(const struct sio_shape *shape);
+const struct sio_shape *gw_sio_shape_get(const struct gw_sio_options *options, const char *space);
+const char *gw_sio_shape_space(const struct sio_shape *shape);
 /* For gw_conn_drain(): frames with offsets. NULL where there have been too many shapes: those sessions send what
- * sio_add_message() makes. Thread: any. */
-gw_encode sio_shape_encode(const struct sio_shape *shape);
+ * gw_sio_add_message() makes. Thread: any. */
+gw_encode gw_sio_shape_encode(const struct sio_shape *shape);
 
 /* How packets get to the client. */
 enum sio_carrier { SIO_FRAMES, SIO_PAYLOAD };
 
 /* Each appends whole packets: frames of a WebSocket, or packets of a payload, with a separator where `out` has
  * something. */
-void sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char *packet, size_t len);
+void gw_sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char *packet, size_t len);
 /* Appends an object of protocol.h without its first member, the type: the event's name says that. */
-void sio_add_untyped(struct gw_buf *out, const struct gw_buf *json);
+void gw_sio_add_untyped(struct gw_buf *out, const struct gw_buf *json);
 /* `offset`: the cursor is the last argument, so that the client goes on from there. Returns how many packets. */
-unsigned sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                         const struct gw_message *msg, bool offset);
-void sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                 const struct gw_gap *gap);
+unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
+                            const struct gw_message *msg, bool offset);
+void gw_sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
+                    const struct gw_gap *gap);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "gateway/config.h"
 
-#define OPT(member) offsetof(struct sio_options, member)
+#define OPT(member) offsetof(struct gw_sio_options, member)
 #define MS(seconds) ((int64_t)(seconds)*1000)
 
 static const struct gw_choice choices_preset[] = {{"sluice", SIO_PRESET_SLUICE},
@@ -113,7 +113,7 @@ static const struct gw_field fields_socketio[] = {
 
 /* --- what the rows can't say ----------------------------------------------------------------------------------- */
 
-bool sio_event_reserved(const char *name, size_t len)
+bool gw_sio_event_reserved(const char *name, size_t len)
 {
     static const char *const reserved[] = {"connect",       "connect_error", "disconnect",
                                            "disconnecting", "newListener",   "removeListener"};
@@ -137,7 +137,7 @@ static bool options_path_taken(const char *path)
     return !len;
 }
 
-static void options_check_path(struct sio_options *options, struct gw_report *report)
+static void options_check_path(struct gw_sio_options *options, struct gw_report *report)
 {
     if (options->path[0] != '/' || strpbrk(options->path, " ?#%") || options_path_taken(options->path))
         gw_report_error(report, "path", "'%s' can't be used (a path of its own such as /socket.io/ expected)",
@@ -147,7 +147,7 @@ static void options_check_path(struct sio_options *options, struct gw_report *re
         options->path_len--;
 }
 
-static void options_check_events(const struct sio_options *options, struct gw_report *report)
+static void options_check_events(const struct gw_sio_options *options, struct gw_report *report)
 {
     static const char *const keys[] = {"subscribe", "unsubscribe", "publish", "message"};
     const char *const names[] = {options->events.subscribe, options->events.unsubscribe, options->events.publish,
@@ -155,7 +155,7 @@ static void options_check_events(const struct sio_options *options, struct gw_re
     for (size_t i = 0; i < 4; i++) {
         char place[32];
         snprintf(place, sizeof place, "events.%s", keys[i]);
-        if (names[i] && sio_event_reserved(names[i], strlen(names[i])))
+        if (names[i] && gw_sio_event_reserved(names[i], strlen(names[i])))
             gw_report_error(report, place, "'%s' is an event of the client library itself (another name expected)",
                             names[i]);
         for (size_t j = 0; j < 3 && i < 3 && names[i]; j++) { /* what is sent may have the name of what comes */
@@ -169,7 +169,7 @@ static void options_check_events(const struct sio_options *options, struct gw_re
     }
 }
 
-static void options_check_members(const struct sio_options *options, struct gw_report *report)
+static void options_check_members(const struct gw_sio_options *options, struct gw_report *report)
 {
     const char *channel = options->members.channel, *data = options->members.data;
     if (channel && data && !strcmp(channel, data))
@@ -183,7 +183,7 @@ static void options_check_members(const struct sio_options *options, struct gw_r
 static void options_check(void *values, const struct gw_config *config, struct gw_report *report)
 {
     (void)config;
-    struct sio_options *options = values;
+    struct gw_sio_options *options = values;
     options_check_path(options, report);
     options_check_events(options, report);
     options_check_members(options, report);
@@ -197,10 +197,10 @@ static void options_check(void *values, const struct gw_config *config, struct g
     }
 }
 
-const struct gw_options sio_options = {
+const struct gw_options gw_sio_options = {
     .key = "socketio",
     .doc = "Stock clients of Socket.IO; without it its address is 404.",
-    .size = sizeof(struct sio_options),
+    .size = sizeof(struct gw_sio_options),
     .fields = fields_socketio,
     .check = options_check,
 };

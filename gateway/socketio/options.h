@@ -12,7 +12,7 @@
 enum sio_preset { SIO_PRESET_SLUICE, SIO_PRESET_MQTT, SIO_PRESET_FLASK, SIO_PRESET_TOPIC };
 enum sio_payload { SIO_PAYLOAD_BY_PRESET, SIO_PAYLOAD_JSON, SIO_PAYLOAD_TEXT };
 
-struct sio_options {
+struct gw_sio_options {
     char *path;
     size_t path_len; /* without a slash at the end */
     int preset;
@@ -31,9 +31,9 @@ struct sio_options {
     struct gw_strings namespaces; /* besides "/" */
 };
 
-extern const struct gw_options sio_options;
+extern const struct gw_options gw_sio_options;
 
 /* Events of the client library itself: no packet may have such a name. */
-bool sio_event_reserved(const char *name, size_t len);
+bool gw_sio_event_reserved(const char *name, size_t len);
 
 #endif

@@ -30,11 +30,11 @@ static void answer_drop(struct gw_letter *letter)
 static void answer_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     const struct answer *answer = (const struct answer *)letter;
-    const struct eio *eio = eio_directory_own(answer->sid, gw_hub_worker(hub));
+    const struct eio *eio = gw_eio_directory_own(answer->sid, gw_hub_worker(hub));
     struct sio *sio =
-        eio && !eio->over ? sio_find(eio, (struct gw_slice){answer->space, strlen(answer->space)}) : NULL;
+        eio && !eio->over ? gw_sio_find(eio, (struct gw_slice){answer->space, strlen(answer->space)}) : NULL;
     if (sio)
-        sio_push(sio, &answer->packet);
+        gw_sio_push(sio, &answer->packet);
     answer_drop(letter);
 }
 
@@ -43,12 +43,12 @@ static void answer_send(const struct sio *sio, const struct gw_buf *packet)
     struct answer *answer = gw_calloc(1, sizeof *answer);
     answer->letter = (struct gw_letter){.deliver = answer_deliver, .drop = answer_drop};
     gw_buf_add(&answer->packet, packet->data, packet->len);
-    answer->space = gw_strdup(sio_shape_space(sio->shape));
+    answer->space = gw_strdup(gw_sio_shape_space(sio->shape));
     memcpy(answer->sid, sio->errand->sid, SIO_ID_SIZE);
     gw_hub_send(sio->session.hub, sio->errand->worker, &answer->letter);
 }
 
-void sio_push(struct sio *sio, const struct gw_buf *packet)
+void gw_sio_push(struct sio *sio, const struct gw_buf *packet)
 {
     struct gw_buf text;
     if (sio->errand) {
@@ -56,14 +56,14 @@ void sio_push(struct sio *sio, const struct gw_buf *packet)
         return;
     }
     gw_buf_init(&text);
-    sio_add_packet(&text, eio_carrier(sio->eio), packet->data, packet->len);
+    gw_sio_add_packet(&text, gw_eio_carrier(sio->eio), packet->data, packet->len);
     gw_session_push(&sio->session, &text);
 }
 
 static void sio_write_event(const struct sio *sio, const char *event, const char *json, const char *offset,
                             struct gw_buf *out)
 {
-    gw_sio_add_head(out, GW_SIO_EVENT, sio_shape_space(sio->shape));
+    gw_sio_add_head(out, GW_SIO_EVENT, gw_sio_shape_space(sio->shape));
     gw_buf_printf(out, "[\"%s\",", event);
     gw_buf_adds(out, json);
     if (offset)
@@ -71,44 +71,44 @@ static void sio_write_event(const struct sio *sio, const char *event, const char
     gw_buf_addc(out, ']');
 }
 
-void sio_emit(struct sio *sio, const char *event, const char *json, const char *offset)
+void gw_sio_emit(struct sio *sio, const char *event, const char *json, const char *offset)
 {
     struct gw_buf packet;
     gw_buf_init(&packet);
     sio_write_event(sio, event, json, offset, &packet);
-    sio_push(sio, &packet);
+    gw_sio_push(sio, &packet);
     gw_buf_fini(&packet);
 }
 
-void sio_acknowledge(struct sio *sio, const char *id, const char *json)
+void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json)
 {
     if (!id)
         return;
     struct gw_buf packet;
     gw_buf_init(&packet);
-    gw_sio_add_head(&packet, GW_SIO_ACK, sio_shape_space(sio->shape));
+    gw_sio_add_head(&packet, GW_SIO_ACK, gw_sio_shape_space(sio->shape));
     gw_buf_printf(&packet, "%s[", id);
     gw_buf_adds(&packet, json);
     gw_buf_addc(&packet, ']');
-    sio_push(sio, &packet);
+    gw_sio_push(sio, &packet);
     gw_buf_fini(&packet);
 }
 
-void sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason)
+void gw_sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason)
 {
     struct gw_buf json, object;
     gw_buf_init(&json);
     gw_buf_init(&object);
     gw_json_error(&json, NULL, err, message, reason);
-    sio_add_untyped(&object, &json);
+    gw_sio_add_untyped(&object, &json);
     if (id) {
         object.data[0] = ',';
         gw_buf_clear(&json);
         gw_buf_adds(&json, "{\"status\":\"error\"");
         gw_buf_add(&json, object.data, object.len);
-        sio_acknowledge(sio, id, json.data);
+        gw_sio_acknowledge(sio, id, json.data);
     } else {
-        sio_emit(sio, "error", object.data, NULL);
+        gw_sio_emit(sio, "error", object.data, NULL);
     }
     gw_buf_fini(&json);
     gw_buf_fini(&object);
@@ -117,7 +117,7 @@ void sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *me
 /* How what waits leaves. What is pushed meanwhile is a packet without a frame. */
 static enum sio_carrier sio_carrier(const struct sio *sio)
 {
-    return sio->eio->polling && sio->eio->polling->leaving ? SIO_FRAMES : eio_carrier(sio->eio);
+    return sio->eio->polling && sio->eio->polling->leaving ? SIO_FRAMES : gw_eio_carrier(sio->eio);
 }
 
 /* Everything up to `seq` has been sent, also of the subscriptions that began last. */
@@ -131,14 +131,14 @@ static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
     snprintf(offset, sizeof offset, "%s~%u", cursor, sio->generation);
     gw_buf_printf(&json, "{\"channels\":[%s],\"cursor\":\"%s\"}", sio->syncing.data ? sio->syncing.data : "", cursor);
     sio_write_event(sio, "synced", json.data, offset, &packet);
-    sio_add_packet(out, sio_carrier(sio), packet.data, packet.len);
+    gw_sio_add_packet(out, sio_carrier(sio), packet.data, packet.len);
     gw_buf_fini(&json);
     gw_buf_fini(&packet);
     gw_buf_fini(&sio->syncing);
     sio->fresh = false;
 }
 
-uint64_t sio_place(const struct sio *sio)
+uint64_t gw_sio_place(const struct sio *sio)
 {
     char text[64];
     struct gw_cursor cursor = {.seq = 0};
@@ -147,13 +147,13 @@ uint64_t sio_place(const struct sio *sio)
     return cursor.seq;
 }
 
-void sio_before_subscribe(struct sio *sio)
+void gw_sio_before_subscribe(struct sio *sio)
 {
     if (!sio->fresh)
-        sio->told = sio_place(sio);
+        sio->told = gw_sio_place(sio);
 }
 
-void sio_after_subscribe(struct sio *sio, const char *filter)
+void gw_sio_after_subscribe(struct sio *sio, const char *filter)
 {
     char text[64];
     struct gw_cursor head = {.seq = 0};
@@ -167,18 +167,18 @@ void sio_after_subscribe(struct sio *sio, const char *filter)
 
 static unsigned sio_add_item(struct sio *sio, struct gw_item *item, struct gw_buf *out)
 {
-    enum sio_carrier carrier = eio_carrier(sio->eio);
+    enum sio_carrier carrier = gw_eio_carrier(sio->eio);
     if (item->type == GW_ITEM_TEXT) {
         if (carrier == SIO_PAYLOAD)
-            sio_add_packet(out, sio->eio->polling->leaving ? SIO_FRAMES : carrier, item->u.text->data,
-                           item->u.text->len);
+            gw_sio_add_packet(out, sio->eio->polling->leaving ? SIO_FRAMES : carrier, item->u.text->data,
+                              item->u.text->len);
         else
             gw_buf_add(out, item->u.text->data, item->u.text->len);
         return 1;
     }
     carrier = sio_carrier(sio);
     if (item->type == GW_ITEM_GAP) {
-        sio_add_gap(out, carrier, sio->shape, item->u.gap);
+        gw_sio_add_gap(out, carrier, sio->shape, item->u.gap);
         return 1;
     }
     struct gw_message *msg = item->u.message;
@@ -190,16 +190,16 @@ static unsigned sio_add_item(struct sio *sio, struct gw_item *item, struct gw_bu
     bool offset = !sio->fresh || msg->seq > sio->told;
     if (offset)
         sio->told = msg->seq;
-    return synced + sio_add_message(out, carrier, sio->shape, msg, offset);
+    return synced + gw_sio_add_message(out, carrier, sio->shape, msg, offset);
 }
 
-bool sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets)
+bool gw_sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets)
 {
     struct gw_item item;
     while (out->len<most && * packets> 2) { /* one item may be a message, its attachment and `synced` before */
         if (!gw_session_next(&sio->session, &item)) {
             if (sio->fresh && !gw_session_waiting(&sio->session) && !sio->session.kicked) {
-                sio_add_synced(sio, sio_place(sio), out);
+                sio_add_synced(sio, gw_sio_place(sio), out);
                 --*packets;
             }
             return true;
@@ -213,7 +213,7 @@ bool sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *pac
 /* Packets that are this session's alone. True: it may go on with those that all share. */
 static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
 {
-    gw_encode encode = sio_shape_encode(sio->shape);
+    gw_encode encode = gw_sio_shape_encode(sio->shape);
     bool done = false;
     while (!done && (sio->fresh || !encode)) {
         if (gw_conn_blocked(conn) || sio->eio->over)
@@ -221,7 +221,7 @@ static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
         struct gw_buf out;
         gw_buf_init(&out);
         unsigned packets = UINT32_MAX;
-        done = sio_collect(sio, &out, COLLECT_BYTES, &packets);
+        done = gw_sio_collect(sio, &out, COLLECT_BYTES, &packets);
         if (out.len)
             gw_conn_send(conn, out.data, out.len);
         gw_buf_fini(&out);
@@ -229,11 +229,11 @@ static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
     return !sio->fresh && encode;
 }
 
-void sio_drain(struct sio *sio)
+void gw_sio_drain(struct sio *sio)
 {
     struct gw_conn *conn = sio->eio->conn;
     if (!conn)
-        eio_flush(sio->eio);
+        gw_eio_flush(sio->eio);
     else if (!sio->eio->over && sio_drain_own(sio, conn))
-        gw_conn_drain(conn, &sio->session, sio_shape_encode(sio->shape));
+        gw_conn_drain(conn, &sio->session, gw_sio_shape_encode(sio->shape));
 }

@@ -79,7 +79,7 @@ static const char *packet_check_event(struct gw_slice json)
     struct gw_buf text;
     gw_buf_init(&text);
     gw_json_unescape(name.data, name.len, &text);
-    bool reserved = sio_event_reserved(text.data ? text.data : "", text.len);
+    bool reserved = gw_sio_event_reserved(text.data ? text.data : "", text.len);
     gw_buf_fini(&text);
     return reserved ? "the name of an event is reserved" : NULL;
 }

@@ -69,7 +69,7 @@ static void call_finish(struct gw_letter *letter, struct gw_hub *hub)
         call_unref(call); /* the connection's */
         call_unref(call);
         if (refusal != EIO_FINE)
-            eio_refuse(conn, refusal);
+            gw_eio_refuse(conn, refusal);
         else if (post)
             gw_http_reply(conn, 200, NULL, "text/html", "ok", 2);
         else
@@ -95,7 +95,7 @@ static void call_answer(struct gw_hub *hub, struct eio_call *call, enum eio_refu
 
 /* --- at home --------------------------------------------------------------------------------------------------- */
 
-void eio_polling_free(struct eio *eio)
+void gw_eio_polling_free(struct eio *eio)
 {
     if (!eio->polling)
         return;
@@ -113,13 +113,13 @@ static void polling_answer(struct eio *eio, const char *payload, size_t len)
     call_answer(eio->hub, call, EIO_FINE);
 }
 
-void eio_polling_end(struct eio *eio, enum gw_eio_type farewell)
+void gw_eio_polling_end(struct eio *eio, enum gw_eio_type farewell)
 {
     if (eio->over)
         return;
     eio->over = true;
     if (eio->listed)
-        eio_directory_remove(eio->sid);
+        gw_eio_directory_remove(eio->sid);
     eio->listed = false;
     gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, gw_hub_now(eio->hub)); /* freed there: it may be in use here */
     const char packet[] = {(char)farewell};
@@ -140,13 +140,13 @@ static void polling_rotate(struct eio *eio)
     *end = first;
 }
 
-void eio_flush(struct eio *eio)
+void gw_eio_flush(struct eio *eio)
 {
     struct eio_polling *polling = eio->polling;
     if (eio->over)
         return;
     if (polling->leaving) {
-        eio_leave(eio);
+        gw_eio_leave(eio);
         return;
     }
     if (!polling->get)
@@ -157,7 +157,7 @@ void eio_flush(struct eio *eio)
     gw_buf_init(&polling->control);
     polling->control_count = 0;
     for (struct sio *sio = eio->sockets; sio; sio = sio->next)
-        sio_collect(sio, &out, ANSWER_BYTES, &packets);
+        gw_sio_collect(sio, &out, ANSWER_BYTES, &packets);
     polling_rotate(eio);
     if (!out.len && polling->probing)
         gw_buf_addc(&out, GW_EIO_NOOP);
@@ -169,26 +169,26 @@ void eio_flush(struct eio *eio)
 static void polling_get(struct eio *eio, struct eio_call *call)
 {
     if (eio->polling->get) { /* two at once: neither is this client's any more */
-        eio_polling_end(eio, GW_EIO_CLOSE);
+        gw_eio_polling_end(eio, GW_EIO_CLOSE);
         call_answer(eio->hub, call, EIO_BAD_REQUEST);
         return;
     }
     eio->polling->get = call;
-    eio_flush(eio);
+    gw_eio_flush(eio);
 }
 
 static void polling_take(struct eio *eio, const struct gw_slice *packet)
 {
     if (!packet->len || packet->data[0] != GW_EIO_BINARY) {
-        eio_take(eio, packet->data, packet->len);
+        gw_eio_take(eio, packet->data, packet->len);
         return;
     }
     struct gw_buf bytes;
     gw_buf_init(&bytes);
     if (gw_base64_decode(&bytes, packet->data + 1, packet->len - 1))
-        eio_take_binary(eio, bytes.data ? bytes.data : "", bytes.len);
+        gw_eio_take_binary(eio, bytes.data ? bytes.data : "", bytes.len);
     else
-        eio_end_bad(eio, "the base64 of a binary packet is malformed");
+        gw_eio_end_bad(eio, "the base64 of a binary packet is malformed");
     gw_buf_fini(&bytes);
 }
 
@@ -201,14 +201,14 @@ static void polling_post(struct eio *eio, struct eio_call *call)
         polling_take(eio, &packet);
     bool left = eio->over && packet.len && packet.data[0] == GW_EIO_CLOSE;
     if (!eio->over)
-        eio_flush(eio);
+        gw_eio_flush(eio);
     call_answer(eio->hub, call, eio->over && !left ? EIO_BAD_REQUEST : EIO_FINE);
 }
 
 static void call_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     struct eio_call *call = (struct eio_call *)letter;
-    struct eio *eio = eio_directory_own(call->sid, gw_hub_worker(hub));
+    struct eio *eio = gw_eio_directory_own(call->sid, gw_hub_worker(hub));
     if (!eio || eio->over || !eio->polling || eio->polling->leaving)
         call_answer(hub, call, EIO_SESSION_UNKNOWN);
     else if (call->post)
@@ -225,9 +225,9 @@ static void lost_drop(struct gw_letter *letter)
 static void lost_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     const struct lost *lost = (const struct lost *)letter;
-    struct eio *eio = eio_directory_own(lost->sid, gw_hub_worker(hub));
+    struct eio *eio = gw_eio_directory_own(lost->sid, gw_hub_worker(hub));
     if (eio && !eio->over && eio->polling && eio->polling->get == lost->call)
-        eio_polling_end(eio, GW_EIO_CLOSE);
+        gw_eio_polling_end(eio, GW_EIO_CLOSE);
     free(letter);
 }
 
@@ -260,7 +260,7 @@ static bool call_wants_few(const struct gw_request *request)
     return false;
 }
 
-void eio_polling_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home)
+void gw_eio_polling_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home)
 {
     static const char binary[] = "application/octet-stream";
     struct gw_slice type = gw_request_header(request, "content-type");
@@ -270,7 +270,7 @@ void eio_polling_request(struct gw_conn *conn, const struct gw_request *request,
         return;
     }
     if (post && type.len >= sizeof binary - 1 && !strncasecmp(type.data, binary, sizeof binary - 1)) {
-        eio_refuse(conn, EIO_BAD_REQUEST);
+        gw_eio_refuse(conn, EIO_BAD_REQUEST);
         return;
     }
     struct eio_call *call = gw_calloc(1, sizeof *call);

@@ -38,13 +38,13 @@ static struct entry *buckets[BUCKETS];
 static struct entry *first, *last; /* of those whose session is over */
 static size_t over_count;
 
-bool sio_pid_valid(const char *pid, size_t len)
+bool gw_sio_pid_valid(const char *pid, size_t len)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     return len && len <= SIO_PID_MAX && strspn(pid, letters) == len;
 }
 
-void sio_filters_free(struct sio_filter *filters)
+void gw_sio_filters_free(struct sio_filter *filters)
 {
     while (filters) {
         struct sio_filter *filter = filters;
@@ -107,7 +107,7 @@ static void recall_remove(struct entry **at)
     recall_unlist(entry);
     *at = entry->next;
     owner_unref(entry->owner);
-    sio_filters_free(entry->filters);
+    gw_sio_filters_free(entry->filters);
     free(entry->name);
     free(entry->space);
     free(entry);
@@ -147,11 +147,11 @@ static void eviction_deliver(struct gw_letter *letter, struct gw_hub *hub)
     struct sio *sio = owner->worker == gw_hub_worker(hub) ? owner->sio : NULL;
     pthread_mutex_unlock(&lock);
     if (sio)
-        eio_end(sio->eio, 1000, "");
+        gw_eio_end(sio->eio, 1000, "");
     eviction_drop(letter);
 }
 
-bool sio_recall_take(struct gw_hub *hub, const struct sio_claim *claim, struct sio_filter **filters)
+bool gw_sio_recall_take(struct gw_hub *hub, const struct sio_claim *claim, struct sio_filter **filters)
 {
     struct sio_owner *owner = NULL;
     unsigned worker = 0;
@@ -181,7 +181,7 @@ bool sio_recall_take(struct gw_hub *hub, const struct sio_claim *claim, struct s
 
 /* --- the life of a session ------------------------------------------------------------------------------------- */
 
-struct sio_owner *sio_recall_begin(const struct sio_claim *claim, struct sio *sio, unsigned worker)
+struct sio_owner *gw_sio_recall_begin(const struct sio_claim *claim, struct sio *sio, unsigned worker)
 {
     size_t len = strlen(claim->pid);
     struct sio_owner *owner = gw_calloc(1, sizeof *owner);
@@ -208,12 +208,12 @@ struct sio_owner *sio_recall_begin(const struct sio_claim *claim, struct sio *si
     return owner;
 }
 
-const char *sio_owner_pid(const struct sio_owner *owner)
+const char *gw_sio_owner_pid(const struct sio_owner *owner)
 {
     return owner->pid;
 }
 
-void sio_recall_note(struct sio_owner *owner, const struct sio_filter *filters)
+void gw_sio_recall_note(struct sio_owner *owner, const struct sio_filter *filters)
 {
     if (!owner)
         return;
@@ -226,10 +226,10 @@ void sio_recall_note(struct sio_owner *owner, const struct sio_filter *filters)
         copies = old;
     }
     pthread_mutex_unlock(&lock);
-    sio_filters_free(copies);
+    gw_sio_filters_free(copies);
 }
 
-void sio_recall_move(struct sio_owner *owner, struct sio *sio, unsigned worker)
+void gw_sio_recall_move(struct sio_owner *owner, struct sio *sio, unsigned worker)
 {
     if (!owner)
         return;
@@ -239,7 +239,7 @@ void sio_recall_move(struct sio_owner *owner, struct sio *sio, unsigned worker)
     pthread_mutex_unlock(&lock);
 }
 
-void sio_recall_end(struct sio_owner *owner, int64_t keep_ms, size_t most)
+void gw_sio_recall_end(struct sio_owner *owner, int64_t keep_ms, size_t most)
 {
     if (!owner)
         return;

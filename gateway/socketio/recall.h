@@ -18,7 +18,7 @@ struct sio;
 struct sio_filter;
 struct sio_owner; /* the session that an entry belongs to; it moves with it */
 
-bool sio_pid_valid(const char *pid, size_t len);
+bool gw_sio_pid_valid(const char *pid, size_t len);
 
 /* Whose session it was, and where. `identity` NULL: of nobody in particular. */
 struct sio_claim {
@@ -26,19 +26,19 @@ struct sio_claim {
     const struct gw_identity *identity;
 };
 
-/* Takes what is remembered: *filters is the caller's (sio_filters_free()). A session that still seems to live is
+/* Takes what is remembered: *filters is the caller's (gw_sio_filters_free()). A session that still seems to live is
  * ended without a word, on its own worker. False: nothing is remembered for this client. Thread: a hub's. */
-bool sio_recall_take(struct gw_hub *hub, const struct sio_claim *claim, struct sio_filter **filters);
+bool gw_sio_recall_take(struct gw_hub *hub, const struct sio_claim *claim, struct sio_filter **filters);
 /* The entry is this session's from now on. */
-struct sio_owner *sio_recall_begin(const struct sio_claim *claim, struct sio *sio, unsigned worker);
-const char *sio_owner_pid(const struct sio_owner *owner);
+struct sio_owner *gw_sio_recall_begin(const struct sio_claim *claim, struct sio *sio, unsigned worker);
+const char *gw_sio_owner_pid(const struct sio_owner *owner);
 /* Notes what the session subscribes to now. */
-void sio_recall_note(struct sio_owner *owner, const struct sio_filter *filters);
+void gw_sio_recall_note(struct sio_owner *owner, const struct sio_filter *filters);
 /* The session has moved to another worker. `sio` NULL: it is on its way. */
-void sio_recall_move(struct sio_owner *owner, struct sio *sio, unsigned worker);
+void gw_sio_recall_move(struct sio_owner *owner, struct sio *sio, unsigned worker);
 /* The session is over. It is remembered for keep_ms (0: not), one of `most`. Takes the owner; NULL is fine. */
-void sio_recall_end(struct sio_owner *owner, int64_t keep_ms, size_t most);
+void gw_sio_recall_end(struct sio_owner *owner, int64_t keep_ms, size_t most);
 
-void sio_filters_free(struct sio_filter *filters);
+void gw_sio_filters_free(struct sio_filter *filters);
 
 #endif

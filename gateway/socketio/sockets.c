@@ -25,7 +25,7 @@ static void sio_ready(struct gw_session *session)
 {
     struct sio *sio = (struct sio *)session;
     if (!sio->errand)
-        sio_drain(sio);
+        gw_sio_drain(sio);
 }
 
 static void sio_free(struct sio *sio);
@@ -42,9 +42,9 @@ static void sio_published(struct gw_session *session, const char *reference, enu
 {
     struct sio *sio = (struct sio *)session;
     if (err == GW_OK)
-        sio_acknowledge(sio, reference, "{\"status\":\"published\"}");
+        gw_sio_acknowledge(sio, reference, "{\"status\":\"published\"}");
     else
-        sio_refuse(sio, reference, err, NULL, reason);
+        gw_sio_refuse(sio, reference, err, NULL, reason);
     sio_settled(sio);
 }
 
@@ -55,7 +55,7 @@ static void sio_response(struct gw_session *session, const char *reference, stru
     gw_buf_adds(&json, "{\"status\":\"response\",\"data\":");
     gw_buf_add(&json, data.data, data.len);
     gw_buf_addc(&json, '}');
-    sio_acknowledge((struct sio *)session, reference, json.data);
+    gw_sio_acknowledge((struct sio *)session, reference, json.data);
     gw_buf_fini(&json);
     sio_settled((struct sio *)session);
 }
@@ -69,8 +69,8 @@ static void sio_emit_typed(struct gw_session *session, const char *event, struct
     }
     struct gw_buf object;
     gw_buf_init(&object);
-    sio_add_untyped(&object, json);
-    sio_emit((struct sio *)session, event, object.data, NULL);
+    gw_sio_add_untyped(&object, json);
+    gw_sio_emit((struct sio *)session, event, object.data, NULL);
     gw_buf_fini(&object);
     gw_buf_fini(json);
 }
@@ -88,8 +88,8 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
     struct gw_buf json;
     gw_buf_init(&json);
     struct sio *sio = (struct sio *)session;
-    sio_filter_remove(sio, filter, len);
-    sio_recall_note(sio->owner, sio->filters);
+    gw_sio_filter_remove(sio, filter, len);
+    gw_sio_recall_note(sio->owner, sio->filters);
     gw_json_revoked(&json, "unsubscribed", filter, len);
     sio_emit_typed(session, "unsubscribed", &json);
 }
@@ -100,7 +100,7 @@ static void sio_expiring(struct gw_session *session, int64_t expires_ms)
     if (((struct sio *)session)->errand)
         return;
     snprintf(json, sizeof json, "{\"expires\":%lld}", (long long)expires_ms);
-    sio_emit((struct sio *)session, "expiring", json, NULL);
+    gw_sio_emit((struct sio *)session, "expiring", json, NULL);
 }
 
 /* The connection ends, not the namespace: a client whose namespace is left does not come back by itself. */
@@ -112,7 +112,7 @@ static void sio_kick(struct gw_session *session, enum gw_err why)
         return;
     }
     snprintf(reason, sizeof reason, "%s: %s", gw_err_code(why), gw_err_text(why));
-    eio_end(((struct sio *)session)->eio, gw_err_close_code(why), reason);
+    gw_eio_end(((struct sio *)session)->eio, gw_err_close_code(why), reason);
 }
 
 static const struct gw_session_ops sio_session_ops = {
@@ -141,22 +141,22 @@ static void sio_free(struct sio *sio)
     if (!sio->errand)
         sio_detach(sio);
     gw_session_close(&sio->session);
-    sio_recall_end(sio->owner, sio->eio ? sio->eio->options->recovery_ms : 0,
-                   sio->eio ? sio->eio->options->sessions : SIZE_MAX);
-    sio_filters_free(sio->filters);
+    gw_sio_recall_end(sio->owner, sio->eio ? sio->eio->options->recovery_ms : 0,
+                      sio->eio ? sio->eio->options->sessions : SIZE_MAX);
+    gw_sio_filters_free(sio->filters);
     gw_buf_fini(&sio->syncing);
     free(sio->errand);
     free(sio);
 }
 
-void sio_forget(struct sio *sio)
+void gw_sio_forget(struct sio *sio)
 {
-    sio_recall_end(sio->owner, 0, sio->eio->options->sessions);
+    gw_sio_recall_end(sio->owner, 0, sio->eio->options->sessions);
     sio->owner = NULL;
     sio_free(sio);
 }
 
-void sio_leave(struct sio *sio, unsigned worker, const char *sid)
+void gw_sio_leave(struct sio *sio, unsigned worker, const char *sid)
 {
     if (!sio->pending) {
         sio_free(sio);
@@ -169,11 +169,11 @@ void sio_leave(struct sio *sio, unsigned worker, const char *sid)
     memcpy(sio->errand->sid, sid, SIO_ID_SIZE);
     while (sio->filters) {
         gw_session_unsubscribe(&sio->session, sio->filters->text, strlen(sio->filters->text));
-        sio_filter_remove(sio, sio->filters->text, strlen(sio->filters->text));
+        gw_sio_filter_remove(sio, sio->filters->text, strlen(sio->filters->text));
     }
 }
 
-void sio_filter_remove(struct sio *sio, const char *text, size_t len)
+void gw_sio_filter_remove(struct sio *sio, const char *text, size_t len)
 {
     for (struct sio_filter **at = &sio->filters, *filter = *at; filter; at = &filter->next, filter = *at) {
         if (strlen(filter->text) != len || memcmp(filter->text, text, len) != 0)
@@ -184,10 +184,10 @@ void sio_filter_remove(struct sio *sio, const char *text, size_t len)
     }
 }
 
-void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to, uint32_t generation)
+void gw_sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to, uint32_t generation)
 {
     size_t len = strlen(text);
-    sio_filter_remove(sio, text, len);
+    gw_sio_filter_remove(sio, text, len);
     struct sio_filter *filter = gw_malloc(sizeof *filter + len + 1);
     *filter = (struct sio_filter){
         .next = sio->filters, .interval_ms = interval_ms, .fresh_to = fresh_to, .generation = generation};
@@ -195,33 +195,33 @@ void sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint
     sio->filters = filter;
 }
 
-void sio_free_all(struct eio *eio)
+void gw_sio_free_all(struct eio *eio)
 {
     while (eio->sockets)
         sio_free(eio->sockets);
 }
 
-struct sio *sio_find(const struct eio *eio, struct gw_slice space)
+struct sio *gw_sio_find(const struct eio *eio, struct gw_slice space)
 {
     struct sio *sio = eio->sockets;
-    while (sio && !(strlen(sio_shape_space(sio->shape)) == space.len &&
-                    !memcmp(sio_shape_space(sio->shape), space.data, space.len)))
+    while (sio && !(strlen(gw_sio_shape_space(sio->shape)) == space.len &&
+                    !memcmp(gw_sio_shape_space(sio->shape), space.data, space.len)))
         sio = sio->next;
     return sio;
 }
 
-struct sio *sio_create(struct eio *eio, const char *space, struct gw_identity *identity)
+struct sio *gw_sio_create(struct eio *eio, const char *space, struct gw_identity *identity)
 {
     struct sio *sio = gw_calloc(1, sizeof *sio);
     sio->eio = eio;
-    sio->shape = sio_shape_get(eio->options, space);
-    sio_id_make(sio->sid);
+    sio->shape = gw_sio_shape_get(eio->options, space);
+    gw_sio_id_make(sio->sid);
     sio->next = eio->sockets;
     eio->sockets = sio;
     eio->connect_by_ms = 0;
     gw_session_open(&sio->session, eio->hub, &sio_session_ops);
     gw_session_identify(&sio->session, identity);
-    sio->told = sio_place(sio);
+    sio->told = gw_sio_place(sio);
     if (eio->conn)
         gw_conn_log_session(eio->conn, &sio->session);
     return sio;
@@ -238,13 +238,13 @@ static bool sio_within_rate(struct eio *eio, struct sio *sio, const struct gw_si
     }
     GW_STAT_ADD(gw_hub_stats(eio->hub), rate_limited, 1);
     if (++eio->refused_packets >= REFUSED_MAX) {
-        eio_end(eio, 1008, "rate_limited: too many packets");
+        gw_eio_end(eio, 1008, "rate_limited: too many packets");
     } else if (sio) {
         char id[24];
         snprintf(id, sizeof id, "%llu", (unsigned long long)packet->id);
-        sio_refuse(sio, packet->has_id ? id : NULL, GW_ERR_RATE_LIMITED, NULL, 0);
+        gw_sio_refuse(sio, packet->has_id ? id : NULL, GW_ERR_RATE_LIMITED, NULL, 0);
     } else {
-        sio_connect_error(eio, packet->space, gw_err_text(GW_ERR_RATE_LIMITED), gw_err_code(GW_ERR_RATE_LIMITED));
+        gw_sio_connect_error(eio, packet->space, gw_err_text(GW_ERR_RATE_LIMITED), gw_err_code(GW_ERR_RATE_LIMITED));
     }
     return false;
 }
@@ -252,7 +252,7 @@ static bool sio_within_rate(struct eio *eio, struct sio *sio, const struct gw_si
 static const char *sio_take_packet(struct eio *eio, const struct gw_sio_packet *packet,
                                    const struct gw_buf *attachments)
 {
-    struct sio *sio = sio_find(eio, packet->space);
+    struct sio *sio = gw_sio_find(eio, packet->space);
     bool connects = packet->type == GW_SIO_CONNECT;
     if (connects && sio)
         return "the client has joined this namespace already";
@@ -261,14 +261,14 @@ static const char *sio_take_packet(struct eio *eio, const struct gw_sio_packet *
     if (packet->type == GW_SIO_ACK || packet->type == GW_SIO_BINARY_ACK)
         return NULL; /* the gateway asks for none */
     if (packet->type == GW_SIO_DISCONNECT) {
-        sio_forget(sio);
+        gw_sio_forget(sio);
         return NULL;
     }
     if (!sio_within_rate(eio, sio, packet))
         return NULL;
     if (!connects)
-        return sio_event(sio, packet, attachments);
-    sio_connect(eio, packet);
+        return gw_sio_event(sio, packet, attachments);
+    gw_sio_connect(eio, packet);
     return NULL;
 }
 
@@ -282,13 +282,13 @@ static void binary_free(struct eio_binary *binary)
     free(binary);
 }
 
-void sio_binary_free(struct eio *eio)
+void gw_sio_binary_free(struct eio *eio)
 {
     binary_free(eio->binary);
     eio->binary = NULL;
 }
 
-const char *sio_take_text(struct eio *eio, const char *text, size_t len)
+const char *gw_sio_take_text(struct eio *eio, const char *text, size_t len)
 {
     if (eio->binary)
         return "an attachment is missing";
@@ -303,7 +303,7 @@ const char *sio_take_text(struct eio *eio, const char *text, size_t len)
     return NULL;
 }
 
-const char *sio_take_binary(struct eio *eio, const char *data, size_t len)
+const char *gw_sio_take_binary(struct eio *eio, const char *data, size_t len)
 {
     struct eio_binary *binary = eio->binary;
     if (!binary)

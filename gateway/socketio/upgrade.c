@@ -73,8 +73,8 @@ struct probing {
 
 static void moved_free(struct moved *moved)
 {
-    sio_filters_free(moved->filters);
-    sio_recall_end(moved->owner, moved->keep_ms, SIZE_MAX); /* it was cut off on its way */
+    gw_sio_filters_free(moved->filters);
+    gw_sio_recall_end(moved->owner, moved->keep_ms, SIZE_MAX); /* it was cut off on its way */
     gw_identity_unref(moved->identity);
     gw_buf_fini(&moved->syncing);
     free(moved);
@@ -111,7 +111,7 @@ static void probe_drop(struct gw_letter *letter)
 
 static struct moved *moved_of(struct sio *sio)
 {
-    const char *space = sio_shape_space(sio->shape);
+    const char *space = gw_sio_shape_space(sio->shape);
     struct moved *moved = gw_calloc(1, sizeof *moved + strlen(space) + 1);
     memcpy(moved->space, space, strlen(space) + 1);
     memcpy(moved->sid, sio->sid, SIO_ID_SIZE);
@@ -120,7 +120,7 @@ static struct moved *moved_of(struct sio *sio)
     sio->filters = NULL;
     moved->owner = sio->owner;
     sio->owner = NULL;
-    sio_recall_move(moved->owner, NULL, 0);
+    gw_sio_recall_move(moved->owner, NULL, 0);
     moved->keep_ms = sio->eio->options->recovery_ms;
     moved->syncing = sio->syncing;
     gw_buf_init(&sio->syncing);
@@ -140,21 +140,21 @@ static bool leave_collect(struct eio *eio)
     size_t most = gw_hub_config(eio->hub)->limits.queue_bytes * 4;
     for (struct sio *sio = eio->sockets; sio; sio = sio->next) {
         unsigned packets = UINT32_MAX;
-        bool empty = sio_collect(sio, &polling->frames, most, &packets) && !gw_session_waiting(&sio->session);
+        bool empty = gw_sio_collect(sio, &polling->frames, most, &packets) && !gw_session_waiting(&sio->session);
         if (empty) { /* the cursor passes what a rate policy holds back, so that goes along */
             gw_session_flush_held(&sio->session);
-            sio_collect(sio, &polling->frames, SIZE_MAX, &packets);
+            gw_sio_collect(sio, &polling->frames, SIZE_MAX, &packets);
         }
         done = done && empty;
     }
     if (polling->frames.len >= most) {
-        eio_end(eio, 1013, "");
+        gw_eio_end(eio, 1013, "");
         return false;
     }
     return done;
 }
 
-void eio_leave(struct eio *eio)
+void gw_eio_leave(struct eio *eio)
 {
     struct eio_probe *probe = eio->polling->leaving;
     if (!leave_collect(eio) || eio->over)
@@ -174,9 +174,9 @@ void eio_leave(struct eio *eio)
         struct moved *moved = moved_of(eio->sockets);
         moved->next = package->sockets;
         package->sockets = moved;
-        sio_leave(eio->sockets, probe->from, eio->sid);
+        gw_sio_leave(eio->sockets, probe->from, eio->sid);
     }
-    eio_directory_move(eio->sid, NULL, probe->from);
+    gw_eio_directory_move(eio->sid, NULL, probe->from);
     eio->listed = false;
     eio->polling->leaving = NULL;
     eio->over = true;
@@ -190,7 +190,7 @@ static void home_control(struct eio *eio)
     size_t at = 0;
     struct gw_slice packet;
     while (polling->control.len && gw_eio_next(polling->control.data, polling->control.len, &at, &packet))
-        sio_add_packet(&polling->frames, SIO_FRAMES, packet.data, packet.len);
+        gw_sio_add_packet(&polling->frames, SIO_FRAMES, packet.data, packet.len);
     gw_buf_fini(&polling->control);
 }
 
@@ -200,21 +200,21 @@ static void probe_return(struct gw_letter *letter, struct gw_hub *hub);
 static void home_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     struct eio_probe *probe = (struct eio_probe *)letter;
-    struct eio *eio = eio_directory_own(probe->sid, gw_hub_worker(hub));
+    struct eio *eio = gw_eio_directory_own(probe->sid, gw_hub_worker(hub));
     letter->deliver = probe_return;
     if (!eio || eio->over || !eio->polling || eio->polling->leaving) {
         gw_hub_send(hub, probe->from, letter);
         return;
     }
     eio->polling->probing = true;
-    eio_flush(eio); /* a client that did not wait for its poll gets it answered now */
+    gw_eio_flush(eio); /* a client that did not wait for its poll gets it answered now */
     if (eio->over) {
         gw_hub_send(hub, probe->from, letter);
         return;
     }
     home_control(eio);
     eio->polling->leaving = probe;
-    eio_leave(eio);
+    gw_eio_leave(eio);
 }
 
 static void probing_drop(struct gw_letter *letter)
@@ -225,10 +225,10 @@ static void probing_drop(struct gw_letter *letter)
 static void probing_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     const struct probing *probing = (const struct probing *)letter;
-    struct eio *eio = eio_directory_own(probing->sid, gw_hub_worker(hub));
+    struct eio *eio = gw_eio_directory_own(probing->sid, gw_hub_worker(hub));
     if (eio && eio->polling) {
         eio->polling->probing = probing->begins;
-        eio_flush(eio);
+        gw_eio_flush(eio);
     }
     free(letter);
 }
@@ -254,18 +254,18 @@ static void moved_subscribe(struct sio *sio, const struct moved *moved, const st
     size_t len = strlen(filter->text);
     enum gw_err err = gw_session_subscribe(&sio->session, filter->text, len, &start, &subscribed);
     if (err == GW_OK)
-        sio_filter_add(sio, filter->text, filter->interval_ms, filter->fresh_to, filter->generation);
+        gw_sio_filter_add(sio, filter->text, filter->interval_ms, filter->fresh_to, filter->generation);
     else
         sio->session.ops->revoked(&sio->session, filter->text, len); /* a reload came in between */
 }
 
 static void moved_open(struct eio *eio, struct moved *moved)
 {
-    struct sio *sio = sio_create(eio, moved->space, moved->identity);
+    struct sio *sio = gw_sio_create(eio, moved->space, moved->identity);
     memcpy(sio->sid, moved->sid, SIO_ID_SIZE);
     sio->owner = moved->owner;
     moved->owner = NULL;
-    sio_recall_move(sio->owner, sio, gw_hub_worker(eio->hub));
+    gw_sio_recall_move(sio->owner, sio, gw_hub_worker(eio->hub));
     sio->session.pace_from_ms = gw_hub_now(eio->hub); /* it may have had a value just now */
     for (const struct sio_filter *filter = moved->filters; filter; filter = filter->next)
         moved_subscribe(sio, moved, filter);
@@ -289,9 +289,9 @@ static void probe_take_early(struct eio_probe *probe, struct eio *eio)
         bool text = early.data[at + sizeof len];
         at += sizeof len + 1;
         if (text)
-            eio_take(eio, early.data + at, len);
+            gw_eio_take(eio, early.data + at, len);
         else
-            eio_take_binary(eio, early.data + at, len);
+            gw_eio_take_binary(eio, early.data + at, len);
         at += len;
     }
     gw_buf_fini(&early);
@@ -304,14 +304,14 @@ static void probe_return(struct gw_letter *letter, struct gw_hub *hub)
     struct gw_conn *conn = probe->conn;
     if (!conn || !package->taken) {
         if (package->taken)
-            eio_directory_remove(probe->sid);
+            gw_eio_directory_remove(probe->sid);
         if (conn)
             gw_ws_close(conn, 1008, "bad_request: the session has ended");
         probe_unref(probe);
         return;
     }
     gw_timer_cancel(gw_hub_timers(hub), &probe->timer);
-    struct eio *eio = eio_create(conn, package->config);
+    struct eio *eio = gw_eio_create(conn, package->config);
     memcpy(eio->sid, probe->sid, SIO_ID_SIZE);
     gw_identity_unref(eio->identity);
     eio->identity = package->identity;
@@ -323,16 +323,16 @@ static void probe_return(struct gw_letter *letter, struct gw_hub *hub)
     eio->connect_by_ms = package->connect_by_ms;
     eio->conn = conn;
     eio->listed = true;
-    eio_directory_move(eio->sid, eio, gw_hub_worker(hub));
-    gw_conn_attach(conn, &eio_conn_ops, eio);
-    eio_set_timer(eio);
+    gw_eio_directory_move(eio->sid, eio, gw_hub_worker(hub));
+    gw_conn_attach(conn, &gw_eio_conn_ops, eio);
+    gw_eio_set_timer(eio);
     if (package->frames.len)
         gw_conn_send(conn, package->frames.data, package->frames.len);
     for (struct moved *moved = package->sockets; moved && !eio->over; moved = moved->next)
         moved_open(eio, moved);
     probe_take_early(probe, eio);
     for (struct sio *sio = eio->sockets; sio && !eio->over; sio = sio->next)
-        sio_drain(sio);
+        gw_sio_drain(sio);
     probe_unref(probe); /* the WebSocket's */
     probe_unref(probe);
 }
@@ -343,7 +343,7 @@ static void probe_fail(struct eio_probe *probe)
     if (probe->moving || probe->failed)
         return;
     probe->failed = true;
-    eio_directory_probe_failed(probe->sid);
+    gw_eio_directory_probe_failed(probe->sid);
     probe_tell(probe, false);
 }
 
@@ -406,16 +406,16 @@ static void probe_on_closed(struct gw_conn *conn)
 
 static const struct gw_conn_ops probe_conn_ops = {.message = probe_on_message, .closed = probe_on_closed};
 
-void eio_upgrade_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home)
+void gw_eio_upgrade_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home)
 {
     static const char *const protocols[] = {NULL};
-    if (!eio_directory_probe(sid)) { /* another one was first */
-        eio_refuse(conn, EIO_BAD_REQUEST);
+    if (!gw_eio_directory_probe(sid)) { /* another one was first */
+        gw_eio_refuse(conn, EIO_BAD_REQUEST);
         return;
     }
     struct eio_probe *probe = gw_calloc(1, sizeof *probe);
     if (!gw_ws_accept(conn, request, protocols, &probe_conn_ops, probe)) {
-        eio_directory_probe_failed(sid);
+        gw_eio_directory_probe_failed(sid);
         free(probe);
         return;
     }
