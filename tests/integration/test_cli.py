@@ -2,9 +2,12 @@
 import hashlib
 import os
 import pathlib
+import re
 import subprocess
 
+import harness
 import pytest
+import requests
 from conftest import yaml
 from harness import BINARY, ROOT, free_port, wait_until
 
@@ -44,7 +47,10 @@ def test_golden_errors(path):
 
 def test_missing_file():
     result = run("check", "/nonexistent/x.yaml")
-    assert result.returncode == 2 and result.stderr == "/nonexistent/x.yaml:1:1: can't read the file: No such file or directory\n"
+    first, second = result.stderr.splitlines()
+    assert result.returncode == 2 and first == "/nonexistent/x.yaml:1:1: can't read the file: No such file or directory"
+    assert second.startswith("sluice: write one") and second.endswith("or give -c FILE")
+    assert "give -c FILE" not in run("check", "/").stderr # it exists, so writing one is no remedy
     assert run("-c", "/nonexistent/x.yaml").returncode == 2
 
 
@@ -93,8 +99,68 @@ def test_explain():
     assert "to topic 'zigbee2mqtt/lamp/set', qos 1" in text and "does not match" in text and "because:" in text
     text = run("explain", "-c", demo, "--channel", "devices/lamp").stdout
     assert "fed by:   topic 'zigbee2mqtt/lamp'" in text
-    text = run("explain", "-c", demo, "--topic", "nothing/of/ours/here/x").stdout
-    assert "no route matches" in text
+    result = run("explain", "-c", demo, "--topic", "nothing/of/ours/here/x")
+    assert "no route matches" in result.stdout and result.returncode == 1
+
+
+@pytest.mark.parametrize("option, name, status", [
+    ("--topic", "zigbee2mqtt/lamp", 0), ("--topic", "foo/bar", 1), ("--topic", "a/#", 1),
+    ("--channel", "devices/lamp", 0), ("--channel", "foo/bar", 1), ("--channel", "", 1)])
+def test_explain_for_scripts(option, name, status):
+    """The exit status says whether any route matches."""
+    assert run("explain", "-c", str(ROOT / "config/demo.yaml"), option, name).returncode == status
+
+
+@pytest.mark.parametrize("typed, meant", [
+    (["chekc"], "check"), (["helthcheck"], "healthcheck"), (["relod"], "reload"), (["explian", "--topic", "x"], "explain"),
+    (["--hlep"], None), (["zzz"], None), (["explain", "--chanel", "x"], "--channel"), (["explain", "--topik", "x"], "--topic"),
+    (["check", "a", "b"], None), (["reload", "--topic", "x"], None), (["schema", "x"], None), (["reference", "--man=1"], None)])
+def test_mistyped(typed, meant):
+    result = run(*typed)
+    assert result.returncode == 2 and not result.stdout
+    assert result.stderr.splitlines()[1].startswith("Try: sluice ") and result.stderr.splitlines()[1].endswith("--help")
+    assert (f"(did you mean {meant}?)" in result.stderr) == bool(meant), result.stderr
+
+
+def test_every_command_has_help():
+    commands = re.findall(r"^  sluice ([a-z]+)", run("--help").stdout, re.M)
+    assert {"check", "explain", "completion"} <= set(commands)
+    for command in commands:
+        result = run(command, "--help")
+        assert result.returncode == 0 and result.stdout.startswith(f"  sluice {command}"), result
+    assert "the channel to explain" in run("explain", "-h").stdout
+
+
+def test_options_have_two_forms():
+    demo = str(ROOT / "config/demo.yaml")
+    assert run("explain", "-c", demo, "--topic=foo/bar").returncode == 1
+    assert run("explain", "--channel=devices/lamp", "-c", demo).returncode == 0
+    assert run("check", "--", demo).returncode == 0
+
+
+@pytest.mark.parametrize("shell, file", [("bash", "sluice.bash"), ("zsh", "_sluice"), ("fish", "sluice.fish")])
+def test_completions_are_those_of_the_commands(shell, file):
+    assert run("completion", shell).stdout == (ROOT / "packaging/completions" / file).read_text()
+    assert run("completion", "tcsh").returncode == 2
+
+
+def test_start_says_what_runs(world):
+    port = free_port()
+    two = "  - { topic: a/# }\n  - { topic: b/# }"
+    gateway = world.sluice(yaml(free_port(), two, listen=f"0.0.0.0:{port}", extra="web: { base_path: /live }"), ready=False)
+    version = run("--version").stdout.strip()
+    wait_until(lambda: f"{version}, 2 routes, dashboard http://localhost:{port}/live/" in gateway.text())
+    assert "0.0.0.0" in gateway.text() and "there is no auth:" in gateway.text()
+    assert requests.get(f"http://localhost:{port}/live/", timeout=5).status_code == 200
+    local = world.sluice(yaml(free_port(), "  - { topic: a/# }", listen="'[::1]:0'"), ready=False)
+    wait_until(lambda: re.search(r"1 route, dashboard http://\[::1\]:\d+/", local.text()))
+    assert "there is no auth:" not in local.text()
+    socket_only = world.directory / "only.sock"
+    file = world.directory / "unix.yaml"
+    file.write_text(yaml(free_port(), "  - { topic: a/# }", listen=f"unix:{socket_only}"))
+    child = world.keep(harness.Process([BINARY, "-c", str(file)], world.directory / "unix.log"))
+    wait_until(lambda: "1 route" in child.text())
+    assert "dashboard" not in child.text()
 
 
 def test_healthcheck(world):
