@@ -25,6 +25,8 @@ struct gw_cli {
     const char *file; /* never NULL */
     const char *topic, *channel, *as;
     bool man;
+    const char *subject, *expires;
+    struct gw_cli_list roles, claims;
 };
 
 enum gw_cli_kind { GW_CLI_TEXT, GW_CLI_FLAG, GW_CLI_LIST };
@@ -73,5 +75,6 @@ struct gw_config *gw_cli_load(const char *file, bool warn);
 /* The commands that have files of their own; each returns the exit status. */
 int gw_cli_completion(const struct gw_cli *cli);
 int gw_cli_explain(const struct gw_cli *cli);
+int gw_cli_token(const struct gw_cli *cli);
 
 #endif

@@ -9,12 +9,12 @@ _sluice() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --topic | --channel | --as)
+    --topic | --channel | --as | --subject | --role | --claim | --expires)
         return
         ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check explain healthcheck reload apikey schema reference completion -c --version --help"
+        words="check explain healthcheck reload apikey token schema reference completion -c --version --help"
     else
         case $command in
         check)
@@ -30,6 +30,9 @@ _sluice() {
             ;;
         reload)
             words="-c"
+            ;;
+        token)
+            words="-c --subject --role --claim --expires"
             ;;
         reference)
             words="--man"

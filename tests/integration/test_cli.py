@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import harness
+import jwt
 import pytest
 import requests
 from conftest import yaml
@@ -219,3 +220,47 @@ def test_reload_signals_the_gateway_of_that_file(world):
     result = run("reload", "-c", str(ROOT / "config/minimal.yaml"))
     assert result.returncode == 1 and "no gateway runs with" in result.stderr
     assert run("reload", "--nonsense").returncode == 2
+
+
+SECRET = "0123456789abcdef" * 4
+
+
+def with_secret(directory, jwt_keys="", secret=SECRET + "\n"):
+    (directory / "jwt.secret").write_text(secret)
+    file = directory / "token.yaml"
+    file.write_text(yaml(free_port(), "  - { topic: plants/#, publish: {} }", extra="auth:\n  jwt:\n    secret_file: "
+                         f"{directory}/jwt.secret\n{jwt_keys}roles:\n"
+                         "  viewer: { subscribe: 'plants/{claims.site}/#' }\n  editor: { publish: 'plants/#' }\n"))
+    return file
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS512"])
+def test_token(tmp_path, algorithm):
+    """PyJWT verifies what is made, and the gateway takes it."""
+    file = with_secret(tmp_path, f"    issuer: https://i.example\n    audience: [a, b]\n    roles_claim: realm.roles\n    algorithms: [{algorithm}]\n")
+    result = run("token", "-c", str(file), "--subject", "anna", "--role", "viewer", "--role=editor", "--claim", "site=north",
+                 "--claim", 'level=[1,"x"]', "--expires", "15m")
+    assert result.returncode == 0 and not result.stderr, result
+    claims = jwt.decode(result.stdout.strip(), SECRET, [algorithm], issuer="https://i.example", audience="a")
+    assert claims["sub"] == "anna" and claims["realm.roles"] == ["viewer", "editor"]
+    assert claims["site"] == "north" and claims["level"] == [1, "x"] and claims["exp"] - claims["iat"] == 900
+    said = run("explain", "-c", str(file), "--as", result.stdout.strip(), "--channel", "plants/north/x")
+    assert said.returncode == 0 and "as 'anna' (token" in said.stdout
+    assert "subscribe allowed by 'plants/north/#'" in said.stdout and "publish   allowed by 'plants/#'" in said.stdout
+
+
+def test_token_refusals(tmp_path):
+    file = str(with_secret(tmp_path))
+    for args, said in ((["--role", "viewer"], "--subject NAME is expected"), (["--subject", "a", "--role", "vewer"], "no role 'vewer' (viewer, editor expected)"),
+                       (["--subject", "a", "--expires", "soon"], "a duration such as 15m"), (["--subject", "a", "--claim", "x"], "NAME=VALUE"),
+                       (["--subject", "a", "--claim", "exp=1"], "would refuse the token"), (["--subject", "a"] + ["--role", "viewer"] * 17, "more than 16 times")):
+        result = run("token", "-c", file, *args)
+        assert result.returncode == 2 and not result.stdout and said in result.stderr, result
+    for text, said in ((yaml(1, "  - { topic: a }"), "there is no auth:"),
+                       (yaml(1, "  - { topic: a }", extra="auth: { anonymous: [v] }\nroles: { v: { subscribe: a } }\n"), "auth.jwt.secret_file expected"),):
+        other = tmp_path / "other.yaml"
+        other.write_text(text)
+        result = run("token", "-c", str(other), "--subject", "a")
+        assert result.returncode == 2 and not result.stdout and said in result.stderr, result
+    (tmp_path / "jwt.secret").unlink()
+    assert "auth.jwt.secret_file:" in run("token", "-c", file, "--subject", "a").stderr
