@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/http_client.h"
 #include "base/distance.h"
 
 /* --- rows ---------------------------------------------------------------------------------------------------------
@@ -202,4 +203,33 @@ struct gw_config *gw_cli_load(const char *file, bool warn)
               stderr);
     gw_buf_fini(&problems);
     return err == GW_OK ? config : NULL;
+}
+
+#define TOKEN_BYTES 16384
+
+struct gw_http_client *gw_cli_client(const struct gw_cli *cli, struct gw_config **config, int *status)
+{
+    char line[TOKEN_BYTES] = "";
+    struct gw_http_where where = {.url = cli->url, .token = cli->token};
+    *config = NULL;
+    *status = 2;
+    if (!cli->url && !(*config = gw_cli_load(cli->file, false)))
+        return NULL;
+    where.config = *config;
+    if (cli->token && !strcmp(cli->token, "-")) { /* other processes see arguments */
+        if (!fgets(line, sizeof line, stdin))
+            line[0] = '\0';
+        line[strcspn(line, "\r\n")] = '\0';
+        where.token = line;
+    }
+    struct gw_buf problem;
+    gw_buf_init(&problem);
+    struct gw_http_client *client = gw_http_client_create(&where, &problem);
+    explicit_bzero(line, sizeof line);
+    if (client)
+        *status = 1;
+    else
+        fprintf(stderr, "sluice: %s\n", problem.data);
+    gw_buf_fini(&problem);
+    return client;
 }

@@ -24,6 +24,7 @@ struct gw_cli {
     size_t word_count;
     const char *file; /* never NULL */
     const char *topic, *channel, *as;
+    const char *url, *token, *count, *cursor;
     bool man;
     const char *subject, *expires;
     struct gw_cli_list roles, claims;
@@ -72,9 +73,16 @@ const struct gw_cli_command *gw_cli_nearest(const char *word);
  * noise. */
 struct gw_config *gw_cli_load(const char *file, bool warn);
 
+/* A client of the running gateway that --url, or else the configuration, names. The caller frees it and gives
+ * *config, which may be NULL, back. NULL after saying why not; *status is then the exit status. */
+struct gw_http_client;
+struct gw_http_client *gw_cli_client(const struct gw_cli *cli, struct gw_config **config, int *status);
+
 /* The commands that have files of their own; each returns the exit status. */
 int gw_cli_completion(const struct gw_cli *cli);
 int gw_cli_explain(const struct gw_cli *cli);
+int gw_cli_pub(const struct gw_cli *cli);
+int gw_cli_sub(const struct gw_cli *cli);
 int gw_cli_token(const struct gw_cli *cli);
 
 #endif

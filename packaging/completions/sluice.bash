@@ -9,12 +9,12 @@ _sluice() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --topic | --channel | --as | --subject | --role | --claim | --expires)
+    --topic | --channel | --as | --subject | --role | --claim | --expires | --url | --token | --cursor | --count)
         return
         ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check explain healthcheck reload apikey token schema reference completion -c --version --help"
+        words="check explain healthcheck reload apikey token pub sub schema reference completion -c --version --help"
     else
         case $command in
         check)
@@ -33,6 +33,12 @@ _sluice() {
             ;;
         token)
             words="-c --subject --role --claim --expires"
+            ;;
+        pub)
+            words="-c --url --token"
+            ;;
+        sub)
+            words="-c --url --token --cursor --count"
             ;;
         reference)
             words="--man"
