@@ -168,9 +168,18 @@ struct elsewhere {
     char from[PATH_LEN]; /* the table that does not have it */
     char path[PATH_LEN], parent[KEY_MAX];
     enum gw_field_type parent_type;
-    int rank; /* 0: below that table, 1: above it, 2: elsewhere; 3: nowhere */
+    int rank;       /* 0: below that table, 1: above it, 2: elsewhere; 3: nowhere */
+    unsigned depth; /* of those elsewhere the one that is nested least is meant: broker.url, not engine.valkey.url */
     bool several;
 };
+
+static unsigned path_depth(const char *path)
+{
+    unsigned depth = 0;
+    for (; *path; path++)
+        depth += *path == '.';
+    return depth;
+}
 
 static void elsewhere_note(struct elsewhere *found, const char *path, const struct gw_field *parent)
 {
@@ -180,10 +189,12 @@ static void elsewhere_note(struct elsewhere *found, const char *path, const stru
     int rank = len > from && !strncmp(path, found->from, from) && (!from || path[from] == '.')                ? 0
                : above <= from && !strncmp(path, found->from, above) && (!above || found->from[above] == '.') ? 1
                                                                                                               : 2;
-    if (rank > found->rank || (rank == found->rank && rank < 2))
+    unsigned depth = path_depth(path);
+    if (rank > found->rank || (rank == found->rank && (rank < 2 || depth > found->depth)))
         return;
-    found->several = rank == found->rank;
+    found->several = rank == found->rank && depth == found->depth;
     found->rank = rank;
+    found->depth = depth;
     snprintf(found->path, sizeof found->path, "%s", path);
     snprintf(found->parent, sizeof found->parent, "%s", parent ? parent->key : "");
     found->parent_type = parent ? parent->type : GW_FIELD_TABLE;

@@ -117,6 +117,11 @@ void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code);
 /* A new one, of whoever makes the request, with this configuration. */
 struct eio *gw_eio_create(struct gw_conn *conn, const struct gw_config *config);
 void gw_eio_set_timer(struct eio *eio);
+/* Does what is due by now: pings, or ends it. */
+void gw_eio_look(struct eio *eio);
+/* Opens a WebSocket for a session that has one already, or another that tries, and closes it at once, as engine.io
+ * does: to clients a refused handshake is an error, and this an end. */
+void gw_eio_open_in_vain(struct gw_conn *conn, const struct gw_request *request);
 void gw_eio_free(struct eio *eio);
 extern const struct gw_conn_ops gw_eio_conn_ops; /* of its WebSocket */
 

@@ -209,6 +209,8 @@ static void call_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     struct eio_call *call = (struct eio_call *)letter;
     struct eio *eio = gw_eio_directory_own(call->sid, gw_hub_worker(hub));
+    if (eio && eio->polling && !call->post)
+        gw_eio_look(eio); /* the timer may come a moment later, but the pong is late already */
     if (!eio || eio->over || !eio->polling || eio->polling->leaving)
         call_answer(hub, call, EIO_SESSION_UNKNOWN);
     else if (call->post)
