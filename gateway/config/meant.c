@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/distance.h"
 #include "config/yaml_line.h"
 
 #define KEY_MAX  40
@@ -146,37 +147,12 @@ static void table_path(const char *path, char out[PATH_LEN])
     out[len] = '\0';
 }
 
-/* Levenshtein distance of short words. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[KEY_MAX];
-    size_t a_len = strlen(a), b_len = strlen(b);
-    if (a_len > KEY_MAX - 2 || b_len > KEY_MAX - 2)
-        return 99;
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[b_len];
-}
-
 static const char *nearest_key(const struct gw_field *table, const char *key, size_t *how_far)
 {
     const char *nearest = NULL;
     *how_far = 3;
     for (const struct gw_field *field = table; field->key; field++) {
-        size_t far = distance(key, field->key);
+        size_t far = gw_distance(key, field->key);
         /* A short word becomes any other short word in two steps. */
         if (far < *how_far && far < strlen(field->key) - 1) {
             *how_far = far;
