@@ -2,6 +2,7 @@
 
 complete -c sluice -f
 complete -c sluice -n __fish_use_subcommand -a check -d 'check a configuration and say everything that is wrong with it'
+complete -c sluice -n __fish_use_subcommand -a init -d 'listen to a broker and write a configuration for its topics'
 complete -c sluice -n __fish_use_subcommand -a explain -d 'which routes match a topic or a channel, why others do not, and what a client may do'
 complete -c sluice -n __fish_use_subcommand -a healthcheck -d 'ask a running gateway whether it is alive'
 complete -c sluice -n __fish_use_subcommand -a reload -d 'check the file, then have the running gateway read it again'
@@ -29,4 +30,10 @@ complete -c sluice -n '__fish_seen_subcommand_from pub sub' -l url -x -d 'the ga
 complete -c sluice -n '__fish_seen_subcommand_from pub sub' -l token -x -a '-' -d 'a JWT or an API key, or - to read it from standard input'
 complete -c sluice -n '__fish_seen_subcommand_from sub' -l cursor -x -d 'go on behind this message; default: the last values first'
 complete -c sluice -n '__fish_seen_subcommand_from sub' -l count -x -d 'end after N messages'
+complete -c sluice -n '__fish_seen_subcommand_from init' -l broker -x -d 'the broker, such as mqtt://localhost or mqtts://host:8883'
+complete -c sluice -n '__fish_seen_subcommand_from init' -l username -x -d 'of the account at the broker'
+complete -c sluice -n '__fish_seen_subcommand_from init' -l password-file -r -F -d 'its password'
+complete -c sluice -n '__fish_seen_subcommand_from init' -l ca-file -r -F -d 'certificates that the broker is verified with'
+complete -c sluice -n '__fish_seen_subcommand_from init' -l for -x -d 'how long to listen; default 10s'
+complete -c sluice -n '__fish_seen_subcommand_from init' -l output -r -F -d 'a new file; default: standard output'
 complete -c sluice -n '__fish_seen_subcommand_from reference' -l man -d 'for man(1)'
