@@ -119,10 +119,10 @@ void gw_eio_look(struct eio *eio)
 static void eio_timed(struct gw_timer *timer)
 {
     struct eio *eio = (struct eio *)timer;
-    if (eio->over)
-        gw_eio_free(eio); /* it polled, and its requests have been answered */
-    else
+    if (!eio->over)
         gw_eio_look(eio);
+    else if (!gw_eio_polling_part(eio))
+        gw_eio_free(eio); /* it polled, and its requests have been answered */
 }
 
 struct eio *gw_eio_create(struct gw_conn *conn, const struct gw_config *config)

@@ -32,6 +32,7 @@ struct eio_polling {
     unsigned control_count;    /* of them */
     struct eio_probe *leaving; /* the WebSocket that takes it over, once nothing waits any more; NULL: none */
     struct gw_buf frames;      /* what waited, for it */
+    int64_t part_by_ms;        /* it is over, but a last poll may be on its way, until then; 0: no */
     bool probing;              /* requests are answered at once, for a WebSocket waits for the last of them */
 };
 
@@ -133,6 +134,8 @@ void gw_eio_polling_request(struct gw_conn *conn, const struct gw_request *reque
 void gw_eio_flush(struct eio *eio);
 /* The session is over: the request that is held gets this one packet. */
 void gw_eio_polling_end(struct eio *eio, enum gw_eio_type farewell);
+/* It is over: true if it waits for a last poll that is on its way. Nothing else of it is left then. */
+bool gw_eio_polling_part(struct eio *eio);
 void gw_eio_polling_free(struct eio *eio);
 
 /* --- upgrade.c --- */
