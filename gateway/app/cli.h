@@ -82,6 +82,7 @@ struct gw_http_client *gw_cli_client(const struct gw_cli *cli, struct gw_config 
 /* The commands that have files of their own; each returns the exit status. */
 int gw_cli_completion(const struct gw_cli *cli);
 int gw_cli_explain(const struct gw_cli *cli);
+int gw_cli_doctor(const struct gw_cli *cli);
 int gw_cli_init(const struct gw_cli *cli);
 int gw_cli_pub(const struct gw_cli *cli);
 int gw_cli_sub(const struct gw_cli *cli);

@@ -131,6 +131,8 @@ const struct gw_cli_command gw_cli_commands[] = {
      "listen to a broker and write a configuration for its topics", gw_cli_init},
     {"explain", NULL, NULL, "-c --topic --channel --as",
      "which routes match a topic or a channel, why others do not, and what a client may do", gw_cli_explain},
+    {"doctor", NULL, NULL, "-c", "look for what would keep a gateway from working: broker, ports, origins, files",
+     gw_cli_doctor},
     {"healthcheck", NULL, NULL, "-c", "ask a running gateway whether it is alive", command_healthcheck},
     {"reload", NULL, NULL, "-c", "check the file, then have the running gateway read it again", command_reload},
     {"apikey", NULL, NULL, NULL, "make an API key and its hash for auth.api_keys", command_apikey},

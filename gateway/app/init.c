@@ -24,7 +24,7 @@ static void init_pair(struct gw_buf *out, const char *indent, const char *key, c
     gw_buf_addc(out, '\n');
 }
 
-/* Paths count from the directory of the file that is yet to be written. */
+/* Paths count from the working directory, which will be another one. */
 static void init_path(struct gw_buf *out, const char *indent, const char *key, const char *path)
 {
     char absolute[PATH_MAX];
@@ -125,7 +125,7 @@ int gw_cli_init(const struct gw_cli *cli)
         struct gw_suggest *suggest = gw_suggest_create();
         fprintf(stderr, "sluice: listening to %s for %lld s\n", config->broker.url,
                 (long long)((listen_ms + 999) / 1000));
-        if (!gw_survey(&config->broker, listen_ms, gw_suggest_note, suggest, &problem))
+        if (!gw_survey(&config->broker, "#", listen_ms, gw_suggest_note, suggest, &problem))
             fprintf(stderr, "sluice: %s\n", problem.data);
         else if (!gw_suggest_topics(suggest))
             fputs("sluice: the broker has sent nothing: let a device publish meanwhile, listen longer with --for, or "

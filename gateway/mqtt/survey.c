@@ -13,6 +13,7 @@
 #define GOODBYE_MS 1000
 
 struct survey {
+    const char *filter;
     gw_survey_message message;
     void *context;
     struct gw_mqtt_tls tls;
@@ -24,7 +25,9 @@ static void survey_on_connect(struct mosquitto *mosq, void *object, int code)
 {
     struct survey *survey = object;
     survey->refused = code;
-    if (!code && mosquitto_subscribe(mosq, NULL, "#", 0) != MOSQ_ERR_SUCCESS)
+    if (!code && !survey->filter)
+        survey->granted = true;
+    else if (!code && mosquitto_subscribe(mosq, NULL, survey->filter, 0) != MOSQ_ERR_SUCCESS)
         survey->denied = true;
 }
 
@@ -64,7 +67,8 @@ static void survey_explain(const struct survey *survey, const struct gw_cfg_brok
                       broker->username ? broker->username : "",
                       gw_reason_words(words, gw_reason_of_return_code(survey->refused), NULL));
     else if (survey->denied)
-        gw_buf_adds(problem, "the broker refuses a subscription to '#': use an account that may read");
+        gw_buf_printf(problem, "the broker refuses a subscription to '%s': use an account that may read",
+                      survey->filter);
     else if (rc == MOSQ_ERR_SUCCESS)
         gw_buf_adds(problem, "no answer from a broker in 10 s");
     else
@@ -88,10 +92,10 @@ static int survey_listen(struct survey *survey, struct mosquitto *mosq, int64_t 
     return MOSQ_ERR_SUCCESS;
 }
 
-bool gw_survey(const struct gw_cfg_broker *broker, int64_t listen_ms, gw_survey_message message, void *context,
-               struct gw_buf *problem)
+bool gw_survey(const struct gw_cfg_broker *broker, const char *filter, int64_t listen_ms, gw_survey_message message,
+               void *context, struct gw_buf *problem)
 {
-    struct survey survey = {.message = message, .context = context, .tls = {.broker = broker}};
+    struct survey survey = {.filter = filter, .message = message, .context = context, .tls = {.broker = broker}};
     struct gw_cfg_broker clean = *broker;
     struct mosquitto *mosq;
     clean.session_expiry_ms = 0; /* the broker keeps nothing for a visitor */

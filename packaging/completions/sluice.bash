@@ -14,7 +14,7 @@ _sluice() {
         ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check init explain healthcheck reload apikey token pub sub schema reference completion -c --version --help"
+        words="check init explain doctor healthcheck reload apikey token pub sub schema reference completion -c --version --help"
     else
         case $command in
         check)
@@ -27,6 +27,9 @@ _sluice() {
             ;;
         explain)
             words="-c --topic --channel --as"
+            ;;
+        doctor)
+            words="-c"
             ;;
         healthcheck)
             words="-c"
