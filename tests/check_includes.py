@@ -56,9 +56,9 @@ LIBRARIES = {
     "zlib.h": ("gateway/websocket/deflate.c",),
     "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/app/healthcheck.c"),
     "openssl/pem.h": ("gateway/net/tls.c", "gateway/config/pem.c"),
-    "jansson.h": ("gateway/codec/", "gateway/http/protocol.c", "gateway/auth/"),
+    "jansson.h": ("gateway/codec/", "gateway/http/protocol.c", "gateway/auth/", "gateway/app/http_client.c"),
     "rhonabwy.h": ("gateway/auth/",),
-    "curl/curl.h": ("gateway/auth/",),
+    "curl/curl.h": ("gateway/auth/", "gateway/app/http_client.c"),
     "gnutls/gnutls.h": ("gateway/auth/",),
     "gnutls/crypto.h": ("gateway/auth/",),
 }

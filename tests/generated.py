@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The parts of documents that come out of the binary's tables of fields (gateway/config/tables.c).
+"""The parts of documents that come out of the binary's tables: of fields (gateway/config/tables.c) and of commands (gateway/app/command.c).
 
 Without an argument it fails if one of them is not current; with --write it makes them so: ./dev generate.
 """
@@ -28,6 +28,8 @@ def between(text, begin, end, new):
 def wanted():
     """Path and content of each file that has such a part."""
     yield ROOT / "config/sluice.schema.json", say("schema")
+    for shell, name in (("bash", "sluice.bash"), ("zsh", "_sluice"), ("fish", "sluice.fish")):
+        yield ROOT / "packaging/completions" / name, say("completion", shell)
     path = ROOT / "docs/configuration.md"
     yield path, between(path.read_text(), "<!-- made by ./dev generate, from here -->", "<!-- to here -->", say("reference"))
     path = ROOT / "docs/man/sluice.yaml.5"
@@ -45,7 +47,7 @@ def main():
         else:
             stale.append(path.relative_to(ROOT).as_posix())
     if stale:
-        print(f"not what the tables of fields say: {', '.join(stale)}; run ./dev generate")
+        print(f"not what the binary's tables say: {', '.join(stale)}; run ./dev generate")
     return 1 if stale else 0
 
 

@@ -251,8 +251,33 @@ static bool app_init(struct app *app)
     return app_restore(app);
 }
 
+/* The dashboard at the first listener that a browser can reach; nothing where there is none. */
+static void app_dashboard(const struct app *app, struct gw_buf *out)
+{
+    for (size_t i = 0; i < app->config->listen_count; i++) {
+        const struct gw_cfg_listen *listen_cfg = &app->config->listen[i];
+        const char *host = listen_cfg->host, *base = app->config->web.base_path;
+        if (!host || listen_cfg->proxy_protocol || strcmp(listen_cfg->protocol, "http") != 0)
+            continue;
+        bool v6 = strchr(host, ':') != NULL;
+        if (!strcmp(host, "0.0.0.0") || !strcmp(host, "::")) {
+            host = "localhost";
+            v6 = false;
+        }
+        gw_buf_printf(out, ", dashboard %s://%s%s%s:%u%s/", listen_cfg->cert_pem ? "https" : "http", v6 ? "[" : "",
+                      host, v6 ? "]" : "", (unsigned)app->server.ports[i], base ? base : "");
+        return;
+    }
+}
+
 static void app_announce(const struct app *app)
 {
+    struct gw_buf dashboard;
+    gw_buf_init(&dashboard);
+    app_dashboard(app, &dashboard);
+    gw_log(GW_LOG_INFO, "app", "sluice " SLUICE_VERSION ", %zu route%s%s", app->config->route_count,
+           app->config->route_count == 1 ? "" : "s", dashboard.len ? dashboard.data : "");
+    gw_buf_fini(&dashboard);
     for (size_t i = 0; i < app->config->listen_count; i++) {
         const struct gw_cfg_listen *listen_cfg = &app->config->listen[i];
         const char *host = listen_cfg->host, *extra = listen_cfg->cert_pem ? ", TLS" : "";

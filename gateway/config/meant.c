@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/distance.h"
 #include "config/yaml_line.h"
 
 #define KEY_MAX  40
@@ -146,37 +147,12 @@ static void table_path(const char *path, char out[PATH_LEN])
     out[len] = '\0';
 }
 
-/* Levenshtein distance of short words. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[KEY_MAX];
-    size_t a_len = strlen(a), b_len = strlen(b);
-    if (a_len > KEY_MAX - 2 || b_len > KEY_MAX - 2)
-        return 99;
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[b_len];
-}
-
 static const char *nearest_key(const struct gw_field *table, const char *key, size_t *how_far)
 {
     const char *nearest = NULL;
     *how_far = 3;
     for (const struct gw_field *field = table; field->key; field++) {
-        size_t far = distance(key, field->key);
+        size_t far = gw_distance(key, field->key);
         /* A short word becomes any other short word in two steps. */
         if (far < *how_far && far < strlen(field->key) - 1) {
             *how_far = far;
@@ -192,9 +168,18 @@ struct elsewhere {
     char from[PATH_LEN]; /* the table that does not have it */
     char path[PATH_LEN], parent[KEY_MAX];
     enum gw_field_type parent_type;
-    int rank; /* 0: below that table, 1: above it, 2: elsewhere; 3: nowhere */
+    int rank;       /* 0: below that table, 1: above it, 2: elsewhere; 3: nowhere */
+    unsigned depth; /* of those elsewhere the one that is nested least is meant: broker.url, not engine.valkey.url */
     bool several;
 };
+
+static unsigned path_depth(const char *path)
+{
+    unsigned depth = 0;
+    for (; *path; path++)
+        depth += *path == '.';
+    return depth;
+}
 
 static void elsewhere_note(struct elsewhere *found, const char *path, const struct gw_field *parent)
 {
@@ -204,10 +189,12 @@ static void elsewhere_note(struct elsewhere *found, const char *path, const stru
     int rank = len > from && !strncmp(path, found->from, from) && (!from || path[from] == '.')                ? 0
                : above <= from && !strncmp(path, found->from, above) && (!above || found->from[above] == '.') ? 1
                                                                                                               : 2;
-    if (rank > found->rank || (rank == found->rank && rank < 2))
+    unsigned depth = path_depth(path);
+    if (rank > found->rank || (rank == found->rank && (rank < 2 || depth > found->depth)))
         return;
-    found->several = rank == found->rank;
+    found->several = rank == found->rank && depth == found->depth;
     found->rank = rank;
+    found->depth = depth;
     snprintf(found->path, sizeof found->path, "%s", path);
     snprintf(found->parent, sizeof found->parent, "%s", parent ? parent->key : "");
     found->parent_type = parent ? parent->type : GW_FIELD_TABLE;

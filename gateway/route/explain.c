@@ -105,12 +105,12 @@ static void explain_note(void *context, const struct gw_routed *routed)
         explain->routes[explain->count++] = routed->route;
 }
 
-void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out)
+bool gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out)
 {
     size_t len = strlen(topic);
     if (!gw_topic_name_valid(topic, len)) {
         gw_buf_printf(out, "'%s' is no topic name (no wildcards, UTF-8, not empty)\n", topic);
-        return;
+        return false;
     }
     struct explain explain = {.out = out};
     gw_routes_match(routes, topic, len, explain_note, &explain);
@@ -158,14 +158,15 @@ void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
             out, "received through the subscription '%s', qos %d\n", routes->subscriptions[canonical].filter,
             routes->subscriptions[canonical].qos < GW_SUBSCRIPTION_QOS_MAX ? routes->subscriptions[canonical].qos
                                                                            : GW_SUBSCRIPTION_QOS_MAX);
+    return explain.count > 0;
 }
 
-void gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out)
+bool gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out)
 {
     size_t len = strlen(channel), matching = 0;
     if (!gw_topic_name_valid(channel, len)) {
         gw_buf_printf(out, "'%s' is no channel name (no wildcards, UTF-8, not empty)\n", channel);
-        return;
+        return false;
     }
     gw_buf_printf(out, "channel '%s'\n", channel);
     for (size_t i = 0; i < routes->config->route_count; i++) {
@@ -200,6 +201,7 @@ void gw_routes_explain_channel(const struct gw_routes *routes, const char *chann
     }
     if (!matching)
         gw_buf_adds(out, "no route leads to this channel\n");
+    return matching > 0;
 }
 
 static void describe_member(const char *name, const char *value, struct gw_buf *out)

@@ -82,9 +82,9 @@ size_t gw_routes_subscriptions(const struct gw_routes *routes, const struct gw_s
  * came through another one are doubles. */
 size_t gw_routes_canonical_subscription(const struct gw_routes *routes, const char *topic, size_t len);
 
-/* `sluice explain`: appends plain text. */
-void gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out);
-void gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out);
+/* `sluice explain`: appends plain text. False: no route matches. */
+bool gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, struct gw_buf *out);
+bool gw_routes_explain_channel(const struct gw_routes *routes, const char *channel, struct gw_buf *out);
 
 /* Appends a JSON array: the first `limit` routes, or with a channel those of them that can produce it. */
 void gw_routes_describe(const struct gw_routes *routes, const char *channel, size_t len, size_t limit,

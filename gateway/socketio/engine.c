@@ -84,15 +84,20 @@ void gw_eio_set_timer(struct eio *eio)
     gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, due);
 }
 
-static void eio_timed(struct gw_timer *timer)
+/* The client counts from the handshake or its last pong, so a ping that leaves late does not put off what follows it.
+ * But where this worker was very late, it is not for the client to make up for that. */
+static int64_t eio_pong_by(const struct eio *eio, int64_t now)
 {
-    struct eio *eio = (struct eio *)timer;
+    int64_t timeout = eio->options->ping_timeout_ms, by = eio->ping_due_ms + timeout, least = now + timeout / 2;
+    return by > least ? by : least;
+}
+
+void gw_eio_look(struct eio *eio)
+{
     int64_t now = gw_hub_now(eio->hub);
     static const char ping[] = {GW_EIO_PING};
-    if (eio->over) { /* it polled, and its requests have been answered */
-        gw_eio_free(eio);
+    if (eio->over)
         return;
-    }
     if (eio->connect_by_ms && eio->sockets)
         eio->connect_by_ms = 0;
     if (eio->pong_by_ms && now >= eio->pong_by_ms) {
@@ -104,11 +109,20 @@ static void eio_timed(struct gw_timer *timer)
         return;
     }
     if (!eio->pong_by_ms && now >= eio->ping_due_ms) {
-        eio->pong_by_ms = now + eio->options->ping_timeout_ms;
+        eio->pong_by_ms = eio_pong_by(eio, now);
         gw_eio_send(eio, ping, sizeof ping);
     }
     if (!eio->over)
         gw_eio_set_timer(eio);
+}
+
+static void eio_timed(struct gw_timer *timer)
+{
+    struct eio *eio = (struct eio *)timer;
+    if (!eio->over)
+        gw_eio_look(eio);
+    else if (!gw_eio_polling_part(eio))
+        gw_eio_free(eio); /* it polled, and its requests have been answered */
 }
 
 struct eio *gw_eio_create(struct gw_conn *conn, const struct gw_config *config)
@@ -299,15 +313,26 @@ static bool eio_match(const struct gw_conn *conn, const struct gw_request *reque
            !memcmp(request->path.data, options->path, len);
 }
 
+static void eio_nothing_closed(struct gw_conn *conn)
+{
+    (void)conn; /* there is nothing to free */
+}
+
+void gw_eio_open_in_vain(struct gw_conn *conn, const struct gw_request *request)
+{
+    static const struct gw_conn_ops ops = {.closed = eio_nothing_closed};
+    if (gw_ws_accept(conn, request, eio_protocols, &ops, NULL))
+        gw_ws_close(conn, 1008, "bad_request: the session has a WebSocket already");
+}
+
 /* A request of a session that there is. */
 static void eio_open_again(struct gw_conn *conn, const struct gw_request *request, const struct eio_query *query)
 {
     unsigned home;
     enum eio_place place = gw_eio_directory_find(query->sid, &home);
-    bool taken = query->websocket ? place != EIO_POLLING : place == EIO_UPGRADED;
     if (place == EIO_NOWHERE)
         gw_eio_refuse(conn, EIO_SESSION_UNKNOWN);
-    else if (taken || query->websocket != request->upgrade)
+    else if (query->websocket != request->upgrade || (!query->websocket && place == EIO_UPGRADED))
         gw_eio_refuse(conn, EIO_BAD_REQUEST);
     else if (query->websocket)
         gw_eio_upgrade_request(conn, request, query->sid, home);

@@ -32,6 +32,7 @@ struct eio_polling {
     unsigned control_count;    /* of them */
     struct eio_probe *leaving; /* the WebSocket that takes it over, once nothing waits any more; NULL: none */
     struct gw_buf frames;      /* what waited, for it */
+    int64_t part_by_ms;        /* it is over, but a last poll may be on its way, until then; 0: no */
     bool probing;              /* requests are answered at once, for a WebSocket waits for the last of them */
 };
 
@@ -117,6 +118,11 @@ void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code);
 /* A new one, of whoever makes the request, with this configuration. */
 struct eio *gw_eio_create(struct gw_conn *conn, const struct gw_config *config);
 void gw_eio_set_timer(struct eio *eio);
+/* Does what is due by now: pings, or ends it. */
+void gw_eio_look(struct eio *eio);
+/* Opens a WebSocket for a session that has one already, or another that tries, and closes it at once, as engine.io
+ * does: to clients a refused handshake is an error, and this an end. */
+void gw_eio_open_in_vain(struct gw_conn *conn, const struct gw_request *request);
 void gw_eio_free(struct eio *eio);
 extern const struct gw_conn_ops gw_eio_conn_ops; /* of its WebSocket */
 
@@ -128,6 +134,8 @@ void gw_eio_polling_request(struct gw_conn *conn, const struct gw_request *reque
 void gw_eio_flush(struct eio *eio);
 /* The session is over: the request that is held gets this one packet. */
 void gw_eio_polling_end(struct eio *eio, enum gw_eio_type farewell);
+/* It is over: true if it waits for a last poll that is on its way. Nothing else of it is left then. */
+bool gw_eio_polling_part(struct eio *eio);
 void gw_eio_polling_free(struct eio *eio);
 
 /* --- upgrade.c --- */

@@ -19,6 +19,9 @@
 #define ANSWER_BYTES (256 * 1024)
 /* Some clients end at a payload with more packets (python-engineio). */
 #define FEW_PACKETS 16
+/* A client has a poll under way when it says that it leaves. They are two connections, so the poll may come second.
+ */
+#define PART_MS 1000
 
 struct eio_call {
     struct gw_letter letter; /* first member */
@@ -113,18 +116,47 @@ static void polling_answer(struct eio *eio, const char *payload, size_t len)
     call_answer(eio->hub, call, EIO_FINE);
 }
 
+static void polling_forget(struct eio *eio)
+{
+    if (eio->listed)
+        gw_eio_directory_remove(eio->sid);
+    eio->listed = false;
+}
+
 void gw_eio_polling_end(struct eio *eio, enum gw_eio_type farewell)
 {
     if (eio->over)
         return;
     eio->over = true;
-    if (eio->listed)
-        gw_eio_directory_remove(eio->sid);
-    eio->listed = false;
+    if (farewell == GW_EIO_NOOP && !eio->polling->get)
+        eio->polling->part_by_ms = gw_hub_now(eio->hub) + PART_MS;
+    else
+        polling_forget(eio);
     gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, gw_hub_now(eio->hub)); /* freed there: it may be in use here */
     const char packet[] = {(char)farewell};
     if (eio->polling->get)
         polling_answer(eio, packet, sizeof packet);
+}
+
+bool gw_eio_polling_part(struct eio *eio)
+{
+    if (!eio->polling->part_by_ms || gw_hub_now(eio->hub) >= eio->polling->part_by_ms)
+        return false;
+    gw_sio_free_all(eio);
+    gw_sio_binary_free(eio);
+    gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, eio->polling->part_by_ms);
+    return true;
+}
+
+/* The last poll of a client that has left. */
+static void polling_parted(struct eio *eio, struct eio_call *call)
+{
+    static const char packet[] = {GW_EIO_NOOP};
+    eio->polling->part_by_ms = 0;
+    polling_forget(eio);
+    gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, gw_hub_now(eio->hub));
+    eio->polling->get = call;
+    polling_answer(eio, packet, sizeof packet);
 }
 
 /* The next answer begins with another namespace. */
@@ -209,7 +241,11 @@ static void call_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     struct eio_call *call = (struct eio_call *)letter;
     struct eio *eio = gw_eio_directory_own(call->sid, gw_hub_worker(hub));
-    if (!eio || eio->over || !eio->polling || eio->polling->leaving)
+    if (eio && eio->polling && !call->post)
+        gw_eio_look(eio); /* the timer may come a moment later, but the pong is late already */
+    if (eio && eio->polling && eio->polling->part_by_ms && !call->post)
+        polling_parted(eio, call);
+    else if (!eio || eio->over || !eio->polling || eio->polling->leaving)
         call_answer(hub, call, EIO_SESSION_UNKNOWN);
     else if (call->post)
         polling_post(eio, call);

@@ -410,7 +410,7 @@ void gw_eio_upgrade_request(struct gw_conn *conn, const struct gw_request *reque
 {
     static const char *const protocols[] = {NULL};
     if (!gw_eio_directory_probe(sid)) { /* another one was first */
-        gw_eio_refuse(conn, EIO_BAD_REQUEST);
+        gw_eio_open_in_vain(conn, request);
         return;
     }
     struct eio_probe *probe = gw_calloc(1, sizeof *probe);

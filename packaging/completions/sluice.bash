@@ -1,7 +1,7 @@
-# bash completion for sluice
+# bash completion for sluice, made by `sluice completion bash`
 
 _sluice() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     case $before in
     -c)
@@ -9,11 +9,12 @@ _sluice() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --topic | --channel | --as) return ;;
+    --topic | --channel | --as | --subject | --role | --claim | --expires | --url | --token | --cursor | --count)
+        return
+        ;;
     esac
-    local words=
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check explain healthcheck reload apikey schema reference -c --version --help"
+        words="check explain healthcheck reload apikey token pub sub schema reference completion -c --version --help"
     else
         case $command in
         check)
@@ -21,9 +22,30 @@ _sluice() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        explain) words="-c --topic --channel --as" ;;
-        healthcheck | reload) words="-c" ;;
-        reference) words="--man" ;;
+        explain)
+            words="-c --topic --channel --as"
+            ;;
+        healthcheck)
+            words="-c"
+            ;;
+        reload)
+            words="-c"
+            ;;
+        token)
+            words="-c --subject --role --claim --expires"
+            ;;
+        pub)
+            words="-c --url --token"
+            ;;
+        sub)
+            words="-c --url --token --cursor --count"
+            ;;
+        reference)
+            words="--man"
+            ;;
+        completion)
+            words="bash zsh fish"
+            ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

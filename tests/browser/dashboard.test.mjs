@@ -130,6 +130,8 @@ test('rubbish is shown as what it is', async (t) => {
   }
   await world.publish('plain/zero', ['']); // an empty payload
   await cell(page, 'plain/zero', 'value').filter({ hasText: 'cleared' }).waitFor();
+  await world.publish('plain/zero', ['null']); // a value of four letters clears nothing
+  await cell(page, 'plain/zero', 'value').filter({ hasText: 'null' }).waitFor();
   assert.deepEqual(page.faults, []);
 });
 

@@ -1,10 +1,16 @@
 """The command line and the configuration, as an operator meets them."""
 import hashlib
+import json
 import os
 import pathlib
+import re
+import socket
 import subprocess
 
+import harness
+import jwt
 import pytest
+import requests
 from conftest import yaml
 from harness import BINARY, ROOT, free_port, wait_until
 
@@ -44,7 +50,10 @@ def test_golden_errors(path):
 
 def test_missing_file():
     result = run("check", "/nonexistent/x.yaml")
-    assert result.returncode == 2 and result.stderr == "/nonexistent/x.yaml:1:1: can't read the file: No such file or directory\n"
+    first, second = result.stderr.splitlines()
+    assert result.returncode == 2 and first == "/nonexistent/x.yaml:1:1: can't read the file: No such file or directory"
+    assert second.startswith("sluice: write one") and second.endswith("or give -c FILE")
+    assert "give -c FILE" not in run("check", "/").stderr # it exists, so writing one is no remedy
     assert run("-c", "/nonexistent/x.yaml").returncode == 2
 
 
@@ -93,8 +102,68 @@ def test_explain():
     assert "to topic 'zigbee2mqtt/lamp/set', qos 1" in text and "does not match" in text and "because:" in text
     text = run("explain", "-c", demo, "--channel", "devices/lamp").stdout
     assert "fed by:   topic 'zigbee2mqtt/lamp'" in text
-    text = run("explain", "-c", demo, "--topic", "nothing/of/ours/here/x").stdout
-    assert "no route matches" in text
+    result = run("explain", "-c", demo, "--topic", "nothing/of/ours/here/x")
+    assert "no route matches" in result.stdout and result.returncode == 1
+
+
+@pytest.mark.parametrize("option, name, status", [
+    ("--topic", "zigbee2mqtt/lamp", 0), ("--topic", "foo/bar", 1), ("--topic", "a/#", 1),
+    ("--channel", "devices/lamp", 0), ("--channel", "foo/bar", 1), ("--channel", "", 1)])
+def test_explain_for_scripts(option, name, status):
+    """The exit status says whether any route matches."""
+    assert run("explain", "-c", str(ROOT / "config/demo.yaml"), option, name).returncode == status
+
+
+@pytest.mark.parametrize("typed, meant", [
+    (["chekc"], "check"), (["helthcheck"], "healthcheck"), (["relod"], "reload"), (["explian", "--topic", "x"], "explain"),
+    (["--hlep"], None), (["zzz"], None), (["explain", "--chanel", "x"], "--channel"), (["explain", "--topik", "x"], "--topic"),
+    (["check", "a", "b"], None), (["reload", "--topic", "x"], None), (["schema", "x"], None), (["reference", "--man=1"], None)])
+def test_mistyped(typed, meant):
+    result = run(*typed)
+    assert result.returncode == 2 and not result.stdout
+    assert result.stderr.splitlines()[1].startswith("Try: sluice ") and result.stderr.splitlines()[1].endswith("--help")
+    assert (f"(did you mean {meant}?)" in result.stderr) == bool(meant), result.stderr
+
+
+def test_every_command_has_help():
+    commands = re.findall(r"^  sluice ([a-z]+)", run("--help").stdout, re.M)
+    assert {"check", "explain", "completion"} <= set(commands)
+    for command in commands:
+        result = run(command, "--help")
+        assert result.returncode == 0 and result.stdout.startswith(f"  sluice {command}"), result
+    assert "the channel to explain" in run("explain", "-h").stdout
+
+
+def test_options_have_two_forms():
+    demo = str(ROOT / "config/demo.yaml")
+    assert run("explain", "-c", demo, "--topic=foo/bar").returncode == 1
+    assert run("explain", "--channel=devices/lamp", "-c", demo).returncode == 0
+    assert run("check", "--", demo).returncode == 0
+
+
+@pytest.mark.parametrize("shell, file", [("bash", "sluice.bash"), ("zsh", "_sluice"), ("fish", "sluice.fish")])
+def test_completions_are_those_of_the_commands(shell, file):
+    assert run("completion", shell).stdout == (ROOT / "packaging/completions" / file).read_text()
+    assert run("completion", "tcsh").returncode == 2
+
+
+def test_start_says_what_runs(world):
+    port = free_port()
+    two = "  - { topic: a/# }\n  - { topic: b/# }"
+    gateway = world.sluice(yaml(free_port(), two, listen=f"0.0.0.0:{port}", extra="web: { base_path: /live }"), ready=False)
+    version = run("--version").stdout.strip()
+    wait_until(lambda: f"{version}, 2 routes, dashboard http://localhost:{port}/live/" in gateway.text())
+    assert "0.0.0.0" in gateway.text() and "there is no auth:" in gateway.text()
+    assert requests.get(f"http://localhost:{port}/live/", timeout=5).status_code == 200
+    local = world.sluice(yaml(free_port(), "  - { topic: a/# }", listen="'[::1]:0'"), ready=False)
+    wait_until(lambda: re.search(r"1 route, dashboard http://\[::1\]:\d+/", local.text()))
+    assert "there is no auth:" not in local.text()
+    socket_only = world.directory / "only.sock"
+    file = world.directory / "unix.yaml"
+    file.write_text(yaml(free_port(), "  - { topic: a/# }", listen=f"unix:{socket_only}"))
+    child = world.keep(harness.Process([BINARY, "-c", str(file)], world.directory / "unix.log"))
+    wait_until(lambda: "1 route" in child.text())
+    assert "dashboard" not in child.text()
 
 
 def test_healthcheck(world):
@@ -153,3 +222,156 @@ def test_reload_signals_the_gateway_of_that_file(world):
     result = run("reload", "-c", str(ROOT / "config/minimal.yaml"))
     assert result.returncode == 1 and "no gateway runs with" in result.stderr
     assert run("reload", "--nonsense").returncode == 2
+
+
+SECRET = "0123456789abcdef" * 4
+
+
+def with_secret(directory, jwt_keys="", secret=SECRET + "\n"):
+    (directory / "jwt.secret").write_text(secret)
+    file = directory / "token.yaml"
+    file.write_text(yaml(free_port(), "  - { topic: plants/#, publish: {} }", extra="auth:\n  jwt:\n    secret_file: "
+                         f"{directory}/jwt.secret\n{jwt_keys}roles:\n"
+                         "  viewer: { subscribe: 'plants/{claims.site}/#' }\n  editor: { publish: 'plants/#' }\n"))
+    return file
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS512"])
+def test_token(tmp_path, algorithm):
+    """PyJWT verifies what is made, and the gateway takes it."""
+    file = with_secret(tmp_path, f"    issuer: https://i.example\n    audience: [a, b]\n    roles_claim: realm.roles\n    algorithms: [{algorithm}]\n")
+    result = run("token", "-c", str(file), "--subject", "anna", "--role", "viewer", "--role=editor", "--claim", "site=north",
+                 "--claim", 'level=[1,"x"]', "--expires", "15m")
+    assert result.returncode == 0 and not result.stderr, result
+    claims = jwt.decode(result.stdout.strip(), SECRET, [algorithm], issuer="https://i.example", audience="a")
+    assert claims["sub"] == "anna" and claims["realm.roles"] == ["viewer", "editor"]
+    assert claims["site"] == "north" and claims["level"] == [1, "x"] and claims["exp"] - claims["iat"] == 900
+    said = run("explain", "-c", str(file), "--as", result.stdout.strip(), "--channel", "plants/north/x")
+    assert said.returncode == 0 and "as 'anna' (token" in said.stdout
+    assert "subscribe allowed by 'plants/north/#'" in said.stdout and "publish   allowed by 'plants/#'" in said.stdout
+
+
+def test_token_refusals(tmp_path):
+    file = str(with_secret(tmp_path))
+    for args, said in ((["--role", "viewer"], "--subject NAME is expected"), (["--subject", "a", "--role", "vewer"], "no role 'vewer' (viewer, editor expected)"),
+                       (["--subject", "a", "--expires", "soon"], "a duration such as 15m"), (["--subject", "a", "--claim", "x"], "NAME=VALUE"),
+                       (["--subject", "a", "--claim", "exp=1"], "would refuse the token"), (["--subject", "a"] + ["--role", "viewer"] * 17, "more than 16 times")):
+        result = run("token", "-c", file, *args)
+        assert result.returncode == 2 and not result.stdout and said in result.stderr, result
+    for text, said in ((yaml(1, "  - { topic: a }"), "there is no auth:"),
+                       (yaml(1, "  - { topic: a }", extra="auth: { anonymous: [v] }\nroles: { v: { subscribe: a } }\n"), "auth.jwt.secret_file expected"),):
+        other = tmp_path / "other.yaml"
+        other.write_text(text)
+        result = run("token", "-c", str(other), "--subject", "a")
+        assert result.returncode == 2 and not result.stdout and said in result.stderr, result
+    (tmp_path / "jwt.secret").unlink()
+    assert "auth.jwt.secret_file:" in run("token", "-c", file, "--subject", "a").stderr
+
+
+# --- pub and sub ----------------------------------------------------------------------------------------------------
+
+NAMES = ["a/b", "a/b c", "a//x", "/a/ü", "a/100%", "a/?x=1", "-5/x"]
+
+
+@pytest.mark.parametrize("address", ["v4", "any", "v6", "unix", "base path"])
+def test_pub_and_sub(world, address):
+    """What is published arrives at a stock MQTT client as it was, and comes back as messages."""
+    broker, port = world.broker(), free_port()
+    listen = {"v6": f"'[::1]:{port}'", "any": f"0.0.0.0:{port}", "unix": f"unix:{world.directory}/s.sock"}.get(address, f"127.0.0.1:{port}")
+    extra = "web: { base_path: /live }\n" if address == "base path" else ""
+    file = world.directory / "pubsub.yaml"
+    file.write_text(yaml(broker.port, "  - { topic: '{all...}', publish: {} }", listen=listen, extra=extra))
+    gateway = world.keep(harness.Process([BINARY, "-c", str(file)], world.directory / "pubsub.log"))
+    wait_until(lambda: "subscription(s)" in gateway.text())
+    device = world.mqtt(broker.port, subscribe=["#"])
+    wait_until(lambda: run("pub", "ready", "1", "-c", str(file)).returncode == 0)
+    for name in NAMES:
+        result = run("pub", "-c", str(file), "--", name, "21.50")
+        assert result.returncode == 0 and result.stdout == "published: the broker has acknowledged it\n", result
+    wait_until(lambda: all(device.payloads(name) == [b"21.50"] for name in NAMES))
+    result = run("sub", "a/#", "-c", str(file), "--count", "4")
+    messages = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 0 and not result.stderr and len(messages) == 4
+    assert all('"data":21.50,' in line for line in result.stdout.splitlines()) # the bytes of the device
+    result = run("sub", "--cursor", messages[0]["cursor"], "--count=1", "-c", str(file), messages[1]["channel"])
+    assert result.returncode == 0 and json.loads(result.stdout)["cursor"] == messages[1]["cursor"]
+
+
+def test_pub_reads_values(world):
+    broker = world.broker()
+    gateway = world.sluice(yaml(broker.port, "  - { topic: a/#, codec: base64, publish: {} }\n  - { topic: q/#, publish: { qos: 0 } }"))
+    device = world.mqtt(broker.port, subscribe=["#"])
+    value = bytes(range(256)) * 300
+    result = subprocess.run([BINARY, "pub", "a/x", "-", "--url", gateway.http], input=value, capture_output=True, timeout=30)
+    assert result.returncode == 0, result
+    assert run("pub", "a/y", "-5", "--url", gateway.http + "/").returncode == 0
+    assert run("pub", "a/z", "", "--url", gateway.http).returncode == 0
+    assert "accepted" in run("pub", "q/x", "1", "--url", gateway.http).stdout
+    wait_until(lambda: device.payloads("a/x") == [value] and device.payloads("a/y") == [b"-5"] and device.payloads("a/z") == [b""])
+
+
+def test_sub_goes_on(world):
+    """A gateway that stops and starts again with its store, and a broken stream: each message once, in order."""
+    broker, port = world.broker(), free_port()
+    text = yaml(broker.port, "  - { topic: n/#, history: { store: disk } }", listen=f"127.0.0.1:{port}",
+                extra=f"storage: {{ path: {world.directory}/store }}\n")
+    gateway = world.sluice(text)
+    device = world.mqtt(broker.port)
+    listener = world.keep(harness.Process([BINARY, "sub", "n/x", "--url", gateway.http, "--count", "20"], world.directory / "sub.log"))
+
+    def got():
+        return [json.loads(line)["data"] for line in listener.text().splitlines() if line.startswith("{")]
+    device.publish("n/x", b"0")
+    wait_until(lambda: got() == [0])
+    for i in range(1, 10):
+        device.publish("n/x", str(i))
+    wait_until(lambda: got() == list(range(10)))
+    gateway.stop()
+    world.sluice(text)
+    for i in range(10, 20):
+        device.publish("n/x", str(i))
+    assert listener.wait(30) == 0
+    assert got() == list(range(20)), listener.text()
+    assert "going on from the last cursor" in listener.text()
+
+
+def test_pub_and_sub_refusals(world):
+    broker = world.broker()
+    file = with_secret(world.directory)
+    text = file.read_text().replace("listen:\n  - address: 127.0.0.1:0", f"listen:\n  - address: 127.0.0.1:{free_port()}")
+    gateway = world.sluice(re.sub(r"127.0.0.1:\d+\n  keepalive", f"127.0.0.1:{broker.port}\n  keepalive", text))
+    own = ["-c", str(gateway.config)]
+    token = run("token", *own, "--subject", "a", "--role", "viewer", "--role", "editor", "--claim", "site=north").stdout.strip()
+    assert run("pub", "plants/north/x", "1", *own, "--token", token).returncode == 0
+    piped = subprocess.run([BINARY, "pub", "plants/north/y", "-", *own, "--token", "-"], input=f"{token}\nvalue", capture_output=True, text=True, timeout=30)
+    assert piped.returncode == 0, piped
+    assert json.loads(run("sub", "plants/north/y", *own, "--token", token, "--count", "1").stdout)["data"] == "value"
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0)) # nothing listens there
+        nobody = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for args, status, said in (
+                (["pub", "plants/x", "1", *own], 1, "--token with a valid one is expected"), (["sub", "plants/#", *own], 1, "--token with a valid one"),
+                (["sub", "plants/#", *own, "--token", token], 1, "forbidden: "), (["pub", "other/x", "1", *own, "--token", token], 1, ": "),
+                (["pub", "plants/#", "1", *own, "--token", token], 1, ": "), (["sub", "a/#/b", *own, "--token", token], 1, "bad_request: "),
+                (["pub", "a", "1", "--url", nobody], 1, f"no answer from {nobody}"), (["sub", "a", "--url", nobody], 1, f"no answer from {nobody}"),
+                (["pub", "a", "1", "--url", f"{gateway.http}/none", "--token", token], 1, "not_found"), (["pub", "a", "1", "--url", "ftp://x"], 2, "such as http://localhost:8080"),
+                (["sub", "a", "--url", "localhost:8080", "--count", "0"], 2, "a number from 1"), (["pub", "a", *own], 2, "CHANNEL VALUE"),
+                (["pub", "a", "1", "-c", "/nonexistent"], 2, "give -c FILE")):
+            result = run(*args)
+            assert result.returncode == status and not result.stdout and said in result.stderr and result.stderr.startswith(("sluice: ", "/")), (args, result)
+
+
+def test_pub_knows_who_is_no_gateway():
+    """Another web server on that port is not taken for a gateway that says no."""
+    import http.server
+    import threading
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        result = run("pub", "a", "1", "--url", f"http://127.0.0.1:{server.server_port}")
+        assert result.returncode == 1 and "not as a gateway does" in result.stderr, result
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

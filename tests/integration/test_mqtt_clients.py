@@ -38,10 +38,11 @@ def paho(gateway):
 # --- subscribing ----------------------------------------------------------------------------------------------------
 
 @BOTH
-def test_last_values_are_retained_messages_and_live_ones_are_not(paho, client, version):
+def test_last_values_are_retained_messages_and_live_ones_are_not(gateway, paho, client, version):
     name = f"rooms/paint{version}"
     client.publish(name + "/t", "21", retain=True)
     client.publish(name + "/h", "50")  # not retained by the broker: the gateway has it all the same
+    wait_until(lambda: all(gateway.get(f"/channels/{name}/{last}").ok for last in "th"))
     watcher = paho(version=version).connected()
     wait_until(lambda: watcher.subscribe(name + "/+", 0) == [0])
     wait_until(lambda: len(watcher.messages) >= 2)

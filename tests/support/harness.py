@@ -135,12 +135,12 @@ class Broker(Process):
 class Sluice(Process):
     """The gateway. `yaml` gets {port} of the broker and listens on a free port unless it says otherwise."""
 
-    def __init__(self, directory, yaml, name="sluice", ready=True, binary=BINARY):
+    def __init__(self, directory, yaml, name="sluice", ready=True, binary=None):
         self.config = pathlib.Path(directory) / f"{name}.yaml"
         self.config.write_text(yaml)
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=86", UBSAN_OPTIONS="print_stacktrace=1",
                    TSAN_OPTIONS="exitcode=87:halt_on_error=0")
-        super().__init__([binary, "-c", str(self.config)], pathlib.Path(directory) / f"{name}.log", env)
+        super().__init__([binary or BINARY, "-c", str(self.config)], pathlib.Path(directory) / f"{name}.log", env)
         try:
             self.port = int(wait_until(self.find_port, 20, "the gateway to listen"))
             self.http = f"http://127.0.0.1:{self.port}"

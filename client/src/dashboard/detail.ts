@@ -143,12 +143,12 @@ export class Detail {
   }
 
   private show(message: Message): void {
-    const { data } = message;
+    const data = message.cleared ? undefined : message.data;
     const tree = isTree(data);
     this.value.hidden = tree && !!this.tree;
     if (!this.value.hidden) {
       setText(this.value, isBinary(data) ? `Binary, ${bytes(binarySize(data))}` : typeof data === 'string' ? data : tree ? JSON.stringify(data) : short(data));
-      this.value.classList.toggle('cleared', data === null);
+      this.value.classList.toggle('cleared', !!message.cleared);
       this.value.classList.toggle('text', typeof data === 'string' && data.length > 24);
     }
     if (this.tree) this.tree.element.hidden = !tree;

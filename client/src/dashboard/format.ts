@@ -78,7 +78,8 @@ export const byInterest = (a: [string, unknown], b: [string, unknown]): number =
   interest(a[0]) - interest(b[0]) || Number(/temp|tC/i.test(b[0])) - Number(/temp|tC/i.test(a[0]));
 
 export function short(value: unknown): string {
-  if (value === null || value === undefined) return 'cleared';
+  if (value === undefined) return 'cleared';
+  if (value === null) return 'null'; // the payload of these four letters
   if (typeof value === 'number') return number(value);
   if (typeof value === 'string') return value.length > 200 ? value.slice(0, 200) + '…' : value;
   if (isBinary(value)) return `binary, ${bytes(binarySize(value))}`;

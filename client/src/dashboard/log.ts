@@ -58,8 +58,8 @@ export class Log {
     this.missed = 0;
   }
 
-  private line({ channel, data, ts, retained }: Message): HTMLElement {
-    const text = data === null ? 'cleared' : typeof data === 'string' || isBinary(data) ? short(data) : JSON.stringify(data);
+  private line({ channel, data, ts, retained, cleared }: Message): HTMLElement {
+    const text = cleared ? 'cleared' : typeof data === 'string' || isBinary(data) ? short(data) : JSON.stringify(data);
     const { select } = this;
     return el('li', {}, el('time', { class: 'quiet' }, clock(ts, true)),
       ...(select ? [el('button', { type: 'button', class: 'plain small log-name', title: channel, click: () => select(channel) }, channel)] : []),

@@ -71,12 +71,12 @@ export class Row {
 
   fill(): void {
     this.dirty = false;
-    const { data } = this.channel.message!;
-    const parts = describe(data);
+    const { data, cleared } = this.channel.message!;
+    const parts = describe(cleared ? undefined : data);
     const text = parts.map(({ className, textContent }) => className + textContent).join('\n');
     if (text !== this.drawn) {
       this.drawn = text;
-      this.value.className = `value ${data === null ? 'cleared' : ''}`;
+      this.value.className = `value ${cleared ? 'cleared' : ''}`;
       this.value.replaceChildren(...parts);
     }
     // A constant has no line worth looking at.

@@ -93,7 +93,9 @@ TARGETS = [
     Target("saturated, bursts: deliveries/s", plain("bursts", "sluice-ws", "rate"), 2e6, True, ""),
     *(Target(f"{what}, {name}: CPU of /ws's", of(scenario, peer, "cpu_us", "sluice-ws"), 1.05)
       for scenario, what in (("spaced", "saturated, spaced"), ("rate20", "20 messages/s"))
-      for peer, name in (("sluice-raw", "raw sockets"), ("sluice-sse", "SSE"))),
+      for peer, name in (("sluice-raw", "raw sockets"), ("sluice-sse", "SSE"), ("sluice-socketio", "Socket.IO"), ("sluice-mqtt", "MQTT"))),
+    Target("saturated, spaced, Socket.IO: CPU of npm socket.io's", of("spaced", "sluice-socketio", "cpu_us", "socketio"), 0.1),
+    Target("saturated, spaced, MQTT: CPU of mosquitto's WebSocket listener's", of("spaced", "sluice-mqtt", "cpu_us", "mosquitto"), 0.1),
     Target("10 clients, one in flight: p50 of the floor's", of("one-in-flight", "sluice-ws", "p50_us", "floor"), 1.15),
     Target("1,000 channels x 1: deliveries/s of the floor's", of("channels-1000x1", "sluice-ws", "rate", "floor"), 1, True),
     Target("1,000 channels x 1: CPU of the floor's", of("channels-1000x1", "sluice-ws", "cpu_us", "floor"), 1.15),

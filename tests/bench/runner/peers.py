@@ -121,15 +121,16 @@ class Floor(Peer):
 
 
 class Sluice(Peer):
-    def __init__(self, name, title, protocol, path, workers=1):
+    def __init__(self, name, title, protocol, path, workers=1, more=""):
         super().__init__(name, title, protocol, path)
         self.workers = workers
+        self.more = more
 
     def server(self, directory, broker):
         # The history is as long as nchan's buffer: polls that come late must find everything.
         (directory / "sluice.yaml").write_text(
             f"broker: {{ url: 'mqtt://127.0.0.1:{broker.port}' }}\nlisten: [{{ address: '127.0.0.1:0' }}]\nworkers: {self.workers}\n"
-            f"routes: [{{ topic: '{TOPIC}/+', qos: 1, history: {{ count: 2000 }} }}]\n")
+            f"routes: [{{ topic: '{TOPIC}/+', qos: 1, history: {{ count: 2000 }} }}]\n{self.more}\n")
         process = Process([BUILD / "sluice", "-c", str(directory / "sluice.yaml")], directory / "sluice.log")
         port = process.port_in_log()
 
@@ -211,6 +212,8 @@ ALL = [
     Sluice("sluice-sse", "Sluice, SSE", "sse", "/sse?channel="),
     Sluice("sluice-poll", "Sluice, long-poll", "sluice-poll", "/poll?channel="),
     Sluice("sluice-2w", "Sluice, /ws, workers: 2", "sluice-ws", "/ws", 2),
+    Sluice("sluice-socketio", "Sluice, Socket.IO", "socketio", "/socket.io/", more="socketio: { events: { subscribe: join } }"),
+    Sluice("sluice-mqtt", "Sluice, MQTT", "mqtt", "/mqtt", more="mqtt: true"),
     Nchan("nchan-ws", "nchan, WebSocket", "raw", "/sub/", "nchan"),
     Nchan("nchan-sse", "nchan, SSE", "sse", "/sub/", "nchan"),
     Nchan("nchan-poll", "nchan, long-poll", "nchan-poll", "/sub/", "nchan"),

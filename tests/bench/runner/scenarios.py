@@ -2,8 +2,8 @@
 from dataclasses import dataclass, field
 
 WS = ["floor", "joined", "sluice-ws", "nchan-ws", "node-ws", "mosquitto", "socketio"]
-EVERY = ["floor", "joined", "sluice-ws", "sluice-raw", "sluice-sse", "sluice-poll", "sluice-2w", "nchan-ws", "nchan-sse", "nchan-poll",
-         "node-ws", "mosquitto", "socketio"]
+EVERY = ["floor", "joined", "sluice-ws", "sluice-raw", "sluice-sse", "sluice-poll", "sluice-2w", "sluice-socketio", "sluice-mqtt",
+         "nchan-ws", "nchan-sse", "nchan-poll", "node-ws", "mosquitto", "socketio"]
 PUSHED = [name for name in EVERY if not name.endswith("-poll")]
 QUICK = ["floor", "joined", "sluice-ws", "sluice-raw", "sluice-sse", "sluice-poll", "nchan-ws", "nchan-poll", "node-ws"]
 
