@@ -198,9 +198,7 @@ struct gw_config *gw_cli_load(const char *file, bool warn)
     if (problems.len && (warn || err != GW_OK))
         fputs(problems.data, stderr);
     if (err != GW_OK && access(file, F_OK) != 0 && errno == ENOENT)
-        fputs("sluice: write one (sluice.yaml(5), examples in config/ and /usr/share/doc/sluice/examples), or give "
-              "-c FILE\n",
-              stderr);
+        fputs("sluice: write one with `sluice init --broker mqtt://HOST --output FILE`, or give -c FILE\n", stderr);
     gw_buf_fini(&problems);
     return err == GW_OK ? config : NULL;
 }

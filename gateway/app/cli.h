@@ -25,6 +25,7 @@ struct gw_cli {
     const char *file; /* never NULL */
     const char *topic, *channel, *as;
     const char *url, *token, *count, *cursor;
+    const char *broker, *username, *password_file, *ca_file, *output, *listen;
     bool man;
     const char *subject, *expires;
     struct gw_cli_list roles, claims;
@@ -81,6 +82,8 @@ struct gw_http_client *gw_cli_client(const struct gw_cli *cli, struct gw_config 
 /* The commands that have files of their own; each returns the exit status. */
 int gw_cli_completion(const struct gw_cli *cli);
 int gw_cli_explain(const struct gw_cli *cli);
+int gw_cli_doctor(const struct gw_cli *cli);
+int gw_cli_init(const struct gw_cli *cli);
 int gw_cli_pub(const struct gw_cli *cli);
 int gw_cli_sub(const struct gw_cli *cli);
 int gw_cli_token(const struct gw_cli *cli);

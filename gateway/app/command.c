@@ -34,12 +34,12 @@ static int command_check(const struct gw_cli *cli)
     struct gw_buf problem;
     gw_buf_init(&problem);
     enum gw_err err = gw_auth_create(config, NULL, &auth, &problem);
+    gw_auth_unref(auth);
     if (err != GW_OK)
         fprintf(stderr, "%s: %s\n", file, problem.data);
     else
         printf("%s: OK, %zu route%s\n", file, config->route_count, config->route_count == 1 ? "" : "s");
     gw_buf_fini(&problem);
-    gw_auth_unref(auth);
     gw_config_unref(config);
     return err == GW_OK ? 0 : 2;
 }
@@ -114,6 +114,12 @@ const struct gw_cli_option gw_cli_options[] = {
     {"--cursor", "CURSOR", GW_CLI_TEXT, CLI(cursor), NULL,
      "go on behind this message; default: the last values first"},
     {"--count", "N", GW_CLI_TEXT, CLI(count), NULL, "end after N messages"},
+    {"--broker", "URL", GW_CLI_TEXT, CLI(broker), NULL, "the broker, such as mqtt://localhost or mqtts://host:8883"},
+    {"--username", "NAME", GW_CLI_TEXT, CLI(username), NULL, "of the account at the broker"},
+    {"--password-file", "FILE", GW_CLI_TEXT, CLI(password_file), "FILE", "its password"},
+    {"--ca-file", "FILE", GW_CLI_TEXT, CLI(ca_file), "FILE", "certificates that the broker is verified with"},
+    {"--for", "TIME", GW_CLI_TEXT, CLI(listen), NULL, "how long to listen; default 10s"},
+    {"--output", "FILE", GW_CLI_TEXT, CLI(output), "FILE", "a new file; default: standard output"},
     {"--man", NULL, GW_CLI_FLAG, CLI(man), NULL, "for man(1)"},
     {NULL, NULL, 0, 0, NULL, NULL},
 };
@@ -121,8 +127,12 @@ const struct gw_cli_option gw_cli_options[] = {
 const struct gw_cli_command gw_cli_commands[] = {
     {"", NULL, NULL, "-c", "run the gateway", command_run},
     {"check", "FILE", "FILE", NULL, "check a configuration and say everything that is wrong with it", command_check},
+    {"init", NULL, NULL, "--broker --username --password-file --ca-file --for --output",
+     "listen to a broker and write a configuration for its topics", gw_cli_init},
     {"explain", NULL, NULL, "-c --topic --channel --as",
      "which routes match a topic or a channel, why others do not, and what a client may do", gw_cli_explain},
+    {"doctor", NULL, NULL, "-c", "look for what would keep a gateway from working: broker, ports, origins, files",
+     gw_cli_doctor},
     {"healthcheck", NULL, NULL, "-c", "ask a running gateway whether it is alive", command_healthcheck},
     {"reload", NULL, NULL, "-c", "check the file, then have the running gateway read it again", command_reload},
     {"apikey", NULL, NULL, NULL, "make an API key and its hash for auth.api_keys", command_apikey},

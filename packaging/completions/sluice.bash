@@ -4,17 +4,17 @@ _sluice() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     case $before in
-    -c)
+    -c | --password-file | --ca-file | --output)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --topic | --channel | --as | --subject | --role | --claim | --expires | --url | --token | --cursor | --count)
+    --topic | --channel | --as | --subject | --role | --claim | --expires | --url | --token | --cursor | --count | --broker | --username | --for)
         return
         ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check explain healthcheck reload apikey token pub sub schema reference completion -c --version --help"
+        words="check init explain doctor healthcheck reload apikey token pub sub schema reference completion -c --version --help"
     else
         case $command in
         check)
@@ -22,8 +22,14 @@ _sluice() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
+        init)
+            words="--broker --username --password-file --ca-file --for --output"
+            ;;
         explain)
             words="-c --topic --channel --as"
+            ;;
+        doctor)
+            words="-c"
             ;;
         healthcheck)
             words="-c"

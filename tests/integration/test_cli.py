@@ -52,7 +52,7 @@ def test_missing_file():
     result = run("check", "/nonexistent/x.yaml")
     first, second = result.stderr.splitlines()
     assert result.returncode == 2 and first == "/nonexistent/x.yaml:1:1: can't read the file: No such file or directory"
-    assert second.startswith("sluice: write one") and second.endswith("or give -c FILE")
+    assert second.startswith("sluice: write one with `sluice init --broker") and second.endswith("or give -c FILE")
     assert "give -c FILE" not in run("check", "/").stderr # it exists, so writing one is no remedy
     assert run("-c", "/nonexistent/x.yaml").returncode == 2
 
@@ -375,3 +375,121 @@ def test_pub_knows_who_is_no_gateway():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+# --- init -----------------------------------------------------------------------------------------------------------
+
+def retained(world, broker, topics):
+    device = world.mqtt(broker.port)
+    for topic, payload in topics.items():
+        device.publish(topic, payload, retain=True)
+
+
+@pytest.mark.parametrize("topics, routes", [
+    ({"z/lamp": b'{"a":1}', "z/plug": b"[]"}, {"z/#": "json"}),
+    ({"z/lamp": b'{"a":1}', "z/lamp/state": b"ON"}, {"z/lamp/#": "auto"}),
+    ({"lamp": b'{"a":1}', "lamp/state": b"ON"}, {"lamp": "json", "lamp/state": "auto"}),
+    ({"z/a": b"{'a':1,}", "z/b": b'{"a":NaN}'}, {"z/#": "lenient"}),
+    ({"raw": b"\xff\x00", "t": b"21.5", "": b""}, {"raw": "auto", "t": "auto"}),
+    ({"/lead/x": b"1", "a//b": b"{}", "a b/c": b"{}", 'quote"\\/ü': b"1"}, {"/#": "auto", "a/#": "json", "a b/#": "json", 'quote"\\/#': "auto"}),
+    ({"$x{a}/b": b"1", "a{b}/c": b"{}", "d": b"1"}, {"#": "auto"}),
+    ({f"d{i}/v": b"{}" for i in range(50)}, {"#": "json"}),
+    ({f"home/r{i}/{kind}": value for i in range(4) for kind, value in (("t", b"1"), ("s", b"{}"))},
+     {f"home/r{i}/#": "auto" for i in range(4)}),
+])
+def test_init_writes_what_it_saw(world, topics, routes):
+    """A configuration that passes the check, and with which a gateway has a value for every topic that there was."""
+    import yaml as reader
+    broker = world.broker()
+    topics = {topic: payload for topic, payload in topics.items() if topic}
+    retained(world, broker, topics)
+    file = world.directory / "made.yaml"
+    result = run("init", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--for", "300ms", "--output", str(file))
+    assert result.returncode == 0 and not result.stdout, result
+    assert {route["topic"]: route["codec"] for route in reader.safe_load(file.read_text())["routes"]} == routes
+    assert run("check", str(file)).returncode == 0
+    gateway = world.sluice(file.read_text().replace("127.0.0.1:8080", "127.0.0.1:0"))
+    for topic, payload in topics.items():
+        if payload and not topic.startswith("$"):
+            wait_until(lambda: gateway.get("/channels/" + requests.utils.quote(topic, safe="")).status_code == 200, what=topic)
+    again = run("init", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--output", str(file))
+    assert again.returncode == 2 and "never replaces" in again.stderr
+    printed = run("init", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--for", "300ms")
+    assert printed.stdout == file.read_text()
+
+
+def test_init_refusals(world):
+    empty = world.broker()
+    (world.directory / "passwords").write_text("")
+    subprocess.run(["mosquitto_passwd", "-b", str(world.directory / "passwords"), "anna", "right"], check=True)
+    closed = world.broker(config=f"allow_anonymous false\npassword_file {world.directory}/passwords")
+    (world.directory / "pass").write_text("right\n")
+    (world.directory / "wrong").write_text("wrong\n")
+    nobody = free_port()
+    closed_url = f"mqtt://127.0.0.1:{closed.port}"
+    for args, status, said in (
+            ([], 2, "--broker URL is expected"), (["--broker", f"mqtt://127.0.0.1:{nobody}"], 1, "Connection refused"),
+            (["--broker", f"mqtt://127.0.0.1:{empty.port}"], 1, "sent nothing"), (["--broker", "ftp://x"], 2, "broker.url"),
+            (["--broker", closed_url], 1, "refuses anonymous clients"),
+            (["--broker", closed_url, "--username", "anna", "--password-file", str(world.directory / "wrong")], 1, "refuses the user anna"),
+            (["--broker", closed_url, "--username", "anna", "--password-file", str(world.directory / "pass")], 1, "sent nothing"),
+            (["--broker", closed_url, "--username", "anna", "--password-file", "/nonexistent"], 2, "password_file"),
+            (["--broker", closed_url, "--for", "1ms"], 2, "100ms to 10m"),
+            (["--broker", f"mqtts://127.0.0.1:{empty.port}"], 1, f"mqtts://127.0.0.1:{empty.port}: ")):
+        result = run("init", *args, *([] if "--for" in args else ["--for", "200ms"]))
+        assert result.returncode == status and not result.stdout and said in result.stderr, (args, result)
+
+
+def test_init_keeps_the_account(world):
+    import yaml as reader
+    (world.directory / "passwords").write_text("")
+    subprocess.run(["mosquitto_passwd", "-b", str(world.directory / "passwords"), "anna", "right"], check=True)
+    broker = world.broker(config=f"allow_anonymous false\npassword_file {world.directory}/passwords")
+    (world.directory / "pass").write_text("right\n")
+    feeding = subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-u", "anna", "-P", "right", "-r", "-t", "a/b", "-m", "1"], timeout=30)
+    assert feeding.returncode == 0
+    result = subprocess.run([BINARY, "init", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--username", "anna", "--password-file", "pass", "--for", "300ms"],
+                            cwd=world.directory, capture_output=True, text=True, timeout=30)
+    made = reader.safe_load(result.stdout)
+    assert made["broker"]["username"] == "anna" and made["broker"]["password_file"] == str(world.directory / "pass")
+    assert "right" not in result.stdout + result.stderr
+
+
+# --- doctor ---------------------------------------------------------------------------------------------------------
+
+def lines(result):
+    return [(line.split()[0], line.split(None, 1)[1]) for line in result.stdout.splitlines()]
+
+
+def test_doctor_finds_nothing(world):
+    broker, port = world.broker(), free_port()
+    file = world.directory / "well.yaml"
+    file.write_text(yaml(broker.port, "  - { topic: a/# }", listen=f"127.0.0.1:{port}\n  - address: unix:{world.directory}/s.sock"))
+    result = run("doctor", "-c", str(file))
+    assert result.returncode == 0 and {word for word, _ in lines(result)} == {"ok"}, result
+    assert f"listen: 127.0.0.1:{port} is free" in result.stdout and "s.sock can be made" in result.stdout
+    world.keep(harness.Process([BINARY, "-c", str(file)], world.directory / "well.log"))
+    wait_until(lambda: "a gateway runs there" in run("doctor", "-c", str(file)).stdout)
+
+
+def test_doctor_finds_what_is_wrong(world):
+    broker, nobody = world.broker(), free_port()
+    (world.directory / "pass").write_text("x\n")
+    (world.directory / "pass").chmod(0o644)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        file = world.directory / "ill.yaml"
+        file.write_text(yaml(nobody, "  - { topic: a/# }", listen=f"127.0.0.1:{taken.getsockname()[1]}\n  - address: unix:/nonexistent/s.sock\n"
+                             f"  - address: 0.0.0.0:{free_port()}", broker="  username: u\n  password_file: " + str(world.directory / "pass") + "\n", extra="web: { origins: '*' }\n"))
+        result = run("doctor", "-c", str(file))
+    said = [text for word, text in lines(result) if word == "FAILURE"]
+    assert result.returncode == 1 and len(said) == 3, result
+    assert said[0].startswith(f"broker: mqtt://127.0.0.1:{nobody}: Connection refused") and "Address already in use" in said[1] and "/nonexistent" in said[2]
+    warned = [text for word, text in lines(result) if word == "warning"]
+    assert len(warned) == 3 and "add auth:" in warned[0] and "every web page" in warned[1] and f"chmod o-rwx {world.directory}/pass" in warned[2], result
+    file.write_text(yaml(broker.port, "  - { topic: a/# }").replace("mqtt:", "mqtts:"))
+    result = run("doctor", "-c", str(file))
+    assert result.returncode == 1 and "FAILURE  broker: mqtts:" in result.stdout, result
+    file.write_text("broker: 1\n")
+    assert run("doctor", "-c", str(file)).returncode == 2
