@@ -16,6 +16,8 @@
 #include "mqtt/survey.h"
 #include "net/listener.h"
 
+#define RUNS_MS 3000
+
 struct doctor {
     struct gw_config *config;
     unsigned failed;
@@ -75,7 +77,7 @@ static void doctor_broker(struct doctor *doctor)
 /* Does our gateway run already, and have the ports? */
 static bool doctor_runs(const struct gw_config *config)
 {
-    const struct gw_http_where where = {.config = config};
+    const struct gw_http_where where = {.config = config, .patience_ms = RUNS_MS};
     struct gw_buf answer, problem;
     gw_buf_init(&answer);
     gw_buf_init(&problem);

@@ -18,8 +18,9 @@ struct gw_http_client {
     struct curl_slist *headers;
     struct gw_buf address;   /* scheme, host, port and base path, without a slash at the end */
     const char *unix_socket; /* borrowed; NULL: none */
-    bool own_machine;        /* the address comes from the configuration */
-    bool proxied;            /* the listener wants a PROXY header */
+    long patience_ms;
+    bool own_machine; /* the address comes from the configuration */
+    bool proxied;     /* the listener wants a PROXY header */
 };
 
 /* --- where -------------------------------------------------------------------------------------------------------
@@ -90,6 +91,7 @@ struct gw_http_client *gw_http_client_create(const struct gw_http_where *where, 
 {
     struct gw_http_client *client = gw_calloc(1, sizeof *client);
     gw_buf_init(&client->address);
+    client->patience_ms = where->patience_ms ? where->patience_ms : ANSWER_MS;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(client->easy = curl_easy_init())) {
         gw_buf_adds(problem, "libcurl does not start");
     } else if (where->url ? client_of_url(client, where->url, problem)
@@ -193,7 +195,7 @@ static void client_prepare(struct gw_http_client *client, struct transfer *trans
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, SILENCE_S);
     } else {
-        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, ANSWER_MS);
+        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, client->patience_ms);
     }
     if (body) {
         curl_easy_setopt(easy, CURLOPT_POST, 1L);

@@ -14,6 +14,7 @@ struct gw_http_where {
     const char *url;                /* of the gateway; NULL: the first listener of `config` that speaks HTTP */
     const struct gw_config *config; /* NULL where there is a url */
     const char *token;              /* a JWT or an API key; NULL: none */
+    long patience_ms;               /* for an answer that is no stream; 0: 60 seconds */
 };
 
 /* NULL: `problem` has one line. */
@@ -43,7 +44,7 @@ typedef bool (*gw_http_piece)(void *context, const char *data, size_t len);
 
 /* `path` begins with a slash and comes after the base path. `body` NULL: GET, else POST. `piece` NULL: *answer
  * (init'd) gets the body, which is at most 1 MiB. Streams are given up after two minutes without a byte, everything
- * else after 60 seconds. */
+ * else after the client's patience. */
 enum gw_http_outcome gw_http_client_ask(struct gw_http_client *client, const char *path, const struct gw_slice *body,
                                         gw_http_piece piece, void *context, struct gw_buf *answer,
                                         struct gw_buf *problem);

@@ -13,6 +13,7 @@ import pytest
 import requests
 from conftest import yaml
 from harness import BINARY, ROOT, free_port, wait_until
+from tlsfiles import certificate
 
 CASES = sorted((ROOT / "tests/unit/config").glob("*.yaml"))
 
@@ -295,6 +296,24 @@ def test_pub_and_sub(world, address):
     assert all('"data":21.50,' in line for line in result.stdout.splitlines()) # the bytes of the device
     result = run("sub", "--cursor", messages[0]["cursor"], "--count=1", "-c", str(file), messages[1]["channel"])
     assert result.returncode == 0 and json.loads(result.stdout)["cursor"] == messages[1]["cursor"]
+
+
+@pytest.mark.parametrize("kind", ["tls", "proxy_protocol"])
+def test_pub_to_other_listeners(world, kind):
+    """A certificate of its own is no obstacle on the own machine, but one for a URL; a PROXY header is sent where it is wanted."""
+    broker, port = world.broker(), free_port()
+    cert, key = certificate(world.directory, "own")
+    more = f"tls: {{ cert_file: {cert}, key_file: {key} }}" if kind == "tls" else "proxy_protocol: true"
+    gateway = world.sluice(yaml(broker.port, "  - { topic: a/#, publish: {} }", listen=f"127.0.0.1:{port}\n    {more}",
+                                extra="web: { trusted_proxies: [127.0.0.0/8] }\n"), ready=False)
+    wait_until(lambda: "subscription(s)" in gateway.text())
+    device = world.mqtt(broker.port, subscribe=["#"])
+    wait_until(lambda: run("pub", "a/x", "7", "-c", str(gateway.config)).returncode == 0)
+    wait_until(lambda: b"7" in device.payloads("a/x"))
+    if kind == "tls":
+        result = run("pub", "a/x", "8", "--url", f"https://localhost:{port}")
+        assert result.returncode == 1 and "certificate" in result.stderr, result
+        assert b"8" not in device.payloads("a/x")
 
 
 def test_pub_reads_values(world):
