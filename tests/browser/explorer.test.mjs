@@ -255,7 +255,7 @@ test('channels that # does not bring, and those beyond the subscriptions, are fo
   await world.broker();
   const one = Array.from({ length: 6 }, (_, i) => `many/${i}`).join('", "');
   world.locks = locks(world, `  viewer: { subscribe: ["${one}", "$own/#"] }\n`, '  anonymous: [viewer]\n');
-  world.gateway = await world.sluice('  - topic: many/#\n  - topic: own/{rest...}\n    channel: $own/{rest}\n', world.locks.yaml() + 'limits: { subscriptions: 4 }\n');
+  world.gateway = await world.sluice('  - topic: many/#\n  - topic: own/{rest...}\n    channel: $own/{rest...}\n', world.locks.yaml() + 'limits: { subscriptions: 4 }\n');
   for (let i = 0; i < 6; i++) await world.publish(`many/${i}`, [i], ['-r']);
   await world.publish('own/x/y', ['mine'], ['-r']);
   const page = await open(world);
