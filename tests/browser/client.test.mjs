@@ -54,7 +54,9 @@ test('get(), history() and stream()', async (t) => {
   const ended = client.stream('n/none').next();
   client.close();
   assert.equal((await ended).done, true);
-  await assert.rejects(new Sluice(`http://127.0.0.1:${await freePort()}`, { WebSocket }).get('x'), { code: 'unreachable' });
+  const lost = new Sluice(`http://127.0.0.1:${await freePort()}`, { WebSocket });
+  await assert.rejects(lost.get('x'), { code: 'unreachable' });
+  lost.close();
 });
 
 test('a loop that is too slow for its stream is told', async (t) => {
