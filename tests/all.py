@@ -72,7 +72,11 @@ def read_report(path):
     good, bad = [], []
     if not path.exists():
         return good, bad
-    for case in ElementTree.parse(path).iter("testcase"):
+    try:
+        cases = ElementTree.parse(path)
+    except ElementTree.ParseError:  # whoever wrote it was ended
+        return good, bad
+    for case in cases.iter("testcase"):
         name = " ".join(filter(None, [case.get("classname"), case.get("name")]))
         failed = any(child.tag in ("failure", "error", "skipped") for child in case) or case.get("status") in ("fail", "notrun")
         (bad if failed else good).append(name)
