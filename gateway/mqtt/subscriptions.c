@@ -289,7 +289,7 @@ static void subs_tell(struct gw_sub_entry *entry, const mosquitto_property *prop
                gw_reason_words(words, entry->answer, properties));
         entry->told = entry->answer;
     } else if (gw_sub_is_granted(entry) && !entry->fetching) {
-        if (entry->told != GW_SUB_NONE && entry->told >= MQTT_RC_UNSPECIFIED)
+        if (entry->told >= MQTT_RC_UNSPECIFIED) /* GW_SUB_NONE is below */
             gw_log(GW_LOG_INFO, "mqtt", "the broker grants the subscription to '%s' now", entry->filter);
         if (entry->answer < gw_sub_qos(entry) && entry->told != entry->answer)
             gw_log(GW_LOG_WARN, "mqtt",

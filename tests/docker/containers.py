@@ -140,7 +140,7 @@ class Engine:
 
 def images(compose_text):
     """Names of the images that compose.yaml builds."""
-    return re.findall(r"image: (sluice\S*)", compose_text)
+    return list(dict.fromkeys(re.findall(r"image: (sluice\S*)", compose_text)))
 
 
 def phase_build(engine):
