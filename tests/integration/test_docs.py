@@ -146,6 +146,26 @@ def literals():
     return found
 
 
+def lines_of_trouble():
+    """The formats of all warnings and errors in the source, with the pieces between what varies."""
+    for path in SOURCES:
+        for call in re.findall(r"GW_LOG_(?:WARN|ERROR)\b([^;]*);", path.read_text()):
+            texts = re.findall(r'"((?:\\.|[^"\\])*)"', call)
+            text = "".join(texts[1:] if len(texts) > 1 and re.fullmatch("[a-z]+", texts[0]) else texts)
+            pieces = [piece.strip(" :',.();") for piece in re.split(r"%[-+ #0-9.*]*(?:hh|h|ll|l|z|j)?[a-zA-Z]", text)]
+            pieces = [piece for piece in pieces if len(piece) > 8]
+            if pieces:
+                yield path.name, text, pieces
+
+
+def test_every_line_of_trouble_has_a_row():
+    """Operators find what a warning or an error means: docs/operations.md quotes it."""
+    told = " ".join((ROOT / "docs/operations.md").read_text("utf-8").split())
+    lines = list(lines_of_trouble())
+    missing = [(name, text) for name, text, pieces in lines if not any(piece[:38] in told for piece in pieces)]
+    assert len(lines) > 70 and not missing, missing
+
+
 def test_what_is_quoted_of_the_log_is_said():
     """In the table of symptoms: what stands in backticks behind the word log is a text of the source, … for what varies."""
     rows = document("docs/operations.md").table("By symptom")
