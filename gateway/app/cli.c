@@ -7,8 +7,7 @@
 #include "app/http_client.h"
 #include "base/distance.h"
 
-/* --- rows ---------------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------------------------ */
 
 static bool cli_has_option(const struct gw_cli_command *command, const char *name)
 {
@@ -60,8 +59,7 @@ const struct gw_cli_command *gw_cli_nearest(const char *word)
     return nearest;
 }
 
-/* --- help ---------------------------------------------------------------------------------------------------------
- */
+/* --- help ------------------------------------------------------------------------------------------------------ */
 
 static void cli_synopsis(const struct gw_cli_command *command, FILE *out)
 {
@@ -107,8 +105,7 @@ int gw_cli_usage(const struct gw_cli_command *command, const char *what, const c
     return 2;
 }
 
-/* --- taking apart -------------------------------------------------------------------------------------------------
- */
+/* --- taking apart ---------------------------------------------------------------------------------------------- */
 
 static int cli_unknown(const struct gw_cli_command *command, const char *argument)
 {

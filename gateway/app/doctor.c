@@ -74,21 +74,28 @@ static void doctor_broker(struct doctor *doctor)
     gw_buf_fini(&problem);
 }
 
-/* Does our gateway run already, and have the ports? */
-static bool doctor_runs(const struct gw_config *config)
+/* Does the gateway that runs answer well there? */
+static bool doctor_asks(const struct gw_config *config, const char *path, const char *expected)
 {
     const struct gw_http_where where = {.config = config, .patience_ms = RUNS_MS};
     struct gw_buf answer, problem;
     gw_buf_init(&answer);
     gw_buf_init(&problem);
     struct gw_http_client *client = gw_http_client_create(&where, &problem);
-    bool runs = client &&
-                gw_http_client_ask(client, "/healthz", NULL, NULL, NULL, &answer, &problem) == GW_HTTP_GOOD &&
-                answer.data && strstr(answer.data, "\"ok\"");
+    bool good = client && gw_http_client_ask(client, path, NULL, NULL, NULL, &answer, &problem) == GW_HTTP_GOOD &&
+                answer.data && strstr(answer.data, expected);
     gw_http_client_free(client);
     gw_buf_fini(&answer);
     gw_buf_fini(&problem);
-    return runs;
+    return good;
+}
+
+static void doctor_running_broker(struct doctor *doctor)
+{
+    if (doctor_asks(doctor->config, "/readyz", "\"ready\""))
+        doctor_say(doctor, FINE, "broker: the gateway that runs is connected to it");
+    else
+        doctor_say(doctor, FAILURE, "broker: the gateway that runs is not connected to it (its log says why)");
 }
 
 static void doctor_listener(struct doctor *doctor, const struct gw_cfg_listen *listen_cfg, bool runs)
@@ -162,8 +169,11 @@ int gw_cli_doctor(const struct gw_cli *cli)
     doctor_say(&doctor, FINE, "configuration: %s, %zu route%s", config->file, config->route_count,
                config->route_count == 1 ? "" : "s");
     doctor_keys(&doctor);
-    doctor_broker(&doctor);
-    bool runs = doctor_runs(config);
+    bool runs = doctor_asks(config, "/healthz", "\"ok\"");
+    if (runs && !config->broker.client_id_made) /* a second client of this name would take its connection */
+        doctor_running_broker(&doctor);
+    else
+        doctor_broker(&doctor);
     for (size_t i = 0; i < config->listen_count; i++)
         doctor_listener(&doctor, &config->listen[i], runs);
     doctor_web(&doctor);

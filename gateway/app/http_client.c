@@ -23,8 +23,7 @@ struct gw_http_client {
     bool proxied;     /* the listener wants a PROXY header */
 };
 
-/* --- where -------------------------------------------------------------------------------------------------------
- */
+/* --- where ----------------------------------------------------------------------------------------------------- */
 
 /* One without a PROXY header before one with it. */
 static const struct gw_cfg_listen *client_listener(const struct gw_config *config)
@@ -139,8 +138,7 @@ void gw_http_client_escape(struct gw_buf *out, const char *text)
     }
 }
 
-/* --- asking -------------------------------------------------------------------------------------------------------
- */
+/* --- asking ---------------------------------------------------------------------------------------------------- */
 
 struct transfer {
     CURL *easy;

@@ -83,8 +83,7 @@ static inline const struct gw_config *gw_conn_config(const struct gw_conn *conn)
     return gw_hub_config(gw_conn_hub(conn));
 }
 
-/* --- request.c: requests out of `in`; false: more input is needed --------------------------------------------------
- */
+/* --- request.c: requests out of `in`; false: more input is needed ---------------------------------------------- */
 
 bool gw_conn_read_head(struct gw_conn *conn);
 bool gw_conn_read_body(struct gw_conn *conn);
@@ -101,8 +100,7 @@ extern const struct gw_conn_protocol gw_bytes_protocol;
 
 const char *gw_conn_refusal(const struct gw_listener *listener, enum gw_admit why);
 
-/* --- connlog.c: at debug -------------------------------------------------------------------------------------------
- */
+/* --- connlog.c: at debug --------------------------------------------------------------------------------------- */
 
 /* The client broke the protocol. `status`: of HTTP, or a close code. */
 void gw_conn_log_bad(const struct gw_conn *conn, int status, const char *why);

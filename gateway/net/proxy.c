@@ -99,8 +99,7 @@ int gw_proxy_parse(const char *data, size_t len, struct gw_proxy_header *out)
     return -1;
 }
 
-/* --- from the socket ----------------------------------------------------------------------------------------------
- */
+/* --- from the socket ------------------------------------------------------------------------------------------- */
 
 void gw_proxy_end(struct gw_sock *sock)
 {

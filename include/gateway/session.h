@@ -221,8 +221,7 @@ GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const c
 
 #define GW_REQUEST_MAX_MS (300 * 1000)
 
-/* --- items as bytes -----------------------------------------------------------------------------------------------
- */
+/* --- items as bytes -------------------------------------------------------------------------------------------- */
 
 #define GW_PARTS_MAX 5
 

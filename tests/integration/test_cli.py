@@ -491,6 +491,20 @@ def test_doctor_finds_nothing(world):
     wait_until(lambda: "a gateway runs there" in run("doctor", "-c", str(file)).stdout)
 
 
+def test_doctor_leaves_a_running_gateway_its_connection(world):
+    """Its client_id is one; a second client of that name would take the connection over."""
+    broker = world.broker()
+    port = free_port()
+    gateway = world.sluice(yaml(broker.port, "  - { topic: a/# }", listen=f"127.0.0.1:{port}", broker="  client_id: only-one\n"))
+    result = run("doctor", "-c", str(gateway.config))
+    assert result.returncode == 0 and "ok       broker: the gateway that runs is connected to it" in result.stdout, result
+    assert "\nsluice_mqtt_disconnects_total 0\n" in gateway.get("/metrics").text
+    broker.kill()
+    wait_until(lambda: not gateway.get("/readyz").ok)
+    result = run("doctor", "-c", str(gateway.config))
+    assert result.returncode == 1 and "FAILURE  broker: the gateway that runs is not connected" in result.stdout, result
+
+
 def test_doctor_finds_what_is_wrong(world):
     broker, nobody = world.broker(), free_port()
     (world.directory / "pass").write_text("x\n")
