@@ -104,14 +104,13 @@ void gw_eio_end_bad(struct eio *eio, const char *why);
 /* A packet of Engine.IO from the client, with its type; or binary data. */
 void gw_eio_take(struct eio *eio, const char *packet, size_t len);
 void gw_eio_take_binary(struct eio *eio, const char *data, size_t len);
-/* Answers a request like engine.io does: status 400 and a code. */
+/* Answers a request like engine.io does: status 400 and a code. Its code 4 (allowRequest) is not among them. */
 enum eio_refusal {
     EIO_TRANSPORT_UNKNOWN,
     EIO_SESSION_UNKNOWN,
     EIO_BAD_METHOD,
     EIO_BAD_REQUEST,
-    EIO_FORBIDDEN,
-    EIO_BAD_VERSION,
+    EIO_BAD_VERSION = 5,
     EIO_FINE
 };
 void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code);
