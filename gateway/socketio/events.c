@@ -5,9 +5,8 @@
 
 #include "base/json_scan.h"
 #include "gateway/alloc.h"
-#include "gateway/auth.h"
+#include "gateway/identity.h"
 #include "gateway/protocol.h"
-#include "gateway/session_log.h"
 #include "hub/inbox.h"
 #include "socketio/arguments.h"
 #include "socketio/engine.h"
@@ -194,22 +193,15 @@ static void call_request(const struct call *call)
 static void call_hello(const struct call *call)
 {
     struct gw_session *session = &call->sio->session;
-    struct gw_hub *hub = session->hub;
     const struct gw_buf *token = &call->arguments.token;
-    if (!gw_hub_auth(hub)) {
+    if (!gw_hub_auth(session->hub)) {
         gw_sio_acknowledge(call->sio, call->id, "{\"status\":\"hello\",\"subject\":null,\"expires\":null}");
         return;
     }
-    struct gw_identity *identity = NULL;
-    const char *why = NULL;
-    enum gw_err err = GW_OK;
-    if (token->data)
-        err = gw_auth_token(gw_hub_auth(hub), token->data, token->len, gw_hub_wall(hub), &identity, &why);
-    else
-        identity = gw_identity_ref(session->identity);
+    struct gw_identity *identity;
+    const char *why;
+    enum gw_err err = gw_session_hello(session, token->data, token->len, &identity, &why);
     if (err != GW_OK) {
-        GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
-        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "hello was refused: %s", why ? why : gw_err_code(err));
         call_refuse(call, err, why);
         return;
     }

@@ -4,10 +4,9 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
-#include "gateway/auth.h"
 #include "gateway/bucket.h"
+#include "gateway/identity.h"
 #include "gateway/protocol.h"
-#include "gateway/session_log.h"
 #include "gateway/timer.h"
 #include "gateway/transport.h"
 #include "gateway/upstream.h"
@@ -249,24 +248,15 @@ static void ws_hello_refused(struct ws *ws, const struct gw_frame *frame, enum g
 /* Without a token it asks who it is. */
 static void ws_hello(struct ws *ws, const struct gw_frame *frame)
 {
-    struct gw_hub *hub = ws->session.hub;
-    if (!gw_hub_auth(hub)) {
+    if (!gw_hub_auth(ws->session.hub)) {
         if (frame->id)
             ws_push_simple(ws, "hello", frame->id);
         return;
     }
-    struct gw_identity *identity = gw_identity_ref(ws->session.identity);
-    const char *why = "hello has no token";
-    enum gw_err err = frame->token || identity ? GW_OK : GW_ERR_UNAUTHORIZED;
-    if (frame->token) {
-        gw_identity_unref(identity);
-        identity = NULL;
-        err = gw_auth_token(gw_hub_auth(hub), frame->token, frame->token_len, gw_hub_wall(hub), &identity, &why);
-    }
+    struct gw_identity *identity;
+    const char *why;
+    enum gw_err err = gw_session_hello(&ws->session, frame->token, frame->token_len, &identity, &why);
     if (err != GW_OK) {
-        GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
-        GW_SESSION_LOG_ONCE_A_SECOND(&ws->session, GW_LOG_WARN, "hello was refused: %s",
-                                     why ? why : gw_err_code(err));
         ws_hello_refused(ws, frame, err, why);
         return;
     }

@@ -147,6 +147,12 @@ void gw_session_pace_from(struct gw_session *session, int64_t now_ms);
  * session is looked through again. False: the session was ended on the way, and its transport may have freed it. */
 bool gw_session_identify(struct gw_session *session, struct gw_identity *identity);
 
+/* The client says hello, where the gateway has auth: who it is by a new token, or without one (NULL) who it is
+ * already; a reference for the caller, who passes a new one to gw_session_identify(). A refusal is counted and
+ * logged; *why may say what was wrong. */
+GW_MUST_CHECK enum gw_err gw_session_hello(const struct gw_session *session, const char *token, size_t len,
+                                           struct gw_identity **out, const char **why);
+
 /* Where a subscription begins. */
 enum gw_start_at {
     GW_START_LAST,      /* with the last values */
