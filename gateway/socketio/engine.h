@@ -167,6 +167,8 @@ void gw_sio_push(struct sio *sio, const struct gw_buf *packet);
 void gw_sio_emit(struct sio *sio, const char *event, const char *json, const char *offset);
 /* Queues the acknowledgement `id` (decimal digits) with one object; NULL: none was asked for. */
 void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json);
+/* The same with an object of protocol.h, whose `type` becomes the `status`. */
+void gw_sio_acknowledge_typed(struct sio *sio, const char *id, const struct gw_buf *json);
 /* Queues an error as acknowledgement or, if none was asked for, as an event. */
 void gw_sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason);
 /* Sends what waits for the client. */

@@ -207,13 +207,8 @@ static void call_hello(const struct call *call)
     }
     struct gw_buf json;
     gw_buf_init(&json);
-    gw_buf_adds(&json, "{\"status\":\"hello\",\"subject\":");
-    gw_buf_add_json_string(&json, identity->name, strlen(identity->name));
-    if (identity->expires_ms == INT64_MAX)
-        gw_buf_adds(&json, ",\"expires\":null}");
-    else
-        gw_buf_printf(&json, ",\"expires\":%lld}", (long long)identity->expires_ms);
-    gw_sio_acknowledge(call->sio, call->id, json.data);
+    gw_json_hello(&json, NULL, identity->name, identity->expires_ms);
+    gw_sio_acknowledge_typed(call->sio, call->id, &json);
     gw_buf_fini(&json);
     if (token->data)
         gw_session_identify(session, identity);

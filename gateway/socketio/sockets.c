@@ -52,10 +52,8 @@ static void sio_response(struct gw_session *session, const char *reference, stru
 {
     struct gw_buf json;
     gw_buf_init(&json);
-    gw_buf_adds(&json, "{\"status\":\"response\",\"data\":");
-    gw_buf_add(&json, data.data, data.len);
-    gw_buf_addc(&json, '}');
-    gw_sio_acknowledge((struct sio *)session, reference, json.data);
+    gw_json_response(&json, NULL, data);
+    gw_sio_acknowledge_typed((struct sio *)session, reference, &json);
     gw_buf_fini(&json);
     sio_settled((struct sio *)session);
 }
@@ -96,11 +94,10 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
 
 static void sio_expiring(struct gw_session *session, int64_t expires_ms)
 {
-    char json[64];
-    if (((struct sio *)session)->errand)
-        return;
-    snprintf(json, sizeof json, "{\"expires\":%lld}", (long long)expires_ms);
-    gw_sio_emit((struct sio *)session, "expiring", json, NULL);
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_expiring(&json, expires_ms);
+    sio_emit_typed(session, "expiring", &json);
 }
 
 /* The connection ends, not the namespace: a client whose namespace is left does not come back by itself. */
