@@ -8,7 +8,6 @@
 #include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/log.h"
-#include "hub/inbox.h"
 
 static const struct gw_sio_options *eio_options(const struct gw_config *config)
 {

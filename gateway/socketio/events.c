@@ -7,7 +7,6 @@
 #include "gateway/alloc.h"
 #include "gateway/identity.h"
 #include "gateway/protocol.h"
-#include "hub/inbox.h"
 #include "socketio/arguments.h"
 #include "socketio/engine.h"
 

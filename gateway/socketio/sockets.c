@@ -5,7 +5,6 @@
 
 #include "gateway/alloc.h"
 #include "gateway/protocol.h"
-#include "hub/inbox.h"
 #include "socketio/engine.h"
 
 /* More packets in a row beyond limits.message_rate than a client sends by mistake. */

@@ -127,7 +127,8 @@ struct gw_session {
     struct gw_session *next_later, **later_link; /* ... and of those to tell in the next turn; NULL: it is not */
     bool lagging;                                /* (r) */
     bool open;                                   /* (r) */
-    bool dirty, kicked;
+    bool kicked;                                 /* (r) */
+    bool dirty;
     bool walking; /* it goes through the sequence, not through its channels (hub/walk.c) */
     bool paced;   /* it has met a channel that is not sent in full */
     bool settled; /* the client's cursor said that nothing was held back */
