@@ -157,16 +157,12 @@ static void call_send(const struct call *call, bool request)
         return;
     }
     char *reference = call->id ? gw_strdup(call->id) : NULL;
-    if (request) {
-        int64_t timeout_ms = arguments->timeout_ms;
-        if (timeout_ms < 0)
-            timeout_ms = gw_hub_config(session->hub)->broker.request_timeout_ms;
-        err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json, timeout_ms,
-                                 reference, &why);
-    } else {
+    if (request)
+        err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json,
+                                 arguments->timeout_ms, reference, &why);
+    else
         err = gw_session_publish(session, channel, strlen(channel), value.data, value.len, value.json, reference,
                                  &accepted, &why);
-    }
     gw_buf_fini(&value.filled);
     if (err != GW_OK)
         call_refuse(call, err, why);

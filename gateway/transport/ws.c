@@ -200,11 +200,8 @@ static void ws_request(struct ws *ws, struct gw_frame *frame)
 {
     const char *why;
     char *reference = frame->id ? gw_strdup(frame->id) : NULL;
-    int64_t timeout_ms = frame->timeout_ms;
-    if (timeout_ms < 0)
-        timeout_ms = gw_hub_config(ws->session.hub)->broker.request_timeout_ms;
     enum gw_err err = gw_session_request(&ws->session, frame->channel, frame->channel_len, frame->data.data,
-                                         frame->data.len, true, timeout_ms, reference, &why);
+                                         frame->data.len, true, frame->timeout_ms, reference, &why);
     if (err != GW_OK)
         ws_push_error(ws, frame->id, err, why, 0);
 }

@@ -219,9 +219,9 @@ GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, const c
                                              const char *data, size_t data_len, bool json, char *reference,
                                              bool *accepted, const char **why);
 
-/* As gw_session_publish(), but asks for an answer within timeout_ms (MQTT 5 request/response): response() or, on
- * failure, published() will be called once, unless the session is closed before. GW_ERR_UNSUPPORTED: not over
- * MQTT 3.1.1. */
+/* As gw_session_publish(), but asks for an answer within timeout_ms (-1: broker.request_timeout; MQTT 5
+ * request/response): response() or, on failure, published() will be called once, unless the session is closed before.
+ * GW_ERR_UNSUPPORTED: not over MQTT 3.1.1. */
 GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len,
                                              const char *data, size_t data_len, bool json, int64_t timeout_ms,
                                              char *reference, const char **why);
