@@ -133,11 +133,9 @@ static void client_on_ping(struct gw_mqttd_client *client)
 
 static bool client_within_rate(struct gw_mqttd_client *client, enum gw_mqttd_type type)
 {
-    struct gw_hub *hub = client->session.hub;
     if (type == GW_MQTTD_PUBACK || type == GW_MQTTD_PUBREL ||
-        gw_bucket_take(&client->frames, gw_hub_config(hub)->limits.message_rate, gw_hub_now(hub)))
+        gw_hub_within_rate(client->session.hub, &client->frames))
         return true;
-    GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
     gw_mqttd_fail(client, GW_MQTTD_RATE, "rate_limited: more packets a second than limits.message_rate allows");
     return false;
 }

@@ -228,11 +228,10 @@ struct sio *gw_sio_create(struct eio *eio, const char *space, struct gw_identity
 /* limits.message_rate. Every packet that is refused is answered; a client that goes on is cut off. */
 static bool sio_within_rate(struct eio *eio, struct sio *sio, const struct gw_sio_packet *packet)
 {
-    if (gw_bucket_take(&eio->packets, gw_hub_config(eio->hub)->limits.message_rate, gw_hub_now(eio->hub))) {
+    if (gw_hub_within_rate(eio->hub, &eio->packets)) {
         eio->refused_packets = 0;
         return true;
     }
-    GW_STAT_ADD(gw_hub_stats(eio->hub), rate_limited, 1);
     if (++eio->refused_packets >= REFUSED_MAX) {
         gw_eio_end(eio, 1008, "rate_limited: too many packets");
     } else if (sio) {

@@ -25,7 +25,7 @@ struct ws_deadline {
     struct ws *ws;
 };
 
-/* So many frames in a row beyond limits.message_rate are more than a client that means well sends by mistake. */
+/* More frames in a row beyond limits.message_rate than a client sends by mistake. */
 #define WS_REFUSED_MAX 1000
 
 static void ws_push(struct ws *ws, struct gw_buf *json)
@@ -267,15 +267,14 @@ static void ws_hello(struct ws *ws, const struct gw_frame *frame)
     gw_identity_unref(identity);
 }
 
-/* limits.message_rate. Every refused frame is answered, so that nothing is lost in silence; who goes on is let go. */
+/* limits.message_rate. Every refused frame gets an answer, so that none is lost in silence; a client that goes on is
+ * cut off. */
 static bool ws_within_rate(struct ws *ws, const char *id)
 {
-    struct gw_hub *hub = ws->session.hub;
-    if (gw_bucket_take(&ws->frames, gw_hub_config(hub)->limits.message_rate, gw_hub_now(hub))) {
+    if (gw_hub_within_rate(ws->session.hub, &ws->frames)) {
         ws->refused = 0;
         return true;
     }
-    GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
     if (++ws->refused < WS_REFUSED_MAX)
         ws_push_error(ws, id, GW_ERR_RATE_LIMITED, NULL, 0);
     else
