@@ -143,14 +143,14 @@ void gw_mqttd_forget_subs(struct gw_mqttd_client *client);
 /* Must this PUBLISH wait for the broker's acknowledgements of those before it? */
 bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client);
 void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct gw_slice body);
-void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, struct gw_slice body);
+void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id);
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client);
 
 void gw_mqttd_drain(struct gw_mqttd_client *client);
-void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body);
-/* PUBREC and PUBCOMP of the client, to which nothing is sent at QoS 2. */
-void gw_mqttd_on_stray(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body);
+void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id);
+/* It answers to nothing: the gateway sends nothing at QoS 2. */
+void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id);
 void gw_mqttd_forget_messages(struct gw_mqttd_client *client);
 
 /* Its part of a session that is kept. */

@@ -131,6 +131,21 @@ static void client_on_ping(struct gw_mqttd_client *client)
     gw_mqttd_send(client, &packet);
 }
 
+static void client_on_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body)
+{
+    struct gw_mqttd_ack ack;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_ack(type, body, client->version, &ack, &why);
+    if (reason != GW_MQTTD_SUCCESS)
+        gw_mqttd_fail(client, reason, why);
+    else if (type == GW_MQTTD_PUBACK)
+        gw_mqttd_on_puback(client, ack.id);
+    else if (type == GW_MQTTD_PUBREL)
+        gw_mqttd_on_pubrel(client, ack.id);
+    else if (type == GW_MQTTD_PUBREC)
+        gw_mqttd_on_pubrec(client, ack.id);
+}
+
 static bool client_within_rate(struct gw_mqttd_client *client, enum gw_mqttd_type type)
 {
     if (type == GW_MQTTD_PUBACK || type == GW_MQTTD_PUBREL ||
@@ -156,14 +171,10 @@ static void client_on_packet(struct gw_mqttd_client *client, const struct gw_mqt
         gw_mqttd_on_publish(client, fixed->flags, body);
         break;
     case GW_MQTTD_PUBACK:
-        gw_mqttd_on_puback(client, body);
-        break;
     case GW_MQTTD_PUBREL:
-        gw_mqttd_on_pubrel(client, body);
-        break;
     case GW_MQTTD_PUBREC:
     case GW_MQTTD_PUBCOMP:
-        gw_mqttd_on_stray(client, fixed->type, body);
+        client_on_ack(client, fixed->type, body);
         break;
     case GW_MQTTD_SUBSCRIBE:
         gw_mqttd_on_subscribe(client, body);
