@@ -2,7 +2,8 @@
  *
  * transport.c: from a connection's bytes to packets, the life of a client. connect.c: CONNECT. subscribe.c:
  * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c: messages to the client. names.c:
- * client identifiers and take-over. reason.c: reason codes. Thread: the loop of the worker that has the connection.
+ * client identifiers and take-over. reason.c: reason codes. options.c: the configuration. Thread: the loop of the
+ * worker that has the connection.
  */
 #ifndef GW_MQTTD_CLIENT_H
 #define GW_MQTTD_CLIENT_H
@@ -22,11 +23,6 @@ struct gw_mqttd_options {
     uint32_t sessions; /* that are kept without a connection */
     int64_t session_expiry_ms;
 };
-
-/* For listeners without `mqtt:`, and the defaults in it. */
-#define GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT 100
-#define GW_MQTTD_SESSIONS_DEFAULT        1000
-#define GW_MQTTD_EXPIRY_HOURS_DEFAULT    1
 
 enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 
@@ -113,6 +109,8 @@ struct gw_mqttd_client {
     struct gw_gap *gaps[GW_MQTTD_GAPS]; /* to be told with the next message of their channel */
     uint32_t gap_count;
 };
+
+/* --- options.c -------------------------------------------------------------------------------------------------- */
 
 extern const struct gw_options gw_mqttd_options;
 const struct gw_mqttd_options *gw_mqttd_config(const struct gw_mqttd_client *client);
