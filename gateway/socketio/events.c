@@ -10,9 +10,6 @@
 #include "socketio/arguments.h"
 #include "socketio/engine.h"
 
-#define CURSOR_EXPECTED                                                                                              \
-    "the channel is no valid name or filter, or the cursor is none of this gateway's (<epoch>.<number> expected)"
-
 struct call {
     struct sio *sio;
     const char *id; /* of the acknowledgement, digits; NULL: none */
@@ -60,7 +57,7 @@ static void call_subscribe(const struct call *call)
                 call_forget(call, done);
             call->sio->fresh = was_fresh;
             call->sio->syncing.len = was_syncing;
-            call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? CURSOR_EXPECTED : NULL);
+            call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : NULL);
             return;
         }
         gw_sio_after_subscribe(call->sio, name);

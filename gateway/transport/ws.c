@@ -169,11 +169,7 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
     struct gw_subscribed subscribed;
     enum gw_err err = gw_session_subscribe(&ws->session, frame->channel, frame->channel_len, &start, &subscribed);
     if (err != GW_OK) {
-        ws_push_error(ws, frame->id, err,
-                      err == GW_ERR_BAD_REQUEST ? "the channel is no valid name or filter, or the cursor is none of "
-                                                  "this gateway's (<epoch>.<number> expected)"
-                                                : NULL,
-                      0);
+        ws_push_error(ws, frame->id, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : NULL, 0);
         return;
     }
     struct gw_buf json;
