@@ -60,7 +60,7 @@ static void publish_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type,
 }
 
 /* MQTT 3.1.1 has no word for no: a server acknowledges what it did not publish, or ends the connection (section
- * 3.3.5). Here nobody is told that something was published which was not. */
+ * 3.3.5). The gateway acknowledges only what was published. */
 static void publish_refuse_old(struct gw_mqttd_client *client, enum gw_err err, const char *why)
 {
     char text[124];
