@@ -34,17 +34,6 @@ static const struct sign_alg *sign_choose(const struct gw_cfg_jwt *jwt)
     return NULL;
 }
 
-/* base64url without padding (RFC 7515 section 2). */
-static void sign_base64url(struct gw_buf *out, const void *data, size_t len)
-{
-    size_t from = out->len;
-    gw_base64_encode(out, data, len);
-    for (char *at = out->data + from; *at; at++)
-        *at = *at == '+' ? '-' : *at == '/' ? '_' : *at;
-    while (out->len > from && out->data[out->len - 1] == '=')
-        out->data[--out->len] = '\0';
-}
-
 static bool sign_roles(const struct gw_config *config, const struct gw_sign *sign, json_t *claims,
                        struct gw_buf *problem)
 {
@@ -143,12 +132,12 @@ bool gw_sign_token(const struct gw_config *config, const struct gw_sign *sign, s
     char *text = good ? json_dumps(claims, JSON_COMPACT) : NULL;
     if (text) {
         uint8_t mac[MAC_MAX];
-        sign_base64url(out, alg->header, strlen(alg->header));
+        gw_base64url_encode(out, alg->header, strlen(alg->header));
         gw_buf_addc(out, '.');
-        sign_base64url(out, text, strlen(text));
+        gw_base64url_encode(out, text, strlen(text));
         good = !gnutls_hmac_fast(alg->mac, secret.data, secret.len, out->data, out->len, mac);
         gw_buf_addc(out, '.');
-        sign_base64url(out, mac, gnutls_hmac_get_len(alg->mac));
+        gw_base64url_encode(out, mac, gnutls_hmac_get_len(alg->mac));
         if (!good)
             gw_buf_adds(problem, "the library for signatures refuses");
     }

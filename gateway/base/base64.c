@@ -73,9 +73,14 @@ static bool base64_read(const struct variant *variant, struct gw_buf *out, const
     return true;
 }
 
+static void base64_add(const struct variant *variant, struct gw_buf *out, const void *data, size_t len)
+{
+    out->len += base64_write(variant, gw_buf_reserve(out, (len + 2) / 3 * 4), data, len);
+}
+
 void gw_base64_encode(struct gw_buf *out, const void *data, size_t len)
 {
-    out->len += base64_write(&base64_standard, gw_buf_reserve(out, (len + 2) / 3 * 4), data, len);
+    base64_add(&base64_standard, out, data, len);
 }
 
 bool gw_base64_decode(struct gw_buf *out, const char *text, size_t len)
@@ -85,6 +90,20 @@ bool gw_base64_decode(struct gw_buf *out, const char *text, size_t len)
     for (size_t pad = 0; pad < 2 && len && text[len - 1] == '='; pad++)
         len--;
     return base64_read(&base64_standard, out, text, len);
+}
+
+void gw_base64url_encode(struct gw_buf *out, const void *data, size_t len)
+{
+    base64_add(&base64_url, out, data, len);
+}
+
+bool gw_base64url_text(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (base64_value(&base64_url, text[i]) < 0)
+            return false;
+    }
+    return true;
 }
 
 void gw_base64url_32(const uint8_t bytes[32], char out[GW_BASE64URL_32])

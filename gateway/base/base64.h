@@ -17,6 +17,9 @@ bool gw_base64_decode(struct gw_buf *out, const char *text, size_t len);
 /* 32 bytes as base64url, with the NUL. */
 #define GW_BASE64URL_32 44
 
+void gw_base64url_encode(struct gw_buf *out, const void *data, size_t len);
+/* Has it characters of base64url alone? Such texts are ids as well. */
+bool gw_base64url_text(const char *text, size_t len);
 void gw_base64url_32(const uint8_t bytes[32], char out[GW_BASE64URL_32]);
 /* As gw_base64_decode(). */
 bool gw_base64url_decode(struct gw_buf *out, const char *text, size_t len);

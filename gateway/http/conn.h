@@ -95,8 +95,7 @@ void gw_conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const cha
 
 extern const struct gw_conn_protocol gw_bytes_protocol;
 
-/* --- refusal.c: for struct gw_service
- * ------------------------------------------------------------------------------- */
+/* --- refusal.c: for struct gw_service ------------------------------------------------------------------------ */
 
 const char *gw_conn_refusal(const struct gw_listener *listener, enum gw_admit why);
 
@@ -107,8 +106,7 @@ void gw_conn_log_bad(const struct gw_conn *conn, int status, const char *why);
 /* What came in: `text` is the path of a request, without the query, which may hold a ticket; or a protocol. */
 void gw_conn_log_arrival(const struct gw_conn *conn, bool secure, const char *what, struct gw_slice text);
 
-/* --- api.c: every request ends up here
- * ------------------------------------------------------------------------------ */
+/* --- api.c: every request ends up here ----------------------------------------------------------------------- */
 
 void gw_api_dispatch(struct gw_conn *conn, const struct gw_request *request);
 

@@ -100,8 +100,8 @@ static enum gate_origin gate_origin(const struct gw_conn *conn, const struct gw_
     return kind;
 }
 
-/* Whoever puts a page elsewhere meets this first, and the browser tells him nothing: once a minute for each origin,
- * in a table of fixed size. */
+/* A page at another address meets this first, and the browser does not say why. The log does, once a minute for each
+ * origin; the table has a fixed size. */
 #define GATE_TOLD          32
 #define GATE_TOLD_BYTES    128
 #define GATE_TOLD_AFTER_MS (60 * 1000)

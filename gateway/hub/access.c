@@ -12,6 +12,7 @@
 #include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/hub.h"
+#include "gateway/session_log.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
 #include "hub/pace.h"
@@ -178,6 +179,29 @@ bool gw_session_identify(struct gw_session *session, struct gw_identity *identit
     bool alive = session_revoke(session);
     gw_identity_unref(before); /* last: its grants were in use */
     return alive;
+}
+
+enum gw_err gw_session_hello(const struct gw_session *session, const char *token, size_t len,
+                             struct gw_identity **out, const char **why)
+{
+    struct gw_hub *hub = session->hub;
+    GW_ASSERT_LOOP(hub);
+    enum gw_err err = GW_OK;
+    *why = NULL;
+    *out = NULL;
+    if (token) {
+        err = gw_auth_token(hub->auth, token, len, hub->wall_ms, out, why);
+    } else if (session->identity) {
+        *out = gw_identity_ref(session->identity);
+    } else {
+        err = GW_ERR_UNAUTHORIZED;
+        *why = "hello has no token";
+    }
+    if (err != GW_OK) {
+        GW_STAT_ADD(&hub->stats, auth_failures, 1);
+        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "hello was refused: %s", *why ? *why : gw_err_code(err));
+    }
+    return err;
 }
 
 /* Whoever came with a token or key keeps it; whoever came with nothing is what such a client is now. Who was

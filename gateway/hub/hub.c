@@ -335,6 +335,14 @@ const struct gw_config *gw_hub_config(const struct gw_hub *hub)
     return hub->config;
 }
 
+bool gw_hub_within_rate(struct gw_hub *hub, struct gw_bucket *bucket)
+{
+    if (gw_bucket_take(bucket, hub->config->limits.message_rate, hub->now_ms))
+        return true;
+    GW_STAT_ADD(&hub->stats, rate_limited, 1);
+    return false;
+}
+
 const struct gw_upstream_state *gw_hub_upstream(const struct gw_hub *hub)
 {
     return &hub->state;

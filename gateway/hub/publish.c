@@ -328,6 +328,8 @@ enum gw_err gw_session_request(struct gw_session *session, const char *channel, 
 {
     bool accepted;
     *why = NULL;
+    if (timeout_ms < 0)
+        timeout_ms = session->hub->config->broker.request_timeout_ms;
     enum gw_err err =
         session_send(session, channel, channel_len, data, data_len, json, timeout_ms, &reference, &accepted, why);
     free(reference);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/base64.h"
 #include "base/digits.h"
 
 static const char cursor_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -28,10 +29,8 @@ bool gw_cursor_parse(struct gw_cursor *out, const char *text, size_t len)
     if (!dot || dot == text || dot - text > GW_EPOCH_MAX)
         return false;
     size_t epoch_len = (size_t)(dot - text);
-    for (size_t i = 0; i < epoch_len; i++) {
-        if (!text[i] || !strchr(cursor_alphabet, text[i]))
-            return false;
-    }
+    if (!gw_base64url_text(text, epoch_len))
+        return false;
     const char *digits = dot + 1, *end = text + len;
     if (digits == end)
         return false;

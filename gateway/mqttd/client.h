@@ -2,7 +2,8 @@
  *
  * transport.c: from a connection's bytes to packets, the life of a client. connect.c: CONNECT. subscribe.c:
  * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c: messages to the client. names.c:
- * client identifiers and take-over. reason.c: reason codes. Thread: the loop of the worker that has the connection.
+ * client identifiers and take-over. reason.c: reason codes. options.c: the configuration. Thread: the loop of the
+ * worker that has the connection.
  */
 #ifndef GW_MQTTD_CLIENT_H
 #define GW_MQTTD_CLIENT_H
@@ -22,11 +23,6 @@ struct gw_mqttd_options {
     uint32_t sessions; /* that are kept without a connection */
     int64_t session_expiry_ms;
 };
-
-/* For listeners without `mqtt:`, and the defaults in it. */
-#define GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT 100
-#define GW_MQTTD_SESSIONS_DEFAULT        1000
-#define GW_MQTTD_EXPIRY_HOURS_DEFAULT    1
 
 enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 
@@ -114,6 +110,8 @@ struct gw_mqttd_client {
     uint32_t gap_count;
 };
 
+/* --- options.c -------------------------------------------------------------------------------------------------- */
+
 extern const struct gw_options gw_mqttd_options;
 const struct gw_mqttd_options *gw_mqttd_config(const struct gw_mqttd_client *client);
 
@@ -143,14 +141,14 @@ void gw_mqttd_forget_subs(struct gw_mqttd_client *client);
 /* Must this PUBLISH wait for the broker's acknowledgements of those before it? */
 bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client);
 void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct gw_slice body);
-void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, struct gw_slice body);
+void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id);
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client);
 
 void gw_mqttd_drain(struct gw_mqttd_client *client);
-void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body);
-/* PUBREC and PUBCOMP of the client, to which nothing is sent at QoS 2. */
-void gw_mqttd_on_stray(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body);
+void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id);
+/* It answers to nothing: the gateway sends nothing at QoS 2. */
+void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id);
 void gw_mqttd_forget_messages(struct gw_mqttd_client *client);
 
 /* Its part of a session that is kept. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "gateway/clock.h"
 #include "gateway/session_log.h"
 #include "mqttd/client.h"
@@ -11,14 +12,7 @@
 /* 43 characters of base64url: neither a JWT, which has dots, nor an API key, which is longer. */
 static bool password_is_ticket(struct gw_slice password)
 {
-    if (password.len != GW_TICKET_SIZE - 1)
-        return false;
-    for (size_t i = 0; i < password.len; i++) {
-        char c = password.data[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-            return false;
-    }
-    return true;
+    return password.len == GW_TICKET_SIZE - 1 && gw_base64url_text(password.data, password.len);
 }
 
 /* The password counts before what the handshake brought, whatever the user name is. */

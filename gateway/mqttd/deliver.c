@@ -317,17 +317,10 @@ void gw_mqttd_drain(struct gw_mqttd_client *client)
 
 /* --- acknowledgements ------------------------------------------------------------------------------------------ */
 
-void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body)
+void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id)
 {
-    struct gw_mqttd_ack ack;
-    const char *why;
-    enum gw_mqttd_reason reason = gw_mqttd_read_ack(GW_MQTTD_PUBACK, body, client->version, &ack, &why);
-    if (reason != GW_MQTTD_SUCCESS) {
-        gw_mqttd_fail(client, reason, why);
-        return;
-    }
     for (uint32_t i = 0; i < client->inflight_count; i++) {
-        if (client->inflight[i].id != ack.id)
+        if (client->inflight[i].id != id)
             continue;
         client->inflight_count--;
         memmove(client->inflight + i, client->inflight + i + 1,
@@ -335,27 +328,18 @@ void gw_mqttd_on_puback(struct gw_mqttd_client *client, struct gw_slice body)
         break;
     }
     for (uint32_t i = 0; client->replay && i < client->replay_count; i++) {
-        if (client->replay[i].id == ack.id) /* it had it, and says so now */
+        if (client->replay[i].id == id) /* it had it, and says so now */
             client->replay[i] = client->replay[--client->replay_count];
     }
     if (gw_session_waiting(&client->session))
         gw_mqttd_drain(client);
 }
 
-void gw_mqttd_on_stray(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body)
+void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id)
 {
-    struct gw_mqttd_ack ack;
-    const char *why;
-    enum gw_mqttd_reason reason = gw_mqttd_read_ack(type, body, client->version, &ack, &why);
-    if (reason != GW_MQTTD_SUCCESS) {
-        gw_mqttd_fail(client, reason, why);
-        return;
-    }
-    if (type != GW_MQTTD_PUBREC)
-        return;
     struct gw_buf packet;
     gw_buf_init(&packet);
-    gw_mqttd_write_ack(&packet, GW_MQTTD_PUBREL, client->version, ack.id, GW_MQTTD_ID_NOT_FOUND, NULL);
+    gw_mqttd_write_ack(&packet, GW_MQTTD_PUBREL, client->version, id, GW_MQTTD_ID_NOT_FOUND, NULL);
     gw_mqttd_send(client, &packet);
 }
 

@@ -60,7 +60,7 @@ static void publish_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type,
 }
 
 /* MQTT 3.1.1 has no word for no: a server acknowledges what it did not publish, or ends the connection (section
- * 3.3.5). Here nobody is told that something was published which was not. */
+ * 3.3.5). The gateway acknowledges only what was published. */
 static void publish_refuse_old(struct gw_mqttd_client *client, enum gw_err err, const char *why)
 {
     char text[124];
@@ -173,19 +173,12 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
         publish_settle(client, publish.qos, publish.id, err, code, why);
 }
 
-void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, struct gw_slice body)
+void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id)
 {
-    struct gw_mqttd_ack ack;
-    const char *why;
-    enum gw_mqttd_reason reason = gw_mqttd_read_ack(GW_MQTTD_PUBREL, body, client->version, &ack, &why);
-    if (reason != GW_MQTTD_SUCCESS) {
-        gw_mqttd_fail(client, reason, why);
-        return;
-    }
-    bool received = client->ids && bit_get(client->ids->received, ack.id);
+    bool received = client->ids && bit_get(client->ids->received, id);
     if (received) {
-        bit_set(client->ids->known, ack.id, false);
-        bit_set(client->ids->received, ack.id, false);
+        bit_set(client->ids->known, id, false);
+        bit_set(client->ids->received, id, false);
     }
-    publish_ack(client, GW_MQTTD_PUBCOMP, ack.id, received ? GW_MQTTD_SUCCESS : GW_MQTTD_ID_NOT_FOUND, GW_OK, NULL);
+    publish_ack(client, GW_MQTTD_PUBCOMP, id, received ? GW_MQTTD_SUCCESS : GW_MQTTD_ID_NOT_FOUND, GW_OK, NULL);
 }

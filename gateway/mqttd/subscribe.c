@@ -24,10 +24,7 @@ static struct gw_mqttd_sub *sub_find(struct gw_mqttd_client *client, struct gw_s
 /* No more than the hub's session has, which is bounded by limits.subscriptions. */
 static struct gw_mqttd_sub *sub_add(struct gw_mqttd_client *client, struct gw_slice filter)
 {
-    if (client->sub_count == client->sub_allocated) {
-        client->sub_allocated = client->sub_allocated ? client->sub_allocated * 2 : 4;
-        client->subs = gw_reallocarray(client->subs, client->sub_allocated, sizeof *client->subs);
-    }
+    GW_GROW(client->subs, client->sub_count, client->sub_allocated, 4);
     struct gw_mqttd_sub *sub = &client->subs[client->sub_count++];
     *sub = (struct gw_mqttd_sub){.filter = gw_strndup(filter.data, filter.len), .len = filter.len};
     return sub;

@@ -2,7 +2,6 @@
  * client.
  *
  * A packet may span WebSocket messages, and a message may hold several packets (MQTT 5.0 section 6). */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,13 +130,26 @@ static void client_on_ping(struct gw_mqttd_client *client)
     gw_mqttd_send(client, &packet);
 }
 
+static void client_on_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type, struct gw_slice body)
+{
+    struct gw_mqttd_ack ack;
+    const char *why;
+    enum gw_mqttd_reason reason = gw_mqttd_read_ack(type, body, client->version, &ack, &why);
+    if (reason != GW_MQTTD_SUCCESS)
+        gw_mqttd_fail(client, reason, why);
+    else if (type == GW_MQTTD_PUBACK)
+        gw_mqttd_on_puback(client, ack.id);
+    else if (type == GW_MQTTD_PUBREL)
+        gw_mqttd_on_pubrel(client, ack.id);
+    else if (type == GW_MQTTD_PUBREC)
+        gw_mqttd_on_pubrec(client, ack.id);
+}
+
 static bool client_within_rate(struct gw_mqttd_client *client, enum gw_mqttd_type type)
 {
-    struct gw_hub *hub = client->session.hub;
     if (type == GW_MQTTD_PUBACK || type == GW_MQTTD_PUBREL ||
-        gw_bucket_take(&client->frames, gw_hub_config(hub)->limits.message_rate, gw_hub_now(hub)))
+        gw_hub_within_rate(client->session.hub, &client->frames))
         return true;
-    GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
     gw_mqttd_fail(client, GW_MQTTD_RATE, "rate_limited: more packets a second than limits.message_rate allows");
     return false;
 }
@@ -158,14 +170,10 @@ static void client_on_packet(struct gw_mqttd_client *client, const struct gw_mqt
         gw_mqttd_on_publish(client, fixed->flags, body);
         break;
     case GW_MQTTD_PUBACK:
-        gw_mqttd_on_puback(client, body);
-        break;
     case GW_MQTTD_PUBREL:
-        gw_mqttd_on_pubrel(client, body);
-        break;
     case GW_MQTTD_PUBREC:
     case GW_MQTTD_PUBCOMP:
-        gw_mqttd_on_stray(client, fixed->type, body);
+        client_on_ack(client, fixed->type, body);
         break;
     case GW_MQTTD_SUBSCRIBE:
         gw_mqttd_on_subscribe(client, body);
@@ -330,26 +338,10 @@ static const struct gw_conn_ops client_conn_ops = {
     .closed = client_on_closed,
 };
 
-static const struct gw_mqttd_options *options_of(const struct gw_conn *conn)
-{
-    return gw_options_of(gw_hub_config(gw_conn_hub(conn)), &gw_mqttd_options);
-}
-
-const struct gw_mqttd_options *gw_mqttd_config(const struct gw_mqttd_client *client)
-{
-    /* A listener needs no `mqtt:`; and a reload may take it away, and who is connected stays. */
-    static const struct gw_mqttd_options defaults = {
-        .receive_maximum = GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT,
-        .sessions = GW_MQTTD_SESSIONS_DEFAULT,
-        .session_expiry_ms = GW_MQTTD_EXPIRY_HOURS_DEFAULT * 3600 * 1000,
-    };
-    const struct gw_mqttd_options *options = options_of(client->conn);
-    return options ? options : &defaults;
-}
-
 static bool transport_match(const struct gw_conn *conn, const struct gw_request *request)
 {
-    return gw_request_path_is(request, options_of(conn)->path);
+    const struct gw_mqttd_options *options = gw_options_of(gw_hub_config(gw_conn_hub(conn)), &gw_mqttd_options);
+    return gw_request_path_is(request, options->path);
 }
 
 static void client_begin(struct gw_mqttd_client *client)
@@ -389,66 +381,6 @@ static void transport_accept(struct gw_conn *conn)
     gw_conn_attach(conn, &client_conn_ops, client);
     client_begin(client);
 }
-
-#define TEXT_OF(number)      TEXT_OF_ONCE(number)
-#define TEXT_OF_ONCE(number) #number
-#define OPTION(member)       offsetof(struct gw_mqttd_options, member)
-
-static const struct gw_choice option_names[] = {{"channels", GW_MQTTD_CHANNELS}, {NULL, 0}};
-
-static const struct gw_field option_fields[] = {
-    {.key = "path",
-     .type = GW_FIELD_STRING,
-     .offset = OPTION(path),
-     .def = "/mqtt",
-     .doc = "Where clients connect to by WebSocket."},
-    {.key = "names",
-     .type = GW_FIELD_CHOICE,
-     .offset = OPTION(names),
-     .def = "channels",
-     .choices = option_names,
-     .doc = "What clients subscribe to and publish to: the channels of `routes`."},
-    {.key = "receive_maximum",
-     .type = GW_FIELD_INT,
-     .offset = OPTION(receive_maximum),
-     .min = 1,
-     .max = 1000,
-     .def = TEXT_OF(GW_MQTTD_RECEIVE_MAXIMUM_DEFAULT),
-     .doc = "Messages at QoS 1 that a client has not acknowledged yet; more wait. A client may ask for fewer."},
-    {.key = "sessions",
-     .type = GW_FIELD_INT,
-     .offset = OPTION(sessions),
-     .min = 0,
-     .max = 1000000,
-     .def = TEXT_OF(GW_MQTTD_SESSIONS_DEFAULT),
-     .doc =
-         "Sessions kept for clients that are away; beyond that the one that has been away the longest is given up."},
-    {.key = "session_expiry",
-     .type = GW_FIELD_DURATION,
-     .offset = OPTION(session_expiry_ms),
-     .min = 0,
-     .max = INT64_C(30) * 86400 * 1000,
-     .def = TEXT_OF(GW_MQTTD_EXPIRY_HOURS_DEFAULT) "h",
-     .doc = "How long at most, whatever the client asks for; what happened meanwhile comes from `history`. 0s: not at"
-            " all."},
-    {.key = NULL},
-};
-
-static void option_check(void *options, const struct gw_config *config, struct gw_report *report)
-{
-    (void)config;
-    const char *path = ((struct gw_mqttd_options *)options)->path;
-    if (*path != '/' || strchr(path, '?') || strchr(path, '#'))
-        gw_report_error(report, "path", "'%s' is no path (such as /mqtt expected)", path);
-}
-
-const struct gw_options gw_mqttd_options = {
-    .key = "mqtt",
-    .doc = "MQTT 3.1.1 and 5.0 for stock clients; without it its address is 404.",
-    .size = sizeof(struct gw_mqttd_options),
-    .fields = option_fields,
-    .check = option_check,
-};
 
 const struct gw_transport gw_transport_mqtt = {
     .name = "mqtt",

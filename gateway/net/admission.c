@@ -14,7 +14,7 @@
 #include "gateway/hash.h"
 
 #define BUCKETS 4096
-/* The rates of so many addresses are known; beyond that the ones that are the least in debt are forgotten. */
+/* Addresses whose rates are known. Beyond them the addresses that are the least in debt are forgotten. */
 #define RATE_SETS       4096
 #define RATE_WAYS       4
 #define MEMORY_EVERY_NS 1000000000

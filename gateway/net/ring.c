@@ -14,7 +14,7 @@
 #include "gateway/log.h"
 #include "net/sock.h"
 
-/* So many leave together. More are hardly cheaper, and the first would wait for the last. */
+/* Sends that leave together. More are hardly cheaper, and the first would wait for the last. */
 #define RING_SENDS      64
 #define RING_BYTES      (128 * 1024)
 #define RING_SEND_BYTES (16 * 1024)
@@ -39,7 +39,7 @@ static int ring_register(const struct io_uring *uring, unsigned what, const void
     return syscall(SYS_io_uring_register, uring->ring_fd, what, data, count) < 0 ? -errno : 0;
 }
 
-/* It can do nothing but send, whoever gets hold of it. */
+/* It can do nothing but send, even in the hands of an attacker. */
 static int ring_restrict(const struct io_uring *uring)
 {
     const struct io_uring_restriction only = {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_SEND};

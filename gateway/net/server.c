@@ -196,7 +196,7 @@ static void worker_begin_stop(struct gw_worker *worker)
         gw_loop_unwatch(&worker->listeners[i].watch);
 }
 
-/* First the publishes that wait for the broker, as long as there is time; then every session is told to go. */
+/* First the publishes that wait for the broker, as long as there is time; then every session ends. */
 static bool worker_stopped(struct gw_worker *worker)
 {
     int64_t now = gw_hub_now(worker->hub);

@@ -5,7 +5,7 @@
 
 #include "gateway/auth.h"
 #include "gateway/session_log.h"
-#include "hub/inbox.h"
+#include "gateway/upstream.h"
 #include "message/cursor.h"
 #include "socketio/arguments.h"
 #include "socketio/engine.h"
@@ -217,7 +217,7 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
     *err = GW_OK;
     *recovered = false;
     if (stand.known)
-        sio->session.pace_from_ms = gw_hub_now(eio->hub); /* it may have had a value just now */
+        gw_session_pace_from(&sio->session, gw_hub_now(eio->hub)); /* it may have had a value just now */
     if (declared) {
         *err = connect_declared(sio, arguments, filters, &stand, &missing);
         *recovered = stand.known && !missing;

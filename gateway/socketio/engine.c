@@ -8,7 +8,6 @@
 #include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/log.h"
-#include "hub/inbox.h"
 
 static const struct gw_sio_options *eio_options(const struct gw_config *config)
 {
@@ -267,11 +266,14 @@ static void eio_open_polling(struct gw_conn *conn)
 
 void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code)
 {
-    static const char *const messages[] = {"Transport unknown", "Session ID unknown", "Bad handshake method",
-                                           "Bad request",       "Forbidden",          "Unsupported protocol version"};
+    static const char *const messages[] = {[EIO_TRANSPORT_UNKNOWN] = "Transport unknown",
+                                           [EIO_SESSION_UNKNOWN] = "Session ID unknown",
+                                           [EIO_BAD_METHOD] = "Bad handshake method",
+                                           [EIO_BAD_REQUEST] = "Bad request",
+                                           [EIO_BAD_VERSION] = "Unsupported protocol version"};
     char body[80];
     int len = snprintf(body, sizeof body, "{\"code\":%d,\"message\":\"%s\"}", (int)code, messages[code]);
-    gw_http_reply(conn, code == EIO_FORBIDDEN ? 403 : 400, NULL, "application/json", body, (size_t)len);
+    gw_http_reply(conn, 400, NULL, "application/json", body, (size_t)len);
 }
 
 /* What of the query counts; the rest (t, b64, and what the page's own option `query` adds) does not. */

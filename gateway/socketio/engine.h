@@ -104,14 +104,13 @@ void gw_eio_end_bad(struct eio *eio, const char *why);
 /* A packet of Engine.IO from the client, with its type; or binary data. */
 void gw_eio_take(struct eio *eio, const char *packet, size_t len);
 void gw_eio_take_binary(struct eio *eio, const char *data, size_t len);
-/* Answers a request like engine.io does: status 400 and a code. */
+/* Answers a request like engine.io does: status 400 and a code. Its code 4 (allowRequest) is not among them. */
 enum eio_refusal {
     EIO_TRANSPORT_UNKNOWN,
     EIO_SESSION_UNKNOWN,
     EIO_BAD_METHOD,
     EIO_BAD_REQUEST,
-    EIO_FORBIDDEN,
-    EIO_BAD_VERSION,
+    EIO_BAD_VERSION = 5,
     EIO_FINE
 };
 void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code);
@@ -168,6 +167,8 @@ void gw_sio_push(struct sio *sio, const struct gw_buf *packet);
 void gw_sio_emit(struct sio *sio, const char *event, const char *json, const char *offset);
 /* Queues the acknowledgement `id` (decimal digits) with one object; NULL: none was asked for. */
 void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json);
+/* The same with an object of protocol.h, whose `type` becomes the `status`. */
+void gw_sio_acknowledge_typed(struct sio *sio, const char *id, const struct gw_buf *json);
 /* Queues an error as acknowledgement or, if none was asked for, as an event. */
 void gw_sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason);
 /* Sends what waits for the client. */

@@ -5,15 +5,10 @@
 
 #include "base/json_scan.h"
 #include "gateway/alloc.h"
-#include "gateway/auth.h"
+#include "gateway/identity.h"
 #include "gateway/protocol.h"
-#include "gateway/session_log.h"
-#include "hub/inbox.h"
 #include "socketio/arguments.h"
 #include "socketio/engine.h"
-
-#define CURSOR_EXPECTED                                                                                              \
-    "the channel is no valid name or filter, or the cursor is none of this gateway's (<epoch>.<number> expected)"
 
 struct call {
     struct sio *sio;
@@ -62,7 +57,7 @@ static void call_subscribe(const struct call *call)
                 call_forget(call, done);
             call->sio->fresh = was_fresh;
             call->sio->syncing.len = was_syncing;
-            call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? CURSOR_EXPECTED : NULL);
+            call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : NULL);
             return;
         }
         gw_sio_after_subscribe(call->sio, name);
@@ -159,16 +154,12 @@ static void call_send(const struct call *call, bool request)
         return;
     }
     char *reference = call->id ? gw_strdup(call->id) : NULL;
-    if (request) {
-        int64_t timeout_ms = arguments->timeout_ms;
-        if (timeout_ms < 0)
-            timeout_ms = gw_hub_config(session->hub)->broker.request_timeout_ms;
-        err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json, timeout_ms,
-                                 reference, &why);
-    } else {
+    if (request)
+        err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json,
+                                 arguments->timeout_ms, reference, &why);
+    else
         err = gw_session_publish(session, channel, strlen(channel), value.data, value.len, value.json, reference,
                                  &accepted, &why);
-    }
     gw_buf_fini(&value.filled);
     if (err != GW_OK)
         call_refuse(call, err, why);
@@ -194,34 +185,22 @@ static void call_request(const struct call *call)
 static void call_hello(const struct call *call)
 {
     struct gw_session *session = &call->sio->session;
-    struct gw_hub *hub = session->hub;
     const struct gw_buf *token = &call->arguments.token;
-    if (!gw_hub_auth(hub)) {
+    if (!gw_hub_auth(session->hub)) {
         gw_sio_acknowledge(call->sio, call->id, "{\"status\":\"hello\",\"subject\":null,\"expires\":null}");
         return;
     }
-    struct gw_identity *identity = NULL;
-    const char *why = NULL;
-    enum gw_err err = GW_OK;
-    if (token->data)
-        err = gw_auth_token(gw_hub_auth(hub), token->data, token->len, gw_hub_wall(hub), &identity, &why);
-    else
-        identity = gw_identity_ref(session->identity);
+    struct gw_identity *identity;
+    const char *why;
+    enum gw_err err = gw_session_hello(session, token->data, token->len, &identity, &why);
     if (err != GW_OK) {
-        GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
-        GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "hello was refused: %s", why ? why : gw_err_code(err));
         call_refuse(call, err, why);
         return;
     }
     struct gw_buf json;
     gw_buf_init(&json);
-    gw_buf_adds(&json, "{\"status\":\"hello\",\"subject\":");
-    gw_buf_add_json_string(&json, identity->name, strlen(identity->name));
-    if (identity->expires_ms == INT64_MAX)
-        gw_buf_adds(&json, ",\"expires\":null}");
-    else
-        gw_buf_printf(&json, ",\"expires\":%lld}", (long long)identity->expires_ms);
-    gw_sio_acknowledge(call->sio, call->id, json.data);
+    gw_json_hello(&json, NULL, identity->name, identity->expires_ms);
+    gw_sio_acknowledge_typed(call->sio, call->id, &json);
     gw_buf_fini(&json);
     if (token->data)
         gw_session_identify(session, identity);

@@ -94,24 +94,32 @@ void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json)
     gw_buf_fini(&packet);
 }
 
+void gw_sio_acknowledge_typed(struct sio *sio, const char *id, const struct gw_buf *json)
+{
+    static const char type[] = "{\"type\":";
+    struct gw_buf object;
+    gw_buf_init(&object);
+    gw_buf_adds(&object, "{\"status\":");
+    gw_buf_add(&object, json->data + sizeof type - 1, json->len - (sizeof type - 1));
+    gw_sio_acknowledge(sio, id, object.data);
+    gw_buf_fini(&object);
+}
+
 void gw_sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason)
 {
-    struct gw_buf json, object;
+    struct gw_buf json;
     gw_buf_init(&json);
-    gw_buf_init(&object);
     gw_json_error(&json, NULL, err, message, reason);
-    gw_sio_add_untyped(&object, &json);
     if (id) {
-        object.data[0] = ',';
-        gw_buf_clear(&json);
-        gw_buf_adds(&json, "{\"status\":\"error\"");
-        gw_buf_add(&json, object.data, object.len);
-        gw_sio_acknowledge(sio, id, json.data);
+        gw_sio_acknowledge_typed(sio, id, &json);
     } else {
+        struct gw_buf object;
+        gw_buf_init(&object);
+        gw_sio_add_untyped(&object, &json);
         gw_sio_emit(sio, "error", object.data, NULL);
+        gw_buf_fini(&object);
     }
     gw_buf_fini(&json);
-    gw_buf_fini(&object);
 }
 
 /* How what waits leaves. What is pushed meanwhile is a packet without a frame. */

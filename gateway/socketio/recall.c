@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/hash.h"
@@ -40,8 +41,7 @@ static size_t over_count;
 
 bool gw_sio_pid_valid(const char *pid, size_t len)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    return len && len <= SIO_PID_MAX && strspn(pid, letters) == len;
+    return len && len <= SIO_PID_MAX && gw_base64url_text(pid, len);
 }
 
 void gw_sio_filters_free(struct sio_filter *filters)

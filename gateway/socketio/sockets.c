@@ -5,7 +5,6 @@
 
 #include "gateway/alloc.h"
 #include "gateway/protocol.h"
-#include "hub/inbox.h"
 #include "socketio/engine.h"
 
 /* More packets in a row beyond limits.message_rate than a client sends by mistake. */
@@ -52,10 +51,8 @@ static void sio_response(struct gw_session *session, const char *reference, stru
 {
     struct gw_buf json;
     gw_buf_init(&json);
-    gw_buf_adds(&json, "{\"status\":\"response\",\"data\":");
-    gw_buf_add(&json, data.data, data.len);
-    gw_buf_addc(&json, '}');
-    gw_sio_acknowledge((struct sio *)session, reference, json.data);
+    gw_json_response(&json, NULL, data);
+    gw_sio_acknowledge_typed((struct sio *)session, reference, &json);
     gw_buf_fini(&json);
     sio_settled((struct sio *)session);
 }
@@ -96,11 +93,10 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
 
 static void sio_expiring(struct gw_session *session, int64_t expires_ms)
 {
-    char json[64];
-    if (((struct sio *)session)->errand)
-        return;
-    snprintf(json, sizeof json, "{\"expires\":%lld}", (long long)expires_ms);
-    gw_sio_emit((struct sio *)session, "expiring", json, NULL);
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_expiring(&json, expires_ms);
+    sio_emit_typed(session, "expiring", &json);
 }
 
 /* The connection ends, not the namespace: a client whose namespace is left does not come back by itself. */
@@ -232,11 +228,10 @@ struct sio *gw_sio_create(struct eio *eio, const char *space, struct gw_identity
 /* limits.message_rate. Every packet that is refused is answered; a client that goes on is cut off. */
 static bool sio_within_rate(struct eio *eio, struct sio *sio, const struct gw_sio_packet *packet)
 {
-    if (gw_bucket_take(&eio->packets, gw_hub_config(eio->hub)->limits.message_rate, gw_hub_now(eio->hub))) {
+    if (gw_hub_within_rate(eio->hub, &eio->packets)) {
         eio->refused_packets = 0;
         return true;
     }
-    GW_STAT_ADD(gw_hub_stats(eio->hub), rate_limited, 1);
     if (++eio->refused_packets >= REFUSED_MAX) {
         gw_eio_end(eio, 1008, "rate_limited: too many packets");
     } else if (sio) {

@@ -266,7 +266,7 @@ static void moved_open(struct eio *eio, struct moved *moved)
     sio->owner = moved->owner;
     moved->owner = NULL;
     gw_sio_recall_move(sio->owner, sio, gw_hub_worker(eio->hub));
-    sio->session.pace_from_ms = gw_hub_now(eio->hub); /* it may have had a value just now */
+    gw_session_pace_from(&sio->session, gw_hub_now(eio->hub)); /* it may have had a value just now */
     for (const struct sio_filter *filter = moved->filters; filter; filter = filter->next)
         moved_subscribe(sio, moved, filter);
     sio->fresh = moved->fresh;

@@ -4,10 +4,9 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
-#include "gateway/auth.h"
 #include "gateway/bucket.h"
+#include "gateway/identity.h"
 #include "gateway/protocol.h"
-#include "gateway/session_log.h"
 #include "gateway/timer.h"
 #include "gateway/transport.h"
 #include "gateway/upstream.h"
@@ -26,7 +25,7 @@ struct ws_deadline {
     struct ws *ws;
 };
 
-/* So many frames in a row beyond limits.message_rate are more than a client that means well sends by mistake. */
+/* More frames in a row beyond limits.message_rate than a client sends by mistake. */
 #define WS_REFUSED_MAX 1000
 
 static void ws_push(struct ws *ws, struct gw_buf *json)
@@ -170,11 +169,7 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
     struct gw_subscribed subscribed;
     enum gw_err err = gw_session_subscribe(&ws->session, frame->channel, frame->channel_len, &start, &subscribed);
     if (err != GW_OK) {
-        ws_push_error(ws, frame->id, err,
-                      err == GW_ERR_BAD_REQUEST ? "the channel is no valid name or filter, or the cursor is none of "
-                                                  "this gateway's (<epoch>.<number> expected)"
-                                                : NULL,
-                      0);
+        ws_push_error(ws, frame->id, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : NULL, 0);
         return;
     }
     struct gw_buf json;
@@ -201,11 +196,8 @@ static void ws_request(struct ws *ws, struct gw_frame *frame)
 {
     const char *why;
     char *reference = frame->id ? gw_strdup(frame->id) : NULL;
-    int64_t timeout_ms = frame->timeout_ms;
-    if (timeout_ms < 0)
-        timeout_ms = gw_hub_config(ws->session.hub)->broker.request_timeout_ms;
     enum gw_err err = gw_session_request(&ws->session, frame->channel, frame->channel_len, frame->data.data,
-                                         frame->data.len, true, timeout_ms, reference, &why);
+                                         frame->data.len, true, frame->timeout_ms, reference, &why);
     if (err != GW_OK)
         ws_push_error(ws, frame->id, err, why, 0);
 }
@@ -249,24 +241,15 @@ static void ws_hello_refused(struct ws *ws, const struct gw_frame *frame, enum g
 /* Without a token it asks who it is. */
 static void ws_hello(struct ws *ws, const struct gw_frame *frame)
 {
-    struct gw_hub *hub = ws->session.hub;
-    if (!gw_hub_auth(hub)) {
+    if (!gw_hub_auth(ws->session.hub)) {
         if (frame->id)
             ws_push_simple(ws, "hello", frame->id);
         return;
     }
-    struct gw_identity *identity = gw_identity_ref(ws->session.identity);
-    const char *why = "hello has no token";
-    enum gw_err err = frame->token || identity ? GW_OK : GW_ERR_UNAUTHORIZED;
-    if (frame->token) {
-        gw_identity_unref(identity);
-        identity = NULL;
-        err = gw_auth_token(gw_hub_auth(hub), frame->token, frame->token_len, gw_hub_wall(hub), &identity, &why);
-    }
+    struct gw_identity *identity;
+    const char *why;
+    enum gw_err err = gw_session_hello(&ws->session, frame->token, frame->token_len, &identity, &why);
     if (err != GW_OK) {
-        GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
-        GW_SESSION_LOG_ONCE_A_SECOND(&ws->session, GW_LOG_WARN, "hello was refused: %s",
-                                     why ? why : gw_err_code(err));
         ws_hello_refused(ws, frame, err, why);
         return;
     }
@@ -280,15 +263,14 @@ static void ws_hello(struct ws *ws, const struct gw_frame *frame)
     gw_identity_unref(identity);
 }
 
-/* limits.message_rate. Every refused frame is answered, so that nothing is lost in silence; who goes on is let go. */
+/* limits.message_rate. Every refused frame gets an answer, so that none is lost in silence; a client that goes on is
+ * cut off. */
 static bool ws_within_rate(struct ws *ws, const char *id)
 {
-    struct gw_hub *hub = ws->session.hub;
-    if (gw_bucket_take(&ws->frames, gw_hub_config(hub)->limits.message_rate, gw_hub_now(hub))) {
+    if (gw_hub_within_rate(ws->session.hub, &ws->frames)) {
         ws->refused = 0;
         return true;
     }
-    GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
     if (++ws->refused < WS_REFUSED_MAX)
         ws_push_error(ws, id, GW_ERR_RATE_LIMITED, NULL, 0);
     else

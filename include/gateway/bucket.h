@@ -1,4 +1,4 @@
-/* bucket.h: token buckets: so many things a second, and as many at once. Thread: whoever owns the bucket. */
+/* bucket.h: token buckets: a number of things a second, and as many at once. Thread: the owner's. */
 #ifndef GATEWAY_BUCKET_H
 #define GATEWAY_BUCKET_H
 

@@ -136,6 +136,8 @@ unsigned gw_hub_worker(const struct gw_hub *hub);
 const struct gw_config *gw_hub_config(const struct gw_hub *hub);
 const struct gw_upstream_state *gw_hub_upstream(const struct gw_hub *hub);
 struct gw_stats *gw_hub_stats(struct gw_hub *hub); /* the pointer: any thread */
+/* limits.message_rate: may the client that has this bucket send one more frame or packet? Counts it if not. */
+bool gw_hub_within_rate(struct gw_hub *hub, struct gw_bucket *bucket);
 uint64_t gw_hub_pending(const struct gw_hub *hub); /* publishes not settled yet */
 
 /* The cursor of the newest message this worker has seen. */

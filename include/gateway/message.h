@@ -96,7 +96,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec);
 struct gw_message *gw_message_ref(struct gw_message *msg);
 /* NULL is fine. */
 void gw_message_unref(struct gw_message *msg);
-/* So many references at once. Not NULL. */
+/* `count` references at once. Not NULL. */
 void gw_message_ref_many(struct gw_message *msg, uint32_t count);
 void gw_message_unref_many(struct gw_message *msg, uint32_t count);
 

@@ -44,6 +44,10 @@ struct gw_frame {
 GW_MUST_CHECK enum gw_err gw_frame_parse(const char *text, size_t len, struct gw_frame *out, const char **why);
 void gw_frame_fini(struct gw_frame *frame);
 
+/* Why a subscription is a bad request. */
+#define GW_SUBSCRIBE_EXPECTED                                                                                        \
+    "the channel is no valid name or filter, or the cursor is none of this gateway's (<epoch>.<number> expected)"
+
 /* Each appends one JSON object. `id` is JSON text or NULL. */
 void gw_json_welcome(struct gw_buf *out, uint64_t session, unsigned worker, const char *cursor);
 void gw_json_subscribed(struct gw_buf *out, const char *id, const char *channel, size_t len,

@@ -127,7 +127,8 @@ struct gw_session {
     struct gw_session *next_later, **later_link; /* ... and of those to tell in the next turn; NULL: it is not */
     bool lagging;                                /* (r) */
     bool open;                                   /* (r) */
-    bool dirty, kicked;
+    bool kicked;                                 /* (r) */
+    bool dirty;
     bool walking; /* it goes through the sequence, not through its channels (hub/walk.c) */
     bool paced;   /* it has met a channel that is not sent in full */
     bool settled; /* the client's cursor said that nothing was held back */
@@ -146,6 +147,12 @@ void gw_session_pace_from(struct gw_session *session, int64_t now_ms);
  * so). Takes a reference of its own. Subscriptions beyond the new grants end by revoked(), and what waits for the
  * session is looked through again. False: the session was ended on the way, and its transport may have freed it. */
 bool gw_session_identify(struct gw_session *session, struct gw_identity *identity);
+
+/* The client says hello, where the gateway has auth: who it is by a new token, or without one (NULL) who it is
+ * already; a reference for the caller, who passes a new one to gw_session_identify(). A refusal is counted and
+ * logged; *why may say what was wrong. */
+GW_MUST_CHECK enum gw_err gw_session_hello(const struct gw_session *session, const char *token, size_t len,
+                                           struct gw_identity **out, const char **why);
 
 /* Where a subscription begins. */
 enum gw_start_at {
@@ -212,9 +219,9 @@ GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, const c
                                              const char *data, size_t data_len, bool json, char *reference,
                                              bool *accepted, const char **why);
 
-/* As gw_session_publish(), but asks for an answer within timeout_ms (MQTT 5 request/response): response() or, on
- * failure, published() will be called once, unless the session is closed before. GW_ERR_UNSUPPORTED: not over
- * MQTT 3.1.1. */
+/* As gw_session_publish(), but asks for an answer within timeout_ms (-1: broker.request_timeout; MQTT 5
+ * request/response): response() or, on failure, published() will be called once, unless the session is closed before.
+ * GW_ERR_UNSUPPORTED: not over MQTT 3.1.1. */
 GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len,
                                              const char *data, size_t data_len, bool json, int64_t timeout_ms,
                                              char *reference, const char **why);
