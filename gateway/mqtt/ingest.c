@@ -136,7 +136,7 @@ static void ingest_append(const struct arrival *arrival, struct gw_message_spec 
     struct gw_ingest *ingest = arrival->ingest;
     const struct gw_packet *packet = arrival->packet;
     const struct gw_cfg_route *config = arrival->config;
-    if (packet->retain)
+    if (packet->retain && !arrival->route->channel)
         gw_stored_note(ingest->stored, gw_hash(draft->channel, draft->channel_len));
     if (config->rate == GW_RATE_ON_CHANGE && !draft->clear &&
         !gw_json_pointer(draft->json, draft->json_len, config->rate_pointer ? config->rate_pointer : "",
@@ -298,7 +298,8 @@ static void ingest_by_transform(struct arrival *arrival)
     gw_buf_fini(&why);
 }
 
-/* Of a stored message: the topic, and the channels as far as they are known without the payload. */
+/* A stored message's channel, where it is known without the payload. That of a transform's message is known when it
+ * is emitted (ingest_append()). */
 static void ingest_note_channel(void *context, const struct gw_routed *routed)
 {
     if (routed->channel)
