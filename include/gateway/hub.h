@@ -146,6 +146,9 @@ size_t gw_hub_cursor(const struct gw_hub *hub, char out[64]);
 /* Ends every session with kick(why). */
 void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why);
 
+/* No session is open. */
+bool gw_hub_empty(const struct gw_hub *hub);
+
 /* Who lets clients in; NULL: nobody has to. */
 struct gw_auth *gw_hub_auth(const struct gw_hub *hub);
 
