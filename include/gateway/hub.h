@@ -163,6 +163,10 @@ bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
 
+/* Could it be a response topic (gw_session_publish_along())? */
+bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
+                              size_t len);
+
 /* May they publish anything at all: is there a grant, and a route that takes it? */
 bool gw_hub_may_publish(const struct gw_hub *hub, const struct gw_grants *grants);
 
