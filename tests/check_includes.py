@@ -41,7 +41,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "mail", "presence", "session", "session_log", "upstream"],
+    "hub": ["hub", "mail", "presence", "session", "session_log", "shared", "upstream"],
     "http": ["protocol", "query", "transport"],
     "app": ["builtins"],
 }
