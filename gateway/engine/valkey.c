@@ -5,6 +5,7 @@
  * A stream refuses an id that is not above its top, so the first entry of a term shuts out all earlier leaders.
  * docs/decisions has the reasons. */
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,7 @@ static void store_free(struct gw_engine_store *store)
     gw_valkey_asks_fini(store);
     gw_resp_close(&store->commands);
     gw_resp_close(&store->tail);
+    SSL_CTX_free(store->server.tls);
     gw_entry_list_clear(&store->packet);
     gw_entry_list_clear(&store->queue);
     gw_entry_list_clear(&store->sent);
@@ -302,15 +304,38 @@ static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
     return store;
 }
 
+/* The certificates are read once: others need a restart. NULL: it is good. */
+static const char *store_use_tls(struct gw_engine_store *store, const struct gw_valkey_options *own)
+{
+    store->peer = (struct gw_tls_peer){
+        .who = "the engine",
+        .host = store->host,
+        .key = "engine.valkey.tls",
+        .url_key = "engine.valkey.url",
+        .plain = "redis://",
+        .chain = "redis: tls-cert-file",
+        .ca_file = own->ca_file,
+        .cert_file = own->cert_file,
+        .key_file = own->key_file,
+        .verify_hostname = own->verify_hostname,
+    };
+    store->tls_reason.peer = store->server.peer = &store->peer;
+    store->server.tls = gw_tls_peer_context(&store->tls_reason);
+    return store->server.tls ? NULL : store->tls_reason.text;
+}
+
 static enum gw_err valkey_open(const void *options, struct gw_engine_found *found, struct gw_engine_store **out,
                                struct gw_buf *error)
 {
     const struct gw_valkey_options *own = options;
     struct gw_engine_store *store = store_make(own);
     *found = (struct gw_engine_found){0};
-    const char *wrong = gw_resp_parse_url(own->url, &store->host, &store->port, &store->server.database);
+    bool tls = false;
+    const char *wrong = gw_resp_parse_url(own->url, &store->host, &store->port, &store->server.database, &tls);
     store->server.host = store->host;
     store->server.port = store->port;
+    if (!wrong && tls)
+        wrong = store_use_tls(store, own);
     int64_t until = gw_monotonic_ms() + OPEN_MS;
     bool good = false;
     while (!wrong && !good) {

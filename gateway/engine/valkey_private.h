@@ -39,6 +39,8 @@ struct gw_valkey_known {
 
 struct gw_engine_store {
     struct gw_resp_server server;
+    struct gw_tls_peer peer;
+    struct gw_tls_reason tls_reason; /* while it is opened */
     char *host, *port;
     const char *node; /* borrowed from the options */
     struct gw_valkey_keys keys;
