@@ -149,9 +149,23 @@ static void gate_tell(const struct gw_conn *conn, struct gw_slice origin)
                text, text, gw_conn_config(conn)->file);
 }
 
+/* Pages send headers of their own to other servers (extraHeaders of Socket.IO), and here they change nothing. */
+static void gate_add_asked(const struct gw_request *preflight, struct gw_buf *headers)
+{
+    static const char names[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_, ";
+    struct gw_slice asked = gw_request_header(preflight, "access-control-request-headers");
+    for (size_t i = 0; i < asked.len; i++) {
+        if (!memchr(names, asked.data[i], sizeof names - 1))
+            return;
+    }
+    if (asked.len)
+        gw_buf_printf(headers, ", %.*s", (int)asked.len, asked.data);
+}
+
 /* What a page on another origin may read of the answer. Where the page is one of many (`*`, a wildcard, `null`),
  * credentials of the browser's own (cookies) don't count. */
-static void gate_allow(struct gw_conn *conn, enum gate_origin kind, struct gw_slice origin, bool preflight)
+static void gate_allow(struct gw_conn *conn, enum gate_origin kind, struct gw_slice origin,
+                       const struct gw_request *preflight)
 {
     if (kind != GATE_LISTED && kind != GATE_ANY)
         return;
@@ -164,13 +178,15 @@ static void gate_allow(struct gw_conn *conn, enum gate_origin kind, struct gw_sl
             (int)origin.len, origin.data);
     else
         gw_buf_adds(&headers, "Access-Control-Allow-Origin: *\r\n");
-    if (preflight)
+    if (preflight) {
         gw_buf_adds(&headers,
                     "Access-Control-Allow-Methods: GET, HEAD, POST\r\n"
-                    "Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID, Cache-Control\r\n"
-                    "Access-Control-Max-Age: 600\r\n");
-    else
+                    "Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID, Cache-Control");
+        gate_add_asked(preflight, &headers);
+        gw_buf_adds(&headers, "\r\nAccess-Control-Max-Age: 600\r\n");
+    } else {
         gw_buf_adds(&headers, "Access-Control-Expose-Headers: Sluice-Cursor, Sluice-Upstream, Retry-After\r\n");
+    }
     free(conn->headers);
     conn->headers = gw_buf_take(&headers);
 }
@@ -294,7 +310,7 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
                       "pages of this origin may not use the gateway (web.origins lists those that may)");
         return false;
     }
-    gate_allow(conn, kind, origin, preflight);
+    gate_allow(conn, kind, origin, preflight ? request : NULL);
     if (preflight) {
         gw_http_reply(conn, 204, NULL, NULL, NULL, 0);
         return false;

@@ -304,6 +304,11 @@ void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why)
     }
 }
 
+bool gw_hub_empty(const struct gw_hub *hub)
+{
+    return !hub->sessions;
+}
+
 /* --- questions ----------------------------------------------------------------------------------------------- */
 
 int64_t gw_hub_now(const struct gw_hub *hub)

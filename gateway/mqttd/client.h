@@ -52,9 +52,11 @@ struct gw_mqttd_inflight {
 };
 
 struct gw_mqttd_will {
-    struct gw_buf topic, payload;
+    struct gw_buf topic, payload, properties;
     int64_t delay_ms;
-    bool wanted; /* it is published if the connection ends now */
+    bool expires;
+    uint32_t expiry; /* seconds, if `expires` */
+    bool wanted;     /* it is published if the connection ends now */
 };
 
 struct gw_mqttd_client {
@@ -136,6 +138,8 @@ void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body);
 void gw_mqttd_connected(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept);
 /* The will is published, if there is one. */
 void gw_mqttd_send_will(struct gw_mqttd_client *client);
+enum gw_err gw_mqttd_publish_will(struct gw_session *session, const struct gw_mqttd_will *will);
+void gw_mqttd_forget_will(struct gw_mqttd_will *will);
 
 void gw_mqttd_on_subscribe(struct gw_mqttd_client *client, struct gw_slice body);
 void gw_mqttd_on_unsubscribe(struct gw_mqttd_client *client, struct gw_slice body);

@@ -83,6 +83,15 @@ static uint8_t connect_will(struct gw_mqttd_client *client, const struct gw_mqtt
         *why = "forbidden: the client may not publish to the topic of its will";
         return GW_MQTTD_NOT_AUTHORIZED;
     }
+    struct gw_slice response = connect->will.response_topic;
+    if (gw_mqttd_has(&connect->will, GW_MQTTD_P_RESPONSE_TOPIC) &&
+        !gw_hub_response_possible(hub, grants, response.data, response.len)) {
+        *why = "forbidden: no route of the client's leads from the will's response topic back to its channel";
+        return GW_MQTTD_NOT_AUTHORIZED;
+    }
+    gw_buf_add(&client->will.properties, connect->will.all.data, connect->will.all.len);
+    client->will.expires = gw_mqttd_has(&connect->will, GW_MQTTD_P_MESSAGE_EXPIRY);
+    client->will.expiry = connect->will.message_expiry;
     gw_buf_add(&client->will.topic, topic.data, topic.len);
     gw_buf_add(&client->will.payload, connect->will_payload.data, connect->will_payload.len);
     client->will.wanted = true;
@@ -90,17 +99,32 @@ static uint8_t connect_will(struct gw_mqttd_client *client, const struct gw_mqtt
     return GW_MQTTD_SUCCESS;
 }
 
-void gw_mqttd_send_will(struct gw_mqttd_client *client)
+enum gw_err gw_mqttd_publish_will(struct gw_session *session, const struct gw_mqttd_will *will)
 {
     bool accepted;
     const char *why;
+    const struct gw_along along = {.properties = {will->properties.data, will->properties.len},
+                                   .expires = will->expires,
+                                   .expiry = will->expiry};
+    return gw_session_publish_along(session, will->topic.data, will->topic.len,
+                                    will->payload.data ? will->payload.data : "", will->payload.len, &along, NULL,
+                                    &accepted, &why);
+}
+
+void gw_mqttd_forget_will(struct gw_mqttd_will *will)
+{
+    gw_buf_fini(&will->topic);
+    gw_buf_fini(&will->payload);
+    gw_buf_fini(&will->properties);
+}
+
+void gw_mqttd_send_will(struct gw_mqttd_client *client)
+{
     struct gw_mqttd_will *will = &client->will;
     if (!will->wanted || !client->session.open)
         return;
     will->wanted = false;
-    enum gw_err err = gw_session_publish(&client->session, will->topic.data, will->topic.len,
-                                         will->payload.data ? will->payload.data : "", will->payload.len, false, NULL,
-                                         &accepted, &why);
+    enum gw_err err = gw_mqttd_publish_will(&client->session, will);
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_WARN, "a will was not published: %s", gw_err_code(err));
 }

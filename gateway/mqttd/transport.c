@@ -325,8 +325,7 @@ static void client_on_closed(struct gw_conn *conn)
     gw_mqttd_forget_publishes(client);
     gw_mqttd_forget_messages(client);
     gw_identity_unref(client->offered);
-    gw_buf_fini(&client->will.topic);
-    gw_buf_fini(&client->will.payload);
+    gw_mqttd_forget_will(&client->will);
     gw_shared_forget(client->asking);
     gw_buf_fini(&client->asked);
     gw_buf_fini(&client->in);
