@@ -332,9 +332,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     gw_buf_init(&properties);
     gw_buf_init(&packet);
     struct copy copy = deliver_look(client, msg, &properties);
-    if (!copy.wanted) { /* what its channel lost before it is no more wanted than that */
-        gw_buf_clear(&properties);
-        deliver_put_gap(client, msg, &properties);
+    if (!copy.wanted) { /* what was lost before it is told with the next one that is */
         gw_buf_fini(&properties);
         return;
     }
