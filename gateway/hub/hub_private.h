@@ -24,6 +24,7 @@ struct gw_hub {
     struct gw_grants *nothing; /* of those who are not known yet */
     struct gw_upstream upstream;
     struct gw_mail mail;
+    struct gw_state_watch watch;
     struct gw_upstream_state state;
     struct gw_timers *timers;
     struct gw_stats stats;

@@ -264,6 +264,8 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
+    if (source->ingest.liveness)
+        gw_liveness_configure(source->ingest.liveness, routes);
     source_settle_settings(source);
     source->attempts.v5_again_ms = 0; /* the broker may be another one meanwhile */
     if (gw_client_differs(&old_config->broker, &config->broker)) {
@@ -334,6 +336,15 @@ static void source_turn(struct gw_source *source, int timeout_ms)
         gw_connection_failed(source, rc, saved);
 }
 
+/* After what has come was read. */
+static void source_watch(struct gw_source *source)
+{
+    if (!source->ingest.liveness)
+        return;
+    gw_liveness_tick(source->ingest.liveness, gw_monotonic_ms());
+    gw_ingest_tell_states(&source->ingest);
+}
+
 static void *source_run(void *context)
 {
     struct gw_source *source = context;
@@ -357,7 +368,11 @@ static void *source_run(void *context)
         if (!source->connecting && !source->connected && source_is_wanted(source) &&
             source->attempts.at_ms - now < wait)
             wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
+        if (source->ingest.liveness)
+            wait = gw_liveness_wait(source->ingest.liveness,
+                                    !source->ingest.engine->shared || atomic_load(&source->ingest.term), now, wait);
         source_turn(source, (int)wait);
+        source_watch(source);
         if (source->subs.changed && !source->subs.unanswered)
             gw_connection_report(source);
     }
@@ -400,6 +415,10 @@ struct gw_source *gw_source_create(enum gw_source_role role, struct gw_config *c
     gw_route_stats_configure(&source->ingest.routes, config);
     gw_granted_init(&source->granted);
     gw_ingest_share(&source->ingest, source_wake, source);
+    if (role != GW_SOURCE_PUBLISH) {
+        source->ingest.liveness = gw_liveness_create(gw_monotonic_ms());
+        gw_liveness_configure(source->ingest.liveness, routes);
+    }
     if (role == GW_SOURCE_INGEST) {
         gw_receiver_defer(&source->receiver, &source_safety);
         source->subs.shared = true;
@@ -504,6 +523,17 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
         .connect_failures = atomic_load(&source->connect_failures),
         .disconnects = atomic_load(&source->disconnects),
     };
+}
+
+void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told)
+{
+    if (gw_liveness_watches(source->ingest.liveness))
+        gw_liveness_found(source->ingest.liveness, last, told, gw_monotonic_ms(), gw_wall_ms());
+}
+
+void gw_source_states(struct gw_source *source, uint64_t out[GW_STATE_COUNT])
+{
+    gw_liveness_count(source->ingest.liveness, out);
 }
 
 void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context)

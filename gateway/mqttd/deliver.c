@@ -237,6 +237,9 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         if (copy.cursor)
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
         deliver_put_gap(client, msg, &properties);
+        enum gw_state state = copy.flags ? gw_hub_state(client->session.hub, msg) : GW_STATE_NONE;
+        if (state > GW_STATE_LIVE)
+            gw_mqttd_put_user(&properties, "state", gw_state_name(state), strlen(gw_state_name(state)));
     }
     bool known;
     uint16_t alias = deliver_alias(client, msg, &known);
