@@ -341,6 +341,9 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         if (copy.cursor)
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
         deliver_put_gaps(client, msg, &properties);
+        enum gw_state state = copy.flags ? gw_hub_state(client->session.hub, msg) : GW_STATE_NONE;
+        if (state > GW_STATE_LIVE)
+            gw_mqttd_put_user(&properties, "state", gw_state_name(state), strlen(gw_state_name(state)));
         deliver_put_along(msg, &properties);
     }
     bool known;
