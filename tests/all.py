@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs every test: what `./dev test` calls once everything is installed.
 
-Builds first, then runs jobs that are independent side by side, then the jobs that need the machine for themselves.
+Builds the release first. Then integration tests, which mostly wait, run side by side, and beside them one at a time what keeps a
+processor busy: the other builds, the unit tests, the fuzzers, the containers. The jobs that need the machine for themselves come last.
 A job that fails is run once more, alone, at the end: a test that fails twice has failed, and one that passed only the second
 time is named. A skipped test counts as failed. Logs are in build/test/.
 """
@@ -15,12 +16,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build/test"
-CLIENT_MAX_BYTES = 7500
+CLIENT_MAX_BYTES = 8000
 SKIPPED = 77  # the machine itself does not allow it; a package that is missing is no such reason
 PRESETS = ["release", "asan", "tsan", "fuzz"]
 
@@ -28,8 +30,9 @@ PRESETS = ["release", "asan", "tsan", "fuzz"]
 class Job:
     """One command. `report`: the JUnit file it writes; without one its exit status counts as one test."""
 
-    def __init__(self, name, command, report=None, env=None, timeout=900, cwd=ROOT):
+    def __init__(self, name, command, report=None, env=None, timeout=900, cwd=ROOT, preset=None):
         self.name, self.command, self.report, self.env, self.timeout, self.cwd = name, command, report, env, timeout, cwd
+        self.preset = preset  # whose build it needs
         self.log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
         self.seconds = 0.0
 
@@ -91,7 +94,7 @@ def pytest_jobs(label, build, *more):
         report = LOGS / f"{label}-{path.stem}.xml"
         yield Job(f"{path.stem} ({label})",
                   [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", path, *more],
-                  report, {"SLUICE_BINARY": str(ROOT / build / "sluice")})
+                  report, {"SLUICE_BINARY": str(ROOT / build / "sluice")}, preset=label)
 
 
 def node_jobs(label, build, paths):
@@ -99,24 +102,23 @@ def node_jobs(label, build, paths):
         report = LOGS / f"{label}-{path.name}.xml"
         yield Job(f"{path.name} ({label})",
                   ["node", "--test", "--test-reporter=junit", f"--test-reporter-destination={report}", "--test-reporter=tap",
-                   "--test-reporter-destination=stdout", path], report, {"SLUICE_BINARY": str(ROOT / build / "sluice")})
+                   "--test-reporter-destination=stdout", path], report, {"SLUICE_BINARY": str(ROOT / build / "sluice")}, preset=label)
 
 
 def ctest_job(preset):
     report = LOGS / f"ctest-{preset}.xml"
-    return Job(f"unit tests ({preset})", ["ctest", "--preset", preset, "--output-junit", report], report)
+    return Job(f"unit tests ({preset})", ["ctest", "--preset", preset, "--output-junit", report], report, preset=preset)
 
 
 def fuzz_jobs(seconds):
-    for target in sorted((ROOT / "build/fuzz/tests/fuzz").glob("fuzz_*")):
-        if not target.is_file() or not os.access(target, os.X_OK):
-            continue
-        corpus = ROOT / "build/fuzz/corpus" / target.name
+    for source in sorted((ROOT / "tests/fuzz").glob("fuzz_*.c")):
+        name = source.stem
+        corpus = ROOT / "build/fuzz/corpus" / name
         corpus.mkdir(parents=True, exist_ok=True)
         # Seeds are the project's; what libFuzzer finds goes into build/.
-        yield Job(target.name, [target, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
-                                "-print_final_stats=0", "-verbosity=0", f"-artifact_prefix={ROOT}/build/fuzz/{target.name}-",
-                                corpus, ROOT / "tests/fuzz/corpus" / target.name.removeprefix("fuzz_")])
+        yield Job(name, [ROOT / "build/fuzz/tests/fuzz" / name, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+                         "-print_final_stats=0", "-verbosity=0", f"-artifact_prefix={ROOT}/build/fuzz/{name}-", corpus,
+                         ROOT / "tests/fuzz/corpus" / name.removeprefix("fuzz_")], preset="fuzz")
 
 
 def check_client():
@@ -162,16 +164,9 @@ def check_guard():
 CHECKS = {"client": check_client, "format": check_format, "tidy": check_tidy, "bench": check_bench, "guard": check_guard}
 
 
-def build():
-    """Returns the presets that do not build."""
-    bad = []
-    for preset in PRESETS:
-        print(f"building {preset}", flush=True)
-        job = Job(f"build {preset}", ["sh", "-c", f"cmake --preset {preset} && cmake --build --preset {preset}"], timeout=1800)
-        if job.run()[1]:
-            bad.append(preset)
-            print(tail(job.log, 40))
-    return bad
+def build_job(preset, niceness):
+    return Job(f"build {preset}", ["nice", "-n", niceness, "sh", "-c", f"cmake --preset {preset} && cmake --build --preset {preset}"],
+               timeout=1800)
 
 
 def tail(path, lines):
@@ -179,15 +174,17 @@ def tail(path, lines):
 
 
 def jobs(fuzz_seconds, soak_minutes):
-    """Those that run side by side, and those that want the machine for themselves."""
+    """Those that mostly wait, those that keep a processor busy, and those that want the machine for themselves."""
     python = sys.executable
     browser = ROOT / "tests/browser"
-    side_by_side = [
-        *pytest_jobs("tsan", "build/tsan", "-m", "sanitize"),
-        *pytest_jobs("asan", "build/asan", "-m", "sanitize"),
-        *pytest_jobs("release", "build/release"),
+    waiting = [
         *node_jobs("release", "build/release", sorted(browser.glob("*.test.mjs"))),
+        *pytest_jobs("release", "build/release"),
+        *pytest_jobs("asan", "build/asan", "-m", "sanitize"),
         *node_jobs("asan", "build/asan", [browser / "client.test.mjs", browser / "auth.test.mjs"]),
+        *pytest_jobs("tsan", "build/tsan", "-m", "sanitize"),
+    ]
+    busy = [
         # Both engines in turn: they share what debootstrap makes.
         Job("containers", ["sh", "-c", f"{python} -B tests/docker/containers.py podman && {python} -B tests/docker/containers.py docker"],
             timeout=1500),
@@ -198,31 +195,53 @@ def jobs(fuzz_seconds, soak_minutes):
         Job("include directions", [python, "tests/check_includes.py"]),
         Job("symbol directions", [python, "tests/check_symbols.py"]),
         Job("generated documents", [python, "tests/generated.py"]),
-        *(Job(f"check {name}", [python, __file__, "--check", name]) for name in ("client", "format", "tidy", "guard")),
+        *(Job(f"check {name}", [python, __file__, "--check", name]) for name in ("client", "format", "guard")),
+        Job("check tidy", [python, __file__, "--check", "tidy"], preset="asan"),
     ]
     alone = [
         Job("check bench", [python, __file__, "--check", "bench"]),
         Job("soak", [python, "tests/soak/soak.py", str(soak_minutes), "--quiet", "--binary", ROOT / "build/release/sluice"],
             timeout=60 * soak_minutes + 600),
     ]
-    return side_by_side, alone
+    return waiting, busy, alone
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", choices=sorted(CHECKS), help="run only this check")
     parser.add_argument("--only", metavar="REGEX", help="run only the jobs whose names match")
-    parser.add_argument("--jobs", type=int, default=2, help="jobs that run side by side (2)")
+    parser.add_argument("--jobs", type=int, default=3, help="jobs that run side by side and mostly wait (3)")
     parser.add_argument("--no-build", action="store_true", help="take the builds that are there")
     args = parser.parse_args()
     if args.check:
         return CHECKS[args.check]()
     LOGS.mkdir(parents=True, exist_ok=True)
-    broken = [] if args.no_build else build()
-    side_by_side, alone = jobs(int(os.environ.get("SLUICE_FUZZ_SECONDS", "5")), float(os.environ.get("SLUICE_SOAK_MINUTES", "3")))
+    passed, failed, again = 0, [], []
+    built = {preset: threading.Event() for preset in PRESETS}
+
+    def build(preset, niceness=10):
+        try:
+            job = build_job(preset, str(niceness))
+            if job.run()[1]:
+                failed.append(job.name)
+                print(tail(job.log, 40), flush=True)
+            print(f"{job.name}: {job.seconds:.0f} s", flush=True)
+        finally:
+            built[preset].set()
+
+    def run(job):
+        if job.preset:
+            built[job.preset].wait()
+        return job.run()
+
+    waiting, busy, alone = jobs(int(os.environ.get("SLUICE_FUZZ_SECONDS", "5")), float(os.environ.get("SLUICE_SOAK_MINUTES", "2")))
     if args.only:
-        side_by_side, alone = ([job for job in group if re.search(args.only, job.name)] for group in (side_by_side, alone))
-    passed, failed, again = 0, [f"build {preset}" for preset in broken], []
+        waiting, busy, alone = ([job for job in group if re.search(args.only, job.name)] for group in (waiting, busy, alone))
+    presets = [preset for preset in PRESETS if any(job.preset == preset for job in waiting + busy) or preset == "release"]
+    if args.no_build:
+        presets = []
+        for event in built.values():
+            event.set()
 
     def note(job, result):
         nonlocal passed
@@ -232,10 +251,15 @@ def main():
         if bad:
             again.append((job, bad))
 
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        running = {pool.submit(job.run): job for job in side_by_side}
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool, concurrent.futures.ThreadPoolExecutor(1) as processor:
+        for preset in presets[:1]:
+            build(preset, 0)
+        builds = [processor.submit(build, preset) for preset in presets[1:]]
+        running = {pool.submit(run, job): job for job in waiting} | {processor.submit(run, job): job for job in busy}
         for done in concurrent.futures.as_completed(running):
             note(running[done], done.result())
+        for done in builds:
+            done.result()
     for job in alone:
         note(job, job.run())
     for job, before in again:

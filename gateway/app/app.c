@@ -241,6 +241,8 @@ static bool app_init(struct app *app)
         .routes = routes,
         .auth = app->auth,
         .upstream = gw_source_upstream(app->publisher ? app->publisher : app->source),
+        .sharing = app->engine->shared,
+        .sharing_store = app->store,
     };
     gw_server_prepare(&app->server, &setup);
     app->metrics = (struct gw_app_metrics){app->source, app->publisher, app->engine, app->store};

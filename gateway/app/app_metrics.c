@@ -39,6 +39,8 @@ static void app_source_metrics(const struct gw_app_metrics *metrics, struct gw_e
         {"sluice_mqtt_doubles_total", "Copies: by overlapping subscriptions, or sent again after a reconnect.",
          stats.doubles},
         {"sluice_mqtt_codec_dropped_total", "Payloads that the route's codec refused.", stats.codec_dropped},
+        {"sluice_mqtt_properties_dropped_total", "Messages passed on without their properties.",
+         stats.properties_dropped},
         {"sluice_mqtt_too_large_total", "Payloads above broker.max_packet.", stats.too_large},
         {"sluice_mqtt_refused_total", "Messages that the engine gave no number.", stats.refused},
         {"sluice_mqtt_stale_cleared_total", "Last values that the broker had cleared while there was no connection.",

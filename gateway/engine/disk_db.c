@@ -9,7 +9,9 @@
 #include "message/cursor.h"
 
 #define DISK_APPLICATION 0x534c4348 /* in the file's header: it is one of ours */
-#define DISK_VERSION     1
+#define DISK_VERSION     2
+/* It had no properties. */
+#define DISK_VERSION_OLD 1
 
 #define FLAG_RETAINED 1
 #define FLAG_CLEAR    2
@@ -31,9 +33,9 @@ static const char disk_schema[] =
     "CREATE TABLE channel(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_seq INTEGER, before_last INTEGER,"
     " last INTEGER, evicted INTEGER, kept INTEGER);"
     "CREATE TABLE message(channel INTEGER, seq INTEGER, ts INTEGER, flags INTEGER, data BLOB, payload BLOB,"
-    " PRIMARY KEY(channel, seq)) WITHOUT ROWID;"
-    "PRAGMA application_id=1397506888; PRAGMA user_version=1;";
-_Static_assert(DISK_APPLICATION == 1397506888 && DISK_VERSION == 1, "as in the schema");
+    " properties BLOB, PRIMARY KEY(channel, seq)) WITHOUT ROWID;"
+    "PRAGMA application_id=1397506888; PRAGMA user_version=2;";
+_Static_assert(DISK_APPLICATION == 1397506888 && DISK_VERSION == 2, "as in the schema");
 
 static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_BEGIN] = "BEGIN IMMEDIATE",
@@ -43,7 +45,8 @@ static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_CHANNEL] =
         ("INSERT INTO channel(id,name,last_seq,before_last,last,evicted,kept) VALUES(?1,?2,?3,?4,?5,?6,?7)"
          " ON CONFLICT(id) DO UPDATE SET last_seq=?3, before_last=?4, last=?5, evicted=?6, kept=?7"),
-    [DISK_MESSAGE] = "INSERT OR REPLACE INTO message(channel,seq,ts,flags,data,payload) VALUES(?1,?2,?3,?4,?5,?6)",
+    [DISK_MESSAGE] = "INSERT OR REPLACE INTO message(channel,seq,ts,flags,data,payload,properties)"
+                     " VALUES(?1,?2,?3,?4,?5,?6,?7)",
     [DISK_PRUNE] = "DELETE FROM message WHERE channel=?1 AND seq<=?2 AND seq<>?3",
     [DISK_WIPE_MESSAGES] = "DELETE FROM message WHERE channel=?1",
     [DISK_WIPE_CHANNEL] = "DELETE FROM channel WHERE id=?1",
@@ -88,7 +91,8 @@ static bool disk_check(struct gw_disk_db *db, bool *fresh, struct gw_buf *why)
         return false;
     }
     *fresh = !application && !version && !tables;
-    if (!*fresh && (application != DISK_APPLICATION || version != DISK_VERSION)) {
+    db->old = !*fresh && version == DISK_VERSION_OLD;
+    if (!*fresh && (application != DISK_APPLICATION || (version != DISK_VERSION && !db->old))) {
         gw_buf_printf(why,
                       "it is a database of another program, or of another version of this one (version %d expected)",
                       DISK_VERSION);
@@ -118,6 +122,14 @@ static bool disk_create(struct gw_disk_db *db)
     bool good = sqlite3_exec(db->handle, sql.data, NULL, NULL, NULL) == SQLITE_OK;
     gw_buf_fini(&sql);
     return good;
+}
+
+/* A file of an earlier release. */
+static bool disk_upgrade(struct gw_disk_db *db)
+{
+    static const char sql[] =
+        "BEGIN IMMEDIATE; ALTER TABLE message ADD COLUMN properties BLOB; PRAGMA user_version=2; COMMIT;";
+    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static bool disk_read_state(struct gw_disk_db *db, struct gw_disk_state *state)
@@ -177,7 +189,7 @@ enum gw_err gw_disk_db_open(struct gw_disk_db *db, const char *path, struct gw_d
         gw_buf_adds(&why, gw_disk_db_error(db));
     if (!why.len)
         disk_check(db, &fresh, &why);
-    if (!why.len && fresh && !disk_create(db))
+    if (!why.len && ((fresh && !disk_create(db)) || (db->old && !disk_upgrade(db))))
         gw_buf_adds(&why, gw_disk_db_error(db));
     if (!why.len && !disk_read_state(db, state))
         gw_buf_adds(&why, "it is damaged: it does not say where the numbers stood");
@@ -223,6 +235,7 @@ static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct
     bool same = sqlite3_column_type(row, 4) == SQLITE_NULL;
     spec.payload = same ? spec.json : sqlite3_column_blob(row, 4);
     spec.payload_len = same ? spec.json_len : (size_t)sqlite3_column_bytes(row, 4);
+    spec.properties = (struct gw_slice){sqlite3_column_blob(row, 5), (size_t)sqlite3_column_bytes(row, 5)};
     if (!spec.payload) /* how SQLite gives an empty one */
         spec.payload = "";
     spec.born_ns = gw_monotonic_ns() - (gw_wall_ms() - spec.ts) * 1000000;
@@ -238,9 +251,9 @@ enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
         db->handle, "SELECT id,name,last_seq,before_last,last,evicted,kept FROM channel ORDER BY last_seq", -1,
         &channels, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v2(db->handle,
-                                "SELECT seq,ts,flags,data,payload FROM message WHERE channel=? ORDER BY seq", -1,
-                                &messages, NULL);
+        rc = sqlite3_prepare_v2(
+            db->handle, "SELECT seq,ts,flags,data,payload,properties FROM message WHERE channel=? ORDER BY seq", -1,
+            &messages, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(channels)) == SQLITE_ROW) {
         struct gw_engine_channel channel = {
             .name = (const char *)sqlite3_column_text(channels, 1),
@@ -327,6 +340,11 @@ bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_m
         sqlite3_bind_null(put, 6);
     else
         sqlite3_bind_blob64(put, 6, msg->payload.data, msg->payload.len, SQLITE_STATIC);
+    struct gw_slice properties = gw_message_properties(msg);
+    if (properties.len)
+        sqlite3_bind_blob64(put, 7, properties.data, properties.len, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(put, 7);
     return disk_step(put);
 }
 

@@ -28,6 +28,7 @@ enum gw_disk_statement {
 struct gw_disk_db {
     sqlite3 *handle;
     sqlite3_stmt *statements[DISK_STATEMENTS];
+    bool old; /* of an earlier release, until it is upgraded */
 };
 
 struct gw_disk_state {

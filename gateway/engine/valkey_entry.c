@@ -50,6 +50,12 @@ struct gw_entry *gw_entry_control(const char *const *words)
     return entry;
 }
 
+static void entry_add(struct gw_slice *fields, size_t *count, const char *name, struct gw_slice value)
+{
+    fields[(*count)++] = (struct gw_slice){name, strlen(name)};
+    fields[(*count)++] = value;
+}
+
 struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t mid, uint64_t hash)
 {
     char head[HEAD_SIZE];
@@ -60,11 +66,21 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
     int len = snprintf(head, sizeof head, HEAD_FORMAT, (uint64_t)draft->ts, flags, draft->keep, (unsigned)mid, hash,
                        watched ? (unsigned)(draft->watched.data - draft->json) : 0, (unsigned)draft->watched.len);
     bool same = draft->payload_len == draft->json_len && !memcmp(draft->payload, draft->json, draft->json_len);
-    const struct gw_slice fields[] = {
+    struct gw_slice fields[GW_ENTRY_FIELDS] = {
         {"c", 1}, {draft->channel, draft->channel_len}, {"h", 1}, {head, (size_t)len},
-        {"d", 1}, {draft->json, draft->json_len},       {"p", 1}, {draft->payload, draft->payload_len},
+        {"d", 1}, {draft->json, draft->json_len},
     };
-    struct gw_entry *entry = entry_make(fields, same ? 6 : 8);
+    size_t count = 6;
+    char expires[24];
+    if (!same)
+        entry_add(fields, &count, "p", (struct gw_slice){draft->payload, draft->payload_len});
+    if (draft->properties.len)
+        entry_add(fields, &count, "m", draft->properties);
+    if (draft->expires_ms) {
+        int digits = snprintf(expires, sizeof expires, "%" PRIx64, (uint64_t)draft->expires_ms);
+        entry_add(fields, &count, "e", (struct gw_slice){expires, (size_t)digits});
+    }
+    struct gw_entry *entry = entry_make(fields, count);
     entry->message = true;
     entry->mid = mid;
     entry->hash = hash;
@@ -131,6 +147,7 @@ bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec)
 {
     struct gw_slice channel = gw_entry_field(entry, "c"), head = gw_entry_field(entry, "h");
     struct gw_slice json = gw_entry_field(entry, "d"), payload = gw_entry_field(entry, "p");
+    struct gw_slice expires = gw_entry_field(entry, "e"); /* NUL-terminated */
     uint64_t ts, hash;
     unsigned flags, keep, mid, from, len;
     if (!entry->message || !channel.len || !json.data || !head.data ||
@@ -153,6 +170,8 @@ bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec)
         .binary = flags & FLAG_BINARY,
         .stored = flags & FLAG_STORED,
         .keep = keep,
+        .properties = gw_entry_field(entry, "m"),
+        .expires_ms = expires.data ? (int64_t)strtoull(expires.data, NULL, 16) : 0,
     };
     if (flags & FLAG_WATCHED && from <= json.len && len <= json.len - from)
         spec->watched = (struct gw_slice){json.data + from, len};

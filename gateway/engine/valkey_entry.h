@@ -1,7 +1,8 @@
 /* valkey_entry.h: one entry of the shared log, as this process holds it: to be sent, or to mend the log with.
  *
  * In the log its id is `<term>-<seq>`, and its fields are, for a message: c the channel, h the head (numbers, see
- * valkey_entry.c), d the JSON, p the payload where it differs from that; otherwise k says what it is. Thread: any. */
+ * valkey_entry.c), d the JSON, p the payload where it differs from that, m what
+ * came along with it (properties.h), e when it expires; otherwise k says what it is. Thread: any. */
 #ifndef GW_ENGINE_VALKEY_ENTRY_H
 #define GW_ENGINE_VALKEY_ENTRY_H
 
@@ -12,7 +13,7 @@
 #include "engine/resp.h"
 #include "gateway/message.h"
 
-#define GW_ENTRY_FIELDS  12 /* names and values */
+#define GW_ENTRY_FIELDS  16 /* names and values */
 #define GW_ENTRY_ID_SIZE 48
 
 struct gw_entry_id {

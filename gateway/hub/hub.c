@@ -36,6 +36,8 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
     hub->mail = setup->mail;
+    hub->sharing = setup->sharing;
+    hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
@@ -302,6 +304,11 @@ void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why)
             return;
         gw_session_kick(session, why);
     }
+}
+
+bool gw_hub_empty(const struct gw_hub *hub)
+{
+    return !hub->sessions;
 }
 
 /* --- questions ----------------------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "hub/access.h"
 #include "hub/hub_private.h"
 #include "hub/stats.h"
+#include "route/reply.h"
 #include "route/routes.h"
 
 /* The broker took the message and nobody gets it (MQTT 5.0 section 3.4.2.1). */
@@ -31,9 +32,10 @@ struct gw_pending {
     uint32_t slot, generation;
 };
 
-struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const char *payload, size_t payload_len)
+struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const char *payload, size_t payload_len,
+                                     struct gw_slice properties)
 {
-    struct gw_publish *publish = gw_malloc(sizeof *publish + topic_len + 1 + payload_len + 1);
+    struct gw_publish *publish = gw_malloc(sizeof *publish + topic_len + 1 + payload_len + 1 + properties.len);
     *publish = (struct gw_publish){.payload_len = payload_len};
     publish->topic = (char *)(publish + 1);
     memcpy(publish->topic, topic, topic_len);
@@ -42,6 +44,11 @@ struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const 
     if (payload_len)
         memcpy(publish->payload, payload, payload_len);
     publish->payload[payload_len] = '\0';
+    if (properties.len) {
+        char *at = publish->payload + payload_len + 1;
+        publish->properties = (struct gw_slice){at, properties.len};
+        memcpy(at, properties.data, properties.len);
+    }
     return publish;
 }
 
@@ -241,21 +248,34 @@ static enum gw_err publish_encode(const struct gw_publish_target *target, const 
     return target->codec->encode(value.data, value.len, payload, why);
 }
 
-/* timeout_ms -1: a publish; else a request. */
-static enum gw_err session_send(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
-                                size_t data_len, bool json, int64_t timeout_ms, char **reference, bool *accepted,
-                                const char **why)
+/* A publish or request on its way. */
+struct outgoing {
+    const char *channel;
+    size_t channel_len;
+    const char *data;
+    size_t data_len;
+    bool json;
+    int64_t timeout_ms;           /* of a request; -1: it is a publish */
+    const struct gw_along *along; /* NULL: nothing */
+    char *reference;              /* NULL once it is with struct gw_pending */
+    bool accepted;
+    const char *why;
+    /* Filled on the way. */
+    struct gw_publish_target target;
+    struct gw_buf payload, properties;
+};
+
+static bool outgoing_is_request(const struct outgoing *out)
+{
+    return out->timeout_ms >= 0;
+}
+
+/* Before anything is said of the channel: whoever may not publish to it doesn't learn whether it exists. */
+static enum gw_err outgoing_admit(struct gw_session *session, struct outgoing *out)
 {
     struct gw_hub *hub = session->hub;
-    GW_ASSERT_LOOP(hub);
-    bool request = timeout_ms >= 0;
-    struct gw_buf payload;
-    struct gw_publish_target target = {0};
-    gw_buf_init(&payload);
-    gw_buf_init(&target.topic);
-    /* Before anything is said of the channel: whoever may not publish to it doesn't learn whether it exists. */
-    enum gw_err err = gw_topic_name_valid(channel, channel_len)
-                          ? gw_session_check(session, GW_RIGHT_PUBLISH, channel, channel_len)
+    enum gw_err err = gw_topic_name_valid(out->channel, out->channel_len)
+                          ? gw_session_check(session, GW_RIGHT_PUBLISH, out->channel, out->channel_len)
                           : GW_ERR_BAD_REQUEST;
     if (err == GW_ERR_FORBIDDEN || err == GW_ERR_UNAUTHORIZED)
         GW_STAT_ADD(&hub->stats, forbidden, 1);
@@ -263,75 +283,184 @@ static enum gw_err session_send(struct gw_session *session, const char *channel,
         GW_STAT_ADD(&hub->stats, rate_limited, 1);
         err = GW_ERR_RATE_LIMITED;
     }
-    if (err == GW_OK) {
-        err = gw_routes_publish_target(hub->routes, channel, channel_len, &target);
-        *why = target.why;
-    }
-    if (err == GW_OK && gw_topic_levels(target.topic.data, target.topic.len) > hub->config->limits.levels) {
+    if (err != GW_OK)
+        return err;
+    err = gw_routes_publish_target(hub->routes, out->channel, out->channel_len, &out->target);
+    out->why = out->target.why;
+    if (err == GW_OK && gw_topic_levels(out->target.topic.data, out->target.topic.len) > hub->config->limits.levels) {
         err = GW_ERR_BAD_REQUEST;
-        *why = "the topic has more levels than limits.levels allows";
+        out->why = "the topic has more levels than limits.levels allows";
+    }
+    return err;
+}
+
+/* The broker's topic in place of the channel. A device publishes its response there with rights of its own: the
+ * client must have them too. */
+static enum gw_err outgoing_respond_to(struct gw_session *session, struct outgoing *out, struct gw_slice channel,
+                                       struct gw_buf *topic)
+{
+    enum gw_err err = gw_topic_name_valid(channel.data, channel.len)
+                          ? gw_session_check(session, GW_RIGHT_PUBLISH, channel.data, channel.len)
+                          : GW_ERR_BAD_REQUEST;
+    out->why = "the client may not publish to its response topic";
+    if (err == GW_OK && !gw_reply_topic(session->hub->routes, channel.data, channel.len, topic)) {
+        err = GW_ERR_UNKNOWN_CHANNEL;
+        out->why = "no route leads from the response topic back to its channel";
     }
     if (err == GW_OK)
-        err = publish_encode(&target, data, data_len, json, &payload, why);
-    bool waits = request || target.qos > 0;
-    if (err == GW_OK && waits && session->pending_count >= hub->config->limits.publishes_per_session)
-        err = GW_ERR_OVERLOADED;
-    if (err == GW_OK) {
-        struct gw_publish *publish =
-            gw_publish_create(target.topic.data, target.topic.len, payload.data, payload.len);
-        publish->worker = hub->worker;
-        publish->qos = target.qos;
-        publish->deadline_ms = hub->now_ms + (request ? timeout_ms : hub->config->broker.publish_timeout_ms);
-        publish->retain = target.retain && !request; /* a request is for whoever is there now */
-        publish->request = request;
-        struct gw_pending *pending = NULL;
-        if (waits) {
-            pending = pending_create(session, request ? timeout_ms : hub->config->broker.publish_timeout_ms);
-            pending->codec = request ? target.codec : NULL;
-            publish->token = pending_token(pending);
+        out->why = NULL;
+    return err;
+}
+
+bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
+                              size_t len)
+{
+    struct gw_buf topic;
+    gw_buf_init(&topic);
+    bool possible = gw_topic_name_valid(channel, len) && gw_grants_contain(grants, GW_RIGHT_PUBLISH, channel, len) &&
+                    gw_reply_topic(hub->routes, channel, len, &topic);
+    gw_buf_fini(&topic);
+    return possible;
+}
+
+/* What describes the payload is left out where a transform makes another one. */
+static enum gw_err outgoing_pass_on(struct gw_session *session, struct outgoing *out)
+{
+    enum gw_err err = GW_OK;
+    struct gw_property property;
+    struct gw_buf topic;
+    gw_buf_init(&topic);
+    for (size_t at = 0; err == GW_OK && gw_properties_next(out->along->properties, &at, &property);) {
+        if (out->target.transform &&
+            (property.id == GW_PROPERTY_PAYLOAD_FORMAT || property.id == GW_PROPERTY_CONTENT_TYPE))
+            continue;
+        if (property.id == GW_PROPERTY_RESPONSE_TOPIC) {
+            err = outgoing_respond_to(session, out, property.value, &topic);
+            property.value = (struct gw_slice){topic.data, topic.len};
         }
-        err = hub->upstream.publish(hub->upstream.context, &publish);
-        free(publish);
-        if (pending && err != GW_OK) {
-            pending_free(pending);
-        } else if (pending) {
-            pending->reference = *reference;
-            *reference = NULL;
-        } else if (err == GW_OK) {
-            gw_stats_publish(&hub->stats, GW_OUTCOME_ACCEPTED);
-            *accepted = true;
-        }
+        gw_properties_add(&out->properties, &property);
     }
+    gw_buf_fini(&topic);
+    return err;
+}
+
+static struct gw_publish *outgoing_create(const struct gw_hub *hub, const struct outgoing *out)
+{
+    bool request = outgoing_is_request(out);
+    struct gw_publish *publish =
+        gw_publish_create(out->target.topic.data, out->target.topic.len, out->payload.data, out->payload.len,
+                          (struct gw_slice){out->properties.data, out->properties.len});
+    publish->worker = hub->worker;
+    publish->qos = out->target.qos;
+    publish->deadline_ms = hub->now_ms + (request ? out->timeout_ms : hub->config->broker.publish_timeout_ms);
+    publish->retain = out->target.retain && !request; /* a request is for whoever is there now */
+    publish->request = request;
+    if (out->along && out->along->expires) {
+        publish->expires = true;
+        publish->expires_ms = hub->now_ms + (int64_t)out->along->expiry * 1000;
+        if (out->along->expiry && publish->expires_ms < publish->deadline_ms)
+            publish->deadline_ms = publish->expires_ms;
+    }
+    return publish;
+}
+
+static enum gw_err outgoing_hand_over(struct gw_session *session, struct outgoing *out)
+{
+    struct gw_hub *hub = session->hub;
+    bool request = outgoing_is_request(out), waits = request || out->target.qos > 0;
+    if (waits && session->pending_count >= hub->config->limits.publishes_per_session)
+        return GW_ERR_OVERLOADED;
+    struct gw_publish *publish = outgoing_create(hub, out);
+    struct gw_pending *pending = NULL;
+    if (waits) {
+        pending = pending_create(session, request ? out->timeout_ms : hub->config->broker.publish_timeout_ms);
+        pending->codec = request ? out->target.codec : NULL;
+        publish->token = pending_token(pending);
+    }
+    enum gw_err err = hub->upstream.publish(hub->upstream.context, &publish);
+    free(publish);
+    if (pending && err != GW_OK) {
+        pending_free(pending);
+    } else if (pending) {
+        pending->reference = out->reference;
+        out->reference = NULL;
+    } else if (err == GW_OK) {
+        gw_stats_publish(&hub->stats, GW_OUTCOME_ACCEPTED);
+        out->accepted = true;
+    }
+    return err;
+}
+
+static enum gw_err session_send(struct gw_session *session, struct outgoing *out)
+{
+    GW_ASSERT_LOOP(session->hub);
+    gw_buf_init(&out->payload);
+    gw_buf_init(&out->properties);
+    gw_buf_init(&out->target.topic);
+    enum gw_err err = outgoing_admit(session, out);
+    if (err == GW_OK)
+        err = publish_encode(&out->target, out->data, out->data_len, out->json, &out->payload, &out->why);
+    if (err == GW_OK && out->along && out->along->properties.len)
+        err = outgoing_pass_on(session, out);
+    if (err == GW_OK)
+        err = outgoing_hand_over(session, out);
     if (err != GW_OK)
-        gw_stats_publish(&hub->stats, err);
-    GW_SESSION_LOG(session, GW_LOG_DEBUG, "%s to '%.*s': %zu bytes%s%s", request ? "a request" : "a publish",
-                   (int)channel_len, channel, data_len,
-                   err == GW_OK ? "" : ", refused: ", err == GW_OK ? "" : gw_err_code(err));
-    gw_buf_fini(&target.topic);
-    gw_buf_fini(&payload);
+        gw_stats_publish(&session->hub->stats, err);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "%s to '%.*s': %zu bytes%s%s",
+                   outgoing_is_request(out) ? "a request" : "a publish", (int)out->channel_len, out->channel,
+                   out->data_len, err == GW_OK ? "" : ", refused: ", err == GW_OK ? "" : gw_err_code(err));
+    gw_buf_fini(&out->target.topic);
+    gw_buf_fini(&out->properties);
+    gw_buf_fini(&out->payload);
+    free(out->reference);
     return err;
 }
 
 enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
                                size_t data_len, bool json, char *reference, bool *accepted, const char **why)
 {
-    *accepted = false;
-    *why = NULL;
-    enum gw_err err =
-        session_send(session, channel, channel_len, data, data_len, json, -1, &reference, accepted, why);
-    free(reference);
+    struct outgoing out = {.channel = channel,
+                           .channel_len = channel_len,
+                           .data = data,
+                           .data_len = data_len,
+                           .json = json,
+                           .timeout_ms = -1,
+                           .reference = reference};
+    enum gw_err err = session_send(session, &out);
+    *accepted = out.accepted;
+    *why = out.why;
+    return err;
+}
+
+enum gw_err gw_session_publish_along(struct gw_session *session, const char *channel, size_t channel_len,
+                                     const char *data, size_t data_len, const struct gw_along *along, char *reference,
+                                     bool *accepted, const char **why)
+{
+    struct outgoing out = {.channel = channel,
+                           .channel_len = channel_len,
+                           .data = data,
+                           .data_len = data_len,
+                           .timeout_ms = -1,
+                           .along = along,
+                           .reference = reference};
+    enum gw_err err = session_send(session, &out);
+    *accepted = out.accepted;
+    *why = out.why;
     return err;
 }
 
 enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
                                size_t data_len, bool json, int64_t timeout_ms, char *reference, const char **why)
 {
-    bool accepted;
-    *why = NULL;
-    if (timeout_ms < 0)
-        timeout_ms = session->hub->config->broker.request_timeout_ms;
-    enum gw_err err =
-        session_send(session, channel, channel_len, data, data_len, json, timeout_ms, &reference, &accepted, why);
-    free(reference);
+    struct outgoing out = {.channel = channel,
+                           .channel_len = channel_len,
+                           .data = data,
+                           .data_len = data_len,
+                           .json = json,
+                           .timeout_ms =
+                               timeout_ms < 0 ? session->hub->config->broker.request_timeout_ms : timeout_ms,
+                           .reference = reference};
+    enum gw_err err = session_send(session, &out);
+    *why = out.why;
     return err;
 }

@@ -97,7 +97,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     size_t text_len = before + spec->json_len + rest.len;
     /* The payload is stored once where `data` is the payload itself. */
     bool same = spec->payload_len == spec->json_len && !memcmp(spec->payload, spec->json, spec->json_len);
-    size_t total = text_len + (same ? 0 : spec->payload_len) + spec->channel_len + 1;
+    size_t total = text_len + (same ? 0 : spec->payload_len) + spec->channel_len + 1 + spec->properties.len;
 
     struct gw_message *msg = gw_malloc(sizeof *msg + total);
     *msg = (struct gw_message){
@@ -107,6 +107,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
         .expires_ms = spec->expires_ms,
         .hash = gw_hash(spec->channel, spec->channel_len),
         .born_ns = spec->born_ns,
+        .properties_len = (uint32_t)spec->properties.len,
         .retained = spec->retained,
         .stored = spec->stored && !spec->clear,
         .multiline = memchr(spec->json, '\n', spec->json_len) || memchr(spec->json, '\r', spec->json_len),
@@ -133,7 +134,9 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     }
     msg->channel = (struct gw_slice){at, spec->channel_len};
     at = mempcpy(at, spec->channel, spec->channel_len);
-    *at = '\0';
+    *at++ = '\0';
+    if (spec->properties.len)
+        memcpy(at, spec->properties.data, spec->properties.len);
 
     message_watch(msg, spec);
     msg->frame_len = (uint8_t)gw_ws_header(msg->frame, WS_TEXT, msg->text.len);
@@ -164,6 +167,7 @@ struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch
         .clear = msg->clear,
         .binary = (msg->raw[0] & 15) == WS_BINARY,
         .watched = msg->watched,
+        .properties = gw_message_properties(msg),
     };
     return gw_message_create(&spec);
 }
@@ -232,5 +236,5 @@ struct gw_slice gw_message_cursor(const struct gw_message *msg)
 size_t gw_message_size(const struct gw_message *msg)
 {
     return sizeof *msg + msg->text.len + (msg->payload.data == msg->data.data ? 0 : msg->payload.len) +
-           msg->channel.len + 1;
+           msg->channel.len + 1 + msg->properties_len;
 }

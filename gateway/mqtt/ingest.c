@@ -9,6 +9,7 @@
 #include "gateway/message.h"
 #include "gateway/topic.h"
 #include "gateway/transform.h"
+#include "mqtt/passed_on.h"
 
 /* Scratch space above this is given back after the message that needed it. */
 #define SCRATCH_KEEP (64 * 1024)
@@ -24,6 +25,7 @@ void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, st
     ingest->stored = stored;
     gw_buf_init(&ingest->scratch);
     gw_buf_init(&ingest->channel);
+    gw_buf_init(&ingest->properties);
     gw_route_stats_init(&ingest->routes);
 }
 
@@ -32,6 +34,7 @@ void gw_ingest_fini(struct gw_ingest *ingest)
     gw_route_stats_fini(&ingest->routes);
     gw_buf_fini(&ingest->scratch);
     gw_buf_fini(&ingest->channel);
+    gw_buf_fini(&ingest->properties);
 }
 
 void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
@@ -119,7 +122,8 @@ struct arrival {
     /* Of the route at hand. */
     const struct gw_routed *route;
     const struct gw_cfg_route *config;
-    uint32_t emitted; /* by its transform */
+    uint32_t emitted;           /* by its transform */
+    struct gw_slice properties; /* what its messages pass on */
 };
 
 static bool ingest_is_stored(const struct gw_ingest *ingest, const struct gw_packet *packet,
@@ -149,6 +153,7 @@ static void ingest_append(const struct arrival *arrival, struct gw_message_spec 
     draft->keep = config->history.count;
     draft->retained = packet->retain;
     draft->stored = ingest_is_stored(ingest, packet, draft);
+    draft->properties = arrival->properties;
     enum gw_err err = ingest->engine->append(ingest->store, draft);
     if (err == GW_ERR_UPSTREAM_DOWN && ingest->engine->shared)
         return; /* another process takes messages in now: it gets this one, which nobody acknowledges here */
@@ -338,6 +343,27 @@ void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, 
         atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
 }
 
+/* What the messages of the route at hand pass on of the packet's properties. */
+static void ingest_pass_on(struct arrival *arrival)
+{
+    struct gw_ingest *ingest = arrival->ingest;
+    const struct gw_packet *packet = arrival->packet;
+    size_t most = gw_routes_config(arrival->routes)->limits.properties_bytes;
+    gw_buf_clear(&ingest->properties);
+    gw_passed_on(arrival->routes, packet, !arrival->config->transform, &ingest->properties);
+    if (ingest->properties.len <= most) {
+        arrival->properties = (struct gw_slice){ingest->properties.data, ingest->properties.len};
+        return;
+    }
+    if (!most)
+        return;
+    atomic_fetch_add_explicit(&ingest->properties_dropped, 1, memory_order_relaxed);
+    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt",
+                         "dropped %zu bytes of properties of a message on '%.*s': above "
+                         "limits.properties",
+                         ingest->properties.len, (int)packet->topic_len, packet->topic);
+}
+
 static void ingest_route(void *context, const struct gw_routed *routed)
 {
     struct arrival *arrival = context;
@@ -346,6 +372,9 @@ static void ingest_route(void *context, const struct gw_routed *routed)
         ingest_note_channel(arrival->ingest->stored, routed);
     arrival->route = routed;
     arrival->config = gw_routes_get(arrival->routes, routed->route);
+    arrival->properties = (struct gw_slice){NULL, 0};
+    if (arrival->packet->properties)
+        ingest_pass_on(arrival);
     if (arrival->config->transform)
         ingest_by_transform(arrival);
     else
@@ -363,5 +392,7 @@ bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes,
         atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
     if (ingest->scratch.cap > SCRATCH_KEEP)
         gw_buf_fini(&ingest->scratch);
+    if (ingest->properties.cap > SCRATCH_KEEP)
+        gw_buf_fini(&ingest->properties);
     return arrival.routed;
 }

@@ -19,13 +19,13 @@ struct gw_ingest {
     struct gw_engine_store *store;
     struct gw_inbox **inboxes;
     unsigned workers;
-    struct gw_buf scratch, channel;
+    struct gw_buf scratch, channel, properties;
     struct gw_route_stats routes;
     void (*wake)(void *context); /* the engine has something for the MQTT thread */
     void *wake_context;
     _Atomic uint64_t term; /* in which this process takes messages in, as the engine says; 0: it does not */
     struct gw_stored *stored;
-    _Atomic uint64_t messages, codec_dropped, unrouted, refused; /* read by any thread */
+    _Atomic uint64_t messages, codec_dropped, unrouted, refused, properties_dropped; /* read by any thread */
 };
 
 void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, struct gw_engine_store *store,

@@ -60,6 +60,7 @@ static bool packet_properties(struct reader *reader, struct gw_packet *packet)
     if (!start)
         return false;
     struct reader properties = {start, start + len, false};
+    bool passed_on = false;
     while (properties.at < properties.end && !properties.bad) {
         switch (reader_u8(&properties)) {
         case MQTT_PROP_SUBSCRIPTION_IDENTIFIER:
@@ -69,6 +70,7 @@ static bool packet_properties(struct reader *reader, struct gw_packet *packet)
             break;
         case MQTT_PROP_PAYLOAD_FORMAT_INDICATOR:
             reader_take(&properties, 1);
+            passed_on = true;
             break;
         case MQTT_PROP_MESSAGE_EXPIRY_INTERVAL:
             packet->expiry = (uint32_t)reader_u16(&properties) << 16;
@@ -77,14 +79,20 @@ static bool packet_properties(struct reader *reader, struct gw_packet *packet)
             break;
         case MQTT_PROP_CONTENT_TYPE:
             reader_skip_string(&properties);
+            passed_on = true;
             break;
         case MQTT_PROP_USER_PROPERTY:
             reader_skip_string(&properties);
             reader_skip_string(&properties);
+            passed_on = true;
             break;
         default:
             return false;
         }
+    }
+    if (passed_on) {
+        packet->properties = (const char *)start;
+        packet->properties_len = len;
     }
     return !properties.bad;
 }
@@ -106,6 +114,8 @@ size_t gw_packet_parse(const uint8_t *data, size_t len, bool v5, struct gw_packe
     packet->retain = first & 1;
     packet->dup = first >> 3 & 1;
     packet->kept = packet->expires = false;
+    packet->properties = NULL;
+    packet->properties_len = 0;
     packet->topic_len = reader_u16(&reader);
     packet->topic = (const char *)reader_take(&reader, packet->topic_len);
     if (packet->qos)

@@ -16,6 +16,9 @@ struct gw_packet {
     size_t topic_len, payload_len;
     uint32_t ids[GW_PACKET_IDS_MAX]; /* MQTT 5 subscription identifiers (section 3.3.2.3.8) */
     size_t id_count;
+    /* MQTT 5: a block of properties.h, also with what is read out of it here; NULL: nothing that is passed on. */
+    const char *properties;
+    size_t properties_len;
     uint32_t expiry; /* MQTT 5 message expiry interval, seconds (section 3.3.2.3.3), if `expires` */
     uint16_t mid;    /* packet identifier; 0 at QoS 0 */
     uint8_t qos;

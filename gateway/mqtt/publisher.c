@@ -8,6 +8,7 @@
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
+#include "mqtt/passed_on.h"
 #include "mqtt/reason.h"
 
 /* A broker that acknowledges nothing for this many time-outs, while publishes wait for that, is connected to anew. */
@@ -118,6 +119,17 @@ static int publisher_check(struct gw_publisher *publisher, const struct gw_publi
     return rc;
 }
 
+/* Whole seconds of its time are left, as section 3.3.2.3.3 wants it: a started one counts. */
+static void publisher_pass_on(const struct gw_publish *publish, mosquitto_property **properties)
+{
+    int64_t left_ms = publish->expires ? publish->expires_ms - gw_monotonic_ms() : 0;
+    if (publish->properties.len)
+        gw_passed_on_write(publish->properties, properties);
+    if (publish->expires)
+        mosquitto_property_add_int32(properties, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL,
+                                     left_ms > 0 ? (uint32_t)((left_ms + 999) / 1000) : 0);
+}
+
 /* Lock held. */
 static int publisher_send(struct gw_publisher *publisher, const struct gw_publish *publish, int *mid)
 {
@@ -133,6 +145,8 @@ static int publisher_send(struct gw_publisher *publisher, const struct gw_publis
         gw_responses_listen(&publisher->responses, publisher->mosq, publisher->broker.ids);
         properties = gw_responses_properties(&publisher->responses, publish);
     }
+    if (publisher->broker.v5)
+        publisher_pass_on(publish, &properties);
     if (publisher->broker.v5)
         rc = mosquitto_publish_v5(publisher->mosq, mid, publish->topic, len, publish->payload, publish->qos,
                                   publish->retain, properties);

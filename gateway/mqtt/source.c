@@ -15,6 +15,7 @@
 #include "gateway/clock.h"
 #include "gateway/log.h"
 #include "mqtt/client.h"
+#include "mqtt/passed_on.h"
 #include "mqtt/source_private.h"
 #include "route/routes.h"
 
@@ -119,10 +120,16 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
         packet.id_count++;
     packet.expires =
         mosquitto_property_read_int32(properties, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, &packet.expiry, false) != NULL;
+    struct gw_buf block;
+    gw_buf_init(&block);
+    gw_passed_on_read(properties, &block);
+    packet.properties = block.data;
+    packet.properties_len = block.len;
     if (packet.retain)
         source_take_retained(object, &packet, properties);
     else
         source_take(object, &packet, properties);
+    gw_buf_fini(&block);
     if (((struct gw_source *)object)->role == GW_SOURCE_INGEST && packet.qos)
         gw_sharing_await(object);
     errno = 0; /* receiver.h */

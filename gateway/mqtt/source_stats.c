@@ -9,6 +9,7 @@ struct gw_source_stats gw_source_stats(struct gw_source *source)
         .messages = atomic_load(&source->ingest.messages),
         .doubles = atomic_load(&source->doubles),
         .codec_dropped = atomic_load(&source->ingest.codec_dropped),
+        .properties_dropped = atomic_load(&source->ingest.properties_dropped),
         .too_large = atomic_load(&source->too_large),
         .stale_cleared = atomic_load(&source->stored.cleared_total),
         .unrouted = atomic_load(&source->ingest.unrouted),

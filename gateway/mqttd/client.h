@@ -32,6 +32,7 @@ enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 #define GW_MQTTD_GAPS 16
 
 struct gw_mqttd_kept;
+struct gw_shared_wait;
 
 struct gw_mqttd_sub {
     char *filter;
@@ -51,9 +52,11 @@ struct gw_mqttd_inflight {
 };
 
 struct gw_mqttd_will {
-    struct gw_buf topic, payload;
+    struct gw_buf topic, payload, properties;
     int64_t delay_ms;
-    bool wanted; /* it is published if the connection ends now */
+    bool expires;
+    uint32_t expiry; /* seconds, if `expires` */
+    bool wanted;     /* it is published if the connection ends now */
 };
 
 struct gw_mqttd_client {
@@ -74,12 +77,14 @@ struct gw_mqttd_client {
     bool plain;              /* no WebSocket */
     bool refused;            /* the handshake's credentials were */
     bool clean;              /* it wants no session that was kept */
-    bool waiting;            /* for another client with its name to end; packets wait in `in` */
+    bool waiting;            /* for the engine, or another client with its name; packets wait in `in` */
     bool connected;
-    bool ended;     /* nothing more is read or sent */
-    bool gathering; /* what is sent waits in `out` until the input is done */
-    bool held;      /* packets wait in `in` for the broker's acknowledgements */
-    bool problems;  /* it wants reason strings (3.1.2.11.7) */
+    bool ended;                    /* nothing more is read or sent */
+    bool gathering;                /* what is sent waits in `out` until the input is done */
+    bool held;                     /* packets wait in `in` for the broker's acknowledgements */
+    bool problems;                 /* it wants reason strings (3.1.2.11.7) */
+    struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
+    struct gw_buf asked;           /* ... in this CONNECT */
     struct gw_mqttd_will will;
     int64_t expiry_ms; /* how long its session is kept */
     int64_t asked_ms;  /* ... and how long it asked for */
@@ -133,6 +138,8 @@ void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body);
 void gw_mqttd_connected(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept);
 /* The will is published, if there is one. */
 void gw_mqttd_send_will(struct gw_mqttd_client *client);
+enum gw_err gw_mqttd_publish_will(struct gw_session *session, const struct gw_mqttd_will *will);
+void gw_mqttd_forget_will(struct gw_mqttd_will *will);
 
 void gw_mqttd_on_subscribe(struct gw_mqttd_client *client, struct gw_slice body);
 void gw_mqttd_on_unsubscribe(struct gw_mqttd_client *client, struct gw_slice body);

@@ -7,12 +7,38 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/clock.h"
 #include "gateway/session_log.h"
 #include "gateway/topic.h"
 #include "mqttd/client.h"
 
 #define BATCH       16
 #define BATCH_BYTES (64 * 1024)
+#define FRESH_BYTES (16 * 1024)
+
+/* --- what came along ------------------------------------------------------------------------------------------- */
+
+/* Has its time passed, it is not delivered any more (section 3.3.2.3.3). */
+static bool deliver_is_late(const struct gw_message *msg)
+{
+    return msg->expires_ms && gw_message_is_expired(msg, gw_wall_ms());
+}
+
+/* What is left of a message's time, in seconds; a started one counts. */
+static uint32_t deliver_left(const struct gw_message *msg)
+{
+    int64_t left_ms = msg->expires_ms - gw_wall_ms();
+    return left_ms > 0 ? (uint32_t)((left_ms + 999) / 1000) : 0;
+}
+
+static void deliver_put_along(const struct gw_message *msg, struct gw_buf *properties)
+{
+    struct gw_slice along = gw_message_properties(msg);
+    if (msg->expires_ms)
+        gw_mqttd_put_u32(properties, GW_MQTTD_P_MESSAGE_EXPIRY, deliver_left(msg));
+    if (along.len)
+        gw_buf_add(properties, along.data, along.len);
+}
 
 /* --- the same for all ------------------------------------------------------------------------------------------ */
 
@@ -38,9 +64,13 @@ static const struct head *head_of(struct gw_message *msg, unsigned version)
     struct gw_variant *kept = gw_message_variant(msg, key);
     if (kept)
         return (const struct head *)kept;
-    struct gw_buf mqtt;
+    struct gw_buf mqtt, properties;
     gw_buf_init(&mqtt);
-    gw_mqttd_write_publish(&mqtt, version, 0, 0, 0, msg->channel, NULL, msg->payload.len);
+    gw_buf_init(&properties);
+    if (version == 5)
+        deliver_put_along(msg, &properties);
+    gw_mqttd_write_publish(&mqtt, version, 0, 0, 0, msg->channel, &properties, msg->payload.len);
+    gw_buf_fini(&properties);
     uint8_t frame[GW_WS_HEADER_MAX];
     size_t frame_len = gw_ws_header(frame, 2, mqtt.len + msg->payload.len);
     struct head *head = gw_malloc(sizeof *head + frame_len + mqtt.len);
@@ -52,11 +82,50 @@ static const struct head *head_of(struct gw_message *msg, unsigned version)
     return (const struct head *)gw_message_keep_variant(msg, &head->variant);
 }
 
+/* It has all of its time left, in whole seconds. A large message may be asked for again later (net/outbox.c). */
+static bool deliver_is_fresh(const struct gw_message *msg)
+{
+    return gw_wall_ms() - msg->ts < 1000 && msg->payload.len < FRESH_BYTES && !deliver_is_late(msg);
+}
+
+/* Its time runs down, so that it is not the same for all: it becomes a text, and stays one where it is asked for
+ * again. */
+static size_t encode_expiring(struct gw_item *item, unsigned version, bool plain, struct iovec parts[GW_PARTS_MAX])
+{
+    struct gw_buf frame, packet, properties;
+    const struct gw_message *msg = item->u.message;
+    if (deliver_is_late(msg))
+        return 0;
+    gw_buf_init(&frame);
+    gw_buf_init(&packet);
+    gw_buf_init(&properties);
+    if (version == 5)
+        deliver_put_along(msg, &properties);
+    gw_mqttd_write_publish(&packet, version, 0, 0, 0, msg->channel, &properties, msg->payload.len);
+    if (!plain) {
+        uint8_t header[GW_WS_HEADER_MAX];
+        gw_buf_add(&frame, header, gw_ws_header(header, 2, packet.len + msg->payload.len));
+    }
+    gw_buf_add(&frame, packet.data, packet.len);
+    gw_buf_add(&frame, msg->payload.data, msg->payload.len);
+    gw_buf_fini(&packet);
+    gw_buf_fini(&properties);
+    gw_item_set_text(item, &frame);
+    parts[0] = (struct iovec){item->u.text->data, item->u.text->len};
+    return 1;
+}
+
 static size_t encode(struct gw_item *item, unsigned version, bool plain, struct iovec parts[GW_PARTS_MAX])
 {
+    if (item->type == GW_ITEM_TEXT) {
+        parts[0] = (struct iovec){item->u.text->data, item->u.text->len};
+        return 1;
+    }
     if (item->type != GW_ITEM_MESSAGE)
         return 0; /* there are no gaps here: see deliver_is_shared() */
     struct gw_message *msg = item->u.message;
+    if (msg->expires_ms && !deliver_is_fresh(msg))
+        return encode_expiring(item, version, plain, parts);
     const struct head *head = head_of(msg, version);
     size_t skip = plain ? head->frame_len : 0;
     parts[0] = (struct iovec){(void *)(uintptr_t)(head->bytes + skip), head->len - skip};
@@ -127,22 +196,36 @@ static void deliver_keep_gap(struct gw_mqttd_client *client, struct gw_item *ite
     client->gaps[client->gap_count++] = item->u.gap;
 }
 
-static void deliver_put_gap(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *properties)
+/* "REASON FROM TO", and the filter where the gap is one of all its channels. */
+static void gap_put(const struct gw_gap *gap, bool filter, struct gw_buf *properties)
 {
+    struct gw_buf text;
+    gw_buf_init(&text);
+    gw_buf_printf(&text, "%s %s %s", gap->reason, gap->from, gap->to);
+    if (filter) {
+        gw_buf_addc(&text, ' ');
+        gw_buf_adds(&text, gap->channel);
+    }
+    gw_mqttd_put_user(properties, "gap", text.data, text.len);
+    gw_buf_fini(&text);
+}
+
+static void deliver_put_gaps(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *properties)
+{
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < client->gap_count; i++) {
         struct gw_gap *gap = client->gaps[i];
-        if (strlen(gap->channel) != msg->channel.len ||
-            memcmp(gap->channel, msg->channel.data, msg->channel.len) != 0)
-            continue;
-        struct gw_buf text;
-        gw_buf_init(&text);
-        gw_buf_printf(&text, "%s %s %s", gap->reason, gap->from, gap->to);
-        gw_mqttd_put_user(properties, "gap", text.data, text.len);
-        gw_buf_fini(&text);
-        free(gap);
-        client->gaps[i] = client->gaps[--client->gap_count];
-        return;
+        const struct gw_slice channel = msg->channel;
+        size_t len = strlen(gap->channel);
+        bool own = len == channel.len && !memcmp(gap->channel, channel.data, len);
+        if (own || gw_topic_matches(gap->channel, len, channel.data, channel.len)) {
+            gap_put(gap, !own, properties);
+            free(gap);
+        } else {
+            client->gaps[kept++] = gap;
+        }
     }
+    client->gap_count = kept;
 }
 
 /* What the client's subscriptions make of a message. One copy for all that match (section 3.3.4). */
@@ -226,7 +309,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     bool skip;
     uint16_t before = deliver_replayed(client, msg, &skip);
     client->handed = msg->seq;
-    if (skip)
+    if (skip || deliver_is_late(msg))
         return;
     struct gw_buf properties, packet;
     gw_buf_init(&properties);
@@ -236,7 +319,8 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         struct gw_slice cursor = gw_message_cursor(msg);
         if (copy.cursor)
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
-        deliver_put_gap(client, msg, &properties);
+        deliver_put_gaps(client, msg, &properties);
+        deliver_put_along(msg, &properties);
     }
     bool known;
     uint16_t alias = deliver_alias(client, msg, &known);

@@ -61,8 +61,7 @@ static void late_unref(struct late_will *late)
         late->next->link = late->link;
     pthread_mutex_unlock(&late_wills.mutex);
     gw_identity_unref(late->identity);
-    gw_buf_fini(&late->will.topic);
-    gw_buf_fini(&late->will.payload);
+    gw_mqttd_forget_will(&late->will);
     free(late);
 }
 
@@ -92,13 +91,9 @@ static void late_fire(struct gw_timer *timer)
     struct late_will *late = (struct late_will *)timer;
     if (!atomic_load(&late->cancelled)) {
         struct gw_session session;
-        bool accepted;
-        const char *why;
         gw_session_open(&session, late->hub, &ops);
         gw_session_identify(&session, late->identity);
-        enum gw_err err = gw_session_publish(&session, late->will.topic.data, late->will.topic.len,
-                                             late->will.payload.data ? late->will.payload.data : "",
-                                             late->will.payload.len, false, NULL, &accepted, &why);
+        enum gw_err err = gw_mqttd_publish_will(&session, &late->will);
         if (err != GW_OK)
             GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt", "a will was not published: %s", gw_err_code(err));
         gw_session_close(&session);

@@ -158,9 +158,12 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
     char reference[16];
     snprintf(reference, sizeof reference, "%u %u", publish.qos, publish.id);
     bool accepted;
+    const struct gw_along along = {.properties = publish.properties.all,
+                                   .expires = gw_mqttd_has(&publish.properties, GW_MQTTD_P_MESSAGE_EXPIRY),
+                                   .expiry = publish.properties.message_expiry};
     enum gw_err err =
-        gw_session_publish(&client->session, publish.topic.data, publish.topic.len, publish.payload.data,
-                           publish.payload.len, false, gw_strdup(reference), &accepted, &why);
+        gw_session_publish_along(&client->session, publish.topic.data, publish.topic.len, publish.payload.data,
+                                 publish.payload.len, &along, gw_strdup(reference), &accepted, &why);
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",
                                      publish.qos, gw_err_code(err));

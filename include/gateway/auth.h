@@ -46,6 +46,16 @@ GW_MUST_CHECK enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identit
 GW_MUST_CHECK enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len, int64_t wall_ms,
                                          struct gw_identity **out);
 
+/* Where several gateways share an engine, a ticket is good at each of them: what it stands for lies in the engine
+ * (shared.h) until one of them takes it, under this key. False: the text is no ticket. */
+#define GW_TICKET_KEY_SIZE 67
+bool gw_auth_ticket_key(const char *ticket, size_t len, char key[GW_TICKET_KEY_SIZE]);
+/* The text that lies there. */
+void gw_auth_ticket_text(const struct gw_identity *identity, struct gw_buf *out);
+/* Instead of gw_auth_redeem(), with the text that was taken: grants are looked up here, as after a reload. */
+GW_MUST_CHECK enum gw_err gw_auth_redeem_text(struct gw_auth *auth, const char *ticket, size_t len, const char *text,
+                                              size_t text_len, int64_t wall_ms, struct gw_identity **out);
+
 /* After a reload: the same client under the new configuration, a reference for the caller. NULL: it would not be let
  * in any more (its API key is gone, nobody is anonymous); a token that was valid stays so until it expires, whatever
  * keys there are now, but its roles are looked up again. */

@@ -144,6 +144,7 @@ struct gw_cfg_limits {
     uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
     uint32_t channels;
     uint32_t payload_messages; /* that a transform may make of one payload */
+    size_t properties_bytes;   /* that come along with one payload from the broker */
     size_t history_bytes;      /* history of all channels together */
     uint32_t connect_rate;     /* new connections a second from one address; 0: no bound */
     uint32_t message_rate;     /* frames a second from one session; 0: no bound */

@@ -106,8 +106,11 @@ struct gw_hub_setup {
     struct gw_routes *routes;
     struct gw_auth *auth; /* NULL: everybody may do everything */
     struct gw_upstream upstream;
-    struct gw_mail mail;      /* to the other workers */
-    struct gw_timers *timers; /* the worker's, outlives the hub */
+    struct gw_mail mail; /* to the other workers */
+    /* With an engine that shares its sequence, else NULL: it keeps what any gateway may take back (shared.h). */
+    const struct gw_engine_shared *sharing;
+    struct gw_engine_store *sharing_store; /* ... of it */
+    struct gw_timers *timers;              /* the worker's, outlives the hub */
 };
 
 /* Thread: any, before the worker starts. */
@@ -147,6 +150,9 @@ size_t gw_hub_cursor(const struct gw_hub *hub, char out[64]);
 /* Ends every session with kick(why). */
 void gw_hub_kick_all(struct gw_hub *hub, enum gw_err why);
 
+/* No session is open. */
+bool gw_hub_empty(const struct gw_hub *hub);
+
 /* Who lets clients in; NULL: nobody has to. */
 struct gw_auth *gw_hub_auth(const struct gw_hub *hub);
 
@@ -160,6 +166,10 @@ struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grant
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
+
+/* Could it be a response topic (gw_session_publish_along())? */
+bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
+                              size_t len);
 
 /* May they publish anything at all: is there a grant, and a route that takes it? */
 bool gw_hub_may_publish(const struct gw_hub *hub, const struct gw_grants *grants);

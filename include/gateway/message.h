@@ -5,6 +5,7 @@
  *   text      {"type":"message","channel":"rooms/k/t","data":21.5,"cursor":"E.7","ts":1764000000123}
  *   payload   the bytes that came over MQTT, for raw sockets; inside `text` where they are the same as `data`
  *   channel   the plain channel name, NUL-terminated
+ *   properties  what came along with the payload (properties.h), mostly nothing
  *
  * The message object of polls and SSE is "{" followed by gw_message_tail(). The WebSocket frame headers (RFC 6455
  * section 5.2) for both forms are ready-made too, so that delivering is handing addresses to the kernel.
@@ -20,6 +21,7 @@
 
 #include "gateway/buf.h"
 #include "gateway/hash.h"
+#include "gateway/properties.h"
 
 #define GW_MESSAGE_PREFIX "{\"type\":\"message\","
 #define GW_WS_HEADER_MAX  10
@@ -51,6 +53,7 @@ struct gw_message {
     struct gw_slice payload;
     struct gw_slice data; /* inside text */
     struct gw_slice channel;
+    uint32_t properties_len; /* gw_message_properties() */
     bool retained;  /* the broker sent it as a stored value, not as it happened; with `clear`: see the spec */
     bool stored;    /* the broker keeps a value of this channel, so far as is known: it sends it again to whoever
                        subscribes anew */
@@ -87,7 +90,8 @@ struct gw_message_spec {
     bool binary;
 #define GW_KEEP_ALL UINT32_MAX
     uint32_t keep; /* GW_KEEP_ALL, or messages that the channel's history holds, for an engine that keeps them */
-    struct gw_slice watched; /* inside `json`; data NULL: none */
+    struct gw_slice watched;    /* inside `json`; data NULL: none */
+    struct gw_slice properties; /* a block of properties.h; len 0: none */
 };
 
 /* Copies everything out of *spec. The caller has the first reference. Never NULL. */
@@ -119,6 +123,13 @@ static inline struct gw_slice gw_message_tail(const struct gw_message *msg)
 {
     const size_t skip = sizeof GW_MESSAGE_PREFIX - 1;
     return (struct gw_slice){msg->text.data + skip, msg->text.len - skip};
+}
+
+/* What came along with the payload: a block of properties.h, empty for most messages and for reduced forms of them.
+ */
+static inline struct gw_slice gw_message_properties(const struct gw_message *msg)
+{
+    return (struct gw_slice){msg->channel.data + msg->channel.len + 1, msg->properties_len};
 }
 
 /* `E.7` inside text, for SSE's id: and the like. */

@@ -24,6 +24,7 @@
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "gateway/message.h"
+#include "gateway/properties.h"
 
 struct gw_hub;
 struct gw_session;
@@ -223,6 +224,21 @@ size_t gw_session_place(const struct gw_session *session, char out[64]);
 GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len,
                                              const char *data, size_t data_len, bool json, char *reference,
                                              bool *accepted, const char **why);
+
+/* What comes along with a payload on its way to the broker; a broker that speaks MQTT 3.1.1 gets none of it. */
+struct gw_along {
+    struct gw_slice properties; /* a block of properties.h, whose response topic is a channel */
+    bool expires;
+    uint32_t expiry; /* seconds, if `expires` */
+};
+
+/* As gw_session_publish() with json=false. GW_ERR_FORBIDDEN, GW_ERR_BAD_REQUEST and GW_ERR_UNKNOWN_CHANNEL may be
+ * about the response topic: one that the client may publish to itself is expected, so that no device is made to
+ * publish where the client may not, and one whose messages come to the channel. */
+GW_MUST_CHECK enum gw_err gw_session_publish_along(struct gw_session *session, const char *channel,
+                                                   size_t channel_len, const char *data, size_t data_len,
+                                                   const struct gw_along *along, char *reference, bool *accepted,
+                                                   const char **why);
 
 /* As gw_session_publish(), but asks for an answer within timeout_ms (-1: broker.request_timeout; MQTT 5
  * request/response): response() or, on failure, published() will be called once, unless the session is closed before.

@@ -26,11 +26,14 @@ struct gw_publish {
     int qos;
     int64_t deadline_ms; /* gw_monotonic_ms(): from then on its client has been answered, so it must not be sent */
     bool retain;
-    bool request; /* with a response topic and correlation data (MQTT 5.0 section 4.10); the answer comes as
-                     GW_EVENT_RESPONSE */
+    bool request;       /* with a response topic and correlation data (MQTT 5.0 section 4.10); the answer comes as
+                           GW_EVENT_RESPONSE */
+    bool expires;       /* MQTT 5.0 section 3.3.2.3.3 */
+    int64_t expires_ms; /* gw_monotonic_ms(), if `expires` */
     size_t payload_len;
-    char *topic;   /* inside the block */
-    char *payload; /* inside the block */
+    char *topic;                /* inside the block */
+    char *payload;              /* inside the block */
+    struct gw_slice properties; /* inside the block: a block of properties.h, whose response topic is the broker's */
 };
 
 struct gw_publish_result {
@@ -55,7 +58,8 @@ struct gw_upstream {
     GW_MUST_CHECK enum gw_err (*publish)(void *context, struct gw_publish **publish);
 };
 
-/* Makes the block. `topic` and `payload` are copied. */
-struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const char *payload, size_t payload_len);
+/* Makes the block. Everything is copied. */
+struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const char *payload, size_t payload_len,
+                                     struct gw_slice properties);
 
 #endif

@@ -229,7 +229,8 @@ static enum gw_err late_start(struct gw_engine_store *store, const struct gw_eng
 
 static enum gw_err late_append(struct gw_engine_store *store, struct gw_message_spec *spec)
 {
-    struct draft *draft = malloc(sizeof *draft + spec->channel_len + spec->json_len + spec->payload_len);
+    struct draft *draft =
+        malloc(sizeof *draft + spec->channel_len + spec->json_len + spec->payload_len + spec->properties.len);
     char *json = draft->bytes + spec->channel_len, *payload = json + spec->json_len;
     memcpy(draft->bytes, spec->channel, spec->channel_len);
     if (spec->json_len)
@@ -240,6 +241,9 @@ static enum gw_err late_append(struct gw_engine_store *store, struct gw_message_
     draft->spec.channel = draft->bytes;
     draft->spec.json = json;
     draft->spec.payload = payload;
+    if (spec->properties.len)
+        draft->spec.properties.data =
+            memcpy(payload + spec->payload_len, spec->properties.data, spec->properties.len);
     if (spec->watched.data)
         draft->spec.watched.data = json + (spec->watched.data - spec->json);
     draft->spec.route = GW_ROUTE_BY_NAME;
