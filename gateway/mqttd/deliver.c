@@ -233,6 +233,7 @@ struct copy {
     unsigned qos, flags;
     bool cursor;
     bool wanted;
+    bool past; /* not wanted, since it is older than what was asked for */
 };
 
 /* Did this client publish it? Only asked where it has a subscription with No Local. */
@@ -248,13 +249,14 @@ static struct copy deliver_look(const struct gw_mqttd_client *client, const stru
                                 struct gw_buf *properties)
 {
     struct copy copy = {.wanted = true};
-    bool local = deliver_is_local(client, msg), left_out = false, wanted = false;
+    bool local = deliver_is_local(client, msg), left_out = false, wanted = false, past = false;
     for (uint32_t i = 0; i < client->sub_count; i++) {
         const struct gw_mqttd_sub *sub = &client->subs[i];
         if (!gw_topic_matches(sub->filter, sub->len, msg->channel.data, msg->channel.len))
             continue;
         if ((local && sub->no_local) || msg->ts < sub->since_ms) {
             left_out = true;
+            past |= msg->ts < sub->since_ms;
             continue;
         }
         wanted = true;
@@ -266,6 +268,7 @@ static struct copy deliver_look(const struct gw_mqttd_client *client, const stru
             gw_mqttd_put_varint(properties, GW_MQTTD_P_SUBSCRIPTION_ID, sub->id);
     }
     copy.wanted = wanted || !left_out;
+    copy.past = past && !wanted;
     return copy;
 }
 
@@ -332,7 +335,10 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     gw_buf_init(&properties);
     gw_buf_init(&packet);
     struct copy copy = deliver_look(client, msg, &properties);
-    if (!copy.wanted) { /* what was lost before it is told with the next one that is */
+    if (!copy.wanted) {
+        /* What was lost before it is told with the next one that is wanted, or is too old as well. */
+        if (copy.past)
+            deliver_put_gaps(client, msg, &properties);
         gw_buf_fini(&properties);
         return;
     }
