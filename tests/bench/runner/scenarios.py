@@ -52,6 +52,8 @@ ALL = [
              EVERY, saturated(1000), ["cpu", "rate", "broker", "frames"], quick=True),
     Scenario("bursts", "Saturated, in bursts", "The same in bursts of 20 messages, at most one every 3 ms.",
              EVERY, saturated(1000, interval_us=3000, burst=20), ["cpu", "rate", "broker", "frames"]),
+    Scenario("qos1", "Saturated, QoS 1", "1,000 clients on one channel; those of MQTT subscribe at QoS 1, acknowledge every message, and have 100 in flight.",
+             ["sluice-ws", "sluice-mqtt", "mosquitto"], saturated(1000, qos=1), ["cpu", "rate", "broker", "frames"]),
     Scenario("rate20", "20 messages/s to 1,000 clients", "One channel; a message every 50 ms, whatever happens.",
              PUSHED + ["sluice-poll", "nchan-poll"],
              {"clients": 1000, "interval_us": 50000, "window": 1000, "warm": 0.5, "seconds": 3}, ["cpu", "p50", "p99", "broker"], quick=True),
