@@ -12,9 +12,11 @@
 #include "gateway/topic.h"
 #include "mqttd/client.h"
 
-#define BATCH       16
+#define BATCH       64
 #define BATCH_BYTES (64 * 1024)
 #define FRESH_BYTES (16 * 1024)
+/* Room for a drain of small messages. */
+#define DRAIN_BYTES 4096
 
 /* --- what came along ------------------------------------------------------------------------------------------- */
 
@@ -363,6 +365,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         return;
     }
     uint16_t id = before ? before : copy.qos ? deliver_next_id(client) : 0;
+    gw_buf_reserve(out, out->len ? size + GW_WS_HEADER_MAX : DRAIN_BYTES);
     if (!client->plain) {
         uint8_t frame[GW_WS_HEADER_MAX];
         gw_buf_add(out, frame, gw_ws_header(frame, 2, size));

@@ -95,7 +95,7 @@ TARGETS = [
       for scenario, what in (("spaced", "saturated, spaced"), ("rate20", "20 messages/s"))
       for peer, name in (("sluice-raw", "raw sockets"), ("sluice-sse", "SSE"), ("sluice-socketio", "Socket.IO"), ("sluice-mqtt", "MQTT"))),
     Target("saturated, spaced, Socket.IO: CPU of npm socket.io's", of("spaced", "sluice-socketio", "cpu_us", "socketio"), 0.1),
-    Target("saturated, QoS 1, MQTT: CPU of /ws's", of("qos1", "sluice-mqtt", "cpu_us", "sluice-ws"), 2),
+    Target("20 messages/s, MQTT at QoS 1: CPU of /ws's", of("qos1", "sluice-mqtt", "cpu_us", "sluice-ws"), 2),
     Target("saturated, spaced, MQTT: CPU of mosquitto's WebSocket listener's", of("spaced", "sluice-mqtt", "cpu_us", "mosquitto"), 0.1),
     Target("10 clients, one in flight: p50 of the floor's", of("one-in-flight", "sluice-ws", "p50_us", "floor"), 1.15),
     Target("1,000 channels x 1: deliveries/s of the floor's", of("channels-1000x1", "sluice-ws", "rate", "floor"), 1, True),
