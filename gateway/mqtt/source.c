@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,93 +22,15 @@
 /* Our own loop instead of mosquitto_loop_start(): libmosquitto 2.0.11 waits with select(2), which can't take a
  * descriptor above 1023, and with thousands of web clients a reconnect gets one; and its back-off has no jitter. */
 
-/* How long stopping may take to get the last packets out. */
-#define STOP_MS 1000
-/* ... and how much longer main waits for the thread: getaddrinfo(3) can't be interrupted. */
+/* How much longer main waits for the thread: getaddrinfo(3) can't be interrupted. */
 #define JOIN_MS 1000
 
-static void source_wake(void *context)
+void gw_source_wake(void *context)
 {
     struct gw_source *source = context;
     uint64_t one = 1;
     ssize_t written = write(source->wake_fd, &one, sizeof one);
     (void)written; /* it only fails when it is full, and then the thread is awake anyway */
-}
-
-/* --- where the engine shares its sequence ---------------------------------------------------------------------- */
-
-static uint64_t source_taken(void *context)
-{
-    const struct gw_ingest *ingest = &((struct gw_source *)context)->ingest;
-    return ingest->engine->shared->taken(ingest->store);
-}
-
-static uint64_t source_safe(void *context)
-{
-    const struct gw_ingest *ingest = &((struct gw_source *)context)->ingest;
-    return ingest->engine->shared->safe(ingest->store);
-}
-
-static bool source_room(void *context)
-{
-    const struct gw_ingest *ingest = &((struct gw_source *)context)->ingest;
-    return ingest->engine->shared->room(ingest->store);
-}
-
-static const struct gw_receiver_safety source_safety = {source_taken, source_safe, source_room};
-
-/* Has it come before, to whichever process? The broker says that it may have, but libmosquitto does not hand that on,
- * and a broker that went back to an older state of its own does not know. So what comes first after the connection
- * was made may have, too, up to the first that has not. */
-static bool source_is_known(struct gw_source *source, const struct gw_packet *packet, uint64_t hash)
-{
-    const struct gw_ingest *ingest = &source->ingest;
-    if (!packet->qos || !(packet->dup || source->expecting))
-        return false;
-    bool known = ingest->engine->shared->known(ingest->store, packet->mid, hash);
-    source->expecting = source->expecting && known;
-    return known;
-}
-
-static void source_share(struct gw_source *source, const struct gw_packet *packet)
-{
-    struct gw_ingest *ingest = &source->ingest;
-    const struct gw_engine_shared *shared = ingest->engine->shared;
-    uint64_t hash = gw_redelivery_hash(packet);
-    if (source_is_known(source, packet, hash) || gw_subscriptions_is_double(&source->subs, source->routes, packet)) {
-        atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
-        return;
-    }
-    shared->begin(ingest->store, packet->mid, hash);
-    gw_ingest_message(ingest, source->routes, packet);
-    shared->commit(ingest->store);
-}
-
-/* libmosquitto acknowledges when its callback returns. So that waits until the message is safe, and if it never will
- * be, the acknowledgement must not get out. */
-static void source_await(struct gw_source *source)
-{
-    int fd = mosquitto_socket(source->mosq);
-    uint64_t taken = source_taken(source);
-    while (source_safe(source) < taken) {
-        struct pollfd wait = {.fd = source->wake_fd, .events = POLLIN};
-        uint64_t count;
-        if (poll(&wait, 1, 100) > 0 && read(source->wake_fd, &count, sizeof count) < 0 && errno != EAGAIN)
-            break;
-        if (atomic_load(&source->ingest.term) != source->term || atomic_load(&source->stopping))
-            break;
-    }
-    /* Those that wait are older, and must leave first. */
-    gw_receiver_settle(&source->receiver);
-    while (source_safe(source) >= taken && gw_receiver_owes(&source->receiver)) {
-        struct pollfd wait = {.fd = fd, .events = POLLOUT};
-        if (poll(&wait, 1, STOP_MS) <= 0 || !gw_receiver_send(&source->receiver, source->mosq))
-            break;
-        gw_receiver_settle(&source->receiver);
-    }
-    if (source_safe(source) < taken || gw_receiver_owes(&source->receiver))
-        shutdown(fd, SHUT_RDWR);
-    source_wake(source);
 }
 
 /* In a session that the broker has kept: can one of our filters have brought it? */
@@ -140,7 +61,7 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
     if (gw_publisher_respond(&source->publisher, packet, properties))
         return;
     if (source->role == GW_SOURCE_INGEST) {
-        source_share(source, packet);
+        gw_sharing_take(source, packet);
         return;
     }
     bool again = packet->qos > 0 && !packet->retain && source->settings.session_expiry_ms > 0 &&
@@ -210,52 +131,11 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
         source_take(object, &packet, properties);
     gw_buf_fini(&block);
     if (((struct gw_source *)object)->role == GW_SOURCE_INGEST && packet.qos)
-        source_await(object);
+        gw_sharing_await(object);
     errno = 0; /* receiver.h */
 }
 
 /* --- the loop --------------------------------------------------------------------------------------------------- */
-
-/* A client of its own has its own name, and its own place for answers. */
-static void source_settle_settings(struct gw_source *source)
-{
-    const struct gw_config *config = source->config;
-    source->settings = config->broker;
-    source->tls.broker = &source->settings;
-    free(source->own_id);
-    free(source->own_response_topic);
-    source->own_id = source->own_response_topic = NULL;
-    if (source->role != GW_SOURCE_PUBLISH)
-        return;
-    const char *node = source->ingest.engine->shared->node(source->ingest.store);
-    struct gw_buf id;
-    gw_buf_init(&id);
-    gw_buf_printf(&id, "%s-%s", config->broker.client_id, node);
-    source->settings.client_id = source->own_id = gw_buf_take(&id);
-    source->settings.session_expiry_ms = 0;
-    if (!config->broker.response_topic)
-        return;
-    gw_buf_init(&id);
-    gw_buf_printf(&id, "%s/%s", config->broker.response_topic, node);
-    source->settings.response_topic = source->own_response_topic = gw_buf_take(&id);
-}
-
-/* The engine wants another process to take messages in, or this one anew: whatever the connection holds is void. */
-static void source_check_term(struct gw_source *source)
-{
-    uint64_t term = atomic_load(&source->ingest.term);
-    if (source->role != GW_SOURCE_INGEST || term == source->term)
-        return;
-    source->up = false;
-    gw_connection_give_up(source, NULL, false);
-    source->again = false;
-    if (source->mosq)
-        mosquitto_destroy(source->mosq);
-    source->mosq = NULL;
-    source->term = term;
-    source->ingest.engine->shared->join(source->ingest.store, term);
-    gw_attempts_reset(&source->attempts);
-}
 
 static bool source_is_wanted(const struct gw_source *source)
 {
@@ -271,7 +151,9 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
-    source_settle_settings(source);
+    if (source->ingest.liveness)
+        gw_liveness_configure(source->ingest.liveness, routes);
+    gw_source_settle_settings(source);
     source->attempts.v5_again_ms = 0; /* the broker may be another one meanwhile */
     if (gw_client_differs(&old_config->broker, &config->broker)) {
         gw_log(GW_LOG_INFO, "mqtt", "the broker settings changed: reconnecting");
@@ -341,13 +223,22 @@ static void source_turn(struct gw_source *source, int timeout_ms)
         gw_connection_failed(source, rc, saved);
 }
 
+/* After what has come was read. */
+static void source_watch(struct gw_source *source)
+{
+    if (!source->ingest.liveness)
+        return;
+    gw_liveness_tick(source->ingest.liveness, gw_monotonic_ms());
+    gw_ingest_tell_states(&source->ingest);
+}
+
 static void *source_run(void *context)
 {
     struct gw_source *source = context;
     int64_t misc_ms = 0;
     while (!atomic_load(&source->stopping)) {
         source_check_reload(source);
-        source_check_term(source);
+        gw_sharing_check_term(source);
         int64_t now = gw_monotonic_ms();
         if (now - misc_ms >= 100) {
             gw_connection_expire(source, now);
@@ -358,19 +249,23 @@ static void *source_run(void *context)
         }
         if (!source->connecting && !source->connected && source_is_wanted(source) && now >= source->attempts.at_ms)
             gw_connection_attempt(source);
-        if (source->connecting && now >= source->deadline_ms)
+        if (source->connecting && now >= source->deadline_ms && !gw_connection_hears(source, now))
             gw_connection_overdue(source);
         int64_t wait = 500;
         if (!source->connecting && !source->connected && source_is_wanted(source) &&
             source->attempts.at_ms - now < wait)
             wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
+        if (source->ingest.liveness)
+            wait = gw_liveness_wait(source->ingest.liveness,
+                                    !source->ingest.engine->shared || atomic_load(&source->ingest.term), now, wait);
         source_turn(source, (int)wait);
+        source_watch(source);
         if (source->subs.changed && !source->subs.unanswered)
             gw_connection_report(source);
     }
     if (source->mosq && source->connected) {
         /* MQTT 5: without properties the session's expiry stays as it was given, so the broker keeps it. */
-        int64_t until = gw_monotonic_ms() + STOP_MS;
+        int64_t until = gw_monotonic_ms() + GW_SOURCE_STOP_MS;
         gw_receiver_stop(&source->receiver);
         while (mosquitto_socket(source->mosq) >= 0 && gw_receiver_owes(&source->receiver) &&
                gw_monotonic_ms() < until)
@@ -401,14 +296,18 @@ struct gw_source *gw_source_create(enum gw_source_role role, struct gw_config *c
     source->role = role;
     gw_receiver_init(&source->receiver, source_on_packet, gw_connection_note, source);
     gw_ingest_init(&source->ingest, engine, store, inboxes, workers, &source->stored);
-    source_settle_settings(source);
-    gw_publisher_init(&source->publisher, inboxes, workers, source_wake, source);
+    gw_source_settle_settings(source);
+    gw_publisher_init(&source->publisher, inboxes, workers, gw_source_wake, source);
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
     gw_granted_init(&source->granted);
-    gw_ingest_share(&source->ingest, source_wake, source);
+    gw_ingest_share(&source->ingest, gw_source_wake, source);
+    if (role != GW_SOURCE_PUBLISH) {
+        source->ingest.liveness = gw_liveness_create(gw_monotonic_ms());
+        gw_liveness_configure(source->ingest.liveness, routes);
+    }
     if (role == GW_SOURCE_INGEST) {
-        gw_receiver_defer(&source->receiver, &source_safety);
+        gw_receiver_defer(&source->receiver, &gw_sharing_safety);
         source->subs.shared = true;
     }
     if (role != GW_SOURCE_PUBLISH)
@@ -443,7 +342,7 @@ void gw_source_reload(struct gw_source *source, struct gw_config *config, struct
     source->next_routes = gw_routes_ref(routes);
     source->next_auth = gw_auth_ref(auth);
     pthread_mutex_unlock(&source->lock);
-    source_wake(source);
+    gw_source_wake(source);
 }
 
 bool gw_source_stop(struct gw_source *source)
@@ -451,10 +350,10 @@ bool gw_source_stop(struct gw_source *source)
     if (!source->started)
         return true;
     atomic_store(&source->stopping, true);
-    source_wake(source);
+    gw_source_wake(source);
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (STOP_MS + JOIN_MS) / 1000;
+    until.tv_sec += (GW_SOURCE_STOP_MS + JOIN_MS) / 1000;
     source->started = pthread_timedjoin_np(source->thread, NULL, &until) != 0;
     return !source->started;
 }
@@ -492,48 +391,8 @@ struct gw_upstream gw_source_upstream(struct gw_source *source)
     return (struct gw_upstream){.context = &source->publisher, .publish = gw_publisher_publish};
 }
 
-struct gw_source_stats gw_source_stats(struct gw_source *source)
+void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told)
 {
-    return (struct gw_source_stats){
-        .received = atomic_load(&source->received),
-        .received_bytes = atomic_load(&source->received_bytes),
-        .messages = atomic_load(&source->ingest.messages),
-        .doubles = atomic_load(&source->doubles),
-        .codec_dropped = atomic_load(&source->ingest.codec_dropped),
-        .properties_dropped = atomic_load(&source->ingest.properties_dropped),
-        .too_large = atomic_load(&source->too_large),
-        .stale_cleared = atomic_load(&source->stored.cleared_total),
-        .unrouted = atomic_load(&source->ingest.unrouted),
-        .refused = atomic_load(&source->ingest.refused),
-        .published = atomic_load(&source->publisher.published),
-        .rejected = atomic_load(&source->publisher.rejected),
-        .responses_unknown = atomic_load(&source->publisher.responses_unknown),
-        .connects = atomic_load(&source->connects),
-        .connect_failures = atomic_load(&source->connect_failures),
-        .disconnects = atomic_load(&source->disconnects),
-    };
-}
-
-void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context)
-{
-    gw_route_stats_read(&source->ingest.routes, visit, context);
-}
-
-void gw_source_ready(struct gw_source *source, struct gw_buf *out)
-{
-    pthread_mutex_lock(&source->lock);
-    gw_buf_add(out, source->granted.json.data, source->granted.json.len);
-    pthread_mutex_unlock(&source->lock);
-}
-
-void gw_source_granted(struct gw_source *source, struct gw_source_granted *out)
-{
-    pthread_mutex_lock(&source->lock);
-    const struct gw_granted *granted = &source->granted;
-    *out = (struct gw_source_granted){granted->wanted, granted->granted, granted->lowered, {{0}}};
-    for (size_t i = 0; i < GW_GRANTED_REASONS; i++) {
-        out->refused[i].reason = granted->refused[i].reason;
-        out->refused[i].count = granted->refused[i].count;
-    }
-    pthread_mutex_unlock(&source->lock);
+    if (gw_liveness_watches(source->ingest.liveness))
+        gw_liveness_found(source->ingest.liveness, last, told, gw_monotonic_ms(), gw_wall_ms());
 }

@@ -23,6 +23,9 @@
 #include "mqtt/subscriptions.h"
 #include "mqtt/tls.h"
 
+/* How long stopping may take to get the last packets out. */
+#define GW_SOURCE_STOP_MS 1000
+
 struct gw_source {
     pthread_t thread;
     bool started;
@@ -52,8 +55,9 @@ struct gw_source {
     struct gw_stored stored;
     struct gw_leftover leftover;
     bool connecting, connected, up;
-    bool open;           /* while connecting: TCP is */
-    int64_t deadline_ms; /* of the handshake */
+    bool open;                /* while connecting: TCP is */
+    int64_t deadline_ms;      /* of the handshake; later while messages come, which may all be sent before SUBACK */
+    uint64_t received_before; /* messages, when deadline_ms was set */
     struct gw_attempts attempts;
     struct gw_abilities broker;
     struct gw_mqtt_tls tls;
@@ -79,6 +83,8 @@ void gw_connection_attempt(struct gw_source *source);
 void gw_connection_failed(struct gw_source *source, int rc, int error);
 /* The handshake takes too long. */
 void gw_connection_overdue(struct gw_source *source);
+/* Has the broker sent messages since the deadline was set? Then it is set anew. */
+bool gw_connection_hears(struct gw_source *source, int64_t now);
 /* The connection ends, and nothing of it goes on with the next one. `why` NULL: it is nothing to tell. */
 void gw_connection_give_up(struct gw_source *source, const char *why, bool by_broker);
 /* Did the broker's machine take the connection? Then it is its program that says nothing. */
@@ -88,6 +94,19 @@ void gw_connection_expire(struct gw_source *source, int64_t now);
 /* What has arrived of a packet that libmosquitto reads next: `other` of receiver.h. */
 void gw_connection_note(void *context, const uint8_t *data, size_t len);
 
+/* settings.c: a client of its own has its own name, and its own place for answers. */
+void gw_source_settle_settings(struct gw_source *source);
+
+/* sharing.c, for GW_SOURCE_INGEST: */
+extern const struct gw_receiver_safety gw_sharing_safety;
+void gw_sharing_take(struct gw_source *source, const struct gw_packet *packet);
+/* After a packet that libmosquitto has read. */
+void gw_sharing_await(struct gw_source *source);
+/* The engine wants another process to take messages in, or this one anew: whatever the connection holds is void. */
+void gw_sharing_check_term(struct gw_source *source);
+
+/* Ends the wait of the MQTT thread. `context`: the source. Thread: any. */
+void gw_source_wake(void *context);
 /* A message that libmosquitto has read. */
 void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mosquitto_message *message,
                           const mosquitto_property *properties);

@@ -32,6 +32,7 @@ enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 #define GW_MQTTD_GAPS 16
 
 struct gw_mqttd_kept;
+struct gw_shared_wait;
 
 struct gw_mqttd_sub {
     char *filter;
@@ -79,7 +80,7 @@ struct gw_mqttd_client {
 
     bool refused;          /* the handshake's credentials were */
     bool clean;            /* it wants no session that was kept */
-    bool waiting;          /* for another client with its name to end; packets wait in `in` */
+    bool waiting;          /* for the engine, or another client with its name; packets wait in `in` */
     bool problems;         /* it wants reason strings (3.1.2.11.7) */
     struct gw_timer timer; /* for CONNECT, then for what the client has to send within its keep-alive */
     struct gw_mqttd_client *next, **link; /* the worker's list of those that are connected */
@@ -90,8 +91,10 @@ struct gw_mqttd_client {
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
     int64_t heard_ms;
-    struct gw_buf in;        /* the beginning of a packet, or packets that wait while `held` */
-    struct gw_bucket frames; /* limits.message_rate */
+    struct gw_buf in;              /* the beginning of a packet, or packets that wait while `held` */
+    struct gw_bucket frames;       /* limits.message_rate */
+    struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
+    struct gw_buf asked;           /* ... in this CONNECT */
     struct gw_mqttd_will will;
     int64_t expiry_ms; /* how long its session is kept */
     int64_t asked_ms;  /* ... and how long it asked for */

@@ -199,22 +199,36 @@ static void deliver_keep_gap(struct gw_mqttd_client *client, struct gw_item *ite
     client->gaps[client->gap_count++] = item->u.gap;
 }
 
-static void deliver_put_gap(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *properties)
+/* "REASON FROM TO", and the filter where the gap is one of all its channels. */
+static void gap_put(const struct gw_gap *gap, bool filter, struct gw_buf *properties)
 {
+    struct gw_buf text;
+    gw_buf_init(&text);
+    gw_buf_printf(&text, "%s %s %s", gap->reason, gap->from, gap->to);
+    if (filter) {
+        gw_buf_addc(&text, ' ');
+        gw_buf_adds(&text, gap->channel);
+    }
+    gw_mqttd_put_user(properties, "gap", text.data, text.len);
+    gw_buf_fini(&text);
+}
+
+static void deliver_put_gaps(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *properties)
+{
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < client->gap_count; i++) {
         struct gw_gap *gap = client->gaps[i];
-        if (strlen(gap->channel) != msg->channel.len ||
-            memcmp(gap->channel, msg->channel.data, msg->channel.len) != 0)
-            continue;
-        struct gw_buf text;
-        gw_buf_init(&text);
-        gw_buf_printf(&text, "%s %s %s", gap->reason, gap->from, gap->to);
-        gw_mqttd_put_user(properties, "gap", text.data, text.len);
-        gw_buf_fini(&text);
-        free(gap);
-        client->gaps[i] = client->gaps[--client->gap_count];
-        return;
+        const struct gw_slice channel = msg->channel;
+        size_t len = strlen(gap->channel);
+        bool own = len == channel.len && !memcmp(gap->channel, channel.data, len);
+        if (own || gw_topic_matches(gap->channel, len, channel.data, channel.len)) {
+            gap_put(gap, !own, properties);
+            free(gap);
+        } else {
+            client->gaps[kept++] = gap;
+        }
     }
+    client->gap_count = kept;
 }
 
 /* What the client's subscriptions make of a message. One copy for all that match (section 3.3.4). */
@@ -222,6 +236,7 @@ struct copy {
     unsigned qos, flags;
     bool cursor;
     bool wanted;
+    bool early; /* not wanted, because it is from before the time that was asked for */
 };
 
 /* Did this client publish it? Only asked where it has a subscription with No Local. */
@@ -243,6 +258,7 @@ static struct copy deliver_look(const struct gw_mqttd_client *client, const stru
         if (!gw_topic_matches(sub->filter, sub->len, msg->channel.data, msg->channel.len))
             continue;
         if ((local && sub->no_local) || msg->ts < sub->since_ms) {
+            copy.early |= msg->ts < sub->since_ms;
             left_out = true;
             continue;
         }
@@ -336,9 +352,11 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     struct gw_buf properties;
     gw_buf_init(&properties);
     struct copy copy = deliver_look(client, msg, &properties);
-    if (!copy.wanted) { /* what its channel lost before it is no more wanted than that */
+    if (!copy.wanted) { /* what was lost before it is told with the next one, unless this one is too early already
+                         */
         gw_buf_clear(&properties);
-        deliver_put_gap(client, msg, &properties);
+        if (copy.early)
+            deliver_put_gaps(client, msg, &properties);
         gw_buf_fini(&properties);
         return;
     }
@@ -346,7 +364,10 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         struct gw_slice cursor = gw_message_cursor(msg);
         if (copy.cursor)
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
-        deliver_put_gap(client, msg, &properties);
+        deliver_put_gaps(client, msg, &properties);
+        enum gw_state state = copy.flags ? gw_hub_state(client->session.hub, msg) : GW_STATE_NONE;
+        if (state > GW_STATE_LIVE)
+            gw_mqttd_put_user(&properties, "state", gw_state_name(state), strlen(gw_state_name(state)));
         deliver_put_along(msg, &properties);
     }
     bool known;

@@ -7,6 +7,7 @@
 
 #include "gateway/alloc.h"
 #include "gateway/session_log.h"
+#include "gateway/shared.h"
 #include "mqttd/client.h"
 
 static struct gw_mqttd_client *client_of(const struct gw_conn *conn)
@@ -330,6 +331,8 @@ static void client_on_closed(struct gw_conn *conn)
     gw_mqttd_forget_messages(client);
     gw_identity_unref(client->offered);
     gw_mqttd_forget_will(&client->will);
+    gw_shared_forget(client->asking);
+    gw_buf_fini(&client->asked);
     gw_buf_fini(&client->in);
     gw_buf_fini(&client->out);
     free(client);

@@ -145,7 +145,7 @@ enum gw_err gw_server_init(struct gw_server *server, const struct gw_service *se
     return GW_OK;
 }
 
-/* Thread: any worker's. */
+/* Thread: any. */
 static void server_mail(void *context, unsigned index, struct gw_letter *letter)
 {
     gw_mailbox_put(&((struct gw_server *)context)->workers[index].mailbox, letter);
@@ -212,7 +212,9 @@ static bool worker_stopped(struct gw_worker *worker)
         }
         return false;
     }
-    return worker->closing && (late || !worker->socks);
+    if (worker->closing)
+        gw_hub_kick_all(worker->hub, GW_ERR_SHUTDOWN); /* those that a letter has opened meanwhile */
+    return worker->closing && (late || (!worker->socks && gw_hub_empty(worker->hub)));
 }
 
 static void worker_turn(struct gw_worker *worker)
@@ -285,6 +287,8 @@ static void *worker_run(void *context)
     for (struct gw_sock *sock = worker->socks; sock; sock = sock->next)
         gw_sock_kill(sock);
     gw_sock_reap(worker);
+    gw_hub_kick_all(worker->hub, GW_ERR_SHUTDOWN);
+    gw_timers_run(&worker->timers, gw_hub_now(worker->hub)); /* by which sessions without a socket end */
     worker->server->service->leave(worker);
     gw_ring_destroy(worker->ring);
     worker->ring = NULL;

@@ -50,6 +50,7 @@ void gw_eio_free(struct eio *eio)
     gw_eio_polling_free(eio);
     gw_sio_free_all(eio);
     gw_sio_binary_free(eio);
+    gw_sio_joining_free(eio);
     gw_identity_unref(eio->identity);
     gw_config_unref(eio->config);
     free(eio);
@@ -282,6 +283,15 @@ struct eio_query {
     char sid[SIO_ID_SIZE];
 };
 
+/* Pages with an old library only hear of a failed request, so the log says why. */
+static void eio_refuse_version(struct gw_conn *conn)
+{
+    GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "socketio",
+                         "a client was refused: it speaks another version of Engine.IO than 4 "
+                         "(socket.io-client 3 or 4 expected, not 2)");
+    gw_eio_refuse(conn, EIO_BAD_VERSION);
+}
+
 static void eio_read_query(const struct gw_request *request, struct eio_query *query)
 {
     struct gw_buf key, value;
@@ -356,7 +366,7 @@ static void eio_open(struct gw_conn *conn, const struct gw_request *request)
     else if (query.websocket != request->upgrade)
         gw_eio_refuse(conn, EIO_BAD_REQUEST);
     else if (!query.version)
-        gw_eio_refuse(conn, EIO_BAD_VERSION);
+        eio_refuse_version(conn);
     else if (query.websocket)
         eio_open_websocket(conn, request);
     else

@@ -134,6 +134,21 @@ def test_a_gap_is_told(gateway, client):
     leave(raw)
 
 
+def test_a_gap_of_a_filter_is_told(gateway, client):
+    """The cursor is of another run: who knows which channels of the filter had messages then? The next message says so, once."""
+    raw = attach(gateway, 5, "filter", present=0)
+    asked = b"\x26" + text("cursor") + text("AAAAAAAAAAA.7")
+    raw.send(0x82, struct.pack(">H", 1) + bytes([len(asked)]) + asked + text("deep/novel/+") + b"\1")
+    assert raw.receive()[0] == 0x90
+    for i in range(2):
+        client.publish(f"deep/novel/{i}", "new")
+        first, body = raw.receive()
+        assert first >> 4 == 3
+        assert (b"epoch AAAAAAAAAAA.7 " in body and b" deep/novel/+" in body) == (i == 0), body
+        raw.send(0x40, body[2 + len("deep/novel/0"):][:2])
+    leave(raw)
+
+
 def test_sessions_expire(gateway):
     """After the time that CONNECT or DISCONNECT gave, and at once without one."""
     raw = attach(gateway, 5, "expire", present=0, properties=b"\x11\0\0\0\1")

@@ -24,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import clients as kinds # noqa: E402
 import report # noqa: E402
+import stock # noqa: E402
 from doors import Doors # noqa: E402
 from faults import Faults # noqa: E402
 from ledger import Ledger # noqa: E402
@@ -105,6 +106,17 @@ class World:
             name = f"{gateway.name}: {name}"
             self.clients.append(kind(name, proxy, Oracle(name, gateway.truth, self.findings, judged), self.random(name), filters,
                                      self.doors if proxy is gateway.secure else None))
+        for name, kind, proxy, settings in (
+                ("Socket.IO", stock.SocketIoClient, gateway.clients, {"transports": "websocket"}),
+                ("Socket.IO, polling", stock.SocketIoClient, gateway.clients, {"transports": "polling"}),
+                ("Socket.IO, upgrade", stock.SocketIoClient, gateway.clients, {"transports": "polling+websocket"}),
+                ("Socket.IO, declared, lossy line", stock.SocketIoClient, gateway.line,
+                 {"transports": "polling+websocket", "declared": True}),
+                ("MQTT", stock.MqttClient, gateway.clients, {}),
+                ("MQTT, lossy line", stock.MqttClient, gateway.line, {})):
+            name = f"{gateway.name}: {name}"
+            self.clients.append(kind(name, proxy, Oracle(name, gateway.truth, self.findings, "all"), self.random(name), everything,
+                                     **settings))
 
     async def start_broker(self):
         self.ledger.broker_lives.append(time.monotonic())

@@ -63,6 +63,8 @@ roles:
   queue: 64KiB
   slow_consumer: {slow}
   history: 32MiB
+socketio: {{ ping_interval: 2s, ping_timeout: 4s }}
+mqtt: {{ session_expiry: 10m }}
 web:
   heartbeat: 2s
   poll_wait_max: 5s
