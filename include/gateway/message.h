@@ -76,6 +76,7 @@ struct gw_message {
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
+    uint8_t qos; /* at which the broker sent it: 0 or 1 */
     uint8_t state; /* enum gw_state; GW_STATE_NONE: a value */
     uint8_t frame_len, raw_len;
     uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
@@ -105,6 +106,7 @@ struct gw_message_spec {
     bool stored;
     bool clear;
     bool binary;
+    uint8_t qos;
     uint8_t state; /* enum gw_state; then `json` and `payload` are gw_state_json() */
     int64_t since; /* with `state`: since when it is so, wall clock, ms since 1970 */
     int64_t seen;  /* ... when its newest live message came; 0: none did */
