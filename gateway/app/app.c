@@ -107,7 +107,8 @@ static void app_reload(struct app *app)
     gw_buf_fini(&problems);
     struct gw_auth *auth;
     gw_buf_init(&problems);
-    if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK) {
+    if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK || !gw_auth_start(auth, &problems)) {
+        gw_auth_unref(auth);
         gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes: %s", problems.data);
         gw_notify_ready(&app->notify, "running with the old configuration: the new one has errors, see the log");
         gw_buf_fini(&problems);
@@ -215,7 +216,7 @@ static bool app_init(struct app *app)
         gw_buf_fini(&error);
         return false;
     }
-    if (gw_auth_create(app->config, NULL, &app->auth, &error) != GW_OK) {
+    if (gw_auth_create(app->config, NULL, &app->auth, &error) != GW_OK || !gw_auth_start(app->auth, &error)) {
         gw_log(GW_LOG_ERROR, "config", "%s: %s", app->config->file, error.data);
         gw_buf_fini(&error);
         app->status = 2;
@@ -241,6 +242,8 @@ static bool app_init(struct app *app)
         .routes = routes,
         .auth = app->auth,
         .upstream = gw_source_upstream(app->publisher ? app->publisher : app->source),
+        .sharing = app->engine->shared,
+        .sharing_store = app->store,
     };
     gw_server_prepare(&app->server, &setup);
     app->metrics = (struct gw_app_metrics){app->source, app->publisher, app->engine, app->store};

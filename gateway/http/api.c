@@ -13,6 +13,7 @@
 #include "http/conn.h"
 #include "http/exposition.h"
 #include "http/gate.h"
+#include "http/ticket.h"
 #include "net/server.h"
 
 #define JSON_TYPE "application/json"
@@ -304,7 +305,7 @@ static void api_answer(struct gw_conn *conn, const struct gw_request *request)
     if (request->path.len >= sizeof prefix - 1 && !memcmp(request->path.data, prefix, sizeof prefix - 1))
         api_channel(conn, request);
     else if (gw_request_path_is(request, "/ticket"))
-        gw_gate_ticket(conn, request);
+        gw_ticket_request(conn, request);
     else if (gw_asset_find(request))
         gw_asset_reply(conn, request, gw_asset_find(request));
     else

@@ -7,6 +7,7 @@
 
 #include "config/protocols.h"
 #include "gateway/alloc.h"
+#include "http/ticket.h"
 #include "net/listener.h"
 #include "net/worker.h"
 
@@ -55,6 +56,7 @@ static void conn_on_closed(struct gw_sock *sock)
     }
     if (conn->protocol && conn->protocol->closed)
         conn->protocol->closed(conn);
+    gw_ticket_forget(conn);
     gw_conn_no_deadline(conn);
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->body);
@@ -126,6 +128,9 @@ void gw_conn_process(struct gw_conn *conn)
             break;
         case GW_CONN_BODY:
             more = gw_conn_read_body(conn);
+            break;
+        case GW_CONN_AGAIN:
+            more = gw_conn_read_again(conn);
             break;
         case GW_CONN_OTHER:
             conn->protocol->process(conn);

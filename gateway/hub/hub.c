@@ -35,6 +35,8 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
     hub->mail = setup->mail;
+    hub->sharing = setup->sharing;
+    hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);

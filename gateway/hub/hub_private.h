@@ -24,6 +24,8 @@ struct gw_hub {
     struct gw_grants *nothing; /* of those who are not known yet */
     struct gw_upstream upstream;
     struct gw_mail mail;
+    const struct gw_engine_shared *sharing; /* NULL: this gateway is alone */
+    struct gw_engine_store *sharing_store;
     struct gw_upstream_state state;
     struct gw_timers *timers;
     struct gw_stats stats;

@@ -112,6 +112,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
         .stored = spec->stored && !spec->clear,
         .multiline = memchr(spec->json, '\n', spec->json_len) || memchr(spec->json, '\r', spec->json_len),
         .clear = spec->clear,
+        .qos = spec->qos,
     };
     atomic_init(&msg->refs, 1);
     atomic_init(&msg->variants, NULL);
@@ -165,6 +166,7 @@ struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch
         .retained = msg->retained,
         .stored = msg->stored,
         .clear = msg->clear,
+        .qos = msg->qos,
         .binary = (msg->raw[0] & 15) == WS_BINARY,
         .watched = msg->watched,
         .properties = gw_message_properties(msg),

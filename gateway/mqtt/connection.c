@@ -202,7 +202,7 @@ static void connection_on_log(struct mosquitto *mosq, void *object, int level, c
     (void)mosq;
     struct gw_source *source = object;
     if (level == MOSQ_LOG_ERR && source->settings.tls_enabled && strstr(line, "OpenSSL"))
-        gw_mqtt_tls_note(&source->tls, line);
+        gw_tls_note(&source->tls.reason, line);
 }
 
 static int connection_make_client(struct gw_source *source)
@@ -235,6 +235,20 @@ bool gw_connection_is_open(const struct gw_source *source)
     return fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
+/* mosquitto sends the stored values of a subscription before it answers SUBSCRIBE: a million take a while, and to
+ * give up would be to begin with them again, for ever. So only a broker that has sent nothing since is one that is
+ * silent.
+ */
+bool gw_connection_hears(struct gw_source *source, int64_t now)
+{
+    uint64_t received = atomic_load_explicit(&source->received, memory_order_relaxed);
+    if (!source->connected || received == source->received_before)
+        return false;
+    source->received_before = received;
+    source->deadline_ms = now + HANDSHAKE_MS;
+    return true;
+}
+
 /* The handshake takes too long. */
 void gw_connection_overdue(struct gw_source *source)
 {
@@ -257,7 +271,7 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
     const struct gw_cfg_broker *broker = &source->settings;
     bool closed = *source->told || rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
                   (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE || error == 0));
-    bool tls = broker->tls_enabled && *source->tls.reason;
+    bool tls = broker->tls_enabled && *source->tls.reason.text;
     if (source->again) { /* what was told is dealt with */
         connection_lost(source, NULL, false);
         source->attempts.at_ms = 0;
@@ -279,18 +293,19 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
         source->attempts.at_ms = 0;
         return;
     }
-    connection_lost(source, tls ? source->tls.reason : gw_reason_of_error(rc, error), closed);
+    connection_lost(source, tls ? source->tls.reason.text : gw_reason_of_error(rc, error), closed);
 }
 
 void gw_connection_attempt(struct gw_source *source)
 {
     const struct gw_cfg_broker *broker = &source->settings;
     source->open = false;
-    source->tls.reason[0] = '\0';
-    source->tls.final = false;
+    source->tls.reason.text[0] = '\0';
+    source->tls.reason.final = false;
     int rc = source->mosq ? MOSQ_ERR_SUCCESS : connection_make_client(source);
     source->connecting = true;
     source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
+    source->received_before = atomic_load_explicit(&source->received, memory_order_relaxed);
     if (rc != MOSQ_ERR_SUCCESS)
         connection_drop_client(source); /* half made: never to be used */
     errno = 0;

@@ -152,6 +152,7 @@ static void ingest_append(const struct arrival *arrival, struct gw_message_spec 
     draft->route = arrival->route->route;
     draft->keep = config->history.count;
     draft->retained = packet->retain;
+    draft->qos = packet->qos > 0;
     draft->stored = ingest_is_stored(ingest, packet, draft);
     draft->properties = arrival->properties;
     enum gw_err err = ingest->engine->append(ingest->store, draft);

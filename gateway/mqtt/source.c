@@ -238,7 +238,7 @@ static void *source_run(void *context)
         }
         if (!source->connecting && !source->connected && source_is_wanted(source) && now >= source->attempts.at_ms)
             gw_connection_attempt(source);
-        if (source->connecting && now >= source->deadline_ms)
+        if (source->connecting && now >= source->deadline_ms && !gw_connection_hears(source, now))
             gw_connection_overdue(source);
         int64_t wait = 500;
         if (!source->connecting && !source->connected && source_is_wanted(source) &&

@@ -25,11 +25,11 @@ enum gw_source_role {
 };
 
 struct gw_source_stats {
-    uint64_t received;       /* PUBLISH packets from the broker */
-    uint64_t received_bytes; /* of their payloads */
-    uint64_t messages;       /* messages made from them */
-    uint64_t doubles;        /* copies dropped because another subscription speaks for the topic */
-    uint64_t codec_dropped;  /* payloads that the route's codec refused */
+    uint64_t received;           /* PUBLISH packets from the broker */
+    uint64_t received_bytes;     /* of their payloads */
+    uint64_t messages;           /* messages made from them */
+    uint64_t doubles;            /* copies dropped because another subscription speaks for the topic */
+    uint64_t codec_dropped;      /* payloads that the route's codec refused */
     uint64_t properties_dropped; /* messages without their properties: above limits.properties */
     uint64_t too_large;
     uint64_t stale_cleared;     /* last values that the broker stores no more */

@@ -154,9 +154,22 @@ static bool leave_collect(struct eio *eio)
     return done;
 }
 
+static void home_control(struct eio *eio)
+{
+    struct eio_polling *polling = eio->polling;
+    size_t at = 0;
+    struct gw_slice packet;
+    while (polling->control.len && gw_eio_next(polling->control.data, polling->control.len, &at, &packet))
+        gw_sio_add_packet(&polling->frames, SIO_FRAMES, packet.data, packet.len);
+    gw_buf_fini(&polling->control);
+}
+
 void gw_eio_leave(struct eio *eio)
 {
     struct eio_probe *probe = eio->polling->leaving;
+    if (eio->joining) /* it comes again with the engine's answer */
+        return;
+    home_control(eio);
     if (!leave_collect(eio) || eio->over)
         return; /* ready() comes again */
     struct package *package = &probe->package;
@@ -184,16 +197,6 @@ void gw_eio_leave(struct eio *eio)
     gw_hub_send(eio->hub, probe->from, &probe->letter);
 }
 
-static void home_control(struct eio *eio)
-{
-    struct eio_polling *polling = eio->polling;
-    size_t at = 0;
-    struct gw_slice packet;
-    while (polling->control.len && gw_eio_next(polling->control.data, polling->control.len, &at, &packet))
-        gw_sio_add_packet(&polling->frames, SIO_FRAMES, packet.data, packet.len);
-    gw_buf_fini(&polling->control);
-}
-
 static void probe_return(struct gw_letter *letter, struct gw_hub *hub);
 
 /* `5` has come. */
@@ -212,7 +215,6 @@ static void home_deliver(struct gw_letter *letter, struct gw_hub *hub)
         gw_hub_send(hub, probe->from, letter);
         return;
     }
-    home_control(eio);
     eio->polling->leaving = probe;
     gw_eio_leave(eio);
 }

@@ -28,6 +28,22 @@
 
 struct gw_engine_store; /* each engine's own */
 
+#define GW_ENGINE_KEY_MAX 95
+
+/* Something small that any of the processes may take back, once: a ticket. Owned by the asker; the engine has it from
+ * ask() until done(). */
+struct gw_engine_ask {
+    struct gw_engine_ask *next;      /* the engine's */
+    char key[GW_ENGINE_KEY_MAX + 1]; /* letters, digits, `-`, `_` and `:` */
+    char *text;                      /* to be put, malloc'd; NULL: to be taken, and then what was taken */
+    size_t len;
+    int64_t ttl_ms; /* of what is put: nobody gets it later */
+    /* Called once, on any thread, also before ask() returns; must not wait. GW_OK; GW_ERR_NOT_FOUND: there is nothing
+     * to take (any more); GW_ERR_OVERLOADED: the engine is away or too slow, or too many ask. What was to be taken is
+     * gone then, or still there. */
+    void (*done)(struct gw_engine_ask *ask, enum gw_err err);
+};
+
 /* Where the last process stood. */
 struct gw_engine_found {
     char epoch[GW_ENGINE_EPOCH_MAX + 1];
@@ -125,6 +141,8 @@ struct gw_engine_shared {
     bool (*known)(struct gw_engine_store *store, uint16_t mid, uint64_t hash);
     /* The connection to the broker is there, or is not: every process hears of it. */
     void (*upstream)(struct gw_engine_store *store, bool up);
+    /* Puts or takes; done() comes within two seconds. Thread: any, until close(). */
+    void (*ask)(struct gw_engine_store *store, struct gw_engine_ask *ask);
 };
 
 struct gw_engine {

@@ -105,8 +105,11 @@ struct gw_hub_setup {
     struct gw_routes *routes;
     struct gw_auth *auth; /* NULL: everybody may do everything */
     struct gw_upstream upstream;
-    struct gw_mail mail;      /* to the other workers */
-    struct gw_timers *timers; /* the worker's, outlives the hub */
+    struct gw_mail mail; /* to the other workers */
+    /* With an engine that shares its sequence, else NULL: it keeps what any gateway may take back (shared.h). */
+    const struct gw_engine_shared *sharing;
+    struct gw_engine_store *sharing_store; /* ... of it */
+    struct gw_timers *timers;              /* the worker's, outlives the hub */
 };
 
 /* Thread: any, before the worker starts. */

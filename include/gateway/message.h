@@ -60,6 +60,7 @@ struct gw_message {
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
+    uint8_t qos; /* at which the broker sent it: 0 or 1 */
     uint8_t frame_len, raw_len;
     uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
     uint8_t raw[GW_WS_HEADER_MAX];   /* header of a text or binary frame holding `payload` */
@@ -88,6 +89,7 @@ struct gw_message_spec {
     bool stored;
     bool clear;
     bool binary;
+    uint8_t qos;
 #define GW_KEEP_ALL UINT32_MAX
     uint32_t keep; /* GW_KEEP_ALL, or messages that the channel's history holds, for an engine that keeps them */
     struct gw_slice watched;    /* inside `json`; data NULL: none */

@@ -66,9 +66,14 @@ export interface Options {
   upgradeAfter?: number;
   /** As of fetch(). 'include': the cookies of a gateway on another origin, which must list the page's own exactly. */
   credentials?: 'omit' | 'same-origin' | 'include';
+  /** One connection for all tabs of the page's origin that have the same gateway and the same user. Not with `WebSocket` or `fetch`. */
+  share?: boolean | Share;
   WebSocket?: new (url: string, protocols?: string) => WebSocketLike;
   fetch?: typeof fetch;
 }
+
+/** `share` of 'sluice-client/share'. */
+export type Share = (host: any, options: Options) => Promise<(new (url: string, protocols?: string) => WebSocketLike) | undefined>;
 
 /** What the client needs of a WebSocket: the browser's, or that of the package `ws`. */
 export interface WebSocketLike {
