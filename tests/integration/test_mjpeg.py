@@ -23,7 +23,7 @@ LARGE = 400_000  # more than a socket takes at once
 
 @pytest.fixture(scope="module")
 def gateway(shared):
-    return shared.sluice(yaml(shared.main_broker.port, ROUTES, extra="web: { heartbeat: 200ms }\nlimits: { connections: 500, connections_per_address: 0 }\n"))
+    return shared.sluice(yaml(shared.main_broker.port, ROUTES, extra="limits: { connections: 500, connections_per_address: 0 }\n"))
 
 
 @contextlib.contextmanager
@@ -120,7 +120,8 @@ def sessions(gateway):
     return gateway.metric("sluice_sessions")
 
 
-def test_a_silent_camera_is_shown_again_and_a_viewer_who_does_not_read_is_let_go(gateway, client):
+def test_a_silent_camera_is_shown_again_and_a_viewer_who_does_not_read_is_let_go(shared, client):
+    gateway = shared.sluice(yaml(shared.main_broker.port, ROUTES, extra="web: { heartbeat: 200ms }\n"))
     show(gateway, client, "cam/still", JPEG)
     with watch(gateway, "cam/still") as answer:
         seen = parts(answer)
