@@ -151,6 +151,11 @@ static bool app_open_engine(struct app *app)
     return good;
 }
 
+static void app_found(void *context, const struct gw_message *last, enum gw_state told)
+{
+    gw_source_found(context, last, told);
+}
+
 /* Everything is made, nothing runs yet. */
 static bool app_restore(struct app *app)
 {
@@ -165,6 +170,8 @@ static bool app_restore(struct app *app)
                                 &error) == GW_OK;
     if (good && app->engine->shared)
         app->engine->shared->configure(app->store, gw_config_digest(app->config));
+    if (good) /* where others were there meanwhile, what was not told of is live */
+        gw_hub_tell_found(hubs[0], app->engine->shared ? GW_STATE_LIVE : GW_STATE_NONE);
     good = good && app->engine->start(app->store, &sink, &error) == GW_OK;
     free(hubs);
     if (!good)
@@ -241,6 +248,7 @@ static bool app_init(struct app *app)
         .config = app->config,
         .routes = routes,
         .auth = app->auth,
+        .watch = {app->source, app_found},
         .upstream = gw_source_upstream(app->publisher ? app->publisher : app->source),
         .sharing = app->engine->shared,
         .sharing_store = app->store,

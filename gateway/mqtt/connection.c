@@ -25,6 +25,7 @@ void gw_connection_post_state(struct gw_source *source, bool up)
     }
     struct gw_event event = {.type = GW_EVENT_UPSTREAM, .u.upstream = {.up = up, .since = gw_wall_ms()}};
     gw_ingest_post(&source->ingest, &event);
+    gw_liveness_up(source->ingest.liveness, up, source->subs.kept, false, gw_monotonic_ms());
 }
 
 bool gw_connection_is_v5(const struct gw_source *source)

@@ -86,6 +86,12 @@ void gw_source_ready(struct gw_source *source, struct gw_buf *out);
 /* The publishing side, for the workers. Thread: any. */
 struct gw_upstream gw_source_upstream(struct gw_source *source);
 
+/* A channel is there, with this last value, whose state was not watched so far; gw_liveness_found() says more. Not of
+ * GW_SOURCE_PUBLISH. Thread: any. */
+void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told);
+/* Channels in each state. Not of GW_SOURCE_PUBLISH. Thread: any. */
+void gw_source_states(struct gw_source *source, uint64_t out[GW_STATE_COUNT]);
+
 /* A snapshot. Thread: any. */
 struct gw_source_stats gw_source_stats(struct gw_source *source);
 /* What each route carried. Thread: any. */

@@ -332,9 +332,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     gw_buf_init(&properties);
     gw_buf_init(&packet);
     struct copy copy = deliver_look(client, msg, &properties);
-    if (!copy.wanted) { /* what its channel lost before it is no more wanted than that */
-        gw_buf_clear(&properties);
-        deliver_put_gap(client, msg, &properties);
+    if (!copy.wanted) { /* what was lost before it is told with the next one that is */
         gw_buf_fini(&properties);
         return;
     }
@@ -343,6 +341,9 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         if (copy.cursor)
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
         deliver_put_gaps(client, msg, &properties);
+        enum gw_state state = copy.flags ? gw_hub_state(client->session.hub, msg) : GW_STATE_NONE;
+        if (state > GW_STATE_LIVE)
+            gw_mqttd_put_user(&properties, "state", gw_state_name(state), strlen(gw_state_name(state)));
         deliver_put_along(msg, &properties);
     }
     bool known;

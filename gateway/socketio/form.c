@@ -156,6 +156,8 @@ void gw_sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char 
 static bool form_attaches(const struct sio_shape *shape, const struct gw_message *msg)
 {
     static const char base64[] = "{\"base64\":";
+    if (msg->state)
+        return false;
     bool binary = (msg->raw[0] & 15) == 2 || (shape->text && !gw_utf8_valid(msg->payload.data, msg->payload.len));
     return binary && (shape->text ||
                       (msg->data.len >= sizeof base64 - 1 && !memcmp(msg->data.data, base64, sizeof base64 - 1)));
@@ -237,8 +239,15 @@ static void form_end(const struct gw_message *msg, bool offset, struct gw_buf *o
 static void form_packet(const struct sio_shape *shape, const struct gw_message *msg, bool attaches, bool offset,
                         struct gw_buf *out)
 {
-    form_head(shape, msg, attaches, out);
-    form_object(shape, msg, attaches, out);
+    if (msg->state) {
+        struct gw_slice tail = gw_message_tail(msg);
+        gw_sio_add_head(out, GW_SIO_EVENT, shape->space);
+        gw_buf_adds(out, "[\"status\",{");
+        gw_buf_add(out, tail.data, tail.len);
+    } else {
+        form_head(shape, msg, attaches, out);
+        form_object(shape, msg, attaches, out);
+    }
     form_end(msg, offset, out);
 }
 
@@ -291,7 +300,7 @@ static size_t form_make(const struct sio_shape *shape, const struct gw_message *
     gw_buf_init(&packet);
     *middle = (struct gw_slice){"", 0};
     bool attaches = form_attaches(shape, msg);
-    if (shape->plain && !attaches) { /* ["message",{ + the message's own text + ,"E.7"] */
+    if (shape->plain && !attaches && !msg->state) { /* ["message",{ + the message's own text + ,"E.7"] */
         *middle = gw_message_tail(msg);
         form_head(shape, msg, false, &packet);
         gw_buf_addc(&packet, '{');

@@ -112,6 +112,7 @@ static void sio_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops sio_session_ops = {
+    .states = true,
     .transport = "socketio",
     .ready = sio_ready,
     .published = sio_published,
