@@ -75,10 +75,7 @@ static bool poll_collect(struct poll *poll, size_t most, struct gw_buf *messages
  * True: answered, poll is gone. */
 static bool poll_answer(struct poll *poll, bool over)
 {
-    struct gw_buf messages, gaps, body;
-    gw_buf_init(&messages);
-    gw_buf_init(&gaps);
-    gw_buf_init(&body);
+    struct gw_buf messages = {0}, gaps = {0}, body = {0};
     bool settled = poll_collect(poll, ANSWER_BYTES, &messages, &gaps) && !gw_session_waiting(&poll->session);
     bool any = messages.len || gaps.len;
     over |= poll->at_once && settled;
