@@ -76,9 +76,8 @@ size_t gw_suggest_topics(const struct gw_suggest *suggest)
 
 static bool suggest_reads(const char *codec, const char *payload, size_t len)
 {
-    struct gw_buf scratch;
+    struct gw_buf scratch = {0};
     struct gw_decoded decoded;
-    gw_buf_init(&scratch);
     bool good = gw_codec_find(codec)->decode(payload, len, &scratch, &decoded) == GW_OK;
     gw_buf_fini(&scratch);
     return good;
@@ -129,8 +128,7 @@ struct branch {
 static void suggest_route(struct gw_buf *out, const char *name, size_t len, const char *tail, size_t count,
                           const char *example, enum kind kind)
 {
-    struct gw_buf filter;
-    gw_buf_init(&filter);
+    struct gw_buf filter = {0};
     gw_buf_add(&filter, name, len);
     gw_buf_adds(&filter, tail);
     gw_buf_printf(out, "  # %zu topic%s seen, such as ", count, count == 1 ? "" : "s");

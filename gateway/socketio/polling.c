@@ -223,8 +223,7 @@ static void polling_take(struct eio *eio, const struct gw_slice *packet)
         gw_eio_take(eio, packet->data, packet->len);
         return;
     }
-    struct gw_buf bytes;
-    gw_buf_init(&bytes);
+    struct gw_buf bytes = {0};
     if (gw_base64_decode(&bytes, packet->data + 1, packet->len - 1))
         gw_eio_take_binary(eio, bytes.data ? bytes.data : "", bytes.len);
     else
