@@ -106,8 +106,7 @@ static int tls_verify(int ok, X509_STORE_CTX *store)
         tls_say_unknown(tls, subject, issuer);
         break;
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        tls_say(tls,
-                "%s's chain ends in the CA '%s', which is not in %s: set %s.ca_file to that CA's certificate",
+        tls_say(tls, "%s's chain ends in the CA '%s', which is not in %s: set %s.ca_file to that CA's certificate",
                 peer->who, subject, peer->ca_file ? peer->ca_file : SYSTEM_CERTIFICATES, peer->key);
         break;
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:

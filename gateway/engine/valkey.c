@@ -21,7 +21,7 @@
 #include "message/cursor.h"
 
 /* How long a process that starts waits for the server. */
-#define OPEN_MS  10000
+#define OPEN_MS  5000
 #define PAUSE_MS 200
 /* What may be on its way to the server and back; beyond it the broker's socket is not read. */
 #define WINDOW_BYTES (1024 * 1024)

@@ -88,7 +88,9 @@ static void api_last(struct gw_conn *conn, const struct gw_buf *name)
     gw_buf_init(&body);
     struct gw_slice tail = gw_message_tail(last);
     gw_buf_addc(&body, '{');
-    gw_buf_add(&body, tail.data, tail.len);
+    gw_buf_add(&body, tail.data, tail.len - 1);
+    gw_hub_add_state(hub, last, &body);
+    gw_buf_addc(&body, '}');
     api_reply_json(conn, &body, NULL);
 }
 

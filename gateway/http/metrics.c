@@ -29,6 +29,7 @@ static const struct metric metric_gauges[] = {
 static const struct metric metric_counters[] = {
     {"sluice_messages_total", "Messages that entered the workers' hubs.", M(messages)},
     {"sluice_repeats_total", "Retained messages that only repeated the last value.", M(repeats)},
+    {"sluice_states_total", "Changes of channels' states, each counted in every worker.", M(states)},
     {"sluice_unchanged_total", "Messages that policy on_change found without news, each counted in every worker.",
      M(unchanged)},
     {"sluice_deliveries_total", "Messages queued for sessions.", M(deliveries)},

@@ -94,6 +94,14 @@ static uint64_t round_after(const struct gw_round *round)
     return after;
 }
 
+/* Of the channel's states the newest only, whatever its pace; older ones are not missing. */
+static void round_state(struct gw_round *round)
+{
+    struct gw_message *state = gw_channel_state(&round->hub->channels, round->channel);
+    if (state && round->session->ops->states && gw_round_wants(round, state->seq, true))
+        round_add_message(round, state);
+}
+
 static bool round_channel(void *context, void *value)
 {
     struct gw_round *round = context;
@@ -115,6 +123,7 @@ static bool round_channel(void *context, void *value)
         if (channel->last && channel->last->seq > round->newest && round->taken < round->most)
             round_take(round, channel->last);
     }
+    round_state(round);
     return round->count < ROUND_MESSAGES;
 }
 

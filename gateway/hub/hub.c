@@ -36,6 +36,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
     hub->mail = setup->mail;
+    hub->watch = setup->watch;
     hub->sharing = setup->sharing;
     hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
@@ -188,6 +189,11 @@ int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq)
 
 static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
 {
+    if (msg->state) {
+        gw_hub_on_state(hub, msg);
+        gw_message_unref(msg);
+        return;
+    }
     GW_STAT_ADD(&hub->stats, messages, 1);
     struct gw_channel *channel = gw_channel_of(hub, msg);
     if (!channel) {

@@ -25,6 +25,7 @@ struct gw_hub {
     struct gw_grants *nothing; /* of those who are not known yet */
     struct gw_upstream upstream;
     struct gw_mail mail;
+    struct gw_state_watch watch;
     const struct gw_engine_shared *sharing; /* NULL: this gateway is alone */
     struct gw_engine_store *sharing_store;
     struct gw_upstream_state state;

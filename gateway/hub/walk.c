@@ -153,10 +153,25 @@ static bool walk_is_snapshot(const struct gw_round *round, uint64_t seq)
     return snapshot;
 }
 
+/* The channel's state, unless a newer one comes later. Pace and gaps are about values. */
+static void walk_state(struct gw_round *round, uint64_t seq, uint32_t slot)
+{
+    struct gw_hub *hub = round->hub;
+    struct gw_channel *channel = gw_channel_at(hub, slot);
+    struct gw_message *state = channel ? gw_channel_state(&hub->channels, channel) : NULL;
+    if (state && state->seq == seq && round->session->ops->states && gw_round_channel(round, channel) &&
+        gw_round_wants(round, seq, true))
+        gw_round_put(round, state);
+}
+
 /* The session's next message is the channel's of that number, if it wants it. */
 static enum step walk_step(struct gw_round *round, uint64_t seq, uint32_t slot)
 {
     struct gw_hub *hub = round->hub;
+    if (slot & GW_SLOT_STATE) {
+        walk_state(round, seq, slot & ~GW_SLOT_STATE);
+        return STEP_ON;
+    }
     struct gw_channel *channel = gw_channel_at(hub, slot);
     if (!channel || !gw_round_channel(round, channel))
         return STEP_ON;

@@ -90,7 +90,8 @@ static size_t sse_encode_as(struct gw_item *item, struct iovec parts[GW_PARTS_MA
             parts[1] = sse_part(cursor.data, cursor.len);
             parts[2] = sse_part("\ndata: {", 8);
             parts[3] = sse_part(tail.data, tail.len);
-            parts[4] = chunked ? sse_part("\n\n\r\n", 4) : sse_part("\n\n", 2);
+            const char *end = msg->state ? "\n" GW_STATUS_EVENT "\n\r\n" : "\n\n\r\n";
+            parts[4] = sse_part(end, strlen(end) - (chunked ? 0 : 2));
             return 5;
         }
         /* Line ends in a device's JSON are blanks between its tokens, so their kind does not matter. */
@@ -190,6 +191,7 @@ static const struct gw_session_ops sse_session_ops = {
     .revoked = sse_revoked,
     .expiring = sse_expiring,
     .kick = sse_kick,
+    .states = true,
 };
 
 static void sse_keep_alive(struct gw_timer *timer)

@@ -94,6 +94,10 @@ struct gw_session_ops {
      * gw_session_close() before the session's memory goes away, now or later. Called at most once; nothing else is
      * called afterwards. */
     void (*kick)(struct gw_session *session, enum gw_err why);
+
+    /* The transport takes messages that tell of a channel's state (message->state), and tells them from values. Where
+     * it doesn't, its sessions get none. */
+    bool states;
 };
 
 /* Filled by gw_session_open(). Transports may read what is marked with (r), and nothing else: the rest is the hub's.

@@ -49,7 +49,7 @@ function install(t) {
 test('the files that npm packs', (t) => {
   const { packed } = install(t);
   assert.deepEqual(packed.files.map((file) => file.path).filter((path) => !/\/(types|elements|bindings)\//.test(path)).sort(),
-    ['README.md', 'dist/cjs/package.json', 'dist/cjs/sluice-client.js', 'dist/client.js', 'dist/elements.js', 'dist/share.d.ts', 'dist/share.js', 'dist/sluice-client.js', 'dist/sluice-elements.js', 'package.json']);
+    ['LICENSE', 'README.md', 'dist/cjs/package.json', 'dist/cjs/sluice-client.js', 'dist/client.js', 'dist/elements.js', 'dist/share.d.ts', 'dist/share.js', 'dist/sluice-client.js', 'dist/sluice-elements.js', 'package.json']);
 });
 
 test('import and require() in Node, also as Jest asks for a browser', (t) => {

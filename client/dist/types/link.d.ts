@@ -1,6 +1,6 @@
 /** What the client and its three transports know of one another. */
 import type { Payload } from './payload.js';
-import type { Gap, Identity, Message, SluiceError, StateEvent, Transport, Upstream, WebSocketLike } from './types.js';
+import type { Gap, Identity, Message, SluiceError, StateEvent, Status, Transport, Upstream, WebSocketLike } from './types.js';
 /** One subscription at the gateway, shared by all handlers of the same text. */
 export interface Sub {
     readonly channel: string;
@@ -50,6 +50,8 @@ export interface Host {
     /** `early`: of a link whose subscriptions are answered one by one, those that are not answered yet. */
     message(message: Message, early?: Map<unknown, Sub>): void;
     gap(gap: Gap): void;
+    /** Of a channel. */
+    worth(status: Status): void;
     upstream(upstream: Upstream): void;
     /** These stand at this cursor, or later. */
     caughtUp(subs: Sub[], cursor: string): void;

@@ -10,7 +10,7 @@ import { StreamLink } from './stream.js';
 import { type Listener, page, Subscriptions } from './subscriptions.js';
 import { SluiceError } from './types.js';
 import type {
-  Events, Gap, Handler, Identity, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Token, Transport,
+  Events, Gap, Handler, Identity, Message, Options, State, StateEvent, Status, SubscribeOptions, Subscription, Token, Transport,
   Upstream,
 } from './types.js';
 
@@ -34,6 +34,7 @@ export class Sluice {
 
   private options: Required<Omit<Options, 'WebSocket' | 'fetch' | 'token' | 'credentials' | 'share'>>;
   protected token?: Token;
+  private worths = new Map<string, Status>();
   private turn = 0; // of connecting: what was asked in an earlier one is out of date
   private renewed = false; // the token, after it was refused
   private hinted = false; // at what may keep a page of another origin away, or was live
@@ -80,8 +81,21 @@ export class Sluice {
       subs: () => this.subs.wanted(),
       alive: (link) => this.alive(link),
       dead: (link, end) => this.dead(link, end),
-      message: (message, early) => this.subs.receive(message, early),
-      gap: (gap) => this.emit('gap', gap),
+      message: (message, early) => {
+        if (message.cleared) this.worths.delete(message.channel);
+        this.subs.receive(message, early);
+      },
+      gap: (gap) => {
+        // Of another run of the gateway, which tells of its own.
+        if (gap.reason === 'epoch')
+          for (const [name, { cursor }] of this.worths)
+            if (cursor.split('.')[0] !== gap.to.split('.')[0]) this.worths.delete(name);
+        this.emit('gap', gap);
+      },
+      worth: (status) => {
+        this.worths.set(status.channel, status);
+        this.emit('status', status);
+      },
       upstream: (upstream) => this.setUpstream(upstream),
       caughtUp: (subs, cursor) => {
         for (const sub of subs) sub.position = later(sub.position, cursor);
@@ -104,6 +118,11 @@ export class Sluice {
         host.WebSocket = socket || host.WebSocket;
         if (this.state !== 'closed') this.use(socket ? ['websocket'] : this.options.transports);
       });
+  }
+
+  /** What was told last of a channel's state; undefined: nothing, it is live as far as is known. */
+  status(channel: string): Status | undefined {
+    return this.worths.get(channel);
   }
 
   /** A channel's name or an MQTT filter. The last values come at once, also for a second handler. */

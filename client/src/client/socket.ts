@@ -149,6 +149,9 @@ export class SocketLink implements Link {
           if (!sub.left) sub.position = later(sub.position, frame.cursor);
         }
         break;
+      case 'status':
+        host.worth(frame);
+        break;
       case 'gap':
         host.gap(frame);
         break;

@@ -26,6 +26,18 @@ export interface Message<T = unknown> {
   cleared?: true;
 }
 
+/** What the channel's value is worth. Live until something else is said. */
+export interface Status {
+  channel: string;
+  state: 'live' | 'stale' | 'offline' | 'unknown';
+  /** When it became so, ms since 1970. */
+  since: number;
+  /** When the newest live message came; missing if none did. */
+  seen?: number;
+  cursor: string;
+  ts: number;
+}
+
 export interface Gap {
   channel: string;
   from: string;
@@ -120,6 +132,8 @@ export class SluiceError extends Error {
 export interface Events {
   state: StateEvent;
   gap: Gap;
+  /** A channel is live, stale, offline or unknown. */
+  status: Status;
   upstream: Upstream;
   /** Over WebSocket only. */
   identity: Identity;

@@ -1,7 +1,7 @@
 /** The client: one current link, what to do when it ends, and what goes out. */
 import type { Host, Link } from './link.js';
 import { Subscriptions } from './subscriptions.js';
-import type { Events, Handler, Identity, Message, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
+import type { Events, Handler, Identity, Message, Options, State, Status, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
 export declare class Sluice {
     state: State;
     transport: Transport | null;
@@ -9,6 +9,7 @@ export declare class Sluice {
     identity: Identity;
     private options;
     protected token?: Token;
+    private worths;
     private turn;
     private renewed;
     private hinted;
@@ -27,6 +28,8 @@ export declare class Sluice {
     private upgradeTimer?;
     private upgradeWait;
     constructor(url?: string, options?: Options);
+    /** What was told last of a channel's state; undefined: nothing, it is live as far as is known. */
+    status(channel: string): Status | undefined;
     /** A channel's name or an MQTT filter. The last values come at once, also for a second handler. */
     subscribe<T = unknown>(channel: string, handler: Handler<T>, options?: SubscribeOptions): Subscription;
     off(channel: string, handler?: Handler): void;
