@@ -102,6 +102,7 @@ void gw_eio_polling_free(struct eio *eio)
 {
     if (!eio->polling)
         return;
+    gw_eio_stay(eio);
     gw_buf_fini(&eio->polling->control);
     gw_buf_fini(&eio->polling->frames);
     free(eio->polling);
