@@ -143,7 +143,7 @@ static void *asks_run(void *context)
     struct gw_engine_store *store = context;
     struct gw_valkey_asks *asks = &store->asks;
     pthread_mutex_lock(&asks->lock);
-    while (asks->running) {
+    while (asks->running || (asks->first && gw_monotonic_ms() < asks->stop_by_ms)) {
         struct gw_engine_ask *list = asks_take(asks);
         if (!list) {
             pthread_cond_wait(&asks->work, &asks->lock);
@@ -187,12 +187,11 @@ void gw_valkey_asks_stop(struct gw_engine_store *store)
     pthread_mutex_lock(&asks->lock);
     bool running = asks->running;
     asks->running = false;
+    asks->stop_by_ms = gw_monotonic_ms() + ASK_MS;
     pthread_cond_signal(&asks->work);
     pthread_mutex_unlock(&asks->lock);
-    if (!running)
-        return;
-    gw_resp_interrupt(&asks->resp);
-    pthread_join(asks->thread, NULL);
+    if (running)
+        pthread_join(asks->thread, NULL);
 }
 
 void gw_valkey_asks_fini(struct gw_engine_store *store)

@@ -27,6 +27,7 @@ struct gw_valkey_asks {
     struct gw_engine_ask *first, **end; /* {lock} those that wait */
     unsigned count;                     /* {lock} of them */
     bool running;                       /* {lock} */
+    int64_t stop_by_ms;                 /* {lock} at the end, for what waits then */
     pthread_t thread;
     struct gw_resp resp;   /* the thread's */
     int64_t away_until_ms; /* the thread's: until then it does not try to connect */

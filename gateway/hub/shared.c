@@ -87,3 +87,14 @@ void gw_shared_forget(struct gw_shared_wait *wait)
     if (wait)
         wait->done = NULL;
 }
+
+bool gw_shared_text(const char **at, const char *end, struct gw_slice *text)
+{
+    int skip = 0;
+    if (*at >= end || sscanf(*at, "%zu:%n", &text->len, &skip) != 1 || !skip ||
+        text->len >= (size_t)(end - *at - skip))
+        return false;
+    text->data = *at + skip;
+    *at += (size_t)skip + text->len + 1;
+    return true;
+}

@@ -32,6 +32,7 @@ enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 #define GW_MQTTD_GAPS 16
 
 struct gw_mqttd_kept;
+struct gw_mqttd_recall;
 struct gw_shared_wait;
 
 struct gw_mqttd_sub {
@@ -91,10 +92,11 @@ struct gw_mqttd_client {
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
     int64_t heard_ms;
-    struct gw_buf in;              /* the beginning of a packet, or packets that wait while `held` */
-    struct gw_bucket frames;       /* limits.message_rate */
-    struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
-    struct gw_buf asked;           /* ... in this CONNECT */
+    struct gw_buf in;               /* the beginning of a packet, or packets that wait while `held` */
+    struct gw_bucket frames;        /* limits.message_rate */
+    struct gw_mqttd_recall *recall; /* of its session, which the engine is asked for; NULL: not */
+    struct gw_shared_wait *asking;  /* for the ticket that is its password; NULL: not */
+    struct gw_buf asked;            /* ... in this CONNECT */
     struct gw_mqttd_will will;
     int64_t expiry_ms; /* how long its session is kept */
     int64_t asked_ms;  /* ... and how long it asked for */
@@ -182,6 +184,22 @@ void gw_mqttd_leave(struct gw_mqttd_client *client);
 
 /* --- kept.c: sessions without a connection --------------------------------------------------------------------- */
 
+struct gw_mqttd_late;
+
+struct gw_mqttd_kept {
+    int64_t until_ms;
+    uint64_t place; /* everything up to here was handed out */
+    char cursor[64];
+    struct gw_mqttd_sub *subs;
+    uint32_t sub_count;
+    struct gw_mqttd_inflight *inflight; /* not acknowledged */
+    uint32_t inflight_count;
+    uint16_t last_id;
+    char origin[GW_ORIGIN_SIZE + 1];
+    struct gw_mqttd_ids *ids;
+    struct gw_mqttd_late *late; /* will with a delay; NULL: none */
+};
+
 /* Moves the client's session out of it; NULL: nothing is to be kept. */
 struct gw_mqttd_kept *gw_mqttd_keep(struct gw_mqttd_client *client, int64_t now_ms);
 int64_t gw_mqttd_kept_until(const struct gw_mqttd_kept *kept); /* monotonic, ms */
@@ -189,6 +207,22 @@ int64_t gw_mqttd_kept_until(const struct gw_mqttd_kept *kept); /* monotonic, ms 
 void gw_mqttd_restore(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept);
 /* NULL is fine. Thread: any. */
 void gw_mqttd_kept_free(struct gw_mqttd_kept *kept);
+
+/* --- recall.c: kept sessions where several gateways share an engine --------------------------------------------- */
+
+/* Leaves it at the engine as well, so that the client may come back to any gateway. */
+void gw_mqttd_share(const struct gw_mqttd_client *client, const struct gw_mqttd_kept *kept);
+/* Takes it from there; `done` gets it (NULL: there is none), or the error that the engine is away. */
+typedef void (*gw_mqttd_recalled)(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept, enum gw_err err);
+void gw_mqttd_recall(struct gw_mqttd_client *client, gw_mqttd_recalled done);
+/* The client wants none: the one there is goes. */
+void gw_mqttd_recall_none(const struct gw_mqttd_client *client);
+/* The client has gone meanwhile; NULL is fine. */
+void gw_mqttd_recall_forget(struct gw_mqttd_recall *recall);
+
+/* publish.c: identifiers of QoS 2 as text, and back. */
+void gw_mqttd_ids_write(const struct gw_mqttd_ids *ids, struct gw_buf *out);
+struct gw_mqttd_ids *gw_mqttd_ids_read(const char **at);
 
 /* --- reason.c -------------------------------------------------------------------------------------------------- */
 

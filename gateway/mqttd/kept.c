@@ -15,43 +15,27 @@
 /* All filters of a kept session together. */
 #define FILTERS_BYTES (64 * 1024)
 
-struct late_will;
-
-struct gw_mqttd_kept {
-    int64_t until_ms;
-    uint64_t place; /* everything up to here was handed out */
-    char cursor[64];
-    struct gw_mqttd_sub *subs;
-    uint32_t sub_count;
-    struct gw_mqttd_inflight *inflight; /* not acknowledged */
-    uint32_t inflight_count;
-    uint16_t last_id;
-    char origin[GW_ORIGIN_SIZE + 1];
-    struct gw_mqttd_ids *ids;
-    struct late_will *late; /* NULL: none */
-};
-
 /* --- wills with a delay (section 3.1.3.2.2) -------------------------------------------------------------------- */
 
 /* Who comes back before it is due cancels it, on whichever worker that is. */
-struct late_will {
+struct gw_mqttd_late {
     struct gw_timer timer; /* first member; of the worker that the client was on */
     struct gw_hub *hub;
     struct gw_identity *identity;
     struct gw_mqttd_will will;
     atomic_bool cancelled;
     atomic_uint refs; /* the timer's and the kept session's */
-    struct late_will *next, **link;
+    struct gw_mqttd_late *next, **link;
 };
 
 /* All of them, so that they have an owner at the end of the process. mqtt.sessions bounds them. */
 static struct {
     pthread_mutex_t mutex;
-    struct late_will *first;
+    struct gw_mqttd_late *first;
     uint32_t count;
 } late_wills = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-static void late_unref(struct late_will *late)
+static void late_unref(struct gw_mqttd_late *late)
 {
     if (!late || atomic_fetch_sub(&late->refs, 1) != 1)
         return;
@@ -89,7 +73,7 @@ static void late_fire(struct gw_timer *timer)
 {
     static const struct gw_session_ops ops = {
         .transport = "mqtt", .ready = late_ignore_ready, .published = late_ignore_receipt, .kick = late_ignore_kick};
-    struct late_will *late = (struct late_will *)timer;
+    struct gw_mqttd_late *late = (struct gw_mqttd_late *)timer;
     if (!atomic_load(&late->cancelled)) {
         struct gw_session session;
         gw_session_open(&session, late->hub, &ops);
@@ -103,12 +87,12 @@ static void late_fire(struct gw_timer *timer)
 }
 
 /* NULL: there is none, or it is not to wait. */
-static struct late_will *late_create(struct gw_mqttd_client *client, int64_t now_ms)
+static struct gw_mqttd_late *late_create(struct gw_mqttd_client *client, int64_t now_ms)
 {
     struct gw_mqttd_will *will = &client->will;
     if (!will->wanted || !will->delay_ms)
         return NULL;
-    struct late_will *late = gw_calloc(1, sizeof *late);
+    struct gw_mqttd_late *late = gw_calloc(1, sizeof *late);
     pthread_mutex_lock(&late_wills.mutex);
     bool room = late_wills.count < gw_mqttd_config(client)->sessions;
     if (room) {

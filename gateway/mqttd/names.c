@@ -11,6 +11,7 @@
 #include "gateway/hash.h"
 #include "gateway/log.h"
 #include "gateway/mail.h"
+#include "gateway/shared.h"
 #include "mqttd/client.h"
 
 /* A name, and who has it or what is kept for it. As many as there are connected clients, which limits.connections
@@ -164,6 +165,10 @@ void gw_mqttd_leave(struct gw_mqttd_client *client)
     int64_t now = gw_hub_now(client->session.hub);
     struct gw_mqttd_kept *kept = client->connected ? gw_mqttd_keep(client, now) : NULL;
     uint32_t most = gw_mqttd_config(client)->sessions;
+    gw_mqttd_recall_forget(client->recall);
+    client->recall = NULL;
+    if (kept)
+        gw_mqttd_share(client, kept);
     pthread_mutex_lock(&names.mutex);
     struct holder *holder = names_get(client->name);
     bool own = holder->serial == client->serial;
@@ -196,7 +201,8 @@ static void client_taken_over(uint64_t serial)
     gw_session_close(&client->session);
 }
 
-static void client_proceed(struct gw_mqttd_client *client)
+/* What is kept here, unless it is too late. */
+static struct gw_mqttd_kept *client_kept(struct gw_mqttd_client *client)
 {
     pthread_mutex_lock(&names.mutex);
     struct gw_mqttd_kept *kept = names_unkeep(names_get(client->name));
@@ -205,7 +211,33 @@ static void client_proceed(struct gw_mqttd_client *client)
         gw_mqttd_kept_free(kept);
         kept = NULL;
     }
+    return kept;
+}
+
+/* What the engine says counts, since another gateway may have had the client meanwhile. */
+static void client_recalled(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept, enum gw_err err)
+{
+    struct gw_mqttd_kept *own = client_kept(client);
+    if (err == GW_ERR_OVERLOADED) {
+        kept = own;
+        own = NULL;
+    }
+    gw_mqttd_kept_free(own);
     gw_mqttd_connected(client, kept);
+    gw_mqttd_resume(client);
+}
+
+static void client_proceed(struct gw_mqttd_client *client)
+{
+    bool shares = gw_hub_shares(client->session.hub);
+    if (shares && !client->clean) {
+        client->waiting = true;
+        gw_mqttd_recall(client, client_recalled);
+        return;
+    }
+    if (shares)
+        gw_mqttd_recall_none(client);
+    gw_mqttd_connected(client, client_kept(client));
 }
 
 /* --- letters --------------------------------------------------------------------------------------------------- */

@@ -24,6 +24,32 @@ static void bit_set(uint8_t *bits, uint16_t id, bool on)
     bits[id / 8] = (uint8_t)((bits[id / 8] & ~(1 << id % 8)) | on << id % 8);
 }
 
+/* Each identifier in use with its two bits, and a blank; a dot ends it. */
+void gw_mqttd_ids_write(const struct gw_mqttd_ids *ids, struct gw_buf *out)
+{
+    for (uint32_t id = 1; ids && id <= UINT16_MAX; id++) {
+        if (bit_get(ids->known, (uint16_t)id) || bit_get(ids->received, (uint16_t)id))
+            gw_buf_printf(out, "%x:%d ", id,
+                          bit_get(ids->known, (uint16_t)id) + 2 * bit_get(ids->received, (uint16_t)id));
+    }
+    gw_buf_addc(out, '.');
+}
+
+struct gw_mqttd_ids *gw_mqttd_ids_read(const char **at)
+{
+    struct gw_mqttd_ids *ids = NULL;
+    unsigned id, bits;
+    int len;
+    while (sscanf(*at, "%4x:%1u %n", &id, &bits, &len) == 2) {
+        if (!ids)
+            ids = gw_calloc(1, sizeof *ids);
+        bit_set(ids->known, (uint16_t)id, bits & 1);
+        bit_set(ids->received, (uint16_t)id, bits & 2);
+        *at += len;
+    }
+    return ids;
+}
+
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client)
 {
     for (size_t i = 0; client->aliases && i < GW_MQTTD_ALIASES; i++)

@@ -47,13 +47,16 @@ void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *me
     gw_buf_fini(&packet);
 }
 
-/* A CONNECT whose ticket any gateway may have given out: the engine that they share is asked. */
+/* A CONNECT for which the engine that gateways share is asked: who has the ticket, as any of them may have given it
+ * out; and then what the session subscribed to, wherever that was. */
 struct sio_joining {
     struct eio *eio;
     struct gw_shared_wait *wait; /* NULL: the answer is here */
     struct gw_buf space, json;   /* of the packet */
     bool has_json;
-    enum gw_err err; /* the answer */
+    bool known, recalled;         /* it is known who it is; the session was asked for */
+    struct gw_identity *identity; /* ... of who it is; NULL: nobody in particular */
+    enum gw_err err;              /* the answer */
     const char *text;
     size_t len;
 };
@@ -65,6 +68,7 @@ void gw_sio_joining_free(struct eio *eio)
         return;
     eio->joining = NULL;
     gw_shared_forget(joining->wait);
+    gw_identity_unref(joining->identity);
     gw_buf_fini(&joining->space);
     gw_buf_fini(&joining->json);
     free(joining);
@@ -241,7 +245,8 @@ static enum gw_err connect_declared(struct sio *sio, const struct sio_arguments 
 
 /* Returns the session, subscribed to what it had or declares, or NULL with *err and *why. */
 static struct sio *connect_open(struct eio *eio, const char *space, struct gw_identity *identity,
-                                const struct sio_arguments *arguments, bool *recovered, enum gw_err *err)
+                                const struct sio_arguments *arguments, const struct sio_joining *joining,
+                                bool *recovered, enum gw_err *err)
 {
     bool keeps = eio->options->recovery_ms > 0;
     bool declared = arguments->channel_count > 0, missing = false;
@@ -251,6 +256,13 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
     if (keeps && gw_sio_pid_valid(arguments->pid.data, arguments->pid.len))
         stand_read(&stand, &arguments->offset);
     bool known = stand.known && gw_sio_recall_take(eio->hub, &claim, &filters);
+    struct sio_filter *shared = NULL; /* newer than what is known here: the client has been elsewhere since */
+    if (stand.known && joining && joining->recalled && joining->err == GW_OK &&
+        gw_sio_shared_read(joining->text, joining->len, space, identity, &shared)) {
+        gw_sio_filters_free(filters);
+        filters = shared;
+        known = true;
+    }
     struct sio *sio = gw_sio_create(eio, space, identity);
     sio->generation = stand.generation;
     *err = GW_OK;
@@ -283,15 +295,17 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
         sio->owner = gw_sio_recall_begin(&claim, sio, gw_hub_worker(eio->hub));
     sio->generation++;
     gw_sio_recall_note(sio->owner, sio->filters);
+    if (sio->filters)
+        gw_sio_share(sio, 0);
     return sio;
 }
 
 static void connect_as(struct eio *eio, const char *space, struct gw_identity *identity,
-                       const struct sio_arguments *arguments, struct gw_slice name)
+                       const struct sio_arguments *arguments, const struct sio_joining *joining, struct gw_slice name)
 {
     bool recovered;
     enum gw_err err;
-    struct sio *sio = connect_open(eio, space, identity, arguments, &recovered, &err);
+    struct sio *sio = connect_open(eio, space, identity, arguments, joining, &recovered, &err);
     if (!sio) {
         gw_sio_connect_error(eio, name,
                              err == GW_ERR_BAD_REQUEST ? "one of the channels is no valid name or filter"
@@ -308,7 +322,7 @@ static void connect_as(struct eio *eio, const char *space, struct gw_identity *i
     gw_sio_drain(sio);
 }
 
-static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_joining *joining);
+static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, struct sio_joining *joining);
 
 static void joining_answered(void *context, enum gw_err err, const char *text, size_t len)
 {
@@ -325,24 +339,51 @@ static void joining_answered(void *context, enum gw_err err, const char *text, s
     };
     if (!eio->over && !gw_sio_find(eio, packet.space))
         connect_handle(eio, &packet, joining);
+    if (joining->wait) /* it has another question */
+        return;
     gw_sio_joining_free(eio);
     if (!eio->over && eio->polling && eio->polling->leaving)
         gw_eio_leave(eio);
 }
 
-/* One at a time: a client has one ticket for each namespace, and joins them one after the other. */
-static bool connect_ask(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_arguments *arguments)
+/* One at a time: a client joins its namespaces one after the other. */
+static struct sio_joining *joining_create(struct eio *eio, const struct gw_sio_packet *packet)
 {
-    char key[GW_TICKET_KEY_SIZE];
-    if (!gw_hub_shares(eio->hub) || !gw_hub_auth(eio->hub) || arguments->token.data || eio->joining ||
-        !gw_auth_ticket_key(arguments->ticket.data, arguments->ticket.len, key))
-        return false;
     struct sio_joining *joining = gw_calloc(1, sizeof *joining);
     joining->eio = eio;
     gw_buf_add(&joining->space, packet->space.data, packet->space.len);
     gw_buf_add(&joining->json, packet->json.data, packet->json.len);
     joining->has_json = packet->json.data != NULL;
     eio->joining = joining;
+    return joining;
+}
+
+/* Asks for the ticket. */
+static bool connect_ask(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_arguments *arguments)
+{
+    char key[GW_TICKET_KEY_SIZE];
+    if (!gw_hub_shares(eio->hub) || !gw_hub_auth(eio->hub) || arguments->token.data || eio->joining ||
+        !gw_auth_ticket_key(arguments->ticket.data, arguments->ticket.len, key))
+        return false;
+    struct sio_joining *joining = joining_create(eio, packet);
+    joining->wait = gw_shared_take(eio->hub, key, joining_answered, joining);
+    return true;
+}
+
+/* Asks for the session, unless the client says itself what it subscribes to. */
+static bool connect_recall(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_arguments *arguments,
+                           struct sio_joining *joining, struct gw_identity *identity)
+{
+    char key[SIO_SHARE_KEY_SIZE];
+    if (!gw_hub_shares(eio->hub) || !eio->options->recovery_ms || !arguments->offset.len ||
+        arguments->channel_count || (joining && joining->recalled) || (eio->joining && eio->joining != joining) ||
+        !gw_sio_pid_valid(arguments->pid.data, arguments->pid.len))
+        return false;
+    if (!joining)
+        joining = joining_create(eio, packet);
+    joining->known = joining->recalled = true;
+    joining->identity = gw_identity_ref(identity);
+    gw_sio_share_key(arguments->pid.data, key);
     joining->wait = gw_shared_take(eio->hub, key, joining_answered, joining);
     return true;
 }
@@ -352,7 +393,7 @@ void gw_sio_connect(struct eio *eio, const struct gw_sio_packet *packet)
     connect_handle(eio, packet, NULL);
 }
 
-static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_joining *joining)
+static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, struct sio_joining *joining)
 {
     const char *space = sio_space(eio, packet->space), *why;
     if (!space) {
@@ -362,15 +403,15 @@ static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, 
     struct sio_arguments arguments;
     struct gw_identity *identity = NULL;
     enum gw_err err = gw_sio_arguments_read_auth(&arguments, packet->json, &why);
-    if (err == GW_OK && !joining && connect_ask(eio, packet, &arguments)) {
-        gw_sio_arguments_fini(&arguments);
-        return;
-    }
-    if (err == GW_OK)
+    bool waits = err == GW_OK && !joining && connect_ask(eio, packet, &arguments);
+    if (joining && joining->known)
+        identity = gw_identity_ref(joining->identity);
+    else if (err == GW_OK && !waits)
         err = sio_identify(eio, &arguments, joining, &identity, &why);
-    if (err == GW_OK)
-        connect_as(eio, space, identity, &arguments, packet->space);
-    else
+    waits = waits || (err == GW_OK && connect_recall(eio, packet, &arguments, joining, identity));
+    if (err == GW_OK && !waits)
+        connect_as(eio, space, identity, &arguments, joining, packet->space);
+    else if (!waits)
         gw_sio_connect_error(eio, packet->space, why ? why : gw_err_text(err), gw_err_code(err));
     gw_identity_unref(identity);
     gw_sio_arguments_fini(&arguments);

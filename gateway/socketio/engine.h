@@ -166,6 +166,18 @@ void gw_sio_joining_free(struct eio *eio);
 /* `44`: the client hears `connect_error` and does not try again by itself. `code` NULL: none of ours. */
 void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code);
 
+/* --- share.c: where gateways share an engine --- */
+
+#define SIO_SHARE_KEY_SIZE 72
+void gw_sio_share_key(const char *pid, char key[SIO_SHARE_KEY_SIZE]);
+/* Leaves what the session subscribes to at the engine; keep_ms 0: it goes on. */
+void gw_sio_share(struct sio *sio, int64_t keep_ms);
+/* It is over for good. */
+void gw_sio_unshare(struct sio *sio);
+/* What was left, if it is this client's; *filters is the caller's. */
+bool gw_sio_shared_read(const char *text, size_t len, const char *space, const struct gw_identity *identity,
+                        struct sio_filter **filters);
+
 /* --- outlet.c --- */
 
 /* Queues a packet for the client, one of Engine.IO with its type. */

@@ -82,6 +82,7 @@ static void call_subscribe(const struct call *call)
     gw_buf_fini(&json);
     call->sio->generation++;
     gw_sio_recall_note(call->sio->owner, call->sio->filters);
+    gw_sio_share(call->sio, 0);
     gw_session_catch_up(session);
 }
 
@@ -92,6 +93,7 @@ static void call_unsubscribe(const struct call *call)
     for (unsigned i = 0; i < call->arguments.channel_count; i++, name += strlen(name) + 1)
         known |= call_forget(call, name);
     gw_sio_recall_note(call->sio->owner, call->sio->filters);
+    gw_sio_share(call->sio, 0);
     if (known)
         gw_sio_acknowledge(call->sio, call->id, "{\"status\":\"unsubscribed\"}");
     else

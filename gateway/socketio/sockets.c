@@ -87,6 +87,7 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
     struct sio *sio = (struct sio *)session;
     gw_sio_filter_remove(sio, filter, len);
     gw_sio_recall_note(sio->owner, sio->filters);
+    gw_sio_share(sio, 0);
     gw_json_revoked(&json, "unsubscribed", filter, len);
     sio_emit_typed(session, "unsubscribed", &json);
 }
@@ -137,6 +138,8 @@ static void sio_free(struct sio *sio)
 {
     if (!sio->errand)
         sio_detach(sio);
+    if (sio->eio && sio->eio->options->recovery_ms)
+        gw_sio_share(sio, sio->eio->options->recovery_ms);
     gw_session_close(&sio->session);
     gw_sio_recall_end(sio->owner, sio->eio ? sio->eio->options->recovery_ms : 0,
                       sio->eio ? sio->eio->options->sessions : SIZE_MAX);
@@ -148,6 +151,7 @@ static void sio_free(struct sio *sio)
 
 void gw_sio_forget(struct sio *sio)
 {
+    gw_sio_unshare(sio);
     gw_sio_recall_end(sio->owner, 0, sio->eio->options->sessions);
     sio->owner = NULL;
     sio_free(sio);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/buf.h"
 #include "gateway/error.h"
 
 struct gw_hub;
@@ -25,6 +26,10 @@ typedef void (*gw_shared_done)(void *context, enum gw_err err, const char *text,
 struct gw_shared_wait *gw_shared_put(struct gw_hub *hub, const char *key, const char *text, size_t len,
                                      int64_t ttl_ms, gw_shared_done done, void *context);
 struct gw_shared_wait *gw_shared_take(struct gw_hub *hub, const char *key, gw_shared_done done, void *context);
+/* Reads a text that was put with its length and a colon before it, and a blank behind it, from a longer one that ends
+ * at `end`. Borrowed. False: there is none. Thread: any. */
+bool gw_shared_text(const char **at, const char *end, struct gw_slice *text);
+
 /* done() will not be called. NULL is fine. */
 void gw_shared_forget(struct gw_shared_wait *wait);
 

@@ -1,0 +1,90 @@
+/* share.c: sessions that may be recovered, where several gateways share an engine: it keeps what recall.c remembers,
+ * so that whichever gateway the client comes back to can ask for it. Noted with every change, not only at the end: a
+ * gateway that is killed has no time to tell. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/alloc.h"
+#include "gateway/shared.h"
+#include "socketio/engine.h"
+#include "socketio/form.h"
+#include "socketio/recall.h"
+
+/* While the session lives: then a gateway that dies leaves it behind so long at most. */
+#define LIVING_MS (24 * 3600 * 1000)
+/* Of one session; one that subscribes to more is recovered at its gateway only. */
+#define TEXT_BYTES (64 * 1024)
+
+void gw_sio_share_key(const char *pid, char key[SIO_SHARE_KEY_SIZE])
+{
+    snprintf(key, SIO_SHARE_KEY_SIZE, "s:%s", pid);
+}
+
+static void share_claim(struct gw_buf *out, const char *space, const struct gw_identity *identity)
+{
+    const char *name = identity ? identity->name : "";
+    gw_buf_printf(out, "1 %d %zu:%s %zu:%s ", identity ? (int)identity->kind : -1, strlen(name), name, strlen(space),
+                  space);
+}
+
+void gw_sio_share(struct sio *sio, int64_t keep_ms)
+{
+    char key[SIO_SHARE_KEY_SIZE];
+    struct gw_hub *hub = sio->session.hub;
+    struct gw_buf text;
+    if (!sio->owner || !gw_hub_shares(hub))
+        return;
+    gw_sio_share_key(gw_sio_owner_pid(sio->owner), key);
+    gw_buf_init(&text);
+    share_claim(&text, gw_sio_shape_space(sio->shape), sio->session.identity);
+    for (const struct sio_filter *filter = sio->filters; filter; filter = filter->next)
+        gw_buf_printf(&text, "%" PRId64 " %" PRIu64 " %" PRIu32 " %zu:%s ", filter->interval_ms, filter->fresh_to,
+                      filter->generation, strlen(filter->text), filter->text);
+    if (text.len <= TEXT_BYTES)
+        gw_shared_put(hub, key, text.data, text.len, keep_ms ? keep_ms : LIVING_MS, NULL, NULL);
+    gw_buf_fini(&text);
+}
+
+void gw_sio_unshare(struct sio *sio)
+{
+    char key[SIO_SHARE_KEY_SIZE];
+    if (!sio->owner || !gw_hub_shares(sio->session.hub))
+        return;
+    gw_sio_share_key(gw_sio_owner_pid(sio->owner), key);
+    gw_shared_take(sio->session.hub, key, NULL, NULL);
+}
+
+bool gw_sio_shared_read(const char *text, size_t len, const char *space, const struct gw_identity *identity,
+                        struct sio_filter **filters)
+{
+    struct gw_buf claim;
+    *filters = NULL;
+    gw_buf_init(&claim);
+    share_claim(&claim, space, identity);
+    bool good = len >= claim.len && !memcmp(text, claim.data, claim.len);
+    const char *at = text + claim.len, *end = text + len;
+    gw_buf_fini(&claim);
+    struct sio_filter **last = filters;
+    while (good && at < end) {
+        struct sio_filter read = {.next = NULL};
+        struct gw_slice name;
+        int skip = 0;
+        good = sscanf(at, "%" SCNd64 " %" SCNu64 " %" SCNu32 " %n", &read.interval_ms, &read.fresh_to,
+                      &read.generation, &skip) == 3;
+        at += skip;
+        if (!good || !gw_shared_text(&at, end, &name))
+            break;
+        struct sio_filter *filter = gw_calloc(1, sizeof *filter + name.len + 1);
+        *filter = read;
+        memcpy(filter->text, name.data, name.len);
+        *last = filter;
+        last = &filter->next;
+    }
+    if (good && at >= end)
+        return true;
+    gw_sio_filters_free(*filters);
+    *filters = NULL;
+    return false;
+}
