@@ -90,6 +90,15 @@ static int64_t hub_interval(const struct gw_channel *channel, const struct gw_su
     return gw_session_interval(sub->session, channel);
 }
 
+/* So many sessions have taken the message. */
+static inline void hub_took(struct gw_hub *hub, struct gw_message *msg, uint32_t taken)
+{
+    if (!taken)
+        return;
+    gw_message_ref_many(msg, taken);
+    GW_STAT_ADD(&hub->stats, deliveries, taken);
+}
+
 /* The hot path: every subscriber of every filter that matches the channel, each session once. Neighbours mostly have
  * the same grants, so what those see is looked up only where they change, and the references of all who took it are
  * taken together (giveback.c). Until then the event's own keeps the message, or the message its projection. */
@@ -106,8 +115,7 @@ static void hub_fan_out(struct gw_hub *hub, struct gw_channel *channel, struct g
             if (sub->session->stamp == msg->seq || msg->seq <= sub->from)
                 continue;
             if (sub->session->grants != grants) {
-                if (taken)
-                    gw_message_ref_many(shown, taken);
+                hub_took(hub, shown, taken);
                 taken = 0;
                 grants = sub->session->grants;
                 shown = gw_channel_show(hub, channel, grants, msg);
@@ -121,8 +129,7 @@ static void hub_fan_out(struct gw_hub *hub, struct gw_channel *channel, struct g
                 taken++;
         }
     }
-    if (taken)
-        gw_message_ref_many(shown, taken);
+    hub_took(hub, shown, taken);
 }
 
 /* Is the message of use for longer than the last value, so that it is news though it be the same? What the broker

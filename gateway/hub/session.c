@@ -182,7 +182,6 @@ bool gw_session_take(struct gw_session *session, struct gw_message *msg)
     session->newest = msg->seq;
     struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = msg};
     session_put(session, &item, msg->text.len);
-    GW_STAT_ADD(&session->hub->stats, deliveries, 1);
     if (!session->dirty)
         gw_session_mark_dirty(session);
     return true;
@@ -190,8 +189,10 @@ bool gw_session_take(struct gw_session *session, struct gw_message *msg)
 
 void gw_session_deliver(struct gw_session *session, struct gw_message *msg)
 {
-    if (gw_session_take(session, msg))
-        gw_message_ref(msg);
+    if (!gw_session_take(session, msg))
+        return;
+    gw_message_ref(msg);
+    GW_STAT_ADD(&session->hub->stats, deliveries, 1);
 }
 
 void gw_session_push(struct gw_session *session, struct gw_buf *text)

@@ -12,7 +12,7 @@ struct gw_told {
 };
 
 /* Queues a live message. Thread: the loop's. This is the hot path of fan-out. True: it was queued, and the caller
- * must take a reference for it before anything else happens; several together is fine. */
+ * must take a reference for it before anything else happens, and count the delivery; several together is fine. */
 GW_MUST_CHECK bool gw_session_take(struct gw_session *session, struct gw_message *msg);
 /* ... with the reference. */
 void gw_session_deliver(struct gw_session *session, struct gw_message *msg);
