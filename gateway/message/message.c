@@ -68,21 +68,25 @@ static void message_watch(struct gw_message *msg, const struct gw_message_spec *
 /* A byte of a name takes up to ESCAPE_MAX in JSON: \u0001. */
 #define NAME_SHORT 100
 #define ESCAPE_MAX 6
+/* Longest text before a state. */
+#define BEFORE_VALUE 96
 
 /* What stands before the value of `data`, or of `state`, behind the channel's name. */
-static void message_before_value(struct gw_buf *out, const struct gw_message_spec *spec)
+static struct gw_slice message_before_value(const struct gw_message_spec *spec, char out[BEFORE_VALUE])
 {
-    if (!spec->state) {
-        gw_buf_adds(out, ",\"data\":");
-        return;
-    }
-    gw_buf_adds(out, ",\"since\":");
-    gw_buf_addu(out, spec->since < 0 ? 0 : (uint64_t)spec->since);
+    static const char key_data[] = ",\"data\":";
+    if (!spec->state)
+        return (struct gw_slice){key_data, sizeof key_data - 1};
+    struct gw_buf text = {.data = out, .len = 0, .cap = BEFORE_VALUE};
+    gw_buf_adds(&text, ",\"since\":");
+    gw_buf_addu(&text, spec->since < 0 ? 0 : (uint64_t)spec->since);
     if (spec->seen > 0) {
-        gw_buf_adds(out, ",\"seen\":");
-        gw_buf_addu(out, (uint64_t)spec->seen);
+        gw_buf_adds(&text, ",\"seen\":");
+        gw_buf_addu(&text, (uint64_t)spec->seen);
     }
-    gw_buf_adds(out, ",\"state\":");
+    gw_buf_adds(&text, ",\"state\":");
+    assert(text.data == out);
+    return (struct gw_slice){out, text.len};
 }
 
 struct gw_message *gw_message_create(const struct gw_message_spec *spec)
@@ -109,10 +113,8 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     gw_buf_addc(&rest, '}');
     assert(rest.data == tail);
 
-    char between[96];
-    struct gw_buf key = {.data = between, .len = 0, .cap = sizeof between};
-    message_before_value(&key, spec);
-    assert(key.data == between);
+    char between[BEFORE_VALUE];
+    const struct gw_slice key = message_before_value(spec, between);
 
     static const char key_channel[] = "\"channel\":";
     const char *prefix = spec->state ? GW_STATUS_PREFIX : GW_MESSAGE_PREFIX;

@@ -52,7 +52,7 @@ static int64_t watched_limit(const struct gw_liveness *liveness, const struct gw
     return stale_ms == GW_STALE_AUTO ? gw_rhythm_limit(&watched->rhythm) : stale_ms;
 }
 
-static void watched_note(struct gw_liveness *liveness, struct gw_watched *watched)
+void gw_watched_note(struct gw_liveness *liveness, struct gw_watched *watched)
 {
     if (watched->changed || (watched->state == watched->told && !watched->leaving))
         return;
@@ -71,7 +71,7 @@ static void watched_become(struct gw_liveness *liveness, struct gw_watched *watc
         watched->state = (uint8_t)state;
         watched->since_ms = now_ms;
     }
-    watched_note(liveness, watched);
+    gw_watched_note(liveness, watched);
 }
 
 /* Of an availability that another process has heard, and whose session at the broker goes on here, what that process
@@ -133,7 +133,7 @@ static void table_grow(struct gw_liveness *liveness)
     liveness->buckets = buckets;
 }
 
-static struct gw_watched *table_find(const struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash)
+struct gw_watched *gw_watched_find(const struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash)
 {
     if (!liveness->buckets)
         return NULL;
@@ -144,7 +144,7 @@ static struct gw_watched *table_find(const struct gw_liveness *liveness, const c
 }
 
 /* Not one that is in the list of changes. */
-static void watched_remove(struct gw_liveness *liveness, struct gw_watched *watched)
+void gw_watched_remove(struct gw_liveness *liveness, struct gw_watched *watched)
 {
     gw_wheel_cancel(&liveness->wheel, &watched->item);
     gw_watched_untie(liveness, watched);
@@ -167,7 +167,7 @@ static void watched_leave(struct gw_liveness *liveness, struct gw_watched *watch
         watched->leaving = true;
         watched_become(liveness, watched, state, now_ms);
     } else {
-        watched_remove(liveness, watched);
+        gw_watched_remove(liveness, watched);
     }
 }
 
@@ -289,7 +289,7 @@ static bool watched_revive(struct gw_liveness *liveness, struct gw_watched *watc
 static void liveness_on_message(struct gw_liveness *liveness, const struct gw_message_spec *spec, int64_t now_ms)
 {
     uint64_t hash = gw_hash(spec->channel, spec->channel_len);
-    struct gw_watched *watched = table_find(liveness, spec->channel, spec->channel_len, hash);
+    struct gw_watched *watched = gw_watched_find(liveness, spec->channel, spec->channel_len, hash);
     if (spec->state) {
         if (watched && watched->underway) {
             watched->underway = false;
@@ -334,7 +334,7 @@ void gw_liveness_found(struct gw_liveness *liveness, const struct gw_message *la
     uint32_t route = gw_routes_watch(liveness->routes)
                          ? channel_route(liveness, name, last->channel.len, GW_ROUTE_BY_NAME)
                          : GW_ROUTE_BY_NAME;
-    if (route != GW_ROUTE_BY_NAME && !table_find(liveness, name, last->channel.len, last->hash)) {
+    if (route != GW_ROUTE_BY_NAME && !gw_watched_find(liveness, name, last->channel.len, last->hash)) {
         struct gw_watched *watched = watched_make(liveness, name, last->channel.len, last->hash, route, now_ms);
         int64_t age_ms = wall_ms - last->ts;
         if (!last->retained && age_ms >= 0)
@@ -405,7 +405,7 @@ void gw_liveness_lost(struct gw_liveness *liveness)
                 continue;
             watched->underway = false;
             watched->told = GW_STATE_NONE;
-            watched_note(liveness, watched);
+            gw_watched_note(liveness, watched);
         }
     }
     pthread_mutex_unlock(&liveness->lock);
@@ -418,7 +418,7 @@ void gw_liveness_begin_anew(struct gw_liveness *liveness)
     liveness->changed_end = &liveness->changed;
     for (size_t i = 0; i < liveness->buckets; i++) {
         while (liveness->table[i])
-            watched_remove(liveness, liveness->table[i]);
+            gw_watched_remove(liveness, liveness->table[i]);
     }
     pthread_mutex_unlock(&liveness->lock);
 }
@@ -443,78 +443,4 @@ void gw_liveness_tick(struct gw_liveness *liveness, int64_t now_ms)
             gw_watched_look(liveness, watched, now_ms);
     }
     pthread_mutex_unlock(&liveness->lock);
-}
-
-int64_t gw_liveness_wait(struct gw_liveness *liveness, bool telling, int64_t now_ms, int64_t most)
-{
-    pthread_mutex_lock(&liveness->lock);
-    int64_t next = gw_wheel_next(&liveness->wheel);
-    if (telling && liveness->changed && liveness->quiet_ms < next)
-        next = liveness->quiet_ms;
-    if (liveness->sweep < liveness->buckets)
-        next = now_ms;
-    pthread_mutex_unlock(&liveness->lock);
-    return next <= now_ms ? 0 : next - now_ms < most ? next - now_ms : most;
-}
-
-/* --- what is told ----------------------------------------------------------------------------------------------- */
-
-static struct gw_watched *changed_take(struct gw_liveness *liveness)
-{
-    struct gw_watched *watched = liveness->changed;
-    if (!watched)
-        return NULL;
-    liveness->changed = watched->changed_next;
-    if (!liveness->changed)
-        liveness->changed_end = &liveness->changed;
-    watched->changed = false;
-    return watched;
-}
-
-bool gw_liveness_next(struct gw_liveness *liveness, struct gw_liveness_change *change, int64_t now_ms)
-{
-    bool found = false;
-    pthread_mutex_lock(&liveness->lock);
-    struct gw_watched *watched;
-    while (!found && now_ms >= liveness->quiet_ms && (watched = changed_take(liveness))) {
-        found = watched->state != watched->told;
-        if (found) {
-            gw_buf_clear(&change->channel);
-            gw_buf_add(&change->channel, watched->name, watched->len);
-            change->route = watched->route;
-            change->state = (enum gw_state)watched->state;
-            change->since_ms = watched->since_ms;
-            change->seen_ms = watched->seen_ms;
-            watched->told = watched->state;
-            watched->underway = true;
-        }
-        if (watched->leaving)
-            watched_remove(liveness, watched);
-    }
-    pthread_mutex_unlock(&liveness->lock);
-    return found;
-}
-
-void gw_liveness_untold(struct gw_liveness *liveness, const struct gw_liveness_change *change)
-{
-    pthread_mutex_lock(&liveness->lock);
-    struct gw_watched *watched = table_find(liveness, change->channel.data, change->channel.len,
-                                            gw_hash(change->channel.data, change->channel.len));
-    if (watched) {
-        watched->underway = false;
-        watched->told = GW_STATE_NONE;
-        watched_note(liveness, watched);
-    }
-    pthread_mutex_unlock(&liveness->lock);
-}
-
-bool gw_liveness_watches(const struct gw_liveness *liveness)
-{
-    return atomic_load_explicit(&liveness->watches, memory_order_relaxed);
-}
-
-void gw_liveness_count(const struct gw_liveness *liveness, uint64_t out[GW_STATE_COUNT])
-{
-    for (size_t i = 0; i < GW_STATE_COUNT; i++)
-        out[i] = atomic_load_explicit(&liveness->counts[i], memory_order_relaxed);
 }

@@ -1,4 +1,4 @@
-/* liveness_private.h: the state of liveness.c and liveness_sources.c. All of it under the mutex. */
+/* liveness_private.h: the state of liveness.c, liveness_told.c and liveness_sources.c. All of it under the mutex. */
 #ifndef GW_MQTT_LIVENESS_PRIVATE_H
 #define GW_MQTT_LIVENESS_PRIVATE_H
 
@@ -66,6 +66,13 @@ struct gw_liveness {
 
 /* Its state as things are, and when to look again. */
 void gw_watched_look(struct gw_liveness *liveness, struct gw_watched *watched, int64_t now_ms);
+
+/* NULL: it is not watched. */
+struct gw_watched *gw_watched_find(const struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash);
+/* Into the list of changes, if there is something to be told. */
+void gw_watched_note(struct gw_liveness *liveness, struct gw_watched *watched);
+/* Not one that is in the list of changes. */
+void gw_watched_remove(struct gw_liveness *liveness, struct gw_watched *watched);
 
 /* --- liveness_sources.c --- */
 

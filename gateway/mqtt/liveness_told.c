@@ -1,0 +1,79 @@
+/* liveness_told.c: what is to be told of the states, and how many channels are in each. */
+#include <stdatomic.h>
+
+#include "gateway/hash.h"
+#include "mqtt/liveness_private.h"
+
+int64_t gw_liveness_wait(struct gw_liveness *liveness, bool telling, int64_t now_ms, int64_t most)
+{
+    pthread_mutex_lock(&liveness->lock);
+    int64_t next = gw_wheel_next(&liveness->wheel);
+    if (telling && liveness->changed && liveness->quiet_ms < next)
+        next = liveness->quiet_ms;
+    if (liveness->sweep < liveness->buckets)
+        next = now_ms;
+    pthread_mutex_unlock(&liveness->lock);
+    return next <= now_ms ? 0 : next - now_ms < most ? next - now_ms : most;
+}
+
+/* --- what is told ----------------------------------------------------------------------------------------------- */
+
+static struct gw_watched *changed_take(struct gw_liveness *liveness)
+{
+    struct gw_watched *watched = liveness->changed;
+    if (!watched)
+        return NULL;
+    liveness->changed = watched->changed_next;
+    if (!liveness->changed)
+        liveness->changed_end = &liveness->changed;
+    watched->changed = false;
+    return watched;
+}
+
+bool gw_liveness_next(struct gw_liveness *liveness, struct gw_liveness_change *change, int64_t now_ms)
+{
+    bool found = false;
+    pthread_mutex_lock(&liveness->lock);
+    struct gw_watched *watched;
+    while (!found && now_ms >= liveness->quiet_ms && (watched = changed_take(liveness))) {
+        found = watched->state != watched->told;
+        if (found) {
+            gw_buf_clear(&change->channel);
+            gw_buf_add(&change->channel, watched->name, watched->len);
+            change->route = watched->route;
+            change->state = (enum gw_state)watched->state;
+            change->since_ms = watched->since_ms;
+            change->seen_ms = watched->seen_ms;
+            watched->told = watched->state;
+            watched->underway = true;
+        }
+        if (watched->leaving)
+            gw_watched_remove(liveness, watched);
+    }
+    pthread_mutex_unlock(&liveness->lock);
+    return found;
+}
+
+void gw_liveness_untold(struct gw_liveness *liveness, const struct gw_liveness_change *change)
+{
+    pthread_mutex_lock(&liveness->lock);
+    struct gw_watched *watched = gw_watched_find(liveness, change->channel.data, change->channel.len,
+                                                 gw_hash(change->channel.data, change->channel.len));
+    if (watched) {
+        watched->underway = false;
+        watched->told = GW_STATE_NONE;
+        gw_watched_note(liveness, watched);
+    }
+    pthread_mutex_unlock(&liveness->lock);
+}
+
+bool gw_liveness_watches(const struct gw_liveness *liveness)
+{
+    return atomic_load_explicit(&liveness->watches, memory_order_relaxed);
+}
+
+void gw_liveness_count(const struct gw_liveness *liveness, uint64_t out[GW_STATE_COUNT])
+{
+    for (size_t i = 0; i < GW_STATE_COUNT; i++)
+        out[i] = atomic_load_explicit(&liveness->counts[i], memory_order_relaxed);
+}
