@@ -7,6 +7,7 @@
 
 #include "config/protocols.h"
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "http/ticket.h"
 #include "net/listener.h"
 #include "net/worker.h"
@@ -23,7 +24,7 @@ static const struct gw_sock_ops conn_sock_ops;
 
 static void conn_timed_out(struct gw_timer *timer)
 {
-    struct gw_conn *conn = (struct gw_conn *)((char *)timer - offsetof(struct gw_conn, timer));
+    struct gw_conn *conn = GW_CONTAINER_OF(timer, struct gw_conn, timer);
     if (gw_conn_dead(conn))
         return;
     if (conn->state == GW_CONN_OTHER && conn->protocol->timed_out)

@@ -349,8 +349,8 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
     }
     /* A WebSocket may still say hello; and a browser learns why it was refused only from a close code. */
     struct gw_slice token;
-    bool may_say_later = late == GW_LATE_ALWAYS || (late == GW_LATE_ON_WEBSOCKET && request->upgrade);
-    if (may_say_later && !gate_bearer(request, &token)) {
+    bool by_websocket = late == GW_LATE_ON_WEBSOCKET && request->upgrade && !gate_bearer(request, &token);
+    if (late == GW_LATE_ALWAYS || by_websocket) {
         conn->refused = err;
         return true;
     }

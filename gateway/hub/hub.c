@@ -9,6 +9,7 @@
 #include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
@@ -57,6 +58,7 @@ void gw_hub_destroy(struct gw_hub *hub)
         return;
     assert(!hub->sessions);
     gw_stored_ask_free(hub->stored_ask);
+    gw_fetches_fini(hub);
     gw_giveback_all(&hub->giveback);
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);

@@ -59,10 +59,11 @@ struct gw_stats {
     _Atomic uint64_t responses;      /* answers to requests */
     _Atomic uint64_t responses_late; /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
-    _Atomic uint64_t history_evicted; /* channels whose history was dropped for limits.history */
-    _Atomic uint64_t forbidden;       /* subscriptions, publishes and reads beyond the grants */
-    _Atomic uint64_t auth_failures;   /* credentials that were refused */
-    _Atomic uint64_t rate_limited;    /* frames and publishes beyond limits.message_rate and publish_rate */
+    _Atomic uint64_t history_evicted;         /* channels whose history was dropped for limits.history */
+    _Atomic uint64_t fetches, fetches_failed; /* parts of the past that an engine was asked for */
+    _Atomic uint64_t forbidden;               /* subscriptions, publishes and reads beyond the grants */
+    _Atomic uint64_t auth_failures;           /* credentials that were refused */
+    _Atomic uint64_t rate_limited;            /* frames and publishes beyond limits.message_rate and publish_rate */
     _Atomic uint64_t subscriptions_refused;
     _Atomic uint64_t channels;            /* now */
     _Atomic uint64_t sessions;            /* now */

@@ -58,11 +58,11 @@ bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_bu
 bool gw_request_path_after(const struct gw_request *request, const char *prefix, struct gw_buf *rest, bool *bad);
 bool gw_request_path_is(const struct gw_request *request, const char *path);
 
-/* Which requests that bring no credentials, or bad ones in a cookie or a ticket, get to a transport all the same,
- * since it lets clients say later who they are. A refused Authorization header ends a request in any case. */
+/* Which requests that bring no credentials, or bad ones, get to a transport all the same, since it lets clients say
+ * later who they are, and says itself why one was refused. */
 enum gw_late_identity {
     GW_LATE_NEVER,
-    GW_LATE_ON_WEBSOCKET, /* handshakes only */
+    GW_LATE_ON_WEBSOCKET, /* handshakes only, and not with a bad Authorization header */
     GW_LATE_ALWAYS
 };
 
