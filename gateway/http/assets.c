@@ -79,10 +79,9 @@ static void asset_headers(struct gw_buf *headers, const struct gw_cfg_web *web, 
     /* `no-cache`: kept, and asked for again each time, so that a new version is there at once. */
     gw_buf_printf(headers, "Cache-Control: no-cache\r\nETag: %s\r\nVary: Accept-Encoding\r\n%s", etag,
                   gzip ? "Content-Encoding: gzip\r\n" : "");
-    gw_buf_adds(
-        headers,
-        "Content-Security-Policy: default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors");
+    gw_buf_adds(headers, "Content-Security-Policy: default-src 'self'; img-src 'self' blob:; object-src 'none'; "
+                         "base-uri 'none'; form-action 'self'; "
+                         "frame-ancestors");
     for (size_t i = 0; i < web->frame_ancestors.count; i++) {
         const char *text = web->frame_ancestors.items[i];
         gw_buf_printf(headers, " %s", !strcmp(text, "self") ? "'self'" : text);

@@ -4,7 +4,8 @@
  * All viewers send the same payload from where it lies. A viewer whose socket is full gets what is newest when there
  * is room again: it skips pictures, and never gets one in part.
  *
- * The boundary leaves with the picture before it, since browsers show a picture when they have seen it end. A
+ * The boundary leaves with the picture before it, so that a reader knows at once that it is whole. Browsers show a
+ * picture only when the next one begins, though: they get the newest one twice, if no other follows soon. A
  * heartbeat without bytes that mean something is not possible here. So a viewer that was sent nothing for that long
  * gets the last picture again, and one whose socket takes nothing for twice that long is gone. */
 #include <stdlib.h>
@@ -19,10 +20,13 @@
 #include "gateway/transport.h"
 
 #define BOUNDARY "sluice-picture"
+#define AGAIN_MS 200
 
 struct mjpeg {
     struct gw_session session; /* first member */
     struct gw_timer timer;     /* the heartbeat */
+    struct gw_timer again;     /* when a browser gets the picture for the second time */
+    bool browser;
     struct gw_conn *conn;
     struct gw_message *shown; /* the last picture that was sent, to be sent again; NULL: none */
     struct gw_message *next;  /* waits for the socket */
@@ -81,6 +85,21 @@ static size_t mjpeg_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX
 
 /* --- sending --------------------------------------------------------------------------------------------------- */
 
+static void mjpeg_set_again(struct mjpeg *mjpeg)
+{
+    struct gw_hub *hub = mjpeg->session.hub;
+    gw_timer_set(gw_hub_timers(hub), &mjpeg->again, gw_hub_now(hub) + AGAIN_MS);
+}
+
+static void mjpeg_show_again(struct gw_timer *timer)
+{
+    struct mjpeg *mjpeg = (struct mjpeg *)((char *)timer - offsetof(struct mjpeg, again));
+    if (gw_conn_unsent(mjpeg->conn))
+        mjpeg_set_again(mjpeg);
+    else if (mjpeg->shown)
+        gw_conn_send_message(mjpeg->conn, mjpeg->shown, mjpeg_encode);
+}
+
 static void mjpeg_send_next(struct mjpeg *mjpeg)
 {
     if (!mjpeg->next || gw_conn_blocked(mjpeg->conn))
@@ -90,6 +109,8 @@ static void mjpeg_send_next(struct mjpeg *mjpeg)
     mjpeg->next = NULL;
     mjpeg->silent = 0;
     gw_conn_send_message(mjpeg->conn, mjpeg->shown, mjpeg_encode);
+    if (mjpeg->browser)
+        mjpeg_set_again(mjpeg);
 }
 
 static void mjpeg_take(struct mjpeg *mjpeg, struct gw_message *msg)
@@ -137,6 +158,7 @@ static void mjpeg_heartbeat(struct gw_timer *timer)
     mjpeg->unsent = unsent;
     mjpeg->silent++;
     if (unsent && mjpeg->silent > SILENT_MAX) {
+        gw_timer_cancel(gw_hub_timers(hub), &mjpeg->again);
         gw_conn_close(mjpeg->conn);
         return;
     }
@@ -152,6 +174,7 @@ static void mjpeg_kick(struct gw_session *session, enum gw_err why)
     (void)why; /* there is no place in the stream to say it */
     struct mjpeg *mjpeg = (struct mjpeg *)session;
     gw_timer_cancel(gw_hub_timers(session->hub), &mjpeg->timer);
+    gw_timer_cancel(gw_hub_timers(session->hub), &mjpeg->again);
     gw_conn_close(mjpeg->conn);
 }
 
@@ -165,6 +188,7 @@ static const struct gw_session_ops mjpeg_session_ops = {
 static void mjpeg_free(struct mjpeg *mjpeg)
 {
     gw_timer_cancel(gw_hub_timers(mjpeg->session.hub), &mjpeg->timer);
+    gw_timer_cancel(gw_hub_timers(mjpeg->session.hub), &mjpeg->again);
     gw_session_close(&mjpeg->session);
     gw_message_unref(mjpeg->shown);
     gw_message_unref(mjpeg->next);
@@ -254,6 +278,14 @@ static enum gw_err mjpeg_check(struct gw_conn *conn, const struct gw_request *re
     return GW_OK;
 }
 
+/* Those name kinds of pictures where they ask for one, or pages. */
+static bool mjpeg_is_browser(const struct gw_request *request)
+{
+    struct gw_slice accept = gw_request_header(request, "accept");
+    return accept.len &&
+           (memmem(accept.data, accept.len, "image/", 6) || memmem(accept.data, accept.len, "text/html", 9));
+}
+
 static void mjpeg_start(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name,
                         int64_t interval_ms)
 {
@@ -262,6 +294,8 @@ static void mjpeg_start(struct gw_conn *conn, const struct gw_request *request, 
     struct mjpeg *mjpeg = gw_calloc(1, sizeof *mjpeg);
     mjpeg->conn = conn;
     mjpeg->timer.fire = mjpeg_heartbeat;
+    mjpeg->again.fire = mjpeg_show_again;
+    mjpeg->browser = mjpeg_is_browser(request);
     gw_session_open(&mjpeg->session, hub, &mjpeg_session_ops);
     gw_session_identify(&mjpeg->session, gw_conn_identity(conn));
     gw_conn_log_session(conn, &mjpeg->session);

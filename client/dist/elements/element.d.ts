@@ -21,7 +21,7 @@ export declare abstract class SluiceElement extends Base {
     protected message?: Message;
     protected refusal?: string;
     protected state: ElementState;
-    private client?;
+    protected client?: Sluice;
     private subscription?;
     private leave;
     private timer?;

@@ -5,8 +5,13 @@ export declare class SluiceImage extends SluiceElement {
     private image;
     private empty;
     private source;
+    private wanted;
+    private made;
     protected build(): void;
     private nothing;
     private address;
+    /** `codec: blob`: {"url", "type", "bytes"}. */
+    private blob;
+    private fetch;
     protected paint(): void;
 }

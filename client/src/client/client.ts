@@ -73,8 +73,8 @@ export class Sluice {
       WebSocket: options.WebSocket || globalThis.WebSocket,
       request: (path, init) =>
         get(host.base + path, {
-          ...init,
           cache: 'no-store',
+          ...init,
           credentials: options.credentials,
           headers: host.token ? { Authorization: `Bearer ${host.token}` } : {},
         }),
@@ -162,6 +162,24 @@ export class Sluice {
   /** What the gateway keeps of a channel, oldest first: the newest `limit`, or the first `limit` after a cursor. */
   history<T = unknown>(channel: string, options: { limit?: number; cursor?: string } = {}): Promise<Message<T>[]> {
     return this.ready().then(() => history(this.host, channel, options) as Promise<Message<T>[]>);
+  }
+
+  /** Where the bytes of a `codec: blob` value are (`data.url`), for `<img src>`. It knows no token: see `payload()`. */
+  address(url: string): string {
+    return `${this.host.base}/${url}`;
+  }
+
+  /** Those bytes, with this client's token. The browser keeps them. */
+  async payload(url: string): Promise<Blob> {
+    await this.ready();
+    const answer = await this.host.request('/' + url, { cache: 'default' });
+    if (!answer.ok) throw new SluiceError(answer.status === 403 ? 'forbidden' : 'no_value', `status ${answer.status}`);
+    return answer.blob();
+  }
+
+  /** Does it send a token? */
+  get signedIn(): boolean {
+    return !!this.host.token;
   }
 
   /** `for await (const message of sluice.stream('rooms/+/t')) …`: a subscription that ends with the loop. */

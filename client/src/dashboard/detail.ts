@@ -5,7 +5,7 @@ import { Chart } from './chart';
 import { csv, save } from './copy';
 import { byId, el, icon, setText } from './dom';
 import { explain } from './explain';
-import { type Json, age, binarySize, bytes, byInterest, clock, isBinary, isObject, number, numbers, rate, short } from './format';
+import { type Json, age, binarySize, bytes, byInterest, clock, isBinary, isBlob, isObject, number, numbers, rate, short } from './format';
 import { Log } from './log';
 import { PublishBox } from './publish';
 import { Raw } from './raw';
@@ -41,6 +41,8 @@ export class Detail {
   private raw?: Raw;
   private past: Message[] = [];
   private value = el('div', { class: 'big', 'data-field': 'detail-value' });
+  private picture = el('img', { class: 'picture', alt: '', hidden: '', 'data-testid': 'picture' });
+  private shown?: string;
   private facts = el('p', { class: 'quiet facts' });
   private heading = el('h2', { tabindex: '-1' });
   private pinButton = el('button', { type: 'button', class: 'plain icon', 'data-testid': 'pin', click: () => this.name !== undefined && this.host.pin(this.name) }, icon(PIN));
@@ -76,6 +78,8 @@ export class Detail {
 
   private close(): void {
     this.chart?.destroy();
+    this.picture.hidden = true;
+    this.shown = undefined;
     this.chart = this.tree = this.publish = this.channel = this.name = this.log = this.raw = undefined;
     this.past = [];
     this.box.hidden = true;
@@ -115,7 +119,7 @@ export class Detail {
       byId(`tab-${this.tab}`).focus();
     });
     queueMicrotask(() => this.channel === channel && this.choose(this.tab));
-    return [this.value, this.facts, tabs, this.panel];
+    return [this.value, this.picture, this.facts, tabs, this.panel];
   }
 
   private choose(tab: Tab): void {
@@ -154,8 +158,28 @@ export class Detail {
     }
     if (this.tree) this.tree.element.hidden = !tree;
     if (tree) this.tree?.show(data as Json);
+    void this.paint(data);
     this.publish?.suggest(data);
     this.clock();
+  }
+
+  /** A picture of `codec: blob`. It is asked for as who is signed in, which an address cannot say. */
+  private async paint(data: unknown): Promise<void> {
+    const url = isBlob(data) && data.type.startsWith('image/') ? data.url : undefined;
+    if (url === this.shown) return;
+    this.shown = url;
+    if (!url) return void (this.picture.hidden = true);
+    try {
+      const answer = await api('/' + url, { cache: 'default' });
+      if (!answer.ok || this.shown !== url) return;
+      const made = URL.createObjectURL(await answer.blob());
+      this.picture.onload = () => URL.revokeObjectURL(made);
+      this.picture.src = made;
+      this.picture.alt = `The picture on ${this.name}`;
+      this.picture.hidden = false;
+    } catch {
+      this.shown = undefined; // the gateway is away; the next message tries again
+    }
   }
 
   private clock(): void {

@@ -12,6 +12,10 @@ export const isBinary = (value: unknown): value is { base64: string } =>
 export const binarySize = ({ base64 }: { base64: string }): number =>
   Math.floor((base64.length * 3) / 4) - (base64.endsWith('==') ? 2 : base64.endsWith('=') ? 1 : 0);
 
+/** Payloads that have an address (`codec: blob`). */
+export const isBlob = (value: unknown): value is { url: string; type: string; bytes: number } =>
+  isObject(value) && typeof value.url === 'string' && /^channels\/.+\/raw\?v=/.test(value.url) && typeof value.type === 'string' && typeof value.bytes === 'number';
+
 export function number(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
   const digits = Math.abs(value) >= 1000 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
@@ -83,6 +87,7 @@ export function short(value: unknown): string {
   if (typeof value === 'number') return number(value);
   if (typeof value === 'string') return value.length > 200 ? value.slice(0, 200) + '…' : value;
   if (isBinary(value)) return `binary, ${bytes(binarySize(value))}`;
+  if (isBlob(value)) return `${value.type}, ${bytes(value.bytes)}`;
   const text = JSON.stringify(value);
   return text.length > 200 ? text.slice(0, 200) + '…' : text;
 }

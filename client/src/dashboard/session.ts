@@ -27,8 +27,8 @@ export function keepToken(): void {
 }
 
 /** fetch() from the gateway as who is signed in. The gateway may sit below a prefix: its addresses are relative to the page. */
-export const api = (path: string): Promise<Response> =>
-  fetch('.' + path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+export const api = (path: string, init: RequestInit = {}): Promise<Response> =>
+  fetch('.' + path, { ...init, headers: token ? { Authorization: `Bearer ${token}` } : {} });
 
 /** What a JWT says of itself, for transports over which the gateway does not say it. Nothing is decided by it. */
 export function claims(): Identity {

@@ -103,7 +103,7 @@ export abstract class SluiceElement extends Base {
   protected message?: Message;
   protected refusal?: string; // of the subscription
   protected state: ElementState = 'waiting';
-  private client?: Sluice;
+  protected client?: Sluice;
   private subscription?: Subscription;
   private leave: (() => void)[] = [];
   private timer?: ReturnType<typeof setTimeout>;

@@ -10,6 +10,8 @@ p { margin: 0; color: var(--quiet); }`;
   private image!: HTMLImageElement;
   private empty!: HTMLElement;
   private source = '';
+  private wanted = ''; // the address whose bytes are on their way
+  private made = ''; // an address that was made of bytes
 
   protected build(): void {
     this.image = el('img', { part: 'image', alt: '' });
@@ -31,9 +33,34 @@ p { margin: 0; color: var(--quiet); }`;
     return kind ? `data:image/${kind[1]};base64,${text}` : '';
   }
 
+  /** `codec: blob`: {"url", "type", "bytes"}. */
+  private blob(): string | undefined {
+    const value = this.value as any;
+    return /^channels\/[^\s]+\/raw\?/.test(value?.url) && /^image\//.test(value?.type) ? value.url : undefined;
+  }
+
+  private async fetch(url: string): Promise<void> {
+    if (this.wanted === url) return;
+    this.wanted = url;
+    try {
+      const bytes = await this.client!.payload(url);
+      if (this.wanted !== url) return; // there is a newer one
+      const before = this.made;
+      this.image.src = this.source = this.made = URL.createObjectURL(bytes);
+      if (before) URL.revokeObjectURL(before);
+      this.empty.textContent = '';
+      this.image.hidden = false;
+    } catch (error) {
+      if (this.wanted === url) this.nothing((error as Error).message);
+    }
+  }
+
   protected paint(): void {
-    const source = this.address();
+    const blob = this.blob();
     this.image.alt = this.text('alt') || this.label;
+    if (blob && this.client!.signedIn) return void this.fetch(blob);
+    this.wanted = '';
+    const source = blob ? this.client!.address(blob) : this.address();
     if (!source) return this.nothing(this.message ? 'this is no picture' : 'no picture yet');
     this.empty.textContent = '';
     this.image.hidden = false;

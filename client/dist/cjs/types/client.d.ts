@@ -46,6 +46,12 @@ export declare class Sluice {
         limit?: number;
         cursor?: string;
     }): Promise<Message<T>[]>;
+    /** Where the bytes of a `codec: blob` value are (`data.url`), for `<img src>`. It knows no token: see `payload()`. */
+    address(url: string): string;
+    /** Those bytes, with this client's token. The browser keeps them. */
+    payload(url: string): Promise<Blob>;
+    /** Does it send a token? */
+    get signedIn(): boolean;
     /** `for await (const message of sluice.stream('rooms/+/t')) …`: a subscription that ends with the loop. */
     stream<T = unknown>(channel: string, options?: SubscribeOptions): AsyncGenerator<Message<T>, void>;
     on<K extends keyof Events>(event: K, listener: (event: Events[K]) => void): () => void;
