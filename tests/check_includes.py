@@ -33,7 +33,7 @@ TRANSPORTS = {"transport", "mqttd", "socketio"}
 # Pure functions, with fuzz targets.
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
-    "base": ["alloc", "bucket", "buf", "clock", "error", "hash", "histogram", "log", "options", "timer", "utf8"],
+    "base": ["alloc", "bucket", "buf", "clock", "container", "error", "hash", "histogram", "log", "options", "timer", "utf8"],
     "topic": ["capture", "topic"],
     "message": ["message", "properties"],
     "codec": ["codec"],
@@ -41,7 +41,7 @@ PUBLIC = {
     "engine": ["engine", "history"],
     "config": ["config"],
     "auth": ["auth", "identity"],
-    "hub": ["hub", "mail", "presence", "session", "session_log", "upstream"],
+    "hub": ["hub", "mail", "presence", "session", "session_log", "shared", "upstream"],
     "http": ["protocol", "query", "transport"],
     "app": ["builtins"],
 }
@@ -54,7 +54,7 @@ LIBRARIES = {
     "hiredis.h": ("gateway/engine/",),
     "liburing.h": ("gateway/net/ring.c",),
     "zlib.h": ("gateway/websocket/deflate.c",),
-    "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/app/healthcheck.c"),
+    "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/base/tls_peer.c", "gateway/engine/resp.c", "gateway/engine/valkey.c", "gateway/app/healthcheck.c"),
     "openssl/pem.h": ("gateway/net/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/http/protocol.c", "gateway/auth/", "gateway/app/http_client.c"),
     "rhonabwy.h": ("gateway/auth/",),

@@ -15,8 +15,8 @@
 #define EXCEPT_LENGTHS 8
 
 struct checked {
-    struct gw_pattern *topic, *channel, *publish; /* NULL where absent or wrong */
-    struct gw_pattern **except;                   /* those that compiled */
+    struct gw_pattern *topic, *channel, *publish, *available; /* NULL where absent or wrong */
+    struct gw_pattern **except;                               /* those that compiled */
     size_t except_count;
     bool usable; /* all that is there compiled */
 };
@@ -333,12 +333,18 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         own->publish =
             check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"),
                           i, "publish.topic", own, problems);
+        const struct gw_node *available = gw_node_get(gw_node_get(map, "available"), "topic");
+        own->available =
+            check_compile(route->available_topic, GW_PATTERN_CHANNEL, available, i, "available.topic", own, problems);
         bool unknown = gw_node_get(map, "transform") && !route->transform; /* told already; who knows what it makes */
         if (own->usable && own->channel && !unknown) {
             check_captures(own->channel, own->topic, "the topic", route, channel, i, "channel", problems);
             check_capture_forms(own, channel, i, problems);
         }
         check_publish(route, own, map, i, problems);
+        if (own->usable)
+            check_captures(own->available, own->channel ? own->channel : own->topic, "the channel", NULL, available,
+                           i, "available.topic", problems);
         check_rate(route, rate, i, problems);
         char path[40];
         snprintf(path, sizeof path, "routes[%zu]", i);
@@ -357,6 +363,7 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         gw_pattern_free(all[i].topic);
         gw_pattern_free(all[i].channel);
         gw_pattern_free(all[i].publish);
+        gw_pattern_free(all[i].available);
         for (size_t j = 0; j < all[i].except_count; j++)
             gw_pattern_free(all[i].except[j]);
         free(all[i].except);

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +20,8 @@
 #include "gateway/clock.h"
 
 #define READ_SIZE 65536
+/* A listener without TLS takes our first packet for the beginning of a command, and waits for its end. */
+#define SHAKE_MS 3000
 
 void gw_resp_init(struct gw_resp *resp)
 {
@@ -32,6 +37,8 @@ bool gw_resp_is_open(const struct gw_resp *resp)
 void gw_resp_close(struct gw_resp *resp)
 {
     int fd = atomic_exchange(&resp->fd, -1);
+    SSL_free(resp->tls); /* without a close_notify: nobody waits for one, and it may be broken */
+    resp->tls = NULL;
     if (fd >= 0)
         close(fd);
     if (resp->reader)
@@ -67,17 +74,85 @@ static bool resp_wait(int fd, short events, int64_t until_ms)
     }
 }
 
+/* --- bytes ------------------------------------------------------------------------------------------------------ */
+
+/* What a step of TLS came to, as send(2) and recv(2) say it: -1 and EAGAIN with what to wait for, 0 at the end. */
+static ssize_t resp_tls_result(struct gw_resp *resp, int result, short *events)
+{
+    switch (SSL_get_error(resp->tls, result)) {
+    case SSL_ERROR_WANT_READ:
+        *events = POLLIN;
+        errno = EAGAIN;
+        return -1;
+    case SSL_ERROR_WANT_WRITE:
+        *events = POLLOUT;
+        errno = EAGAIN;
+        return -1;
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    case SSL_ERROR_SYSCALL:
+        return errno ? -1 : 0;
+    default:
+        errno = EPROTO;
+        return -1;
+    }
+}
+
+static ssize_t resp_some_out(struct gw_resp *resp, const char *data, size_t len, short *events)
+{
+    *events = POLLOUT;
+    if (!resp->tls)
+        return send(resp->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ERR_clear_error();
+    errno = 0;
+    int sent = SSL_write(resp->tls, data, (int)(len < INT_MAX ? len : INT_MAX));
+    return sent > 0 ? sent : resp_tls_result(resp, sent, events);
+}
+
+static ssize_t resp_some_in(struct gw_resp *resp, char *data, size_t size, short *events)
+{
+    *events = POLLIN;
+    if (!resp->tls)
+        return recv(resp->fd, data, size, MSG_DONTWAIT);
+    ERR_clear_error();
+    errno = 0;
+    int got = SSL_read(resp->tls, data, (int)size);
+    return got > 0 ? got : resp_tls_result(resp, got, events);
+}
+
+static void resp_lost(struct gw_resp *resp, ssize_t result)
+{
+    int error = errno;
+    char rest[256];
+    if (resp->tls && result < 0 && !*resp->reason.text) { /* what it said before may still lie there */
+        ERR_clear_error();
+        (void)SSL_read(resp->tls, rest, sizeof rest);
+    }
+    if (*resp->reason.text) /* TLS knows why: an alert */
+        resp_fail(resp, resp->reason.text, "");
+    else if (result == 0)
+        resp_fail(resp, "it closed the connection", "");
+    else
+        resp_fail(resp, "the connection is lost", strerror(error));
+}
+
+static bool resp_would_block(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
 static bool resp_write(struct gw_resp *resp, const char *data, size_t len, int64_t timeout_ms)
 {
     int64_t until = gw_monotonic_ms() + timeout_ms;
     while (len && gw_resp_is_open(resp)) {
-        ssize_t sent = send(resp->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        short events;
+        ssize_t sent = resp_some_out(resp, data, len, &events);
         if (sent > 0) {
             data += sent;
             len -= (size_t)sent;
-        } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            resp_fail(resp, "the connection is lost", strerror(errno));
-        } else if (!resp_wait(resp->fd, POLLOUT, until)) {
+        } else if (sent == 0 || !resp_would_block()) {
+            resp_lost(resp, sent);
+        } else if (!resp_wait(resp->fd, events, until)) {
             resp_fail(resp, "it does not take what is sent", "");
         }
     }
@@ -96,14 +171,13 @@ redisReply *gw_resp_read(struct gw_resp *resp, int64_t timeout_ms)
         }
         if (reply)
             return reply;
-        ssize_t got = recv(resp->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        short events;
+        ssize_t got = resp_some_in(resp, buffer, sizeof buffer, &events);
         if (got > 0)
             redisReaderFeed(resp->reader, buffer, (size_t)got);
-        else if (got == 0)
-            resp_fail(resp, "it closed the connection", "");
-        else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            resp_fail(resp, "the connection is lost", strerror(errno));
-        else if (!resp_wait(resp->fd, POLLIN, until))
+        else if (got == 0 || !resp_would_block())
+            resp_lost(resp, got);
+        else if (!resp_wait(resp->fd, events, until))
             return NULL;
     }
     return NULL;
@@ -195,6 +269,47 @@ static int resp_connect_one(struct gw_resp *resp, const struct addrinfo *info, i
     return -1;
 }
 
+/* The handshake. False: it is closed, and resp->error says why. */
+static bool resp_shake_hands(struct gw_resp *resp, const struct gw_resp_server *server, int64_t until_ms)
+{
+    resp->reason = (struct gw_tls_reason){.peer = server->peer};
+    resp->tls = SSL_new(server->tls);
+    if (!resp->tls || !SSL_set_fd(resp->tls, resp->fd)) {
+        resp_fail(resp, "no memory for TLS", "");
+        return false;
+    }
+    SSL_set_app_data(resp->tls, &resp->reason);
+    SSL_set_tlsext_host_name(resp->tls, server->host);
+    for (;;) {
+        short events = POLLIN;
+        ERR_clear_error();
+        errno = 0;
+        int done = SSL_connect(resp->tls);
+        if (done == 1) {
+            SSL_set_options(resp->tls, SSL_OP_IGNORE_UNEXPECTED_EOF); /* a server that was killed says no goodbye */
+            return true;
+        }
+        ssize_t result = resp_tls_result(resp, done, &events);
+        if (result < 0 && errno == EAGAIN) {
+            if (resp_wait(resp->fd, events, until_ms))
+                continue;
+            resp_fail(resp, "it does not answer in the TLS handshake: is the port that of its TLS listener?", "");
+            return false;
+        }
+        int error = errno;
+        char line[256];
+        for (unsigned long code; (code = ERR_get_error());) {
+            ERR_error_string_n(code, line, sizeof line);
+            gw_tls_note(&resp->reason, line);
+        }
+        errno = error;
+        if (!*resp->reason.text && result == 0)
+            gw_tls_note(&resp->reason, "unexpected eof");
+        resp_lost(resp, result);
+        return false;
+    }
+}
+
 static bool resp_greet(struct gw_resp *resp, const struct gw_resp_server *server, int64_t timeout_ms)
 {
     char number[16];
@@ -232,6 +347,10 @@ bool gw_resp_open(struct gw_resp *resp, const struct gw_resp_server *server, int
         return false;
     atomic_store(&resp->fd, fd);
     resp->reader = redisReaderCreate();
+    resp->reason.text[0] = '\0';
+    if (server->tls &&
+        !resp_shake_hands(resp, server, gw_monotonic_ms() + (timeout_ms < SHAKE_MS ? timeout_ms : SHAKE_MS)))
+        return false;
     if (resp_greet(resp, server, timeout_ms))
         return true;
     gw_resp_close(resp);
@@ -240,15 +359,13 @@ bool gw_resp_open(struct gw_resp *resp, const struct gw_resp_server *server, int
 
 /* --- the address ------------------------------------------------------------------------------------------------ */
 
-const char *gw_resp_parse_url(const char *url, char **host, char **port, unsigned *database)
+const char *gw_resp_parse_url(const char *url, char **host, char **port, unsigned *database, bool *tls)
 {
-    static const char wanted[] = "it is no address of a server (redis://host:port expected)";
-    static const char *const schemes[] = {"redis://", "valkey://"};
+    static const char wanted[] = "it is no address of a server (redis://host:port or rediss://host:port expected)";
+    static const char *const schemes[] = {"redis://", "valkey://", "rediss://", "valkeys://"};
     size_t i = 0, count = sizeof schemes / sizeof *schemes;
     while (i < count && strncasecmp(url, schemes[i], strlen(schemes[i])) != 0)
         i++;
-    if (!strncasecmp(url, "rediss://", 9) || !strncasecmp(url, "valkeys://", 10))
-        return "TLS to the engine is not supported (redis://host:port in a network of its own expected)";
     if (i == count)
         return wanted;
     const char *at = url + strlen(schemes[i]), *end = at + strcspn(at, "/");
@@ -276,5 +393,6 @@ const char *gw_resp_parse_url(const char *url, char **host, char **port, unsigne
     *host = gw_strndup(name, (size_t)(stop - name));
     *port = gw_strdup(digits);
     *database = (unsigned)number;
+    *tls = i >= 2;
     return NULL;
 }

@@ -1,5 +1,6 @@
-/* resp.h: a connection to a Valkey or Redis server: hiredis' formatter and parser (RESP2) on a socket of our own, so
- * that every wait has an end and can be called off. Thread: one at a time, but for gw_resp_interrupt(). */
+/* resp.h: a connection to a Valkey or Redis server: hiredis' formatter and parser (RESP2) on a socket of our own,
+ * with or without TLS, so that every wait has an end and can be called off. Thread: one at a time, but for
+ * gw_resp_interrupt(). */
 #ifndef GW_ENGINE_RESP_H
 #define GW_ENGINE_RESP_H
 
@@ -9,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/tls_peer.h"
 #include "gateway/buf.h"
 
 /* Where the server is, and as whom we ask. Everything is borrowed. */
@@ -16,12 +18,16 @@ struct gw_resp_server {
     const char *host, *port;
     const char *username, *password; /* NULL: none */
     unsigned database;
+    SSL_CTX *tls; /* NULL: without */
+    const struct gw_tls_peer *peer;
 };
 
 struct gw_resp {
     atomic_int fd; /* -1: closed */
+    SSL *tls;      /* NULL: without */
+    struct gw_tls_reason reason;
     redisReader *reader;
-    char error[200]; /* why it was closed, or what the server refused */
+    char error[GW_TLS_REASON]; /* why it was closed, or what the server refused */
 };
 
 void gw_resp_init(struct gw_resp *resp);
@@ -56,8 +62,8 @@ bool gw_resp_is_open(const struct gw_resp *resp);
 /* Whoever waits in it comes back, with it closed. Thread: any. */
 void gw_resp_interrupt(struct gw_resp *resp);
 
-/* `redis://host[:port][/database]`, valkey:// as well. NULL: it is good, and *host, *port (malloc'd) and *database
- * are set; otherwise what is wrong with it. */
-const char *gw_resp_parse_url(const char *url, char **host, char **port, unsigned *database);
+/* `redis://host[:port][/database]`, `rediss://` with TLS; valkey:// and valkeys:// as well. NULL: it is good, and
+ * *host, *port (malloc'd), *database and *tls are set; otherwise what is wrong with it. */
+const char *gw_resp_parse_url(const char *url, char **host, char **port, unsigned *database, bool *tls);
 
 #endif

@@ -5,6 +5,7 @@
  * A stream refuses an id that is not above its top, so the first entry of a term shuts out all earlier leaders.
  * docs/decisions has the reasons. */
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 #include "message/cursor.h"
 
 /* How long a process that starts waits for the server. */
-#define OPEN_MS  10000
+#define OPEN_MS  5000
 #define PAUSE_MS 200
 /* What may be on its way to the server and back; beyond it the broker's socket is not read. */
 #define WINDOW_BYTES (1024 * 1024)
@@ -162,6 +163,7 @@ static const struct gw_engine_shared valkey_shared = {
     .safe = valkey_safe,
     .known = valkey_known,
     .upstream = valkey_upstream,
+    .ask = gw_valkey_ask,
 };
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
@@ -182,6 +184,7 @@ static void store_keys(struct gw_valkey_keys *keys, const char *prefix)
     keys->lease = store_key(prefix, "lease");
     keys->epoch = store_key(prefix, "epoch");
     keys->histories = store_key(prefix, "h:");
+    keys->shared = store_key(prefix, "c:");
 }
 
 static void store_pause(void)
@@ -251,14 +254,17 @@ static void store_check_policy(struct gw_engine_store *store)
 
 static void store_free(struct gw_engine_store *store)
 {
+    gw_valkey_asks_fini(store);
     gw_resp_close(&store->commands);
     gw_resp_close(&store->tail);
+    SSL_CTX_free(store->server.tls);
     gw_entry_list_clear(&store->packet);
     gw_entry_list_clear(&store->queue);
     gw_entry_list_clear(&store->sent);
     gw_entry_list_clear(&store->memory);
-    char *const texts[] = {store->host,      store->port,       store->keys.log,   store->keys.channels,
-                           store->keys.meta, store->keys.lease, store->keys.epoch, store->keys.histories};
+    char *const texts[] = {store->host,          store->port,           store->keys.log,
+                           store->keys.channels, store->keys.meta,      store->keys.lease,
+                           store->keys.epoch,    store->keys.histories, store->keys.shared};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
     free(store->known);
@@ -284,6 +290,7 @@ static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
     store->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     gw_resp_init(&store->tail);
     gw_resp_init(&store->commands);
+    gw_valkey_asks_init(store);
     store_keys(&store->keys, own->prefix);
     store->node = own->node;
     store->server.username = own->username;
@@ -297,15 +304,38 @@ static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
     return store;
 }
 
+/* The certificates are read once: others need a restart. NULL: it is good. */
+static const char *store_use_tls(struct gw_engine_store *store, const struct gw_valkey_options *own)
+{
+    store->peer = (struct gw_tls_peer){
+        .who = "the engine",
+        .host = store->host,
+        .key = "engine.valkey.tls",
+        .url_key = "engine.valkey.url",
+        .plain = "redis://",
+        .chain = "redis: tls-cert-file",
+        .ca_file = own->ca_file,
+        .cert_file = own->cert_file,
+        .key_file = own->key_file,
+        .verify_hostname = own->verify_hostname,
+    };
+    store->tls_reason.peer = store->server.peer = &store->peer;
+    store->server.tls = gw_tls_peer_context(&store->tls_reason);
+    return store->server.tls ? NULL : store->tls_reason.text;
+}
+
 static enum gw_err valkey_open(const void *options, struct gw_engine_found *found, struct gw_engine_store **out,
                                struct gw_buf *error)
 {
     const struct gw_valkey_options *own = options;
     struct gw_engine_store *store = store_make(own);
     *found = (struct gw_engine_found){0};
-    const char *wrong = gw_resp_parse_url(own->url, &store->host, &store->port, &store->server.database);
+    bool tls = false;
+    const char *wrong = gw_resp_parse_url(own->url, &store->host, &store->port, &store->server.database, &tls);
     store->server.host = store->host;
     store->server.port = store->port;
+    if (!wrong && tls)
+        wrong = store_use_tls(store, own);
     int64_t until = gw_monotonic_ms() + OPEN_MS;
     bool good = false;
     while (!wrong && !good) {
@@ -329,23 +359,32 @@ static enum gw_err valkey_open(const void *options, struct gw_engine_found *foun
     return GW_OK;
 }
 
+/* Ends the threads that have been started. */
+static void store_stop(struct gw_engine_store *store, bool tail, bool lead)
+{
+    pthread_mutex_lock(&store->lock);
+    store->closing = true;
+    pthread_cond_broadcast(&store->moved);
+    pthread_mutex_unlock(&store->lock);
+    gw_valkey_wake(store);
+    gw_resp_interrupt(&store->tail);
+    gw_valkey_asks_stop(store);
+    if (lead)
+        pthread_join(store->lead_thread, NULL);
+    if (tail)
+        pthread_join(store->tail_thread, NULL);
+}
+
 static enum gw_err valkey_start(struct gw_engine_store *store, const struct gw_engine_sink *sink,
                                 struct gw_buf *error)
 {
     store->sink = *sink;
     gw_resp_close(&store->commands); /* the thread makes its own: also with what it must know of the server */
-    if (pthread_create(&store->tail_thread, NULL, gw_valkey_tail_run, store)) {
-        gw_buf_adds(error, "can't start the thread that reads the engine's log");
-        return GW_ERR_INTERNAL;
-    }
-    if (pthread_create(&store->lead_thread, NULL, gw_valkey_lead_run, store)) {
-        gw_buf_adds(error, "can't start the thread that sends to the engine");
-        pthread_mutex_lock(&store->lock);
-        store->closing = true;
-        pthread_cond_broadcast(&store->moved);
-        pthread_mutex_unlock(&store->lock);
-        gw_resp_interrupt(&store->tail);
-        pthread_join(store->tail_thread, NULL);
+    bool tail = !pthread_create(&store->tail_thread, NULL, gw_valkey_tail_run, store);
+    bool lead = tail && !pthread_create(&store->lead_thread, NULL, gw_valkey_lead_run, store);
+    if (!lead || !gw_valkey_asks_start(store)) {
+        gw_buf_adds(error, "can't start a thread of the engine");
+        store_stop(store, tail, lead);
         return GW_ERR_INTERNAL;
     }
     pthread_setname_np(store->tail_thread, "engine-tail");
@@ -358,16 +397,8 @@ static void valkey_close(struct gw_engine_store *store, bool in_order, uint64_t 
 {
     (void)in_order;
     (void)forgotten;
-    if (store->started) {
-        pthread_mutex_lock(&store->lock);
-        store->closing = true;
-        pthread_cond_broadcast(&store->moved);
-        pthread_mutex_unlock(&store->lock);
-        gw_valkey_wake(store);
-        gw_resp_interrupt(&store->tail);
-        pthread_join(store->lead_thread, NULL);
-        pthread_join(store->tail_thread, NULL);
-    }
+    if (store->started)
+        store_stop(store, true, true);
     store_free(store);
 }
 

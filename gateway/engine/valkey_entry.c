@@ -17,6 +17,7 @@
 #define FLAG_BINARY   4u
 #define FLAG_WATCHED  8u
 #define FLAG_STORED   16u
+#define FLAG_QOS      32u
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
@@ -62,7 +63,7 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
     bool watched = draft->watched.data != NULL;
     unsigned flags = (draft->retained ? FLAG_RETAINED : 0) | (draft->clear ? FLAG_CLEAR : 0) |
                      (draft->binary ? FLAG_BINARY : 0) | (watched ? FLAG_WATCHED : 0) |
-                     (draft->stored ? FLAG_STORED : 0);
+                     (draft->stored ? FLAG_STORED : 0) | (draft->qos ? FLAG_QOS : 0);
     int len = snprintf(head, sizeof head, HEAD_FORMAT, (uint64_t)draft->ts, flags, draft->keep, (unsigned)mid, hash,
                        watched ? (unsigned)(draft->watched.data - draft->json) : 0, (unsigned)draft->watched.len);
     bool same = draft->payload_len == draft->json_len && !memcmp(draft->payload, draft->json, draft->json_len);
@@ -169,6 +170,7 @@ bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec)
         .clear = flags & FLAG_CLEAR,
         .binary = flags & FLAG_BINARY,
         .stored = flags & FLAG_STORED,
+        .qos = flags & FLAG_QOS ? 1 : 0,
         .keep = keep,
         .properties = gw_entry_field(entry, "m"),
         .expires_ms = expires.data ? (int64_t)strtoull(expires.data, NULL, 16) : 0,

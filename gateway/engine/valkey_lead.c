@@ -327,7 +327,7 @@ static void lead_turn(struct lead *lead)
     if (!good)
         why = store->commands.error;
     good = good && gw_valkey_take_replies(store, pipe, &why);
-    if (good && gw_monotonic_ms() - pipe->renewed_ms >= store->lease_ms * 3 / 4) {
+    if (good && gw_monotonic_ms() - pipe->renewed_ms >= store->lease_ms * 7 / 8) {
         why = "the engine does not answer";
         good = false;
     }

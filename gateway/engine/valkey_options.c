@@ -13,11 +13,31 @@
 #define VALKEY(member) offsetof(struct gw_valkey_options, member)
 #define NAME_MAX_LEN   128
 
+static const struct gw_field tls_fields[] = {
+    {.key = "ca_file",
+     .type = GW_FIELD_FILE,
+     .offset = VALKEY(ca_file),
+     .doc = "PEM file of the CA that signed the server's certificate; without it the system's."},
+    {.key = "cert_file",
+     .type = GW_FIELD_FILE,
+     .offset = VALKEY(cert_file),
+     .doc = "Client certificate, PEM, with its chain."},
+    {.key = "key_file", .type = GW_FIELD_FILE, .offset = VALKEY(key_file), .doc = "Its private key, PEM."},
+    {.key = "verify_hostname",
+     .type = GW_FIELD_BOOL,
+     .offset = VALKEY(verify_hostname),
+     .def = "true",
+     .doc = "`false`: the certificate may be for another name."},
+    {.key = NULL},
+};
+
 static const struct gw_field server_fields[] = {
     {.key = "url",
      .type = GW_FIELD_STRING,
      .offset = VALKEY(url),
-     .doc = "Needed here. `redis://host[:6379][/database]`, IPv6 as `[::1]`; credentials in it are refused."},
+     .doc =
+         "Needed here. `redis://host[:6379][/database]`, or `rediss://` with TLS; IPv6 as `[::1]`; credentials in it "
+         "are refused."},
     {.key = "username",
      .type = GW_FIELD_STRING,
      .offset = VALKEY(username),
@@ -30,6 +50,7 @@ static const struct gw_field server_fields[] = {
      .type = GW_FIELD_FILE,
      .offset = VALKEY(password_file),
      .doc = "File whose first line (up to 1,023 bytes) is the password, instead of `password`."},
+    {.key = "tls", .type = GW_FIELD_TABLE, .table = tls_fields, .doc = "For `rediss://` only."},
     {.key = NULL},
 };
 
@@ -117,12 +138,18 @@ static void options_check(void *options, const struct gw_config *config, struct 
     struct gw_valkey_options *own = options;
     char *host = NULL, *port = NULL, machine[65] = "";
     unsigned database;
-    const char *wrong = own->url ? gw_resp_parse_url(own->url, &host, &port, &database)
+    bool tls = false;
+    const char *wrong = own->url ? gw_resp_parse_url(own->url, &host, &port, &database, &tls)
                                  : "it is missing (redis://host:port expected)";
     free(host);
     free(port);
     if (wrong)
         gw_report_error(report, "valkey.url", "%s", wrong); /* it may hold a password */
+    if (!wrong && !tls && (own->ca_file || own->cert_file || own->key_file))
+        gw_report_error(report, "valkey.tls", "it is for TLS only (rediss:// in valkey.url expected)");
+    if (!own->cert_file != !own->key_file)
+        gw_report_error(report, own->cert_file ? "valkey.tls.cert_file" : "valkey.tls.key_file",
+                        "a certificate and its key go together (cert_file and key_file expected)");
     if (own->password && own->password_file)
         gw_report_error(report, "valkey.password_file", "there is a password as well (one of the two expected)");
     else if (own->password_file)

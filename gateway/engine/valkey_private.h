@@ -1,6 +1,7 @@
 /* valkey_private.h: the state of the engine `valkey`. Two threads of its own, with a connection each: one reads the
  * log and is the only one that calls the sink's message(), lost() and epoch(), which may wait (valkey_tail.c); the
- * other sends, keeps the lease and takes it over (valkey_lead.c, valkey_send.c), and never waits for a worker. */
+ * other sends, keeps the lease and takes it over (valkey_lead.c, valkey_send.c), and never waits for a worker. A
+ * third one asks on behalf of clients (valkey_ask.c). */
 #ifndef GW_ENGINE_VALKEY_PRIVATE_H
 #define GW_ENGINE_VALKEY_PRIVATE_H
 
@@ -16,7 +17,19 @@
 
 /* The names of everything that we have at the server. */
 struct gw_valkey_keys {
-    char *log, *channels, *meta, *lease, *epoch, *histories;
+    char *log, *channels, *meta, *lease, *epoch, *histories, *shared;
+};
+
+/* Questions of clients (valkey_ask.c). */
+struct gw_valkey_asks {
+    pthread_mutex_t lock;
+    pthread_cond_t work;                /* {lock} there is one, or it is over */
+    struct gw_engine_ask *first, **end; /* {lock} those that wait */
+    unsigned count;                     /* {lock} of them */
+    bool running;                       /* {lock} */
+    pthread_t thread;
+    struct gw_resp resp;   /* the thread's */
+    int64_t away_until_ms; /* the thread's: until then it does not try to connect */
 };
 
 /* What a process knows of a packet by the log. */
@@ -26,6 +39,8 @@ struct gw_valkey_known {
 
 struct gw_engine_store {
     struct gw_resp_server server;
+    struct gw_tls_peer peer;
+    struct gw_tls_reason tls_reason; /* while it is opened */
     char *host, *port;
     const char *node; /* borrowed from the options */
     struct gw_valkey_keys keys;
@@ -37,8 +52,9 @@ struct gw_engine_store {
     pthread_t tail_thread, lead_thread;
     bool started;
     struct gw_resp tail, commands; /* each its thread's; before start() main's */
-    int wake_fd;                   /* the thread that sends */
-    char append_sha[41];           /* of gw_script_append at the server; that thread's */
+    struct gw_valkey_asks asks;
+    int wake_fd;         /* the thread that sends */
+    char append_sha[41]; /* of gw_script_append at the server; that thread's */
 
     struct gw_entry_list packet; /* the MQTT thread's: what the next commit() makes whole */
     uint16_t packet_mid;         /* ... its identifier */
@@ -80,6 +96,13 @@ void gw_valkey_note(struct gw_engine_store *store, struct gw_entry *entry);
 
 /* Logs it if the leader has other routes than we. */
 void gw_valkey_compare(struct gw_engine_store *store);
+
+/* valkey_ask.c */
+void gw_valkey_asks_init(struct gw_engine_store *store);
+bool gw_valkey_asks_start(struct gw_engine_store *store);
+void gw_valkey_asks_stop(struct gw_engine_store *store);
+void gw_valkey_asks_fini(struct gw_engine_store *store);
+void gw_valkey_ask(struct gw_engine_store *store, struct gw_engine_ask *ask);
 
 /* valkey_lead.c */
 void *gw_valkey_lead_run(void *store);

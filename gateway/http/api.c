@@ -13,6 +13,7 @@
 #include "http/conn.h"
 #include "http/exposition.h"
 #include "http/gate.h"
+#include "http/ticket.h"
 #include "net/server.h"
 
 #define JSON_TYPE "application/json"
@@ -87,7 +88,9 @@ static void api_last(struct gw_conn *conn, const struct gw_buf *name)
     gw_buf_init(&body);
     struct gw_slice tail = gw_message_tail(last);
     gw_buf_addc(&body, '{');
-    gw_buf_add(&body, tail.data, tail.len);
+    gw_buf_add(&body, tail.data, tail.len - 1);
+    gw_hub_add_state(hub, last, &body);
+    gw_buf_addc(&body, '}');
     api_reply_json(conn, &body, NULL);
 }
 
@@ -296,7 +299,7 @@ static void api_answer(struct gw_conn *conn, const struct gw_request *request)
     if (request->path.len >= sizeof prefix - 1 && !memcmp(request->path.data, prefix, sizeof prefix - 1))
         api_channel(conn, request);
     else if (gw_request_path_is(request, "/ticket"))
-        gw_gate_ticket(conn, request);
+        gw_ticket_request(conn, request);
     else if (gw_asset_find(request))
         gw_asset_reply(conn, request, gw_asset_find(request));
     else

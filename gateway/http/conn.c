@@ -7,6 +7,8 @@
 
 #include "config/protocols.h"
 #include "gateway/alloc.h"
+#include "gateway/container.h"
+#include "http/ticket.h"
 #include "net/listener.h"
 #include "net/worker.h"
 
@@ -22,7 +24,7 @@ static const struct gw_sock_ops conn_sock_ops;
 
 static void conn_timed_out(struct gw_timer *timer)
 {
-    struct gw_conn *conn = (struct gw_conn *)((char *)timer - offsetof(struct gw_conn, timer));
+    struct gw_conn *conn = GW_CONTAINER_OF(timer, struct gw_conn, timer);
     if (gw_conn_dead(conn))
         return;
     if (conn->state == GW_CONN_OTHER && conn->protocol->timed_out)
@@ -55,6 +57,7 @@ static void conn_on_closed(struct gw_sock *sock)
     }
     if (conn->protocol && conn->protocol->closed)
         conn->protocol->closed(conn);
+    gw_ticket_forget(conn);
     gw_conn_no_deadline(conn);
     gw_buf_fini(&conn->in);
     gw_buf_fini(&conn->body);
@@ -126,6 +129,9 @@ void gw_conn_process(struct gw_conn *conn)
             break;
         case GW_CONN_BODY:
             more = gw_conn_read_body(conn);
+            break;
+        case GW_CONN_AGAIN:
+            more = gw_conn_read_again(conn);
             break;
         case GW_CONN_OTHER:
             conn->protocol->process(conn);

@@ -10,10 +10,22 @@
 #include "net/sock.h"
 
 struct gw_listener;
+struct gw_shared_wait;
+
+/* A ticket that another gateway may have given out: the request waits for the engine, and is then dispatched again.
+ */
+struct gw_conn_ticket {
+    struct gw_shared_wait *wait; /* NULL: nothing is on its way */
+    bool answered;
+    enum gw_err err; /* the answer; GW_OK: with `text`, malloc'd */
+    char *text;
+    size_t len;
+};
 
 enum gw_conn_state {
     GW_CONN_HEAD,   /* between requests, or a request head is incomplete */
     GW_CONN_BODY,   /* the head is at the front of `in`, the body is coming */
+    GW_CONN_AGAIN,  /* a request that had to wait, whole at the front of `in` and in `body`, goes on */
     GW_CONN_BUSY,   /* a request is being answered; more input waits */
     GW_CONN_STREAM, /* ... without end: a peer that sends FIN has gone */
     GW_CONN_OTHER,  /* it speaks `protocol` and no HTTP */
@@ -48,6 +60,7 @@ struct gw_conn {
     struct gw_chunked chunked;
     struct gw_identity *identity; /* of the client that makes the request that is being handed out (gate.c) */
     enum gw_err refused;          /* ... or why it is not known */
+    struct gw_conn_ticket ticket; /* ... that it brought */
     enum gw_conn_state state;
     char *headers;           /* lines for every answer to this request, with CRLF; NULL: none */
     struct in6_addr address; /* of the client whose request this is: the origin, or what a trusted proxy said */
@@ -87,6 +100,7 @@ static inline const struct gw_config *gw_conn_config(const struct gw_conn *conn)
 
 bool gw_conn_read_head(struct gw_conn *conn);
 bool gw_conn_read_body(struct gw_conn *conn);
+bool gw_conn_read_again(struct gw_conn *conn);
 /* Answers and closes: the client broke the protocol. */
 void gw_conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const char *why);
 

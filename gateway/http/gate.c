@@ -12,6 +12,7 @@
 #include "gateway/log.h"
 #include "gateway/transport.h"
 #include "http/conn.h"
+#include "http/ticket.h"
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
 
@@ -204,19 +205,6 @@ static bool gate_bearer(const struct gw_request *request, struct gw_slice *token
     return true;
 }
 
-/* `ticket=` of the query. */
-static bool gate_query_ticket(const struct gw_request *request, struct gw_buf *ticket)
-{
-    struct gw_buf key;
-    gw_buf_init(&key);
-    size_t at = 0;
-    bool bad, found = false;
-    while (!found && gw_request_query(request, &at, &key, ticket, &bad))
-        found = key.data && !strcmp(key.data, "ticket");
-    gw_buf_fini(&key);
-    return found;
-}
-
 /* RFC 6265 section 4.2.1: name=value pairs with `; ` between them. */
 static bool gate_cookie(const struct gw_request *request, const char *name, struct gw_slice *value)
 {
@@ -272,10 +260,10 @@ static enum gw_err gate_identify(struct gw_conn *conn, const struct gw_request *
         err = gw_auth_token(auth, token.data, token.len, gw_hub_wall(hub), &conn->identity, why);
         if (err != GW_OK)
             gate_failed(conn, "a token", *why);
-    } else if (gate_query_ticket(request, &ticket)) {
-        err = gw_auth_redeem(auth, ticket.data, ticket.len, gw_hub_wall(hub), &conn->identity);
-        if (err != GW_OK) {
-            *why = "the ticket is unknown, used or too old";
+    } else if (gw_ticket_of_query(request, &ticket)) {
+        err = gw_ticket_redeem(conn, &ticket, &conn->identity);
+        if (err != GW_OK && !conn->ticket.wait) {
+            *why = err == GW_ERR_OVERLOADED ? GW_TICKET_AWAY : "the ticket is unknown, used or too old";
             gate_failed(conn, "a ticket", *why);
         }
     } else {
@@ -333,6 +321,12 @@ bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool o
     enum gw_err err = gate_identify(conn, request, kind, &why);
     if (conn->identity)
         return true;
+    if (conn->ticket.wait) /* the request comes again */
+        return false;
+    if (err == GW_ERR_OVERLOADED) { /* what it brought may be good */
+        gw_http_error_headers(conn, err, why, "Retry-After: 1\r\n");
+        return false;
+    }
     /* A WebSocket may still say hello; and a browser learns why it was refused only from a close code. */
     struct gw_slice token;
     bool may_say_later = late == GW_LATE_ALWAYS || (late == GW_LATE_ON_WEBSOCKET && request->upgrade);
@@ -360,48 +354,4 @@ struct gw_identity *gw_conn_identity(const struct gw_conn *conn)
 enum gw_err gw_conn_refused(const struct gw_conn *conn)
 {
     return conn->refused;
-}
-
-void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request)
-{
-    struct gw_hub *hub = gw_conn_hub(conn);
-    if (request->method != GW_POST) {
-        gw_http_error_headers(conn, GW_ERR_METHOD, NULL, "Allow: POST\r\n");
-        return;
-    }
-    if (!gw_hub_auth(hub)) {
-        gw_http_error(conn, GW_ERR_NOT_FOUND, "this gateway asks nobody who he is");
-        return;
-    }
-    struct gw_buf used;
-    gw_buf_init(&used);
-    bool renewing = gate_query_ticket(request, &used);
-    gw_buf_fini(&used);
-    if (renewing) { /* a stolen one would renew itself for ever */
-        gw_http_error(conn, GW_ERR_FORBIDDEN, "a ticket cannot buy another one: send the token or key itself");
-        return;
-    }
-    char ticket[GW_TICKET_SIZE];
-    if (conn->identity->kind == GW_ANONYMOUS) { /* who needs none must not use them up */
-        gw_http_error_headers(conn, GW_ERR_UNAUTHORIZED, "there are tickets for those only who have a token or key",
-                              "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");
-        return;
-    }
-    enum gw_err err = gw_auth_ticket(gw_hub_auth(hub), conn->identity, gw_hub_wall(hub), ticket);
-    if (err == GW_ERR_RATE_LIMITED) {
-        GW_STAT_ADD(gw_hub_stats(hub), rate_limited, 1);
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "auth", "a ticket was refused: its owner has too many that are unused");
-        gw_http_error(conn, err, "too many tickets of yours are unused; use them or wait until they expire");
-        return;
-    }
-    if (err != GW_OK) {
-        gw_http_error(conn, err, NULL);
-        return;
-    }
-    struct gw_buf body;
-    gw_buf_init(&body);
-    gw_buf_printf(&body, "{\"ticket\":\"%s\",\"expires_in\":%lld}", ticket,
-                  (long long)(gw_hub_config(hub)->auth.ticket_ttl_ms / 1000));
-    gw_http_reply(conn, 200, NULL, "application/json", body.data, body.len);
-    gw_buf_fini(&body);
 }

@@ -8,12 +8,10 @@
 #include "gateway/transport.h"
 
 /* Looks at Origin and credentials before anything else does. True: go on, gw_conn_identity() says who it is. False:
- * it was answered (a preflight, or a refusal). `open`: nobody has to be known here, and any page may ask. */
+ * it was answered (a preflight, or a refusal), or it waits (conn->ticket.wait). `open`: nobody has to be known here,
+ * and any page may ask. */
 bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool open, enum gw_late_identity late);
 /* The request has been given to whoever answers it. */
 void gw_gate_done(struct gw_conn *conn);
-
-/* POST /ticket. */
-void gw_gate_ticket(struct gw_conn *conn, const struct gw_request *request);
 
 #endif

@@ -4,6 +4,7 @@
 #include "gateway/log.h"
 #include "http/conn.h"
 #include "http/forward.h"
+#include "http/ticket.h"
 #include "net/worker.h"
 
 /* Empty lines before a request (RFC 9112 section 2.2 asks to ignore at least one). */
@@ -44,12 +45,15 @@ static void request_dispatch(struct gw_conn *conn, struct gw_request *request)
     conn->keep_alive = request->keep_alive && !conn->sock.worker->stopping;
     gw_conn_no_deadline(conn);
     request->body = (struct gw_slice){conn->body.data ? conn->body.data : "", conn->body.len};
-    GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), requests, 1);
+    GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), requests, conn->ticket.answered ? 0 : 1);
     if (request->path.len == 1 && *request->path.data == '*') /* RFC 9110 section 9.3.7: may be asked of any server */
         gw_http_reply(conn, 204, "Allow: GET, HEAD, POST, OPTIONS\r\n", NULL, NULL, 0);
     else
         gw_api_dispatch(conn, request);
     gw_outbox_uncork(&conn->sock);
+    if (conn->ticket.wait) /* for the engine: gw_conn_read_again() comes next */
+        return;
+    gw_ticket_forget(conn);
     if (conn->state == GW_CONN_DRAIN)
         return;
     gw_buf_consume(&conn->in, conn->head_len);
@@ -138,8 +142,11 @@ bool gw_conn_read_body(struct gw_conn *conn)
     /* The head stays at the front, because the request will point into it. */
     memmove(conn->in.data + conn->head_len, data + taken, len - taken);
     conn->in.len -= taken;
-    if (!complete)
-        return false;
+    return complete ? gw_conn_read_again(conn) : false;
+}
+
+bool gw_conn_read_again(struct gw_conn *conn)
+{
     struct gw_request request;
     const char *why;
     size_t max = gw_conn_config(conn)->limits.header_bytes;

@@ -9,6 +9,7 @@
 #include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/history.h"
 #include "hub/hub_private.h"
@@ -36,6 +37,9 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
     hub->mail = setup->mail;
+    hub->watch = setup->watch;
+    hub->sharing = setup->sharing;
+    hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
@@ -55,6 +59,7 @@ void gw_hub_destroy(struct gw_hub *hub)
         return;
     assert(!hub->sessions);
     gw_stored_ask_free(hub->stored_ask);
+    gw_fetches_fini(hub);
     gw_giveback_all(&hub->giveback);
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
@@ -185,6 +190,11 @@ int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq)
 
 static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
 {
+    if (msg->state) {
+        gw_hub_on_state(hub, msg);
+        gw_message_unref(msg);
+        return;
+    }
     GW_STAT_ADD(&hub->stats, messages, 1);
     struct gw_channel *channel = gw_channel_of(hub, msg);
     if (!channel) {

@@ -12,6 +12,7 @@
 #include "gateway/clock.h"
 #include "gateway/hub.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/history.h"
 #include "hub/hub_private.h"
 #include "route/routes.h"
@@ -175,6 +176,8 @@ enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct g
         hubs[i]->channels.forgotten = found->forgotten > found->lost ? found->forgotten : found->lost;
         hubs[i]->channels.lost = found->lost;
     }
+    for (unsigned i = 0; i < count; i++)
+        gw_fetches_init(hubs[i], keeper, store);
     if (keeper->keep) {
         hubs[0]->keeper = keeper;
         hubs[0]->store = store;

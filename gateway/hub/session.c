@@ -8,6 +8,7 @@
 #include "gateway/session_log.h"
 #include "gateway/topic.h"
 #include "hub/access.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/pace.h"
 #include "hub/presence.h"
@@ -338,6 +339,7 @@ void gw_session_close(struct gw_session *session)
         gw_presence_closed(hub->presences, session);
     gw_pending_drop(session);
     gw_pace_drop(session);
+    gw_fetch_drop(session);
     gw_session_forget_identity(session);
     while (session->sub_count)
         gw_sub_free(hub, session->subs[--session->sub_count]);

@@ -10,8 +10,9 @@
 #include "gateway/config.h"
 #include "mqtt/tls.h"
 
-/* `version`: MQTT_PROTOCOL_V5 or V311. Where it fails with MOSQ_ERR_TLS, tls->reason says why. *out is the caller's,
- * to be destroyed also where the answer is not MOSQ_ERR_SUCCESS; NULL if there could be none. Callbacks get `object`.
+/* `version`: MQTT_PROTOCOL_V5 or V311. Where it fails with MOSQ_ERR_TLS, tls->reason.text says why. *out is the
+ * caller's, to be destroyed also where the answer is not MOSQ_ERR_SUCCESS; NULL if there could be none. Callbacks get
+ * `object`.
  */
 int gw_client_create(const struct gw_cfg_broker *broker, int version, struct gw_mqtt_tls *tls, void *object,
                      struct mosquitto **out);

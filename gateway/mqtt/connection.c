@@ -25,6 +25,7 @@ void gw_connection_post_state(struct gw_source *source, bool up)
     }
     struct gw_event event = {.type = GW_EVENT_UPSTREAM, .u.upstream = {.up = up, .since = gw_wall_ms()}};
     gw_ingest_post(&source->ingest, &event);
+    gw_liveness_up(source->ingest.liveness, up, source->subs.kept, false, gw_monotonic_ms());
 }
 
 bool gw_connection_is_v5(const struct gw_source *source)
@@ -202,7 +203,7 @@ static void connection_on_log(struct mosquitto *mosq, void *object, int level, c
     (void)mosq;
     struct gw_source *source = object;
     if (level == MOSQ_LOG_ERR && source->settings.tls_enabled && strstr(line, "OpenSSL"))
-        gw_mqtt_tls_note(&source->tls, line);
+        gw_tls_note(&source->tls.reason, line);
 }
 
 static int connection_make_client(struct gw_source *source)
@@ -271,7 +272,7 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
     const struct gw_cfg_broker *broker = &source->settings;
     bool closed = *source->told || rc == MOSQ_ERR_SUCCESS || rc == MOSQ_ERR_CONN_LOST ||
                   (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE || error == 0));
-    bool tls = broker->tls_enabled && *source->tls.reason;
+    bool tls = broker->tls_enabled && *source->tls.reason.text;
     if (source->again) { /* what was told is dealt with */
         connection_lost(source, NULL, false);
         source->attempts.at_ms = 0;
@@ -293,15 +294,15 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
         source->attempts.at_ms = 0;
         return;
     }
-    connection_lost(source, tls ? source->tls.reason : gw_reason_of_error(rc, error), closed);
+    connection_lost(source, tls ? source->tls.reason.text : gw_reason_of_error(rc, error), closed);
 }
 
 void gw_connection_attempt(struct gw_source *source)
 {
     const struct gw_cfg_broker *broker = &source->settings;
     source->open = false;
-    source->tls.reason[0] = '\0';
-    source->tls.final = false;
+    source->tls.reason.text[0] = '\0';
+    source->tls.reason.final = false;
     int rc = source->mosq ? MOSQ_ERR_SUCCESS : connection_make_client(source);
     source->connecting = true;
     source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;

@@ -52,7 +52,7 @@ static void survey_on_log(struct mosquitto *mosq, void *object, int level, const
     (void)mosq;
     struct survey *survey = object;
     if (level == MOSQ_LOG_ERR && strstr(line, "OpenSSL"))
-        gw_mqtt_tls_note(&survey->tls, line);
+        gw_tls_note(&survey->tls.reason, line);
 }
 
 static void survey_explain(const struct survey *survey, const struct gw_cfg_broker *broker, int rc, int error,
@@ -60,8 +60,8 @@ static void survey_explain(const struct survey *survey, const struct gw_cfg_brok
 {
     char words[GW_REASON_MAX];
     gw_buf_printf(problem, "%s: ", broker->url);
-    if (survey->tls.reason[0])
-        gw_buf_adds(problem, survey->tls.reason);
+    if (survey->tls.reason.text[0])
+        gw_buf_adds(problem, survey->tls.reason.text);
     else if (survey->refused)
         gw_buf_printf(problem, "the broker refuses %s%s: %s", broker->username ? "the user " : "anonymous clients",
                       broker->username ? broker->username : "",
@@ -95,7 +95,8 @@ static int survey_listen(struct survey *survey, struct mosquitto *mosq, int64_t 
 bool gw_survey(const struct gw_cfg_broker *broker, const char *filter, int64_t listen_ms, gw_survey_message message,
                void *context, struct gw_buf *problem)
 {
-    struct survey survey = {.filter = filter, .message = message, .context = context, .tls = {.broker = broker}};
+    struct survey survey = {.filter = filter, .message = message, .context = context};
+    gw_mqtt_tls_name(&survey.tls, broker);
     struct gw_cfg_broker clean = *broker;
     struct mosquitto *mosq;
     clean.session_expiry_ms = 0; /* the broker keeps nothing for a visitor */

@@ -6,20 +6,18 @@
 #include <mosquitto.h>
 #include <stdbool.h>
 
+#include "base/tls_peer.h"
 #include "gateway/config.h"
 
-#define GW_MQTT_TLS_REASON 640
-
 struct gw_mqtt_tls {
-    const struct gw_cfg_broker *broker;
-    bool final;                      /* nothing that comes later tells more */
-    char reason[GW_MQTT_TLS_REASON]; /* why the last handshake failed; "": nothing is known */
+    struct gw_tls_peer broker;
+    struct gw_tls_reason reason;
 };
 
-/* Gives the client its certificates and checks. `tls` must outlive the client. False: tls->reason says why not. */
+/* What reasons name: again whenever the configuration that it belongs to is replaced. */
+void gw_mqtt_tls_name(struct gw_mqtt_tls *tls, const struct gw_cfg_broker *broker);
+/* Gives the client its certificates and checks. `tls` must outlive the client, and the configuration both. False:
+ * tls->reason.text says why not. */
 bool gw_mqtt_tls_setup(struct gw_mqtt_tls *tls, struct mosquitto *mosq, const struct gw_cfg_broker *broker);
-
-/* A line of OpenSSL's error queue, as libmosquitto logs it. */
-void gw_mqtt_tls_note(struct gw_mqtt_tls *tls, const char *line);
 
 #endif

@@ -32,15 +32,18 @@ enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 #define GW_MQTTD_GAPS 16
 
 struct gw_mqttd_kept;
+struct gw_shared_wait;
 
 struct gw_mqttd_sub {
     char *filter;
     size_t len;
     uint64_t from;     /* it has nothing of what was before, but for last values */
     uint64_t fresh_to; /* last values up to here are its retained messages */
+    int64_t since_ms;  /* it wants nothing from before this time (wall clock); 0: all */
     uint32_t id;       /* subscription identifier; 0: none */
     uint8_t qos;       /* granted: 0 or 1 */
     bool as_published;
+    bool no_local;
     bool cursors; /* messages bring theirs as a user property */
 };
 
@@ -65,6 +68,7 @@ struct gw_mqttd_client {
     struct gw_mqttd_client *next, **link; /* the worker's list of those that are connected */
     struct gw_identity *offered;          /* by the handshake, until CONNECT; NULL: nobody */
     char *name;                           /* identity and client identifier (names.c); NULL: none yet */
+    char origin[GW_ORIGIN_SIZE + 1];      /* what its publishes are known by; empty: it need not know its own */
     char assigned[40];                    /* client identifier that we gave; empty: it has its own */
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
@@ -76,12 +80,14 @@ struct gw_mqttd_client {
     bool plain;              /* no WebSocket */
     bool refused;            /* the handshake's credentials were */
     bool clean;              /* it wants no session that was kept */
-    bool waiting;            /* for another client with its name to end; packets wait in `in` */
+    bool waiting;            /* for the engine, or another client with its name; packets wait in `in` */
     bool connected;
-    bool ended;     /* nothing more is read or sent */
-    bool gathering; /* what is sent waits in `out` until the input is done */
-    bool held;      /* packets wait in `in` for the broker's acknowledgements */
-    bool problems;  /* it wants reason strings (3.1.2.11.7) */
+    bool ended;                    /* nothing more is read or sent */
+    bool gathering;                /* what is sent waits in `out` until the input is done */
+    bool held;                     /* packets wait in `in` for the broker's acknowledgements */
+    bool problems;                 /* it wants reason strings (3.1.2.11.7) */
+    struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
+    struct gw_buf asked;           /* ... in this CONNECT */
     struct gw_mqttd_will will;
     int64_t expiry_ms; /* how long its session is kept */
     int64_t asked_ms;  /* ... and how long it asked for */
@@ -125,6 +131,8 @@ void gw_mqttd_send(struct gw_mqttd_client *client, struct gw_buf *packet);
 bool gw_mqttd_flush(struct gw_mqttd_client *client);
 /* Ends the connection: CONNACK or DISCONNECT with the reason, then the close. `why`: a sentence for the client. */
 void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *why);
+/* The same, with another close code of the WebSocket than the reason's. */
+void gw_mqttd_fail_as(struct gw_mqttd_client *client, uint8_t reason, int close_code, const char *why);
 /* Goes on with the packets that wait. */
 void gw_mqttd_resume(struct gw_mqttd_client *client);
 
@@ -148,6 +156,8 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id);
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client);
+/* From now on its publishes are known by its origin, for subscriptions with No Local (section 3.8.3.1). */
+void gw_mqttd_make_origin(struct gw_mqttd_client *client);
 
 void gw_mqttd_drain(struct gw_mqttd_client *client);
 void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id);

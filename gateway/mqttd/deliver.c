@@ -33,7 +33,7 @@ static uint32_t deliver_left(const struct gw_message *msg)
 
 static void deliver_put_along(const struct gw_message *msg, struct gw_buf *properties)
 {
-    struct gw_slice along = gw_message_properties(msg);
+    struct gw_slice along = gw_properties_public(gw_message_properties(msg));
     if (msg->expires_ms)
         gw_mqttd_put_u32(properties, GW_MQTTD_P_MESSAGE_EXPIRY, deliver_left(msg));
     if (along.len)
@@ -232,23 +232,40 @@ static void deliver_put_gaps(struct gw_mqttd_client *client, const struct gw_mes
 struct copy {
     unsigned qos, flags;
     bool cursor;
+    bool wanted;
 };
+
+/* Did this client publish it? Only asked where it has a subscription with No Local. */
+static bool deliver_is_local(const struct gw_mqttd_client *client, const struct gw_message *msg)
+{
+    if (!client->origin[0] || !msg->properties_len)
+        return false;
+    struct gw_slice origin = gw_properties_find(gw_message_properties(msg), GW_PROPERTY_ORIGIN);
+    return origin.len == GW_ORIGIN_SIZE && !memcmp(origin.data, client->origin, GW_ORIGIN_SIZE);
+}
 
 static struct copy deliver_look(const struct gw_mqttd_client *client, const struct gw_message *msg,
                                 struct gw_buf *properties)
 {
-    struct copy copy = {0};
+    struct copy copy = {.wanted = true};
+    bool local = deliver_is_local(client, msg), left_out = false, wanted = false;
     for (uint32_t i = 0; i < client->sub_count; i++) {
         const struct gw_mqttd_sub *sub = &client->subs[i];
         if (!gw_topic_matches(sub->filter, sub->len, msg->channel.data, msg->channel.len))
             continue;
-        copy.qos |= sub->qos;
+        if ((local && sub->no_local) || msg->ts < sub->since_ms) {
+            left_out = true;
+            continue;
+        }
+        wanted = true;
+        copy.qos |= sub->qos & msg->qos; /* section 3.8.4 */
         copy.cursor |= sub->cursors;
         if (msg->seq <= sub->fresh_to || (sub->as_published && msg->retained))
             copy.flags = GW_MQTTD_RETAIN;
         if (sub->id)
             gw_mqttd_put_varint(properties, GW_MQTTD_P_SUBSCRIPTION_ID, sub->id);
     }
+    copy.wanted = wanted || !left_out;
     return copy;
 }
 
@@ -315,11 +332,18 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     gw_buf_init(&properties);
     gw_buf_init(&packet);
     struct copy copy = deliver_look(client, msg, &properties);
+    if (!copy.wanted) { /* what was lost before it is told with the next one that is */
+        gw_buf_fini(&properties);
+        return;
+    }
     if (client->version == 5) {
         struct gw_slice cursor = gw_message_cursor(msg);
         if (copy.cursor)
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
         deliver_put_gaps(client, msg, &properties);
+        enum gw_state state = copy.flags ? gw_hub_state(client->session.hub, msg) : GW_STATE_NONE;
+        if (state > GW_STATE_LIVE)
+            gw_mqttd_put_user(&properties, "state", gw_state_name(state), strlen(gw_state_name(state)));
         deliver_put_along(msg, &properties);
     }
     bool known;

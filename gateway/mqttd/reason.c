@@ -107,6 +107,7 @@ int gw_mqttd_close_code(uint8_t reason)
         return 1009;
     case GW_MQTTD_QUOTA:
     case GW_MQTTD_IMPLEMENTATION:
+    case GW_MQTTD_UNAVAILABLE:
     case GW_MQTTD_BUSY:
         return 1013;
     case GW_MQTTD_BAD_PASSWORD:

@@ -145,7 +145,7 @@ enum gw_err gw_server_init(struct gw_server *server, const struct gw_service *se
     return GW_OK;
 }
 
-/* Thread: any worker's. */
+/* Thread: any. */
 static void server_mail(void *context, unsigned index, struct gw_letter *letter)
 {
     gw_mailbox_put(&((struct gw_server *)context)->workers[index].mailbox, letter);

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/alloc.h"
 #include "gateway/auth.h"
 #include "gateway/session_log.h"
+#include "gateway/shared.h"
 #include "gateway/upstream.h"
 #include "message/cursor.h"
 #include "socketio/arguments.h"
@@ -45,10 +47,48 @@ void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *me
     gw_buf_fini(&packet);
 }
 
+/* A CONNECT whose ticket any gateway may have given out: the engine that they share is asked. */
+struct sio_joining {
+    struct eio *eio;
+    struct gw_shared_wait *wait; /* NULL: the answer is here */
+    struct gw_buf space, json;   /* of the packet */
+    bool has_json;
+    enum gw_err err; /* the answer */
+    const char *text;
+    size_t len;
+};
+
+void gw_sio_joining_free(struct eio *eio)
+{
+    struct sio_joining *joining = eio->joining;
+    if (!joining)
+        return;
+    eio->joining = NULL;
+    gw_shared_forget(joining->wait);
+    gw_buf_fini(&joining->space);
+    gw_buf_fini(&joining->json);
+    free(joining);
+}
+
+static enum gw_err sio_redeem(const struct eio *eio, const struct gw_buf *ticket, const struct sio_joining *joining,
+                              struct gw_identity **out, const char **why)
+{
+    struct gw_auth *auth = gw_hub_auth(eio->hub);
+    *why = "the ticket is unknown, used or too old";
+    if (!gw_hub_shares(eio->hub))
+        return gw_auth_redeem(auth, ticket->data, ticket->len, gw_hub_wall(eio->hub), out);
+    if (joining && joining->err == GW_OK)
+        return gw_auth_redeem_text(auth, ticket->data, ticket->len, joining->text, joining->len,
+                                   gw_hub_wall(eio->hub), out);
+    if (joining && joining->err == GW_ERR_OVERLOADED)
+        *why = "the engine, which keeps the tickets of all gateways, can't be reached";
+    return joining && joining->err == GW_ERR_OVERLOADED ? GW_ERR_OVERLOADED : GW_ERR_UNAUTHORIZED;
+}
+
 /* Who it is by the CONNECT packet, else by the request that opened the connection. *out NULL with GW_OK: nobody has
  * to say. */
 static enum gw_err sio_identify(const struct eio *eio, const struct sio_arguments *arguments,
-                                struct gw_identity **out, const char **why)
+                                const struct sio_joining *joining, struct gw_identity **out, const char **why)
 {
     struct gw_auth *auth = gw_hub_auth(eio->hub);
     enum gw_err err = GW_OK;
@@ -59,8 +99,7 @@ static enum gw_err sio_identify(const struct eio *eio, const struct sio_argument
     if (arguments->token.data) {
         err = gw_auth_token(auth, arguments->token.data, arguments->token.len, gw_hub_wall(eio->hub), out, why);
     } else if (arguments->ticket.data) {
-        err = gw_auth_redeem(auth, arguments->ticket.data, arguments->ticket.len, gw_hub_wall(eio->hub), out);
-        *why = "the ticket is unknown, used or too old";
+        err = sio_redeem(eio, &arguments->ticket, joining, out, why);
     } else if (eio->identity) {
         *out = gw_identity_ref(eio->identity);
     } else {
@@ -269,7 +308,51 @@ static void connect_as(struct eio *eio, const char *space, struct gw_identity *i
     gw_sio_drain(sio);
 }
 
+static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_joining *joining);
+
+static void joining_answered(void *context, enum gw_err err, const char *text, size_t len)
+{
+    struct sio_joining *joining = context;
+    struct eio *eio = joining->eio;
+    joining->wait = NULL;
+    joining->err = err;
+    joining->text = text;
+    joining->len = len;
+    const struct gw_sio_packet packet = {
+        .type = GW_SIO_CONNECT,
+        .space = {joining->space.data, joining->space.len},
+        .json = {joining->has_json ? joining->json.data : NULL, joining->json.len},
+    };
+    if (!eio->over && !gw_sio_find(eio, packet.space))
+        connect_handle(eio, &packet, joining);
+    gw_sio_joining_free(eio);
+    if (!eio->over && eio->polling && eio->polling->leaving)
+        gw_eio_leave(eio);
+}
+
+/* One at a time: a client has one ticket for each namespace, and joins them one after the other. */
+static bool connect_ask(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_arguments *arguments)
+{
+    char key[GW_TICKET_KEY_SIZE];
+    if (!gw_hub_shares(eio->hub) || !gw_hub_auth(eio->hub) || arguments->token.data || eio->joining ||
+        !gw_auth_ticket_key(arguments->ticket.data, arguments->ticket.len, key))
+        return false;
+    struct sio_joining *joining = gw_calloc(1, sizeof *joining);
+    joining->eio = eio;
+    gw_buf_add(&joining->space, packet->space.data, packet->space.len);
+    gw_buf_add(&joining->json, packet->json.data, packet->json.len);
+    joining->has_json = packet->json.data != NULL;
+    eio->joining = joining;
+    joining->wait = gw_shared_take(eio->hub, key, joining_answered, joining);
+    return true;
+}
+
 void gw_sio_connect(struct eio *eio, const struct gw_sio_packet *packet)
+{
+    connect_handle(eio, packet, NULL);
+}
+
+static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_joining *joining)
 {
     const char *space = sio_space(eio, packet->space), *why;
     if (!space) {
@@ -279,8 +362,12 @@ void gw_sio_connect(struct eio *eio, const struct gw_sio_packet *packet)
     struct sio_arguments arguments;
     struct gw_identity *identity = NULL;
     enum gw_err err = gw_sio_arguments_read_auth(&arguments, packet->json, &why);
+    if (err == GW_OK && !joining && connect_ask(eio, packet, &arguments)) {
+        gw_sio_arguments_fini(&arguments);
+        return;
+    }
     if (err == GW_OK)
-        err = sio_identify(eio, &arguments, &identity, &why);
+        err = sio_identify(eio, &arguments, joining, &identity, &why);
     if (err == GW_OK)
         connect_as(eio, space, identity, &arguments, packet->space);
     else

@@ -50,6 +50,7 @@ void gw_eio_free(struct eio *eio)
     gw_eio_polling_free(eio);
     gw_sio_free_all(eio);
     gw_sio_binary_free(eio);
+    gw_sio_joining_free(eio);
     gw_identity_unref(eio->identity);
     gw_config_unref(eio->config);
     free(eio);

@@ -48,6 +48,7 @@ struct eio {
     struct gw_identity *identity; /* of the request that opened it; NULL: not known, or nobody has to be */
     enum gw_err refused;          /* ... or why it is not known */
     struct eio_binary *binary;    /* a packet whose attachments have not all come; NULL: none */
+    struct sio_joining *joining;  /* a CONNECT whose ticket the engine is asked for; NULL: none */
     struct gw_bucket packets;     /* limits.message_rate */
     uint32_t refused_packets;     /* beyond it, in a row */
     int64_t ping_due_ms;
@@ -79,6 +80,7 @@ struct sio {
     struct eio *eio;
     struct sio *next;
     const struct sio_shape *shape;
+    gw_encode encode; /* the shape's; NULL: it has none, and every session makes its own packets */
     /* Last values of new subscriptions are on their way, or what a recovered one missed: up to this number. They are
      * older than where the client stands, so they come without an offset, except for those beyond `told`. */
     bool fresh;
@@ -156,6 +158,8 @@ void gw_sio_binary_free(struct eio *eio);
 /* --- connect.c --- */
 
 void gw_sio_connect(struct eio *eio, const struct gw_sio_packet *packet);
+/* Forgets a CONNECT that waits. */
+void gw_sio_joining_free(struct eio *eio);
 /* `44`: the client hears `connect_error` and does not try again by itself. `code` NULL: none of ours. */
 void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code);
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/identity.h"
 #include "socketio/engine.h"
 
@@ -104,7 +105,7 @@ static void probe_unref(struct eio_probe *probe)
 
 static void probe_drop(struct gw_letter *letter)
 {
-    probe_unref((struct eio_probe *)((char *)letter - offsetof(struct eio_probe, letter)));
+    probe_unref(GW_CONTAINER_OF(letter, struct eio_probe, letter));
 }
 
 /* --- at home: the session goes --------------------------------------------------------------------------------- */
@@ -154,9 +155,22 @@ static bool leave_collect(struct eio *eio)
     return done;
 }
 
+static void home_control(struct eio *eio)
+{
+    struct eio_polling *polling = eio->polling;
+    size_t at = 0;
+    struct gw_slice packet;
+    while (polling->control.len && gw_eio_next(polling->control.data, polling->control.len, &at, &packet))
+        gw_sio_add_packet(&polling->frames, SIO_FRAMES, packet.data, packet.len);
+    gw_buf_fini(&polling->control);
+}
+
 void gw_eio_leave(struct eio *eio)
 {
     struct eio_probe *probe = eio->polling->leaving;
+    if (eio->joining) /* it comes again with the engine's answer */
+        return;
+    home_control(eio);
     if (!leave_collect(eio) || eio->over)
         return; /* ready() comes again */
     struct package *package = &probe->package;
@@ -184,16 +198,6 @@ void gw_eio_leave(struct eio *eio)
     gw_hub_send(eio->hub, probe->from, &probe->letter);
 }
 
-static void home_control(struct eio *eio)
-{
-    struct eio_polling *polling = eio->polling;
-    size_t at = 0;
-    struct gw_slice packet;
-    while (polling->control.len && gw_eio_next(polling->control.data, polling->control.len, &at, &packet))
-        gw_sio_add_packet(&polling->frames, SIO_FRAMES, packet.data, packet.len);
-    gw_buf_fini(&polling->control);
-}
-
 static void probe_return(struct gw_letter *letter, struct gw_hub *hub);
 
 /* `5` has come. */
@@ -212,7 +216,6 @@ static void home_deliver(struct gw_letter *letter, struct gw_hub *hub)
         gw_hub_send(hub, probe->from, letter);
         return;
     }
-    home_control(eio);
     eio->polling->leaving = probe;
     gw_eio_leave(eio);
 }
@@ -356,7 +359,7 @@ static void probe_close(struct eio_probe *probe, const char *reason)
 /* The session does not wait for it: it only goes on with polling. */
 static void probe_timed(struct gw_timer *timer)
 {
-    struct eio_probe *probe = (struct eio_probe *)((char *)timer - offsetof(struct eio_probe, timer));
+    struct eio_probe *probe = GW_CONTAINER_OF(timer, struct eio_probe, timer);
     probe_close(probe, "timeout: the upgrade took too long");
 }
 

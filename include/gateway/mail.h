@@ -18,7 +18,7 @@ struct gw_letter {
 /* How a hub sends; gw_hub_setup has one. */
 struct gw_mail {
     void *context;
-    /* Thread: any worker's. */
+    /* Thread: any. */
     void (*send)(void *context, unsigned worker, struct gw_letter *letter);
 };
 

@@ -48,6 +48,7 @@ class World:
 
     def ready(self):
         self.redis = self.keep(cluster.Redis(self.directory / "redis", append=self.append))
+        self.redis.ask("SET", "{test}:epoch", "tested")  # as if there had been a cluster: the very first start waits two leases
         self.nodes = [self.node(name) for name in "abcdefgh"[:self.count]]
         for node in self.nodes:
             node.wait_ready()
@@ -85,9 +86,12 @@ class World:
         return sum(node.metric(name) for node in self.nodes if node.child.poll() is None)
 
 
+PACE = 1.0  # of a case: a short selection hurries
+
+
 def flow(seconds):
     """Lets messages flow: a case is about what happens among them."""
-    time.sleep(seconds)
+    time.sleep(seconds * PACE)
 
 
 def nothing(world, _):
@@ -282,12 +286,17 @@ WORLDS = {"C2-tls": {"tls": True}, "C5-tls": {"tls": True}, "C10": {"persistent"
           "C14": {"log": 1000}}
 
 
-def run(name, directory, seed=0, append=False, rate=300, clients=6, nodes=3):
-    """Returns the judge's report of one case, with `log` for when it is bad."""
-    with World(directory, nodes, append, **WORLDS.get(name, {})) as world:
-        field = Field(world.plain, world.nodes, clients=clients, rate=rate)
+def run(names, directory, seed=0, append=False, rate=300, clients=6, nodes=3, pace=1.0):
+    """Returns the judge's report of one case, or of several one after the other in the same cluster, with `log` for when it is bad."""
+    global PACE
+    PACE = pace
+    names = [names] if isinstance(names, str) else names
+    with World(directory, nodes, append, **WORLDS.get(names[0], {})) as world:
+        field = Field(world.plain, world.nodes, clients=clients, rate=rate, stay=(0.3 * pace, 3.0 * pace))
         try:
-            CASES[name](world, random.Random(seed))
+            for name in names:
+                CASES[name](world, random.Random(seed))
+                world.leader()
         finally:
             report = field.finish()
         for metric in ("mended", "fenced", "lost", "redelivered", "takeovers"):

@@ -35,6 +35,26 @@ CMD ["/usr/sbin/mosquitto", "-c", "/mosquitto/config/mosquitto.conf"]
 """
 
 
+# Of Debian's packages, under the names and with the places that the images in compose.yaml have.
+VALKEY = """\
+FROM docker.io/library/debian:bookworm-slim
+RUN groupadd -r -g 999 valkey && useradd -r -u 999 -g valkey valkey \\
+ && apt-get update && apt-get install -y --no-install-recommends redis-server redis-tools && rm -rf /var/lib/apt/lists/* \\
+ && ln -s /usr/bin/redis-server /usr/bin/valkey-server && ln -s /usr/bin/redis-cli /usr/bin/valkey-cli \\
+ && mkdir /data && chown valkey:valkey /data
+VOLUME ["/data"]
+WORKDIR /data
+CMD ["valkey-server"]
+"""
+NGINX = """\
+FROM docker.io/library/debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends nginx-light curl && rm -rf /var/lib/apt/lists/* \\
+ && rm -rf /etc/nginx/sites-enabled/* /var/lib/nginx && mkdir -p /var/cache/nginx && ln -s /var/cache/nginx /var/lib/nginx \\
+ && ln -sf /dev/stderr /var/log/nginx/error.log && ln -sf /dev/stdout /var/log/nginx/access.log
+CMD ["nginx", "-g", "daemon off;"]
+"""
+
+
 class Failed(Exception):
     pass
 
@@ -143,16 +163,26 @@ def images(compose_text):
     return list(dict.fromkeys(re.findall(r"image: (sluice\S*)", compose_text)))
 
 
+def cluster_images():
+    """Names of those that the profile `cluster` brings."""
+    text = (ROOT / "docker/compose.yaml").read_text()
+    return [re.search(rf"^  {service}:.*?image: (\S+)", text, re.S | re.M).group(1) for service in ("valkey", "balancer")]
+
+
 def phase_build(engine):
     engine.start("--bridge=none", "--iptables=false", "--ip6tables=false")
     base = "docker.io/library/debian:bookworm-slim"
     if not engine.has(base):
         print("importing the base image", flush=True)
         engine("import", "-c", 'CMD ["bash"]', BASE, base)
-    standin = CACHE / "mosquitto"
-    standin.mkdir(exist_ok=True)
-    (standin / "Dockerfile").write_text(MOSQUITTO)
-    engine.build("docker.io/library/eclipse-mosquitto:2", standin / "Dockerfile", standin)
+    standins = {"eclipse-mosquitto:2": MOSQUITTO}
+    if engine.name == "podman":
+        standins |= {image: {"valkey/valkey": VALKEY, "nginx": NGINX}[image.split(":")[0]] for image in cluster_images()}
+    for image, file in standins.items():
+        standin = CACHE / image.split(":")[0].replace("/", "-")
+        standin.mkdir(exist_ok=True)
+        (standin / "Dockerfile").write_text(file)
+        engine.build("docker.io/" + ("" if "/" in image else "library/") + image, standin / "Dockerfile", standin)
     begin = time.monotonic()
     gateway, simulator = images((ROOT / "docker/compose.yaml").read_text())
     engine.build(gateway, ROOT / "docker/Dockerfile", CACHE / "context")
@@ -213,9 +243,9 @@ class Stack:
         return result.stdout + result.stderr
 
 
-def get(path):
+def get(path, port=8080):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:8080{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return answer.status, answer.read().decode()
     except OSError:
         return None, ""
@@ -291,6 +321,34 @@ def check_restart(stack):
     print("restarted after kill -9 that followed a reload", flush=True)
 
 
+def check_cluster(stack):
+    """Three gateways behind one address have the same messages under the same numbers, also when one of them dies."""
+    begin = time.monotonic()
+    wait_until(lambda: get("/readyz", 8090)[0] == 200, 90, "the balancer's /readyz")
+    print(f"cluster ready after {time.monotonic() - begin:.1f} s", flush=True)
+    for service in ("valkey", "one", "two", "three", "balancer"):
+        wait_until(lambda: stack.healthy(service), 60, f"{service} to be healthy")  # noqa: B023
+    path = "/channels/devices/lamp_kitchen"
+
+    def cursors():
+        """As the gateways, in turn, say."""
+        answers = [json.loads(body)["cursor"].split(".") for status, body in (get(path, 8090) for _ in range(6)) if status == 200]
+        return answers if len(answers) == 6 else None
+
+    found = wait_until(cursors, 30, "a message of the simulated devices at each gateway")
+    if len({epoch for epoch, _ in found}) != 1:
+        raise Failed(f"the gateways have sequences of their own: {found}")
+    leaders = [service for service in ("one", "two", "three") if "takes messages in now" in stack.logs(service)]
+    if len(leaders) != 1:
+        raise Failed(f"{leaders} take messages in")
+    before = max(int(number) for _, number in found)
+    stack.engine("kill", stack.container(leaders[0]))
+    after = wait_until(lambda: (lambda now: now and min(int(number) for _, number in now) > before and now)(cursors()), 40,
+                       "messages after the end of the gateway that took them in")
+    if {epoch for epoch, _ in after} != {found[0][0]}:
+        raise Failed(f"another sequence after a gateway's end: {found}, {after}")
+
+
 def check_readme(stack):
     """The five lines of README.md in a compose file that has a broker already."""
     wait_until(lambda: get("/readyz")[0] == 200, 60, "/readyz with the lines of README.md")
@@ -323,11 +381,14 @@ def phase_up(engine):
     # Old compose tools have no --profile: the demo's service is named.
     try_stack(Stack(engine, CACHE / "context/docker"), check_stack, "setup", "mosquitto", "sluice", "devices")
     try_stack(Stack(engine, readme_folder()), check_readme, "mosquitto", "sluice")
+    if engine.name == "podman":
+        try_stack(Stack(engine, CACHE / "context/docker"), check_cluster, "setup", "mosquitto", "devices", "valkey", "one", "two",
+                  "three", "balancer")
 
 
 def try_stack(stack, check, *services):
     try:
-        stack.compose("up", "-d", "--no-build", *services, env=dict(os.environ, COMPOSE_PROFILES="demo"))
+        stack.compose("up", "-d", "--no-build", *services, env=dict(os.environ, COMPOSE_PROFILES="demo,cluster"))
         check(stack)
     except Failed:
         for service in services:

@@ -176,6 +176,13 @@ def test_healthcheck(world):
     assert result.returncode == 1 and "no answer" in result.stderr
 
 
+def test_healthcheck_where_another_protocol_is_first(world):
+    ports = [free_port(), free_port()]
+    listen = f"127.0.0.1:{ports[0]}\n    protocol: mqtt\n  - address: 127.0.0.1:{ports[1]}"
+    gateway = world.sluice(yaml(free_port(), listen=listen, extra="mqtt: true\n"), ready=False)
+    wait_until(lambda: run("healthcheck", "-c", str(gateway.config)).returncode == 0)
+
+
 def test_port_in_use_and_several_listeners(world):
     port = free_port()
     world.sluice(yaml(free_port(), listen=f"127.0.0.1:{port}"), ready=False)

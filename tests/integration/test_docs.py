@@ -11,7 +11,7 @@ from harness import BINARY, ROOT
 from tlsfiles import certificate
 
 IDS = [str(path.relative_to(ROOT)) for path in FILES]
-NO_METRICS = {"sluice_client", "sluice_token"}  # a file; a cookie
+NO_METRICS = {"sluice_client", "sluice_token"}  # a Python module; a cookie
 SOURCES = sorted((ROOT / "gateway").rglob("*.c")) + sorted((ROOT / "gateway").rglob("*.h"))
 
 

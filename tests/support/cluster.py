@@ -9,7 +9,7 @@ import threading
 
 import requests
 
-from harness import Broker, Process, Sluice, free_port, wait_until
+from harness import BINARY, Broker, Process, Sluice, free_port, wait_until
 
 REDIS = shutil.which("valkey-server") or shutil.which("redis-server") or "/usr/bin/redis-server"
 
@@ -21,7 +21,7 @@ broker: {{ url: "{broker}", client_id: cluster, session_expiry: 1h, reconnect: {
 listen: [ {{ address: "127.0.0.1:0" }} ]
 workers: {workers}
 engine:
-  valkey: {{ url: "redis://127.0.0.1:{redis}" }}
+  valkey: {{ {engine} }}
   prefix: test
   node: {node}
   lease: {lease}
@@ -38,28 +38,36 @@ ROUTES = """
 class Redis(Process):
     """The engine. Without `append` it holds nothing on the disk, and is empty after a kill."""
 
-    def __init__(self, directory, append=False, port=None):
+    def __init__(self, directory, append=False, port=None, tls=()):
+        """`tls`: certificate, key and CA of a listener that speaks nothing else; then its plain one is `plain`."""
         self.directory = pathlib.Path(directory)
         self.append = append
+        self.tls = tls
+        self.plain = free_port() if tls else None
         self.port = port or free_port()
         self.start()
 
     def start(self):
         self.directory.mkdir(exist_ok=True)
         options = ["--appendonly", "yes", "--appendfsync", "everysec"] if self.append else ["--appendonly", "no"]
-        super().__init__([REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.directory),
+        secure = []
+        if self.tls:
+            cert, key, ca, *more = map(str, self.tls)
+            secure = ["--tls-port", str(self.port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca,
+                      "--tls-auth-clients", *(more or ["no"])]
+        super().__init__([REDIS, "--port", str(self.plain or self.port), *secure, "--bind", "127.0.0.1", "127.0.0.2", "--save", "", "--dir", str(self.directory),
                           *options], self.directory / "redis.log")
         wait_until(self.listening, what="redis-server to listen")
 
     def listening(self):
         assert self.child.poll() is None, self.text()
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", self.port)):
+            if probe.connect_ex(("127.0.0.1", self.plain or self.port)):
                 return False
         return self.ask("PING") == "PONG"
 
     def ask(self, *words):
-        done = subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["redis-cli", "-p", str(self.plain or self.port), *words], capture_output=True, text=True, timeout=10)
         return done.stdout.strip()
 
 
@@ -134,7 +142,8 @@ class Node(Sluice):
         self.node = name
         self.starts = 0
         url = broker if isinstance(broker, str) else f"mqtt://127.0.0.1:{broker}"
-        self.yaml = CONFIG.format(broker=url, tls=f", tls: {{ ca_file: {ca} }}" if ca else "", redis=redis, node=name, lease=lease, log=log, workers=workers, routes=routes, extra=extra)
+        engine = redis if isinstance(redis, str) else f'url: "redis://127.0.0.1:{redis}"'
+        self.yaml = CONFIG.format(broker=url, tls=f", tls: {{ ca_file: {ca} }}" if ca else "", engine=engine, node=name, lease=lease, log=log, workers=workers, routes=routes, extra=extra)
         self.again(ready)
 
     def again(self, ready=True):

@@ -27,7 +27,9 @@ static const struct address addresses[] = {
     {"redis://v/-1", NULL, NULL, 0, "number of a database"},
     {"redis://v/1024", NULL, NULL, 0, "number of a database"},
     {"redis://user:word@v", NULL, NULL, 0, "credentials"},
-    {"rediss://v", NULL, NULL, 0, "TLS"},
+    {"rediss://v:1/3", "v", "1", 3, NULL},
+    {"valkeys://v", "v", "6379", 0, NULL},
+    {"redisss://v", NULL, NULL, 0, "no address"},
     {"http://v", NULL, NULL, 0, "no address"},
     {"v:6379", NULL, NULL, 0, "no address"},
 };
@@ -39,10 +41,13 @@ static void test_addresses(void **state)
         const struct address *row = &addresses[i];
         char *host = NULL, *port = NULL;
         unsigned database = 77;
-        const char *wrong = gw_resp_parse_url(row->url, &host, &port, &database);
+        bool tls = false;
+        const char *wrong = gw_resp_parse_url(row->url, &host, &port, &database, &tls);
         CHECK_ROW(!wrong == !row->wrong && (!wrong || strstr(wrong, row->wrong)), row->url);
         if (!row->wrong)
-            CHECK_ROW(!strcmp(host, row->host) && !strcmp(port, row->port) && database == row->database, row->url);
+            CHECK_ROW(!strcmp(host, row->host) && !strcmp(port, row->port) && database == row->database &&
+                          tls == !!strstr(row->url, "s://"),
+                      row->url);
         free(host);
         free(port);
     }

@@ -106,6 +106,9 @@ TARGETS = [
       for scenario, what in (("spaced", "saturated, spaced"), ("rate20", "20 messages/s"))
       for peer, name in (("sluice-raw", "raw sockets"), ("sluice-sse", "SSE"), ("sluice-socketio", "Socket.IO"), ("sluice-mqtt", "MQTT"))),
     Target("saturated, spaced, Socket.IO: CPU of npm socket.io's", of("spaced", "sluice-socketio", "cpu_us", "socketio"), 0.1),
+    *(Target(f"{what}, Socket.IO by polling: CPU of /poll's", of(scenario, "sluice-socketio-poll", "cpu_us", "sluice-poll"), 1.1)
+      for scenario, what in (("spaced", "saturated, spaced"), ("rate20", "20 messages/s"))),
+    Target("9,000 idle, Socket.IO: bytes each", plain("idle", "sluice-socketio", "memory"), 2048, unit=""),
     Target("saturated, spaced, MQTT: CPU of mosquitto's WebSocket listener's", of("spaced", "sluice-mqtt", "cpu_us", "mosquitto"), 0.1),
     Target("10 clients, one in flight: p50 of the floor's", of("one-in-flight", "sluice-ws", "p50_us", "floor"), 1),
     Target("1,000 channels x 1: deliveries/s of the floor's", of("channels-1000x1", "sluice-ws", "rate", "floor"), 1, True),

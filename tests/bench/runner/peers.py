@@ -230,6 +230,7 @@ ALL = [
     Sluice("sluice-poll", "Sluice, long-poll", "sluice-poll", "/poll?channel="),
     Sluice("sluice-2w", "Sluice, /ws, workers: 2", "sluice-ws", "/ws", 2),
     Sluice("sluice-socketio", "Sluice, Socket.IO", "socketio", "/socket.io/", more="socketio: { events: { subscribe: join } }"),
+    Sluice("sluice-socketio-poll", "Sluice, Socket.IO by polling", "socketio-poll", "/socket.io/", more="socketio: true"),
     Sluice("sluice-mqtt", "Sluice, MQTT", "mqtt", "/mqtt", more="mqtt: true"),
     Nchan("nchan-ws", "nchan, WebSocket", "raw", "/sub/", "nchan"),
     Nchan("nchan-sse", "nchan, SSE", "sse", "/sub/", "nchan"),

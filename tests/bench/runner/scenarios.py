@@ -6,7 +6,7 @@ import ingest
 import mixed
 
 WS = ["floor", "joined", "sluice-ws", "nchan-ws", "node-ws", "mosquitto", "socketio"]
-EVERY = ["floor", "joined", "sluice-ws", "sluice-raw", "sluice-sse", "sluice-poll", "sluice-2w", "sluice-socketio", "sluice-mqtt",
+EVERY = ["floor", "joined", "sluice-ws", "sluice-raw", "sluice-sse", "sluice-poll", "sluice-2w", "sluice-socketio", "sluice-socketio-poll", "sluice-mqtt",
          "nchan-ws", "nchan-sse", "nchan-poll", "node-ws", "mosquitto", "socketio"]
 PUSHED = [name for name in EVERY if not name.endswith("-poll")]
 QUICK = ["floor", "joined", "sluice-ws", "sluice-raw", "sluice-sse", "sluice-poll", "nchan-ws", "nchan-poll", "node-ws"]
@@ -124,7 +124,7 @@ ALL = [
     Scenario("bursts", "Saturated, in bursts", "The same in bursts of 20 messages, at most one every 3 ms.",
              EVERY, saturated(1000, interval_us=3000, burst=20), ["cpu", "rate", "broker", "frames"]),
     Scenario("rate20", "20 messages/s to 1,000 clients", "One channel; a message every 50 ms, whatever happens.",
-             PUSHED + ["sluice-poll", "nchan-poll"],
+             PUSHED + ["sluice-poll", "sluice-socketio-poll", "nchan-poll"],
              {"clients": 1000, "interval_us": 50000, "window": 1000, "warm": 0.5, "seconds": 3}, ["cpu", "p50", "p99", "broker"], quick=True),
     Scenario("one-in-flight", "10 clients, one message in flight", "The next message is published when all have the last.",
              EVERY, {"clients": 10, "pingpong": 1, "warm": 0.3, "seconds": 1.5}, ["p50", "p99", "cpu"], quick=True),
