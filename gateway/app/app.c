@@ -93,8 +93,7 @@ static void app_reload(struct app *app)
 {
     gw_notify_reloading(&app->notify);
     struct gw_config *config;
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     enum gw_err err = gw_config_load(app->config->file, &config, &problems);
     if (err != GW_OK) {
         gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes:");
@@ -142,8 +141,7 @@ static bool app_open_engine(struct app *app)
 {
     app->engine = gw_config_engine(app->first);
     const void *options = gw_options_of(app->first, app->engine->options);
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     bool good = app->engine->open(options, &app->found, &app->store, &error) == GW_OK;
     if (!good)
         gw_log(GW_LOG_ERROR, "history", "%s", error.data);
@@ -160,8 +158,7 @@ static void app_found(void *context, const struct gw_message *last, enum gw_stat
 static bool app_restore(struct app *app)
 {
     struct gw_restored restored;
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     struct gw_hub **hubs = gw_calloc(app->server.worker_count, sizeof *hubs);
     for (unsigned i = 0; i < app->server.worker_count; i++)
         hubs[i] = app->server.workers[i].hub;
@@ -211,8 +208,7 @@ static void app_close_engine(struct app *app, bool in_order)
 static bool app_init(struct app *app)
 {
     unsigned workers = app_workers(app->config);
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     if (gw_server_init(&app->server, &app_service, app->config, workers, &error) != GW_OK) {
         gw_log(GW_LOG_ERROR, "web", "%s", error.data);
         gw_buf_fini(&error);
@@ -283,8 +279,7 @@ static void app_dashboard(const struct app *app, struct gw_buf *out)
 
 static void app_announce(const struct app *app)
 {
-    struct gw_buf dashboard;
-    gw_buf_init(&dashboard);
+    struct gw_buf dashboard = {0};
     app_dashboard(app, &dashboard);
     gw_log(GW_LOG_INFO, "app", "sluice " SLUICE_VERSION ", %zu route%s%s", app->config->route_count,
            app->config->route_count == 1 ? "" : "s", dashboard.len ? dashboard.data : "");

@@ -73,8 +73,7 @@ static void app_granted_metrics(struct gw_source *source, struct gw_exposition *
     for (size_t i = 0; i < GW_SOURCE_REASONS; i++) {
         if (!granted.refused[i].count && i > 1)
             continue;
-        struct gw_buf labels;
-        gw_buf_init(&labels);
+        struct gw_buf labels = {0};
         gw_metric_label(&labels, "reason", granted.refused[i].reason);
         gw_metric_value(to, name, labels.data, granted.refused[i].count);
         gw_buf_fini(&labels);
@@ -112,8 +111,7 @@ static void app_route_value(void *context, const struct gw_route_row *row)
 {
     const struct route_column *column = context;
     const char *value = (const char *)row + column->offset;
-    struct gw_buf labels;
-    gw_buf_init(&labels);
+    struct gw_buf labels = {0};
     gw_metric_label(&labels, "route", row->topic);
     gw_metric_label(&labels, "channel", row->channel);
     gw_metric_value(column->to, column->name, labels.data,

@@ -189,8 +189,7 @@ int gw_cli_parse(const struct gw_cli_command *command, int argc, char **argv, in
 struct gw_config *gw_cli_load(const char *file, bool warn)
 {
     struct gw_config *config;
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     enum gw_err err = gw_config_load(file, &config, &problems);
     if (problems.len && (warn || err != GW_OK))
         fputs(problems.data, stderr);
@@ -217,8 +216,7 @@ struct gw_http_client *gw_cli_client(const struct gw_cli *cli, struct gw_config 
         line[strcspn(line, "\r\n")] = '\0';
         where.token = line;
     }
-    struct gw_buf problem;
-    gw_buf_init(&problem);
+    struct gw_buf problem = {0};
     struct gw_http_client *client = gw_http_client_create(&where, &problem);
     explicit_bzero(line, sizeof line);
     if (client)

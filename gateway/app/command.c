@@ -31,8 +31,7 @@ static int command_check(const struct gw_cli *cli)
         return 2;
     /* Keys are read as well, so that a start can't fail where this did not. */
     struct gw_auth *auth;
-    struct gw_buf problem;
-    gw_buf_init(&problem);
+    struct gw_buf problem = {0};
     enum gw_err err = gw_auth_create(config, NULL, &auth, &problem);
     gw_auth_unref(auth);
     if (err != GW_OK)
@@ -46,8 +45,7 @@ static int command_check(const struct gw_cli *cli)
 
 static int command_describe(void (*describe)(struct gw_buf *out))
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     describe(&text);
     bool written = fputs(text.data, stdout) >= 0 && fflush(stdout) == 0;
     gw_buf_fini(&text);

@@ -43,8 +43,7 @@ static void doctor_say(struct doctor *doctor, enum finding finding, const char *
 static void doctor_keys(struct doctor *doctor)
 {
     struct gw_auth *auth;
-    struct gw_buf problem;
-    gw_buf_init(&problem);
+    struct gw_buf problem = {0};
     if (gw_auth_create(doctor->config, NULL, &auth, &problem) != GW_OK)
         doctor_say(doctor, FAILURE, "keys: %s", problem.data);
     else if (auth)
@@ -61,8 +60,7 @@ static bool doctor_loopback(const char *host)
 static void doctor_broker(struct doctor *doctor)
 {
     const struct gw_cfg_broker *broker = &doctor->config->broker;
-    struct gw_buf problem;
-    gw_buf_init(&problem);
+    struct gw_buf problem = {0};
     if (!gw_survey(broker, NULL, 0, NULL, NULL, &problem))
         doctor_say(doctor, FAILURE, "broker: %s (start it, or mend broker: in %s)", problem.data,
                    doctor->config->file);
@@ -78,9 +76,7 @@ static void doctor_broker(struct doctor *doctor)
 static bool doctor_asks(const struct gw_config *config, const char *path, const char *expected)
 {
     const struct gw_http_where where = {.config = config, .patience_ms = RUNS_MS};
-    struct gw_buf answer, problem;
-    gw_buf_init(&answer);
-    gw_buf_init(&problem);
+    struct gw_buf answer = {0}, problem = {0};
     struct gw_http_client *client = gw_http_client_create(&where, &problem);
     bool good = client && gw_http_client_ask(client, path, NULL, NULL, NULL, &answer, &problem) == GW_HTTP_GOOD &&
                 answer.data && strstr(answer.data, expected);
@@ -111,8 +107,7 @@ static void doctor_listener(struct doctor *doctor, const struct gw_cfg_listen *l
         free(copy);
         return;
     }
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     int fd = gw_listener_bind(listen_cfg, listen_cfg->port, true, &error);
     if (fd >= 0) {
         doctor_say(doctor, FINE, "listen: %s is free", listen_cfg->address);

@@ -11,9 +11,7 @@ int gw_cli_explain(const struct gw_cli *cli)
     if (!config)
         return 2;
     struct gw_routes *routes = gw_routes_build(config);
-    struct gw_buf text, problem;
-    gw_buf_init(&text);
-    gw_buf_init(&problem);
+    struct gw_buf text = {0}, problem = {0};
     int status = 0;
     if (cli->topic && !gw_routes_explain_topic(routes, cli->topic, &text))
         status = 1;

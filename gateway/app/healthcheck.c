@@ -96,8 +96,7 @@ static bool health_ask_tls(int fd, const char *request, char *answer, int size)
 
 int gw_healthcheck(const struct gw_config *config)
 {
-    struct gw_buf request;
-    gw_buf_init(&request);
+    struct gw_buf request = {0};
     gw_buf_printf(&request, "GET %s/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
                   config->web.base_path ? config->web.base_path : "");
     const struct gw_cfg_listen *listen_cfg = health_listener(config);

@@ -98,8 +98,7 @@ struct gw_http_client *gw_http_client_create(const struct gw_http_where *where, 
         if (where->token && strpbrk(where->token, "\r\n")) {
             gw_buf_adds(problem, "--token: one line is expected");
         } else if (where->token) {
-            struct gw_buf header;
-            gw_buf_init(&header);
+            struct gw_buf header = {0};
             gw_buf_printf(&header, "Authorization: Bearer %s", where->token);
             client->headers = curl_slist_append(client->headers, header.data);
             gw_buf_fini(&header);
@@ -238,8 +237,7 @@ enum gw_http_outcome gw_http_client_ask(struct gw_http_client *client, const cha
 {
     char error[CURL_ERROR_SIZE] = "";
     struct transfer transfer = {.easy = client->easy, .piece = piece, .context = context, .answer = answer};
-    struct gw_buf url;
-    gw_buf_init(&url);
+    struct gw_buf url = {0};
     gw_buf_printf(&url, "%s%s", client->address.data, path);
     client_prepare(client, &transfer, url.data, body, error);
     CURLcode result = curl_easy_perform(client->easy);

@@ -49,8 +49,7 @@ static struct gw_config *init_load(const struct gw_buf *text, const char *name)
 {
     char path[32];
     struct gw_config *config = NULL;
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     int fd = memfd_create("sluice.yaml", MFD_CLOEXEC);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (fd < 0 || write(fd, text->data, text->len) != (ssize_t)text->len)
@@ -84,8 +83,7 @@ static bool init_write(const char *path, const struct gw_buf *text)
 
 static int init_finish(const struct gw_cli *cli, struct gw_suggest *suggest, const struct gw_buf *broker)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_adds(&text, "# Written by `sluice init` from what the broker sent. The keys: sluice.yaml(5).\n"
                        "# A route becomes writable by: publish: {}\n");
     gw_buf_add(&text, broker->data, broker->len);
@@ -112,10 +110,7 @@ int gw_cli_init(const struct gw_cli *cli)
         fprintf(stderr, "sluice: %s exists, and --output never replaces a file\n", cli->output);
         return 2;
     }
-    struct gw_buf broker, all, problem;
-    gw_buf_init(&broker);
-    gw_buf_init(&all);
-    gw_buf_init(&problem);
+    struct gw_buf broker = {0}, all = {0}, problem = {0};
     init_broker(cli, &broker);
     gw_buf_add(&all, broker.data, broker.len);
     gw_buf_adds(&all, "routes: [{ topic: '#' }]\n");

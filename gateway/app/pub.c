@@ -20,10 +20,7 @@ static bool pub_read(struct gw_buf *value)
 
 static int pub_send(struct gw_http_client *client, const char *channel, const struct gw_buf *value)
 {
-    struct gw_buf path, answer, problem;
-    gw_buf_init(&path);
-    gw_buf_init(&answer);
-    gw_buf_init(&problem);
+    struct gw_buf path = {0}, answer = {0}, problem = {0};
     gw_buf_adds(&path, "/channels/");
     gw_http_client_escape(&path, channel);
     const struct gw_slice body = {value->data, value->len};
@@ -44,8 +41,7 @@ int gw_cli_pub(const struct gw_cli *cli)
 {
     int status = 1;
     struct gw_config *config;
-    struct gw_buf value;
-    gw_buf_init(&value);
+    struct gw_buf value = {0};
     struct gw_http_client *client = gw_cli_client(cli, &config, &status);
     if (client && !strcmp(cli->words[1], "-") && !pub_read(&value))
         fputs("sluice: standard input can't be read, or has more than 256 MiB\n", stderr);

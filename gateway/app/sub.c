@@ -93,9 +93,7 @@ static bool sub_piece(void *context, const char *data, size_t len)
 static enum gw_http_outcome sub_connect(struct sub *sub, struct gw_http_client *client, const char *filter,
                                         struct gw_buf *problem)
 {
-    struct gw_buf path, answer;
-    gw_buf_init(&path);
-    gw_buf_init(&answer);
+    struct gw_buf path = {0}, answer = {0};
     gw_buf_adds(&path, "/sse?channel=");
     gw_http_client_escape(&path, filter);
     if (sub->cursor.len) {
@@ -130,8 +128,7 @@ static int sub_run(struct sub *sub, struct gw_http_client *client, const char *f
     unsigned delay_ms = 0;
     bool ever = false;
     for (;;) {
-        struct gw_buf problem;
-        gw_buf_init(&problem);
+        struct gw_buf problem = {0};
         sub->alive = false;
         enum gw_http_outcome outcome = sub_connect(sub, client, filter, &problem);
         ever = ever || sub->alive;

@@ -46,9 +46,7 @@ int gw_cli_token(const struct gw_cli *cli)
                                  .claim_count = cli->claims.count,
                                  .now_ms = now_ms,
                                  .expires_ms = now_ms + lifetime_ms};
-    struct gw_buf token, problem;
-    gw_buf_init(&token);
-    gw_buf_init(&problem);
+    struct gw_buf token = {0}, problem = {0};
     bool good = gw_sign_token(config, &sign, &token, &problem) && token_try(config, &token, now_ms, &problem);
     if (good)
         puts(token.data);

@@ -59,9 +59,7 @@ static bool auth_read_key(struct gw_auth *auth, const char *path, const char *ke
                           bool (*add)(struct gw_keys *, const char *, size_t, struct gw_buf *),
                           struct gw_buf *problem)
 {
-    struct gw_buf text, why;
-    gw_buf_init(&text);
-    gw_buf_init(&why);
+    struct gw_buf text = {0}, why = {0};
     struct gw_keys *alone = gw_keys_create(); /* to see what this key is for */
     bool good = gw_keys_read_file(path, &text, &why) && add(alone, text.data ? text.data : "", text.len, &why);
     if (!good)
@@ -368,8 +366,7 @@ enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identity *identity, i
         return GW_ERR_UNSUPPORTED; /* nobody needs one */
     if (!identity)
         return GW_ERR_UNAUTHORIZED;
-    struct gw_buf owner;
-    gw_buf_init(&owner);
+    struct gw_buf owner = {0};
     auth_owner(identity, &owner);
     enum gw_err err =
         gw_tickets_issue(auth->tickets, identity, &owner, auth->age, wall_ms, auth->config->auth.ticket_ttl_ms, out);

@@ -95,8 +95,7 @@ static void claims_fill(struct filling *filling, struct gw_buf *done, const char
 void gw_claims_fill(const json_t *claims, const char *filter, gw_claims_filled add, void *context)
 {
     struct filling filling = {.claims = claims, .add = add, .context = context, .left = TRIED_MAX};
-    struct gw_buf done;
-    gw_buf_init(&done);
+    struct gw_buf done = {0};
     claims_fill(&filling, &done, filter);
     gw_buf_fini(&done);
 }

@@ -52,8 +52,7 @@ static struct gw_projection *entitle_projection(struct gw_entitle *entitle, cons
 {
     if (!fields->count)
         return NULL;
-    struct gw_buf key;
-    gw_buf_init(&key);
+    struct gw_buf key = {0};
     for (size_t i = 0; i < fields->count; i++)
         gw_buf_add(&key, fields->items[i], strlen(fields->items[i]) + 1);
     struct gw_strings copy = *fields;
@@ -153,8 +152,7 @@ static void *entitle_make_grants(void *context)
  * holds keeps it alive, so that no other gets the same one. */
 static struct gw_grants *entitle_finish(struct gw_entitle *entitle, struct list *list)
 {
-    struct gw_buf key;
-    gw_buf_init(&key);
+    struct gw_buf key = {0};
     gw_buf_adds(&key, "grants");
     for (size_t i = 0; i < list->count; i++) {
         const struct listed *item = &list->items[i];

@@ -45,8 +45,7 @@ static struct gw_keys *jwks_parse(const struct gw_buf *text, bool remote, struct
 
 static struct gw_keys *jwks_read_file(const struct gw_jwks *jwks, struct gw_buf *problem)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     struct gw_keys *keys =
         gw_keys_read_file(jwks->cfg->jwks_file, &text, problem) ? jwks_parse(&text, false, problem) : NULL;
     gw_buf_fini(&text);
@@ -55,8 +54,7 @@ static struct gw_keys *jwks_read_file(const struct gw_jwks *jwks, struct gw_buf 
 
 static struct gw_keys *jwks_read_url(const struct gw_jwks *jwks, struct gw_buf *problem)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     struct gw_keys *keys = gw_fetch_run(jwks->fetch, &text, problem) ? jwks_parse(&text, true, problem) : NULL;
     gw_buf_fini(&text);
     return keys;
@@ -84,9 +82,8 @@ static bool jwks_replace(struct gw_jwks *jwks, struct gw_keys **slot, struct gw_
 /* Reads everything, without the lock. */
 static bool jwks_read(struct gw_jwks *jwks)
 {
-    struct gw_buf problem;
+    struct gw_buf problem = {0};
     bool good = true;
-    gw_buf_init(&problem);
     if (jwks->cfg->jwks_file)
         good &= jwks_replace(jwks, &jwks->file_keys, jwks_read_file(jwks, &problem), "jwks_file", &problem);
     if (jwks->fetch)
@@ -169,8 +166,7 @@ struct gw_jwks *gw_jwks_create(struct gw_config *config, struct gw_jwks *previou
     pthread_cond_init(&jwks->wake, &monotonic);
     pthread_cond_init(&jwks->settled, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    struct gw_buf why;
-    gw_buf_init(&why);
+    struct gw_buf why = {0};
     if (jwks->cfg->jwks_file && !(jwks->file_keys = jwks_read_file(jwks, &why)))
         gw_buf_printf(problem, "auth.jwt.jwks_file: %s", why.data);
     bool good = !why.len;

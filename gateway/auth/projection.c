@@ -56,8 +56,7 @@ static void projection_object(const struct gw_projection *projection, const char
 {
     size_t at = 0, start = out->len;
     struct gw_slice key, value;
-    struct gw_buf scratch;
-    gw_buf_init(&scratch);
+    struct gw_buf scratch = {0};
     gw_buf_addc(out, '{');
     while (gw_json_next_member(json, len, &at, &key, &value)) {
         if (!projection_has(projection, key, &scratch))
@@ -117,8 +116,7 @@ struct gw_message *gw_projection_of(struct gw_projection *projection, struct gw_
     const struct projected *known = (struct projected *)gw_message_variant(msg, projection);
     if (known || msg->clear)
         return known ? known->msg : msg;
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_projection_json(projection, msg->data.data, msg->data.len, &json);
     struct gw_message_spec spec = {
         .channel = msg->channel.data,

@@ -98,8 +98,7 @@ static bool sign_claims(const struct gw_config *config, const struct gw_sign *si
 /* Reads the secret as the gateway does: without a line end at its end. */
 static bool sign_secret(const char *file, struct gw_buf *secret, struct gw_buf *problem)
 {
-    struct gw_buf why;
-    gw_buf_init(&why);
+    struct gw_buf why = {0};
     bool good = gw_keys_read_file(file, secret, &why);
     if (!good)
         gw_buf_printf(problem, "auth.jwt.secret_file: %s", why.data);
@@ -125,8 +124,7 @@ bool gw_sign_token(const struct gw_config *config, const struct gw_sign *sign, s
         gw_buf_adds(problem, "auth.jwt.algorithms has none that a secret signs with (HS256 expected)");
         return false;
     }
-    struct gw_buf secret;
-    gw_buf_init(&secret);
+    struct gw_buf secret = {0};
     json_t *claims = json_object();
     bool good = sign_secret(jwt->secret_file, &secret, problem) && sign_claims(config, sign, claims, problem);
     char *text = good ? json_dumps(claims, JSON_COMPACT) : NULL;

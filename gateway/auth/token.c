@@ -54,8 +54,7 @@ enum gw_err gw_token_read(struct gw_token *token, const char *text, size_t len, 
     size_t rest = second ? len - (size_t)(second + 1 - text) : 0;
     if (!rest || memchr(second + 1, '.', rest)) /* five parts are a JWE: nothing here has a key to read it */
         return token_refuse(why, "it is no signed JSON Web Token");
-    struct gw_buf header;
-    gw_buf_init(&header);
+    struct gw_buf header = {0};
     bool good = gw_base64url_decode(&header, text, (size_t)(first - text)) &&
                 gw_base64url_decode(&token->claims, first + 1, (size_t)(second - first - 1)) &&
                 gw_base64url_decode(&token->signature, second + 1, rest) && header.len && token->claims.len &&

@@ -176,8 +176,7 @@ bool gw_key_from_jwk(const json_t *jwk, struct gw_key *key, const char **why)
 {
     const char *kty = json_string_value(json_object_get(jwk, "kty"));
     const json_t *kid = json_object_get(jwk, "kid");
-    struct gw_buf bytes;
-    gw_buf_init(&bytes);
+    struct gw_buf bytes = {0};
     memset(key, 0, sizeof *key);
     *why = "a key has a type (kty) that isn't RSA, EC, OKP or oct";
     bool good = false;

@@ -253,8 +253,7 @@ bool gw_json_find(const char *text, size_t len, const char *wanted, struct gw_sl
     size_t at = 0, wanted_len = strlen(wanted);
     bool found = false;
     struct gw_slice key, member;
-    struct gw_buf plain;
-    gw_buf_init(&plain);
+    struct gw_buf plain = {0};
     while (gw_json_next_member(text, len, &at, &key, &member)) {
         if (gw_json_key_is(key, wanted, wanted_len, &plain)) {
             *value = member;

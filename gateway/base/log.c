@@ -116,9 +116,7 @@ void gw_log_vabout(struct gw_log_limiter *limiter, const struct gw_log_about *ab
     unsigned skipped = 0;
     if (!gw_log_enabled(level) || (limiter && !log_passes(limiter, &skipped)))
         return;
-    struct gw_buf message, line;
-    gw_buf_init(&message);
-    gw_buf_init(&line);
+    struct gw_buf message = {0}, line = {0};
     gw_buf_vprintf(&message, format, args);
     log_clean(&message);
     if (atomic_load_explicit(&log_json, memory_order_relaxed))

@@ -37,8 +37,7 @@ static void notify_send(const struct gw_notify *notify, const char *state, const
 {
     if (notify->fd < 0)
         return;
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_printf(&text, "%s\nSTATUS=%s", state, status);
     ssize_t sent = send(notify->fd, text.data, text.len, MSG_NOSIGNAL);
     (void)sent;
@@ -52,8 +51,7 @@ void gw_notify_ready(const struct gw_notify *notify, const char *status)
 
 void gw_notify_reloading(const struct gw_notify *notify)
 {
-    struct gw_buf state;
-    gw_buf_init(&state);
+    struct gw_buf state = {0};
     /* The time tells systemd that this answers its SIGHUP and not an older one (Type=notify-reload). */
     gw_buf_printf(&state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(gw_monotonic_ns() / 1000));
     notify_send(notify, state.data, "reading the configuration again");

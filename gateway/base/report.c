@@ -5,8 +5,7 @@
 
 static void report_add(struct gw_report *report, bool warning, const char *key, const char *format, va_list args)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_vprintf(&text, format, args);
     report->add(report, warning, key, text.data ? text.data : "");
     gw_buf_fini(&text);

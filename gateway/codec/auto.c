@@ -34,8 +34,7 @@ static enum gw_err auto_encode(const char *json, size_t len, struct gw_buf *out,
     }
     if (json[0] == '{' && gw_json_member_count(json, len) == 1 && gw_json_find(json, len, "base64", &value) &&
         value.data[0] == '"') {
-        struct gw_buf text;
-        gw_buf_init(&text);
+        struct gw_buf text = {0};
         gw_json_unescape(value.data, value.len, &text);
         bool valid = gw_base64_decode(out, text.data ? text.data : "", text.len);
         gw_buf_fini(&text);

@@ -22,8 +22,7 @@ static enum gw_err base64_encode(const char *json, size_t len, struct gw_buf *ou
         return GW_ERR_BAD_REQUEST;
     if (value.data[0] != '"')
         return GW_ERR_BAD_REQUEST;
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_json_unescape(value.data, value.len, &text);
     bool valid = gw_base64_decode(out, text.data ? text.data : "", text.len);
     gw_buf_fini(&text);

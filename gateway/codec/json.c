@@ -16,8 +16,7 @@ static enum gw_err json_decode(const char *payload, size_t len, struct gw_buf *s
 static void json_explain(const char *payload, size_t len, struct gw_buf *out)
 {
     struct gw_json_flaw first, last;
-    struct gw_buf mended;
-    gw_buf_init(&mended);
+    struct gw_buf mended = {0};
     bool could = gw_json_mend(payload, len, &mended, &first, &last);
     gw_json_flaw_describe(&first, out);
     if (could)
@@ -51,8 +50,7 @@ static enum gw_err lenient_decode(const char *payload, size_t len, struct gw_buf
 static void lenient_explain(const char *payload, size_t len, struct gw_buf *out)
 {
     struct gw_json_flaw first, last;
-    struct gw_buf mended;
-    gw_buf_init(&mended);
+    struct gw_buf mended = {0};
     (void)gw_json_mend(payload, len, &mended, &first, &last);
     gw_json_flaw_describe(&last, out);
     gw_buf_fini(&mended);

@@ -38,8 +38,7 @@ bool gw_json_pointer(const char *text, size_t len, const char *pointer, struct g
     while (len && strchr(blanks, text[len - 1]))
         len--;
     *value = (struct gw_slice){text, len};
-    struct gw_buf token;
-    gw_buf_init(&token);
+    struct gw_buf token = {0};
     bool found = true;
     while (found && *pointer == '/') {
         size_t token_len = strcspn(pointer + 1, "/");

@@ -6,8 +6,7 @@
 /* What isn't UTF-8 becomes U+FFFD, one for each byte that begins no sequence. */
 static void text_repair(const char *payload, size_t len, struct gw_buf *out)
 {
-    struct gw_buf clean;
-    gw_buf_init(&clean);
+    struct gw_buf clean = {0};
     for (size_t i = 0; i < len;) {
         size_t step = gw_utf8_sequence(payload + i, len - i);
         if (step)

@@ -33,8 +33,7 @@ static const struct gw_node *access_item(const struct gw_node *node, size_t i)
 /* A filter with `x` for each {claims.NAME} must be a filter. */
 static bool access_grant_valid(const char *text)
 {
-    struct gw_buf filled;
-    gw_buf_init(&filled);
+    struct gw_buf filled = {0};
     bool good = true;
     for (const char *at = text; *at && good;) {
         if (!strncmp(at, "{claims.", 8)) {
@@ -195,8 +194,7 @@ static void access_check_origins(const struct gw_strings *list, const struct gw_
     for (size_t i = 0; node && i < list->count; i++) {
         const struct gw_node *item = access_item(node, i);
         const char *text = list->items[i];
-        struct gw_buf hint;
-        gw_buf_init(&hint);
+        struct gw_buf hint = {0};
         bool framed = !self || strcmp(text, "null") != 0; /* no page can be told by that */
         if (self && !strcmp(text, "self"))
             continue;

@@ -73,8 +73,7 @@ static char *config_default_client_id(void)
     gethostname(host, sizeof host - 1);
     ssize_t got = getrandom(&random, sizeof random, 0);
     (void)got; /* it only has to differ from others, most of the time */
-    struct gw_buf id;
-    gw_buf_init(&id);
+    struct gw_buf id = {0};
     gw_buf_printf(&id, "sluice-%s-%08x", host, random);
     return gw_buf_take(&id);
 }

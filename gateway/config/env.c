@@ -30,8 +30,7 @@ static size_t env_variable(const struct gw_node *node, const char *at, struct gw
                        "'${%.*s}' is no variable (${VAR} or ${VAR:-default} expected)", (int)(close - at), at);
         return 0;
     }
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     gw_buf_add(&name, at, name_len);
     const char *value = getenv(name.data);
     if (has_default && (!value || !*value))
@@ -50,8 +49,7 @@ static void env_expand(struct gw_node *node, struct gw_problems *problems)
 {
     if (!strstr(node->text, "${"))
         return;
-    struct gw_buf out;
-    gw_buf_init(&out);
+    struct gw_buf out = {0};
     gw_buf_reserve(&out, 0)[0] = '\0';
     for (const char *at = node->text; *at;) {
         if (!strncmp(at, "$${", 3)) {

@@ -160,8 +160,7 @@ static void field_choice(const struct place *place, const char *text, void *to)
             }
         }
     }
-    struct gw_buf choices;
-    gw_buf_init(&choices);
+    struct gw_buf choices = {0};
     gw_field_list_choices(field, &choices);
     field_bad_value(place, choices.data);
     gw_buf_fini(&choices);

@@ -288,8 +288,7 @@ void gw_meant_key(const struct gw_field *table, const struct gw_node *key, const
 {
     char name[KEY_MAX];
     size_t how_far;
-    struct gw_buf odd;
-    gw_buf_init(&odd);
+    struct gw_buf odd = {0};
     bool reported = gw_yaml_odd(key->text, &odd);
     gw_buf_fini(&odd);
     if (reported)
@@ -310,8 +309,7 @@ void gw_meant_key(const struct gw_field *table, const struct gw_node *key, const
     if (!close && (other_name_problem(key, name, path, problems) || dotted_problem(table, key, path, problems) ||
                    elsewhere_problem(key, name, path, problems)))
         return;
-    struct gw_buf known;
-    gw_buf_init(&known);
+    struct gw_buf known = {0};
     for (const struct gw_field *field = table; field->key; field++)
         gw_buf_printf(&known, "%s%s", known.len ? ", " : "", field->key);
     if (nearest)

@@ -43,9 +43,7 @@ static bool shape_problem(const struct gw_node *node, const char *path, const ch
     /* `{device}` without quotes: a key without a value */
     if (node->kind == GW_NODE_MAP && node->count == 1 && gw_node_is_null(node->items[0]) &&
         node->items[0]->line == node->line && key) {
-        struct gw_buf text, quoted;
-        gw_buf_init(&text);
-        gw_buf_init(&quoted);
+        struct gw_buf text = {0}, quoted = {0};
         gw_buf_printf(&text, "{%s}", node->keys[0]->text);
         gw_yaml_quote(key, strlen(key), text.data, text.len, &quoted);
         gw_problem_add(problems, node->line, node->column,

@@ -96,8 +96,7 @@ bool gw_origin_valid(const char *text, struct gw_buf *hint)
     if (origin_text_valid(text))
         return true;
     /* What people write: an address with a path, in capitals, without a scheme, of a WebSocket, with port 443. */
-    struct gw_buf guess;
-    gw_buf_init(&guess);
+    struct gw_buf guess = {0};
     const char *rest = strstr(text, "://");
     size_t scheme = rest ? (size_t)(rest - text) : 0;
     rest = rest ? rest + 3 : text;

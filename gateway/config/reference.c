@@ -146,8 +146,7 @@ static void reference_troff(const char *text, struct gw_buf *out)
 
 static void reference_man(const struct gw_field *field, const char *path, struct gw_buf *out)
 {
-    struct gw_buf words;
-    gw_buf_init(&words);
+    struct gw_buf words = {0};
     gw_buf_adds(out, ".TP\n\\fB");
     reference_troff(path, out);
     gw_buf_adds(out, "\\fR (");

@@ -31,8 +31,7 @@ void gw_route_read_transform(struct gw_cfg_route *route, const struct gw_node *n
 {
     if (!node)
         return;
-    struct gw_buf known;
-    gw_buf_init(&known);
+    struct gw_buf known = {0};
     transform_list(&known);
     const struct gw_node *options, *name = transform_name(node, &options);
     const struct gw_transform *transform = name ? gw_transform_find(name->text) : NULL;
@@ -133,8 +132,7 @@ void gw_route_check_transform(const struct gw_config *config, const struct gw_cf
         return;
     const struct gw_transform_setup setup = {route->codec, route->transform_options, route->channel};
     void *state = NULL;
-    struct gw_buf why;
-    gw_buf_init(&why);
+    struct gw_buf why = {0};
     gw_buf_adds(&why, "");
     if (transform->create(&setup, &state, &why) != GW_OK)
         gw_problem_add(problems, name->line, name->column, "%s.transform: %s", path, why.data);

@@ -24,8 +24,7 @@ static void problem_add(struct gw_problems *problems, int line, int column, bool
                         va_list args)
 {
     GW_GROW(problems->items, problems->count, problems->allocated, 16);
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_vprintf(&text, format, args);
     problems->items[problems->count++] = (struct gw_problem){line, column, gw_buf_take(&text), warning};
     problems->errors += !warning;
@@ -147,8 +146,7 @@ static void build_fail(struct build *build, const yaml_event_t *event, const cha
 static void build_hint(struct build *build, const yaml_event_t *event,
                        void (*hint)(const struct gw_source *source, struct gw_place at, struct gw_buf *out))
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     hint(&build->source, (struct gw_place){(int)event->start_mark.line + 1, (int)event->start_mark.column + 1},
          &text);
     build_fail(build, event, text.data);
@@ -224,8 +222,7 @@ static void build_scalar(struct build *build, const yaml_event_t *event)
     if (!node->quoted) {
         node->comment = !len && build_comment_follows(build, event->end_mark, true);
         node->cut = len && build_comment_follows(build, event->end_mark, node->text[len - 1] == '/');
-        struct gw_buf odd;
-        gw_buf_init(&odd);
+        struct gw_buf odd = {0};
         if (gw_yaml_odd(node->text, &odd))
             gw_problem_add(build->problems, node->line, node->column, "%s", odd.data);
         gw_buf_fini(&odd);
@@ -316,8 +313,7 @@ static void build_syntax_error(const struct build *build, const yaml_parser_t *p
         error.began = place_of(parser->context_mark);
     if (error.reader)
         error.at = place_of(parser->mark);
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_yaml_hint_error(&build->source, &error, &text);
     gw_problem_add(build->problems, error.at.line, error.at.column, "%s", text.data);
     gw_buf_fini(&text);
@@ -367,8 +363,7 @@ void gw_tree_load(struct gw_tree *tree, const char *file, struct gw_problems *pr
         gw_problem_add(problems, 1, 1, "can't read the file: %s", strerror(errno));
         return;
     }
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     ssize_t got;
     do {
         char *to = gw_buf_reserve(&text, 65536);

@@ -116,8 +116,7 @@ static bool disk_create(struct gw_disk_db *db)
 {
     char epoch[GW_EPOCH_MAX + 1];
     gw_epoch_make(epoch);
-    struct gw_buf sql;
-    gw_buf_init(&sql);
+    struct gw_buf sql = {0};
     gw_buf_adds(&sql, disk_schema);
     gw_buf_printf(&sql, "INSERT INTO state VALUES('%s',1,0,0,0,0); COMMIT;", epoch);
     bool good = sqlite3_exec(db->handle, sql.data, NULL, NULL, NULL) == SQLITE_OK;
@@ -143,8 +142,7 @@ static bool disk_read_state(struct gw_disk_db *db, struct gw_disk_state *state)
     bool got = sqlite3_step(statement) == SQLITE_ROW;
     const char *epoch = got ? (const char *)sqlite3_column_text(statement, 0) : NULL;
     struct gw_cursor cursor;
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_printf(&text, "%s.1", epoch ? epoch : "");
     got = got && gw_cursor_parse(&cursor, text.data, text.len);
     gw_buf_fini(&text);
@@ -174,8 +172,7 @@ enum gw_err gw_disk_db_open(struct gw_disk_db *db, const char *path, struct gw_d
                             struct gw_buf *error)
 {
     *db = (struct gw_disk_db){.handle = NULL};
-    struct gw_buf why;
-    gw_buf_init(&why);
+    struct gw_buf why = {0};
     bool fresh = false;
     /* Payloads may be private: the file is its owner's. SQLite gives its journal the same mode. */
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -111,8 +111,7 @@ void gw_asset_reply(struct gw_conn *conn, const struct gw_request *request, cons
     bool gzip = asset->gzip_len && gw_asset_takes_gzip(gw_request_header(request, "accept-encoding"));
     const char *etag = gzip ? asset->gzip_etag : asset->etag;
     bool known = gw_asset_is_known(gw_request_header(request, "if-none-match"), etag);
-    struct gw_buf headers;
-    gw_buf_init(&headers);
+    struct gw_buf headers = {0};
     asset_headers(&headers, &gw_hub_config(gw_conn_hub(conn))->web, etag, gzip && !known);
     if (known)
         gw_http_reply(conn, 304, headers.data, NULL, NULL, 0);

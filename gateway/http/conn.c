@@ -249,9 +249,24 @@ void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode e
     gw_outbox_drain(&conn->sock, session, encode);
 }
 
+void gw_conn_send_message(struct gw_conn *conn, struct gw_message *msg, gw_encode encode)
+{
+    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = msg};
+    struct iovec parts[GW_PARTS_MAX];
+    size_t count = encode(&item, parts), len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += parts[i].iov_len;
+    gw_outbox_send_message(&conn->sock, msg, encode, 0, len);
+}
+
 bool gw_conn_blocked(const struct gw_conn *conn)
 {
     return conn->sock.out.blocked;
+}
+
+size_t gw_conn_unsent(const struct gw_conn *conn)
+{
+    return gw_outbox_unsent(&conn->sock);
 }
 
 void gw_conn_pause(struct gw_conn *conn, bool pause)

@@ -23,8 +23,7 @@ static bool inspect_allowed(struct gw_conn *conn)
 
 static void inspect_channel(const struct gw_hub *hub, const struct gw_buf *channel, struct gw_buf *body)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_routes_explain_channel(gw_hub_routes(hub), channel->data, &text);
     gw_buf_adds(body, "\"channel\":");
     gw_buf_add_json_string(body, channel->data, channel->len);
@@ -38,10 +37,7 @@ void gw_api_explain(struct gw_conn *conn, const struct gw_request *request)
     if (!inspect_allowed(conn))
         return;
     const struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf channel, key, value;
-    gw_buf_init(&channel);
-    gw_buf_init(&key);
-    gw_buf_init(&value);
+    struct gw_buf channel = {0}, key = {0}, value = {0};
     bool given = false, bad;
     size_t at = 0;
     while (gw_request_query(request, &at, &key, &value, &bad)) {
@@ -56,8 +52,7 @@ void gw_api_explain(struct gw_conn *conn, const struct gw_request *request)
     if (bad || (given && !gw_topic_name_valid(channel.data, channel.len))) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST, "channel is the name of a channel (such as rooms/kitchen/t)");
     } else {
-        struct gw_buf body;
-        gw_buf_init(&body);
+        struct gw_buf body = {0};
         gw_buf_addc(&body, '{');
         if (given) {
             inspect_channel(hub, &channel, &body);

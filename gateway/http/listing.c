@@ -154,9 +154,8 @@ static void listing_begin(struct gw_conn *conn, struct gw_buf *filter)
 static void listing_reply(struct gw_conn *conn, struct found *found)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf body;
+    struct gw_buf body = {0};
     char cursor[64], headers[96];
-    gw_buf_init(&body);
     gw_hub_cursor(hub, cursor);
     snprintf(headers, sizeof headers, "Sluice-Cursor: %s\r\n", cursor);
     if (found->count)
@@ -172,10 +171,7 @@ static void listing_reply(struct gw_conn *conn, struct found *found)
 void gw_api_channels(struct gw_conn *conn, const struct gw_request *request)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf filter, key, value;
-    gw_buf_init(&filter);
-    gw_buf_init(&key);
-    gw_buf_init(&value);
+    struct gw_buf filter = {0}, key = {0}, value = {0};
     gw_buf_adds(&filter, "#");
     size_t at = 0;
     bool bad;

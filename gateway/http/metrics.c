@@ -104,8 +104,7 @@ static uint64_t metric_max(const struct gw_server *server, size_t offset)
 static void metric_labelled(struct gw_exposition *to, const char *name, const char *key, const char *label,
                             uint64_t value)
 {
-    struct gw_buf labels;
-    gw_buf_init(&labels);
+    struct gw_buf labels = {0};
     gw_metric_label(&labels, key, label);
     gw_metric_value(to, name, labels.data, value);
     gw_buf_fini(&labels);

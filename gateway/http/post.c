@@ -41,8 +41,7 @@ static void post_published(struct gw_session *session, const char *reference, en
         gw_http_reply(conn, 200, NULL, JSON_TYPE, body, sizeof body - 1);
         return;
     }
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     gw_json_error(&body, NULL, err, NULL, reason);
     gw_http_reply(conn, gw_err_status(err), NULL, JSON_TYPE, body.data, body.len);
     gw_buf_fini(&body);
@@ -53,8 +52,7 @@ static void post_response(struct gw_session *session, const char *reference, str
     (void)reference;
     struct post *post = (struct post *)session;
     struct gw_conn *conn = post->conn;
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     gw_buf_adds(&body, "{\"status\":\"response\",\"data\":");
     gw_buf_add(&body, data.data, data.len);
     gw_buf_addc(&body, '}');
@@ -96,9 +94,7 @@ struct post_query {
 static const char *post_query_read(struct post_query *query, const struct gw_request *request)
 {
     *query = (struct post_query){.timeout_ms = -1};
-    struct gw_buf key, value;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
+    struct gw_buf key = {0}, value = {0};
     const char *why = NULL;
     size_t at = 0;
     bool bad;

@@ -133,8 +133,7 @@ enum gw_err gw_frame_parse(const char *text, size_t len, struct gw_frame *out, c
     *why = "the frame is not valid JSON";
     if (!gw_json_valid(text, len))
         return GW_ERR_BAD_REQUEST;
-    struct gw_buf envelope;
-    gw_buf_init(&envelope);
+    struct gw_buf envelope = {0};
     if (gw_json_find(text, len, "data", &out->data))
         frame_without_data(text, &out->data, len, &envelope);
     else
@@ -259,8 +258,7 @@ void gw_json_error(struct gw_buf *out, const char *id, enum gw_err err, const ch
         message = gw_err_text(err);
     gw_buf_printf(out, ",\"code\":\"%s\",\"message\":", gw_err_code(err));
     if (reason) {
-        struct gw_buf text;
-        gw_buf_init(&text);
+        struct gw_buf text = {0};
         gw_buf_printf(&text, "%s (MQTT reason code 0x%02x)", message, (unsigned)reason);
         gw_buf_add_json_string(out, text.data, text.len);
         gw_buf_printf(out, ",\"reason\":%d", reason);

@@ -15,8 +15,7 @@
 
 bool gw_ticket_of_query(const struct gw_request *request, struct gw_buf *ticket)
 {
-    struct gw_buf key;
-    gw_buf_init(&key);
+    struct gw_buf key = {0};
     size_t at = 0;
     bool bad, found = false;
     while (!found && gw_request_query(request, &at, &key, ticket, &bad))
@@ -70,8 +69,7 @@ void gw_ticket_forget(struct gw_conn *conn)
 static void ticket_reply(struct gw_conn *conn, const char *ticket)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     gw_buf_printf(&body, "{\"ticket\":\"%s\",\"expires_in\":%lld}", ticket,
                   (long long)(gw_hub_config(hub)->auth.ticket_ttl_ms / 1000));
     gw_http_reply(conn, 200, NULL, "application/json", body.data, body.len);
@@ -110,11 +108,10 @@ static void ticket_share(struct gw_conn *conn, const char *ticket)
     static const struct gw_conn_ops ops = {.closed = issue_closed};
     struct gw_hub *hub = gw_conn_hub(conn);
     char key[GW_TICKET_KEY_SIZE];
-    struct gw_buf text;
+    struct gw_buf text = {0};
     struct issue *issue = gw_calloc(1, sizeof *issue);
     issue->conn = conn;
     memcpy(issue->ticket, ticket, GW_TICKET_SIZE);
-    gw_buf_init(&text);
     gw_auth_ticket_text(conn->identity, &text);
     if (!gw_auth_ticket_key(ticket, GW_TICKET_SIZE - 1, key))
         abort(); /* we have made it just now */
@@ -135,8 +132,7 @@ void gw_ticket_request(struct gw_conn *conn, const struct gw_request *request)
         gw_http_error(conn, GW_ERR_NOT_FOUND, "this gateway asks nobody who he is");
         return;
     }
-    struct gw_buf used;
-    gw_buf_init(&used);
+    struct gw_buf used = {0};
     bool renewing = gw_ticket_of_query(request, &used);
     gw_buf_fini(&used);
     if (renewing) { /* a stolen one would renew itself for ever */

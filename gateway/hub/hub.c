@@ -415,6 +415,12 @@ bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_
     return gw_routes_channel_possible(hub->routes, filter, len);
 }
 
+const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, size_t len)
+{
+    const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel, len);
+    return route ? route->content_type : NULL;
+}
+
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len)
 {

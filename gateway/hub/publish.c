@@ -160,8 +160,7 @@ void gw_hub_respond(struct gw_hub *hub, struct gw_response *response)
         GW_STAT_ADD(&hub->stats, responses_late, 1);
     } else {
         struct gw_session *session = pending->session;
-        struct gw_buf scratch;
-        gw_buf_init(&scratch);
+        struct gw_buf scratch = {0};
         struct gw_slice json = response_decode(pending->codec, response, &scratch);
         char *reference = pending->reference;
         pending->reference = NULL;
@@ -191,9 +190,8 @@ static enum gw_err publish_check(const struct gw_codec *codec, const char *data,
         return GW_OK;
     if (codec->publishable)
         return codec->publishable(data, len) ? GW_OK : GW_ERR_NOT_JSON;
-    struct gw_buf scratch;
+    struct gw_buf scratch = {0};
     struct gw_decoded decoded;
-    gw_buf_init(&scratch);
     enum gw_err err = codec->decode(data, len, &scratch, &decoded);
     gw_buf_fini(&scratch);
     return err;
@@ -215,10 +213,9 @@ static struct gw_slice publish_trim(const char *data, size_t len)
 static enum gw_err publish_transform(const struct gw_publish_target *target, const char *data, size_t len, bool json,
                                      struct gw_buf *payload, const char **why)
 {
-    struct gw_buf scratch;
+    struct gw_buf scratch = {0};
     struct gw_decoded decoded = {.json = data, .len = len};
     enum gw_err err = GW_OK;
-    gw_buf_init(&scratch);
     if (!json && len)
         err = publish_check(target->codec, data, len);
     if (!json && !len)
@@ -315,8 +312,7 @@ static enum gw_err outgoing_respond_to(struct gw_session *session, struct outgoi
 bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                               size_t len)
 {
-    struct gw_buf topic;
-    gw_buf_init(&topic);
+    struct gw_buf topic = {0};
     bool possible = gw_topic_name_valid(channel, len) && gw_grants_contain(grants, GW_RIGHT_PUBLISH, channel, len) &&
                     gw_reply_topic(hub->routes, channel, len, &topic);
     gw_buf_fini(&topic);
@@ -328,8 +324,7 @@ static enum gw_err outgoing_pass_on(struct gw_session *session, struct outgoing 
 {
     enum gw_err err = GW_OK;
     struct gw_property property;
-    struct gw_buf topic;
-    gw_buf_init(&topic);
+    struct gw_buf topic = {0};
     for (size_t at = 0; err == GW_OK && gw_properties_next(out->along->properties, &at, &property);) {
         if (out->target.transform &&
             (property.id == GW_PROPERTY_PAYLOAD_FORMAT || property.id == GW_PROPERTY_CONTENT_TYPE))

@@ -211,6 +211,13 @@ void gw_session_push(struct gw_session *session, struct gw_buf *text)
     gw_session_mark_dirty(session);
 }
 
+void gw_session_wake(struct gw_session *session)
+{
+    GW_ASSERT_LOOP(session->hub);
+    if (session->open && !session->dirty)
+        gw_session_mark_dirty(session);
+}
+
 size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes)
 {
     GW_ASSERT_LOOP(session->hub);

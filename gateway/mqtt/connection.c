@@ -41,8 +41,7 @@ static void connection_check_up(struct gw_source *source)
     gw_attempts_complete(&source->attempts, gw_monotonic_ms());
     gw_connection_report(source); /* before anybody hears that it is ready */
     const struct gw_granted *granted = &source->granted;
-    struct gw_buf names;
-    gw_buf_init(&names);
+    struct gw_buf names = {0};
     gw_subscriptions_name_refused(&source->subs, &names);
     if (granted->granted == granted->wanted)
         gw_log(GW_LOG_INFO, "mqtt", "connected to %s, %zu subscription(s)", source->settings.url, granted->granted);

@@ -40,8 +40,7 @@ void gw_passed_on(const struct gw_routes *routes, const struct gw_packet *packet
 {
     const struct gw_slice all = {packet->properties, packet->properties_len};
     struct gw_property property;
-    struct gw_buf channel;
-    gw_buf_init(&channel);
+    struct gw_buf channel = {0};
     put_origin(all, block);
     for (size_t at = 0; gw_properties_next(all, &at, &property);) {
         bool describes = property.id == GW_PROPERTY_PAYLOAD_FORMAT || property.id == GW_PROPERTY_CONTENT_TYPE;

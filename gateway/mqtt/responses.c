@@ -35,8 +35,7 @@ void gw_responses_set_topic(struct gw_responses *responses, const struct gw_cfg_
 {
     char *topic = broker->response_topic ? gw_strdup(broker->response_topic) : NULL;
     if (!topic) {
-        struct gw_buf made;
-        gw_buf_init(&made);
+        struct gw_buf made = {0};
         gw_buf_printf(&made, PREFIX "%s", broker->client_id);
         topic = gw_strdup(made.data);
         gw_buf_fini(&made);

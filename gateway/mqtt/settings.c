@@ -14,8 +14,7 @@ void gw_source_settle_settings(struct gw_source *source)
     if (source->role != GW_SOURCE_PUBLISH)
         return;
     const char *node = source->ingest.engine->shared->node(source->ingest.store);
-    struct gw_buf id;
-    gw_buf_init(&id);
+    struct gw_buf id = {0};
     gw_buf_printf(&id, "%s-%s", config->broker.client_id, node);
     source->settings.client_id = source->own_id = gw_buf_take(&id);
     source->settings.session_expiry_ms = 0;

@@ -120,8 +120,7 @@ void gw_source_on_message(struct mosquitto *mosq, void *object, const struct mos
         packet.id_count++;
     packet.expires =
         mosquitto_property_read_int32(properties, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, &packet.expiry, false) != NULL;
-    struct gw_buf block;
-    gw_buf_init(&block);
+    struct gw_buf block = {0};
     gw_passed_on_read(properties, &block);
     packet.properties = block.data;
     packet.properties_len = block.len;

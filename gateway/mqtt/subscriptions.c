@@ -260,8 +260,7 @@ static void subs_blame(struct gw_sub_entry *entry)
 void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker)
 {
     struct gw_sub_entry *first = NULL;
-    struct gw_buf names;
-    gw_buf_init(&names);
+    struct gw_buf names = {0};
     for (size_t i = 0; i < subs->count; i++) {
         struct gw_sub_entry *entry = &subs->items[i];
         if (entry->mid && names.len < NAMES_MAX)

@@ -192,9 +192,7 @@ void gw_mqttd_on_subscribe(struct gw_mqttd_client *client, struct gw_slice body)
         codes[count] = err == GW_OK ? (filter.qos ? 1 : 0) : gw_mqttd_subscribe_code(err);
         refused = refused == GW_OK ? err : refused;
     }
-    struct gw_buf out, properties;
-    gw_buf_init(&out);
-    gw_buf_init(&properties);
+    struct gw_buf out = {0}, properties = {0};
     if (refused != GW_OK && client->problems)
         gw_mqttd_put_reason(&properties, refused, NULL);
     if (subscribed.cursor[0] &&
@@ -228,8 +226,7 @@ void gw_mqttd_on_unsubscribe(struct gw_mqttd_client *client, struct gw_slice bod
         gw_session_unsubscribe(&client->session, filter.text.data, filter.text.len);
         sub_remove(client, sub);
     }
-    struct gw_buf out;
-    gw_buf_init(&out);
+    struct gw_buf out = {0};
     gw_mqttd_write_suback(&out, GW_MQTTD_UNSUBACK, client->version, packet.id, codes, count, NULL);
     free(codes);
     gw_mqttd_send(client, &out);

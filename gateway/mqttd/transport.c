@@ -83,9 +83,7 @@ void gw_mqttd_fail_as(struct gw_mqttd_client *client, uint8_t reason, int close_
     if (client->ended)
         return;
     struct gw_hub *hub = gw_conn_hub(client->conn);
-    struct gw_buf packet, properties;
-    gw_buf_init(&packet);
-    gw_buf_init(&properties);
+    struct gw_buf packet = {0}, properties = {0};
     if (client->problems || !client->connected)
         gw_mqttd_put_text(&properties, GW_MQTTD_P_REASON_STRING, why, strlen(why));
     if (client->connected)
@@ -131,8 +129,7 @@ static void client_on_disconnect(struct gw_mqttd_client *client, struct gw_slice
 
 static void client_on_ping(struct gw_mqttd_client *client)
 {
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     gw_mqttd_write_pingresp(&packet);
     gw_mqttd_send(client, &packet);
 }

@@ -96,8 +96,7 @@ static void explain_publish(const struct gw_routes *routes, size_t index, const 
         return;
     }
     struct gw_captures captures;
-    struct gw_buf topic;
-    gw_buf_init(&topic);
+    struct gw_buf topic = {0};
     if (gw_route_has_channel(&routes->routes[index], channel, len, &captures, NULL) &&
         gw_route_publish_topic(&routes->routes[index], channel, len, &captures, &topic))
         gw_buf_printf(out, "  publish:  to topic '%s', qos %d%s\n", topic.data, config->publish_qos,
@@ -137,8 +136,7 @@ bool gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
     gw_buf_printf(out, "topic '%s'\n", topic);
     for (size_t i = 0; i < routes->config->route_count; i++) {
         struct gw_captures captures;
-        struct gw_buf channel;
-        gw_buf_init(&channel);
+        struct gw_buf channel = {0};
         bool matches = gw_route_channel_shape(&routes->routes[i], topic, len, &captures, &channel);
         explain_head(routes, i, matches, out);
         if (!matches) {

@@ -12,9 +12,8 @@ static struct gw_pattern *routes_compile(const char *text, enum gw_pattern_kind 
 {
     if (!text)
         return NULL;
-    struct gw_buf error;
+    struct gw_buf error = {0};
     size_t offset;
-    gw_buf_init(&error);
     struct gw_pattern *pattern = gw_pattern_compile(text, kind, &error, &offset);
     assert(pattern); /* the configuration was checked */
     gw_buf_fini(&error);
@@ -302,9 +301,8 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
     struct candidates found;
     routes_find(routes, routes->by_topic, offsetof(struct gw_route, next_by_topic), topic, len, &found);
     struct gw_routes_made made = {.routes = routes};
-    struct gw_buf channel;
+    struct gw_buf channel = {0};
     gw_buf_init(&made.channels);
-    gw_buf_init(&channel);
     for (size_t i = 0; i < found.count; i++) {
         struct gw_captures captures;
         uint32_t index = found.items[i];
@@ -343,8 +341,7 @@ static bool route_overlaps(const struct gw_route *route, const struct gw_pattern
     if (!gw_topic_filters_overlap(own, strlen(own), other, strlen(other)))
         return false;
     if (gw_pattern_tail(pattern)) {
-        struct gw_buf sample;
-        gw_buf_init(&sample);
+        struct gw_buf sample = {0};
         bool common = gw_pattern_sample(pattern, asked, 0, &sample);
         gw_buf_fini(&sample);
         if (!common)
@@ -444,8 +441,7 @@ void gw_routes_topics_of_channel(const struct gw_routes *routes, const char *cha
                                  gw_routes_filter_visit visit, void *context)
 {
     struct candidates found;
-    struct gw_buf filter;
-    gw_buf_init(&filter);
+    struct gw_buf filter = {0};
     routes_find(routes, routes->by_channel, offsetof(struct gw_route, next_by_channel), channel, len, &found);
     for (size_t i = 0; i < found.count; i++) {
         const struct gw_route *route = &routes->routes[found.items[i]];

@@ -13,8 +13,7 @@ void gw_route_transform_create(struct gw_route *route, const struct gw_cfg_route
     if (!route->transform || !route->transform->create)
         return;
     const struct gw_transform_setup setup = {config->codec, config->transform_options, config->channel};
-    struct gw_buf why;
-    gw_buf_init(&why);
+    struct gw_buf why = {0};
     enum gw_err err = route->transform->create(&setup, &route->state, &why);
     assert(err == GW_OK); /* the configuration was checked */
     (void)err;

@@ -28,8 +28,7 @@ static bool value_text(struct gw_slice value, struct gw_buf *out)
 
 static enum gw_err arguments_add_channel(struct sio_arguments *arguments, struct gw_slice value, const char **why)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     bool good = value_text(value, &text);
     if (good) {
         gw_buf_add(&arguments->channels, text.data, text.len + 1);
@@ -54,8 +53,7 @@ static enum gw_err arguments_channels(struct sio_arguments *arguments, struct gw
 
 static enum gw_err arguments_interval(struct sio_arguments *arguments, struct gw_slice value, const char **why)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     bool good = value_text(value, &text) && gw_parse_duration(text.data, &arguments->interval_ms) &&
                 arguments->interval_ms <= GW_INTERVAL_MAX_MS;
     gw_buf_fini(&text);
@@ -117,8 +115,7 @@ static enum gw_err arguments_member(struct sio_arguments *arguments, const char 
 static enum gw_err arguments_object(struct sio_arguments *arguments, struct gw_slice object, const char **why)
 {
     struct gw_slice key, value;
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     size_t at = 0;
     enum gw_err err = GW_OK;
     while (err == GW_OK && gw_json_next_member(object.data, object.len, &at, &key, &value)) {

@@ -33,8 +33,7 @@ void gw_eio_send(struct eio *eio, const char *packet, size_t len)
         gw_eio_flush(eio);
         return;
     }
-    struct gw_buf frame;
-    gw_buf_init(&frame);
+    struct gw_buf frame = {0};
     gw_sio_add_packet(&frame, SIO_FRAMES, packet, len);
     gw_conn_send(eio->conn, frame.data, frame.len);
     gw_buf_fini(&frame);
@@ -235,8 +234,7 @@ static void eio_open_websocket(struct gw_conn *conn, const struct gw_request *re
         return;
     }
     eio->conn = conn;
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     eio_open_packet(eio, "", &packet);
     gw_eio_send(eio, packet.data, packet.len);
     gw_buf_fini(&packet);
@@ -256,8 +254,7 @@ static void eio_open_polling(struct gw_conn *conn)
         gw_http_error(conn, GW_ERR_OVERLOADED, "there are too many sessions that poll");
         return;
     }
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     eio_open_packet(eio, "\"websocket\"", &packet);
     gw_http_reply(conn, 200, NULL, "text/plain; charset=UTF-8", packet.data, packet.len);
     gw_buf_fini(&packet);
@@ -294,9 +291,7 @@ static void eio_refuse_version(struct gw_conn *conn)
 
 static void eio_read_query(const struct gw_request *request, struct eio_query *query)
 {
-    struct gw_buf key, value;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
+    struct gw_buf key = {0}, value = {0};
     *query = (struct eio_query){.polling = false};
     size_t at = 0;
     bool bad;

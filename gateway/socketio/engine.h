@@ -3,6 +3,7 @@
  *   engine.c     requests, refusals, the life of a connection, packets of Engine.IO
  *   polling.c    requests of sessions that poll: they come to any worker, and go to the one that has the session
  *   upgrade.c    a WebSocket takes a session over, and its worker gets it
+ *   move.c       what travels then
  *   sockets.c    sessions of Socket.IO: what the hub says of them, and packets of their clients
  *   connect.c    CONNECT: who a client is, and where it stands
  *   outlet.c     what goes down to a client
@@ -145,6 +146,8 @@ void gw_eio_polling_free(struct eio *eio);
 void gw_eio_upgrade_request(struct gw_conn *conn, const struct gw_request *request, const char *sid, unsigned home);
 /* The session leaves for its WebSocket as soon as nothing waits. */
 void gw_eio_leave(struct eio *eio);
+/* It has ended before that. */
+void gw_eio_stay(struct eio *eio);
 
 /* --- sockets.c --- */
 

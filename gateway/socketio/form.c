@@ -261,10 +261,8 @@ void gw_sio_add_untyped(struct gw_buf *out, const struct gw_buf *json)
 void gw_sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
                     const struct gw_gap *gap)
 {
-    struct gw_buf packet;
-    struct gw_buf json;
-    gw_buf_init(&packet);
-    gw_buf_init(&json);
+    struct gw_buf packet = {0};
+    struct gw_buf json = {0};
     gw_json_gap(&json, gap);
     gw_sio_add_head(&packet, GW_SIO_EVENT, shape->space);
     gw_buf_adds(&packet, "[\"gap\",");
@@ -296,8 +294,7 @@ static size_t form_make(const struct sio_shape *shape, const struct gw_message *
                         struct gw_buf *after, struct gw_slice *middle)
 {
     uint8_t header[GW_WS_HEADER_MAX];
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     *middle = (struct gw_slice){"", 0};
     bool attaches = form_attaches(shape, msg);
     if (shape->plain && !attaches && !msg->state) { /* ["message",{ + the message's own text + ,"E.7"] */
@@ -325,10 +322,8 @@ static const struct form *form_of(const struct sio_shape *shape, struct gw_messa
     const struct form *known = (const struct form *)gw_message_variant(msg, shape);
     if (known)
         return known;
-    struct gw_buf before, after;
+    struct gw_buf before = {0}, after = {0};
     struct gw_slice middle;
-    gw_buf_init(&before);
-    gw_buf_init(&after);
     size_t header = form_make(shape, msg, &before, &after, &middle);
     struct form *form = gw_malloc(sizeof *form + before.len + after.len);
     *form = (struct form){.variant = {.key = shape, .destroy = form_destroy},
@@ -393,8 +388,7 @@ static size_t form_encode(const struct sio_shape *shape, struct gw_item *item, s
         return count;
     }
     if (item->type == GW_ITEM_GAP) {
-        struct gw_buf frame;
-        gw_buf_init(&frame);
+        struct gw_buf frame = {0};
         gw_sio_add_gap(&frame, SIO_FRAMES, shape, item->u.gap);
         gw_item_set_text(item, &frame);
     }

@@ -50,12 +50,11 @@ static void answer_send(const struct sio *sio, const struct gw_buf *packet)
 
 void gw_sio_push(struct sio *sio, const struct gw_buf *packet)
 {
-    struct gw_buf text;
+    struct gw_buf text = {0};
     if (sio->errand) {
         answer_send(sio, packet);
         return;
     }
-    gw_buf_init(&text);
     gw_sio_add_packet(&text, gw_eio_carrier(sio->eio), packet->data, packet->len);
     gw_session_push(&sio->session, &text);
 }
@@ -73,8 +72,7 @@ static void sio_write_event(const struct sio *sio, const char *event, const char
 
 void gw_sio_emit(struct sio *sio, const char *event, const char *json, const char *offset)
 {
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     sio_write_event(sio, event, json, offset, &packet);
     gw_sio_push(sio, &packet);
     gw_buf_fini(&packet);
@@ -84,8 +82,7 @@ void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json)
 {
     if (!id)
         return;
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     gw_sio_add_head(&packet, GW_SIO_ACK, gw_sio_shape_space(sio->shape));
     gw_buf_printf(&packet, "%s[", id);
     gw_buf_adds(&packet, json);
@@ -97,8 +94,7 @@ void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json)
 void gw_sio_acknowledge_typed(struct sio *sio, const char *id, const struct gw_buf *json)
 {
     static const char type[] = "{\"type\":";
-    struct gw_buf object;
-    gw_buf_init(&object);
+    struct gw_buf object = {0};
     gw_buf_adds(&object, "{\"status\":");
     gw_buf_add(&object, json->data + sizeof type - 1, json->len - (sizeof type - 1));
     gw_sio_acknowledge(sio, id, object.data);
@@ -107,14 +103,12 @@ void gw_sio_acknowledge_typed(struct sio *sio, const char *id, const struct gw_b
 
 void gw_sio_refuse(struct sio *sio, const char *id, enum gw_err err, const char *message, int reason)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_error(&json, NULL, err, message, reason);
     if (id) {
         gw_sio_acknowledge_typed(sio, id, &json);
     } else {
-        struct gw_buf object;
-        gw_buf_init(&object);
+        struct gw_buf object = {0};
         gw_sio_add_untyped(&object, &json);
         gw_sio_emit(sio, "error", object.data, NULL);
         gw_buf_fini(&object);
@@ -132,9 +126,7 @@ static enum sio_carrier sio_carrier(const struct sio *sio)
 static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
 {
     char cursor[64], offset[80];
-    struct gw_buf json, packet;
-    gw_buf_init(&json);
-    gw_buf_init(&packet);
+    struct gw_buf json = {0}, packet = {0};
     gw_hub_format_cursor(sio->session.hub, seq, cursor);
     snprintf(offset, sizeof offset, "%s~%u", cursor, sio->generation);
     gw_buf_printf(&json, "{\"channels\":[%s],\"cursor\":\"%s\"}", sio->syncing.data ? sio->syncing.data : "", cursor);
@@ -225,8 +217,7 @@ __attribute__((noinline)) static bool sio_drain_own(struct sio *sio, struct gw_c
     while (!done && (sio->fresh || !sio->encode)) {
         if (gw_conn_blocked(conn) || sio->eio->over)
             return false;
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         unsigned packets = UINT32_MAX;
         done = gw_sio_collect(sio, &out, COLLECT_BYTES, &packets);
         if (out.len)

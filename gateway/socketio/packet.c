@@ -76,8 +76,7 @@ static const char *packet_check_event(struct gw_slice json)
         return NULL;
     if (name.data[0] != '"')
         return "the name of an event is neither a string nor a number";
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_json_unescape(name.data, name.len, &text);
     bool reserved = gw_sio_event_reserved(text.data ? text.data : "", text.len);
     gw_buf_fini(&text);

@@ -102,6 +102,7 @@ void gw_eio_polling_free(struct eio *eio)
 {
     if (!eio->polling)
         return;
+    gw_eio_stay(eio);
     gw_buf_fini(&eio->polling->control);
     gw_buf_fini(&eio->polling->frames);
     free(eio->polling);
@@ -223,8 +224,7 @@ static void polling_take(struct eio *eio, const struct gw_slice *packet)
         gw_eio_take(eio, packet->data, packet->len);
         return;
     }
-    struct gw_buf bytes;
-    gw_buf_init(&bytes);
+    struct gw_buf bytes = {0};
     if (gw_base64_decode(&bytes, packet->data + 1, packet->len - 1))
         gw_eio_take_binary(eio, bytes.data ? bytes.data : "", bytes.len);
     else

@@ -15,38 +15,10 @@
 
 #include "gateway/alloc.h"
 #include "gateway/container.h"
-#include "gateway/identity.h"
 #include "socketio/engine.h"
+#include "socketio/move.h"
 
 #define UPGRADE_MS 10000
-
-/* One session of Socket.IO on its way. */
-struct moved {
-    struct moved *next;
-    struct gw_identity *identity;
-    struct sio_filter *filters;
-    struct sio_owner *owner;
-    struct gw_buf syncing;
-    bool fresh;
-    uint64_t fresh_to, told;
-    uint32_t generation;
-    int64_t keep_ms;
-    char cursor[64];
-    char sid[SIO_ID_SIZE];
-    char space[];
-};
-
-/* A connection of Engine.IO on its way. */
-struct package {
-    bool taken; /* there is one */
-    struct gw_identity *identity;
-    enum gw_err refused;
-    struct gw_config *config;
-    struct gw_bucket packets;
-    int64_t ping_due_ms, pong_by_ms, connect_by_ms;
-    struct gw_buf frames; /* what waited for the client */
-    struct moved *sockets;
-};
 
 struct eio_probe {
     struct gw_letter letter; /* first member */
@@ -59,7 +31,7 @@ struct eio_probe {
     bool failed;          /* it is being closed */
     bool moving;          /* so has `5`: the letter is on its way */
     struct gw_buf early;  /* what came after it: length, kind and bytes of each */
-    struct package package;
+    struct eio_package package;
     char sid[SIO_ID_SIZE];
 };
 
@@ -70,35 +42,11 @@ struct probing {
     char sid[SIO_ID_SIZE];
 };
 
-/* --- packages -------------------------------------------------------------------------------------------------- */
-
-static void moved_free(struct moved *moved)
-{
-    gw_sio_filters_free(moved->filters);
-    gw_sio_recall_end(moved->owner, moved->keep_ms, SIZE_MAX); /* it was cut off on its way */
-    gw_identity_unref(moved->identity);
-    gw_buf_fini(&moved->syncing);
-    free(moved);
-}
-
-static void package_fini(struct package *package)
-{
-    while (package->sockets) {
-        struct moved *moved = package->sockets;
-        package->sockets = moved->next;
-        moved_free(moved);
-    }
-    gw_identity_unref(package->identity);
-    gw_config_unref(package->config);
-    gw_buf_fini(&package->frames);
-    *package = (struct package){.taken = false};
-}
-
 static void probe_unref(struct eio_probe *probe)
 {
     if (atomic_fetch_sub_explicit(&probe->refs, 1, memory_order_acq_rel) != 1)
         return;
-    package_fini(&probe->package);
+    gw_eio_package_fini(&probe->package);
     gw_buf_fini(&probe->early);
     free(probe);
 }
@@ -109,29 +57,6 @@ static void probe_drop(struct gw_letter *letter)
 }
 
 /* --- at home: the session goes --------------------------------------------------------------------------------- */
-
-static struct moved *moved_of(struct sio *sio)
-{
-    const char *space = gw_sio_shape_space(sio->shape);
-    struct moved *moved = gw_calloc(1, sizeof *moved + strlen(space) + 1);
-    memcpy(moved->space, space, strlen(space) + 1);
-    memcpy(moved->sid, sio->sid, SIO_ID_SIZE);
-    moved->identity = gw_identity_ref(sio->session.identity);
-    moved->filters = sio->filters;
-    sio->filters = NULL;
-    moved->owner = sio->owner;
-    sio->owner = NULL;
-    gw_sio_recall_move(moved->owner, NULL, 0);
-    moved->keep_ms = sio->eio->options->recovery_ms;
-    moved->syncing = sio->syncing;
-    gw_buf_init(&sio->syncing);
-    moved->fresh = sio->fresh;
-    moved->fresh_to = sio->fresh_to;
-    moved->told = sio->told;
-    moved->generation = sio->generation;
-    gw_session_cursor(&sio->session, !gw_session_waiting(&sio->session), moved->cursor);
-    return moved;
-}
 
 /* What waits, as frames. True: nothing is left. */
 static bool leave_collect(struct eio *eio)
@@ -173,23 +98,7 @@ void gw_eio_leave(struct eio *eio)
     home_control(eio);
     if (!leave_collect(eio) || eio->over)
         return; /* ready() comes again */
-    struct package *package = &probe->package;
-    *package = (struct package){.taken = true,
-                                .identity = gw_identity_ref(eio->identity),
-                                .refused = eio->refused,
-                                .config = gw_config_ref(eio->config),
-                                .packets = eio->packets,
-                                .ping_due_ms = eio->ping_due_ms,
-                                .pong_by_ms = eio->pong_by_ms,
-                                .connect_by_ms = eio->connect_by_ms,
-                                .frames = eio->polling->frames};
-    gw_buf_init(&eio->polling->frames);
-    for (const struct sio *sio = eio->sockets; sio; sio = eio->sockets) {
-        struct moved *moved = moved_of(eio->sockets);
-        moved->next = package->sockets;
-        package->sockets = moved;
-        gw_sio_leave(eio->sockets, probe->from, eio->sid);
-    }
+    gw_eio_pack(eio, probe->from, &probe->package);
     gw_eio_directory_move(eio->sid, NULL, probe->from);
     eio->listed = false;
     eio->polling->leaving = NULL;
@@ -220,6 +129,16 @@ static void home_deliver(struct gw_letter *letter, struct gw_hub *hub)
     gw_eio_leave(eio);
 }
 
+/* It has ended before all that waits could go: the WebSocket's worker closes it. */
+void gw_eio_stay(struct eio *eio)
+{
+    struct eio_probe *probe = eio->polling->leaving;
+    if (!probe)
+        return;
+    eio->polling->leaving = NULL;
+    gw_hub_send(eio->hub, probe->from, &probe->letter);
+}
+
 static void probing_drop(struct gw_letter *letter)
 {
     free(letter);
@@ -247,40 +166,6 @@ static void probe_tell(const struct eio_probe *probe, bool begins)
     gw_hub_send(probe->hub, probe->home, &probing->letter);
 }
 
-static void moved_subscribe(struct sio *sio, const struct moved *moved, const struct sio_filter *filter)
-{
-    struct gw_start start = {.at = GW_START_CURSOR,
-                             .cursor = moved->cursor,
-                             .cursor_len = strlen(moved->cursor),
-                             .interval_ms = filter->interval_ms};
-    struct gw_subscribed subscribed;
-    size_t len = strlen(filter->text);
-    enum gw_err err = gw_session_subscribe(&sio->session, filter->text, len, &start, &subscribed);
-    if (err == GW_OK)
-        gw_sio_filter_add(sio, filter->text, filter->interval_ms, filter->fresh_to, filter->generation);
-    else
-        sio->session.ops->revoked(&sio->session, filter->text, len); /* a reload came in between */
-}
-
-static void moved_open(struct eio *eio, struct moved *moved)
-{
-    struct sio *sio = gw_sio_create(eio, moved->space, moved->identity);
-    memcpy(sio->sid, moved->sid, SIO_ID_SIZE);
-    sio->owner = moved->owner;
-    moved->owner = NULL;
-    gw_sio_recall_move(sio->owner, sio, gw_hub_worker(eio->hub));
-    gw_session_pace_from(&sio->session, gw_hub_now(eio->hub)); /* it may have had a value just now */
-    for (const struct sio_filter *filter = moved->filters; filter; filter = filter->next)
-        moved_subscribe(sio, moved, filter);
-    sio->fresh = moved->fresh;
-    sio->fresh_to = moved->fresh_to;
-    sio->told = moved->told;
-    sio->generation = moved->generation;
-    sio->syncing = moved->syncing;
-    gw_buf_init(&moved->syncing);
-    gw_session_catch_up(&sio->session);
-}
-
 /* What the client sent in between. */
 static void probe_take_early(struct eio_probe *probe, struct eio *eio)
 {
@@ -303,7 +188,7 @@ static void probe_take_early(struct eio_probe *probe, struct eio *eio)
 static void probe_return(struct gw_letter *letter, struct gw_hub *hub)
 {
     struct eio_probe *probe = (struct eio_probe *)letter;
-    struct package *package = &probe->package;
+    struct eio_package *package = &probe->package;
     struct gw_conn *conn = probe->conn;
     if (!conn || !package->taken) {
         if (package->taken)
@@ -314,25 +199,7 @@ static void probe_return(struct gw_letter *letter, struct gw_hub *hub)
         return;
     }
     gw_timer_cancel(gw_hub_timers(hub), &probe->timer);
-    struct eio *eio = gw_eio_create(conn, package->config);
-    memcpy(eio->sid, probe->sid, SIO_ID_SIZE);
-    gw_identity_unref(eio->identity);
-    eio->identity = package->identity;
-    package->identity = NULL;
-    eio->refused = package->refused;
-    eio->packets = package->packets;
-    eio->ping_due_ms = package->ping_due_ms;
-    eio->pong_by_ms = package->pong_by_ms;
-    eio->connect_by_ms = package->connect_by_ms;
-    eio->conn = conn;
-    eio->listed = true;
-    gw_eio_directory_move(eio->sid, eio, gw_hub_worker(hub));
-    gw_conn_attach(conn, &gw_eio_conn_ops, eio);
-    gw_eio_set_timer(eio);
-    if (package->frames.len)
-        gw_conn_send(conn, package->frames.data, package->frames.len);
-    for (struct moved *moved = package->sockets; moved && !eio->over; moved = moved->next)
-        moved_open(eio, moved);
+    struct eio *eio = gw_eio_unpack(package, conn, probe->sid);
     probe_take_early(probe, eio);
     for (struct sio *sio = eio->sockets; sio && !eio->over; sio = sio->next)
         gw_sio_drain(sio);

@@ -124,8 +124,7 @@ static bool compile_level(struct compile *compile, struct level *level, const ch
 
 static void compile_filter(struct gw_pattern *pattern)
 {
-    struct gw_buf filter;
-    gw_buf_init(&filter);
+    struct gw_buf filter = {0};
     bool open = true; /* nothing follows a `#`: what is behind a rest is looked at by gw_pattern_match() */
     for (size_t i = 0; i < pattern->level_count && open; i++) {
         const struct level *level = &pattern->levels[i];

@@ -52,9 +52,8 @@ static bool split_is_object(struct gw_slice json)
 /* Does the codec leave objects as they are? */
 static bool split_suits(const struct gw_codec *codec)
 {
-    struct gw_buf scratch;
+    struct gw_buf scratch = {0};
     struct gw_decoded decoded;
-    gw_buf_init(&scratch);
     bool suits = codec->decode("{}", 2, &scratch, &decoded) == GW_OK &&
                  split_is_object((struct gw_slice){decoded.json, decoded.len});
     gw_buf_fini(&scratch);
@@ -180,9 +179,8 @@ static enum gw_err split_apply(void *state, const struct gw_transform_input *inp
 static void split_explain(void *state, const struct gw_transform_input *input, struct gw_buf *out)
 {
     const struct split *split = state;
-    struct gw_buf scratch;
+    struct gw_buf scratch = {0};
     struct gw_decoded decoded;
-    gw_buf_init(&scratch);
     if (!input->payload_len)
         gw_buf_adds(out, "an empty payload clears only channels that the option members names");
     else if (split->codec->decode(input->payload, input->payload_len, &scratch, &decoded) == GW_OK)

@@ -102,9 +102,8 @@ static bool poll_collect(struct poll *poll, size_t most, struct answer *answer)
 static bool poll_answer(struct poll *poll, bool over)
 {
     struct answer answer;
-    struct gw_buf body;
+    struct gw_buf body = {0};
     answer_init(&answer);
-    gw_buf_init(&body);
     bool settled = poll_collect(poll, ANSWER_BYTES, &answer) && !gw_session_waiting(&poll->session);
     bool any = answer_any(&answer);
     over |= poll->at_once && settled;

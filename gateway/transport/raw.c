@@ -119,8 +119,7 @@ static const char *const raw_protocols[] = {"sluice.v1", NULL};
 static void raw_open(struct gw_conn *conn, const struct gw_request *request)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     bool bad;
     if (!gw_request_path_after(request, "/channels/", &name, &bad) || !gw_topic_filter_valid(name.data, name.len)) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST, "the channel's name in the path is malformed");

@@ -48,8 +48,7 @@ static void sse_frame(const struct sse *sse, struct gw_buf *text)
 {
     if (!sse->chunked)
         return;
-    struct gw_buf chunk;
-    gw_buf_init(&chunk);
+    struct gw_buf chunk = {0};
     gw_buf_printf(&chunk, "%zx\r\n", text->len);
     gw_buf_add(&chunk, text->data, text->len);
     gw_buf_adds(&chunk, "\r\n");
@@ -65,8 +64,7 @@ static void sse_push(struct sse *sse, struct gw_buf *text)
 
 static void sse_push_event(struct sse *sse, const char *event, struct gw_buf *json)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_printf(&text, "event: %s\n", event);
     sse_add_data(&text, json->data, json->len);
     gw_buf_fini(json);
@@ -83,8 +81,7 @@ static struct iovec sse_part(const char *data, size_t len)
 static size_t sse_encode_as(struct gw_item *item, struct iovec parts[GW_PARTS_MAX], bool chunked)
 {
     const struct sse framing = {.chunked = chunked};
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     if (item->type == GW_ITEM_MESSAGE) {
         struct gw_message *msg = item->u.message;
         struct gw_slice tail = gw_message_tail(msg), cursor = gw_message_cursor(msg);
@@ -98,8 +95,7 @@ static size_t sse_encode_as(struct gw_item *item, struct iovec parts[GW_PARTS_MA
             return 5;
         }
         /* Line ends in a device's JSON are blanks between its tokens, so their kind does not matter. */
-        struct gw_buf object;
-        gw_buf_init(&object);
+        struct gw_buf object = {0};
         gw_buf_addc(&object, '{');
         gw_buf_add(&object, tail.data, tail.len);
         gw_buf_printf(&text, "id: %.*s\n", (int)cursor.len, cursor.data);
@@ -108,8 +104,7 @@ static size_t sse_encode_as(struct gw_item *item, struct iovec parts[GW_PARTS_MA
         sse_frame(&framing, &text);
         gw_item_set_text(item, &text);
     } else if (item->type == GW_ITEM_GAP) {
-        struct gw_buf json;
-        gw_buf_init(&json);
+        struct gw_buf json = {0};
         gw_json_gap(&json, item->u.gap);
         gw_buf_adds(&text, "event: gap\n");
         sse_add_data(&text, json.data, json.len);
@@ -151,8 +146,7 @@ static void sse_ready(struct gw_session *session)
 
 static void sse_upstream(struct gw_session *session, const struct gw_upstream_state *state)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_upstream(&json, state);
     sse_push_event((struct sse *)session, "upstream", &json);
 }
@@ -160,9 +154,7 @@ static void sse_upstream(struct gw_session *session, const struct gw_upstream_st
 static void sse_kick(struct gw_session *session, enum gw_err why)
 {
     struct sse *sse = (struct sse *)session;
-    struct gw_buf json, text;
-    gw_buf_init(&json);
-    gw_buf_init(&text);
+    struct gw_buf json = {0}, text = {0};
     gw_json_error(&json, NULL, why, NULL, 0);
     gw_buf_adds(&text, "event: error\n");
     sse_add_data(&text, json.data, json.len);
@@ -175,8 +167,7 @@ static void sse_kick(struct gw_session *session, enum gw_err why)
 
 static void sse_revoked(struct gw_session *session, const char *filter, size_t len)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_revoked(&json, "error", filter, len);
     sse_push_event((struct sse *)session, "error", &json);
     if (session->sub_count)
@@ -187,8 +178,7 @@ static void sse_revoked(struct gw_session *session, const char *filter, size_t l
 
 static void sse_expiring(struct gw_session *session, int64_t expires_ms)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_expiring(&json, expires_ms);
     sse_push_event((struct sse *)session, "expiring", &json);
 }
@@ -280,8 +270,7 @@ static void sse_start(struct gw_conn *conn, const struct gw_query *query, bool c
                    chunked ? "X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n" : "X-Accel-Buffering: no\r\n",
                    "text/event-stream", &sse_conn_ops, sse);
     gw_timer_set(gw_hub_timers(hub), &sse->timer, gw_hub_now(hub) + gw_hub_config(hub)->web.heartbeat_ms);
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_printf(&text, "retry: %llu\n\n",
                   RETRY_MS + (unsigned long long)(sse->session.id * 0x9e3779b97f4a7c15u >> 33) % RETRY_JITTER_MS);
     sse_push(sse, &text);

@@ -30,8 +30,7 @@ struct ws_deadline {
 
 static void ws_push(struct ws *ws, struct gw_buf *json)
 {
-    struct gw_buf frame;
-    gw_buf_init(&frame);
+    struct gw_buf frame = {0};
     gw_ws_add_text(&frame, json->data, json->len);
     gw_buf_fini(json);
     gw_session_push(&ws->session, &frame);
@@ -39,16 +38,14 @@ static void ws_push(struct ws *ws, struct gw_buf *json)
 
 static void ws_push_error(struct ws *ws, const char *id, enum gw_err err, const char *message, int reason)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_error(&json, id, err, message, reason);
     ws_push(ws, &json);
 }
 
 static void ws_push_simple(struct ws *ws, const char *type, const char *id)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_simple(&json, type, id);
     ws_push(ws, &json);
 }
@@ -63,9 +60,7 @@ static size_t ws_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
         return 2;
     }
     case GW_ITEM_GAP: {
-        struct gw_buf json, frame;
-        gw_buf_init(&json);
-        gw_buf_init(&frame);
+        struct gw_buf json = {0}, frame = {0};
         gw_json_gap(&json, item->u.gap);
         gw_ws_add_text(&frame, json.data, json.len);
         gw_buf_fini(&json);
@@ -109,16 +104,14 @@ static void ws_published(struct gw_session *session, const char *reference, enum
 
 static void ws_response(struct gw_session *session, const char *reference, struct gw_slice data)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_response(&json, reference, data);
     ws_push((struct ws *)session, &json);
 }
 
 static void ws_upstream(struct gw_session *session, const struct gw_upstream_state *state)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_upstream(&json, state);
     ws_push((struct ws *)session, &json);
 }
@@ -133,16 +126,14 @@ static void ws_kick(struct gw_session *session, enum gw_err why)
 
 static void ws_revoked(struct gw_session *session, const char *filter, size_t len)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_revoked(&json, "unsubscribed", filter, len);
     ws_push((struct ws *)session, &json);
 }
 
 static void ws_expiring(struct gw_session *session, int64_t expires_ms)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_expiring(&json, expires_ms);
     ws_push((struct ws *)session, &json);
 }
@@ -173,8 +164,7 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
         ws_push_error(ws, frame->id, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : NULL, 0);
         return;
     }
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_subscribed(&json, frame->id, frame->channel, frame->channel_len, &subscribed);
     ws_push(ws, &json);
     gw_session_catch_up(&ws->session);
@@ -254,8 +244,7 @@ static void ws_hello(struct ws *ws, const struct gw_frame *frame)
         ws_hello_refused(ws, frame, err, why);
         return;
     }
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_hello(&json, frame->id, identity->name, identity->expires_ms);
     ws_push(ws, &json);
     ws_hello_done(ws);
@@ -373,8 +362,7 @@ static void ws_open(struct gw_conn *conn, const struct gw_request *request)
     gw_conn_log_session(conn, &ws->session);
     char cursor[64];
     gw_hub_cursor(hub, cursor);
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_welcome(&json, ws->session.id, gw_hub_worker(hub), cursor);
     ws_push(ws, &json);
     if (!gw_hub_upstream(hub)->up)

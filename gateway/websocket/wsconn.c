@@ -189,8 +189,7 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     ws_accept_key(key, accept);
     bool deflate = ws_negotiate_deflate(conn, request, extension);
     const char *protocol = gw_ws_offered(request, protocols);
-    struct gw_buf head;
-    gw_buf_init(&head);
+    struct gw_buf head = {0};
     gw_buf_printf(&head,
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                   "Sec-WebSocket-Accept: %s\r\n",
@@ -295,8 +294,7 @@ static void ws_on_message(struct gw_conn *conn, enum gw_ws_opcode opcode, char *
 
 static void ws_on_deflated(struct gw_conn *conn, enum gw_ws_opcode opcode, const char *data, size_t len)
 {
-    struct gw_buf plain;
-    gw_buf_init(&plain);
+    struct gw_buf plain = {0};
     int code = gw_inflate(conn->sock.worker->inflater, data, len, gw_conn_config(conn)->limits.frame_bytes, &plain);
     if (code)
         ws_fail(conn, code, code == 1009 ? "the message is too large" : "a compressed message is damaged");

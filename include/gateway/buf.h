@@ -1,4 +1,5 @@
-/* buf.h: a growable byte buffer. The content is always followed by a NUL that `len` does not count.
+/* buf.h: a growable byte buffer; {0} is an empty one. The content is always followed by a NUL that `len` does not
+ * count.
  *
  * Thread: whoever owns the buffer. A failed allocation ends the process (gw_alloc.h): a gateway that can't get a
  * few kilobytes can't keep any promise, and every larger growth is bounded by configuration before it gets here. */

@@ -70,7 +70,7 @@ struct gw_engine_channel {
 struct gw_engine_load {
     void *context;
     /* Channels in the order of last_seq, each followed by its messages, oldest first: what its history holds, and the
-     * last value. Everything is borrowed. */
+     * last value. After the last channel there may be messages that tell of states. Everything is borrowed. */
     void (*channel)(void *context, const struct gw_engine_channel *channel);
     void (*message)(void *context, const struct gw_message_spec *spec);
 };

@@ -181,6 +181,8 @@ enum gw_state gw_hub_state(const struct gw_hub *hub, const struct gw_message *ms
 
 /* Is there a route for it? */
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
+/* What its route says that its payloads are; NULL: nothing. Borrowed as gw_hub_routes(). */
+const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, size_t len);
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
 

@@ -76,7 +76,7 @@ struct gw_message {
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
-    uint8_t qos; /* at which the broker sent it: 0 or 1 */
+    uint8_t qos;   /* at which the broker sent it: 0 or 1 */
     uint8_t state; /* enum gw_state; GW_STATE_NONE: a value */
     uint8_t frame_len, raw_len;
     uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */

@@ -201,6 +201,8 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size
 /* The next things to send, up to `most` and until they have `most_bytes`; 0 if there is nothing now. A lagging
  * session that has used up its part of the turn gets 0 too; ready() is called again in the next one. */
 size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes);
+/* The transport can take more now: ready() is called at the end of the turn, once, however often this was. */
+void gw_session_wake(struct gw_session *session);
 /* One of them; false if there is nothing now. */
 bool gw_session_next(struct gw_session *session, struct gw_item *item);
 /* Queues the values that are held back by a rate policy, so that everything up to gw_session_cursor() is handed out.
