@@ -157,7 +157,7 @@ def check_bench():
 
 def check_guard():
     """Instructions for each delivery against the stored budget."""
-    subprocess.run(["cmake", "--build", "--preset", "release", "--target", "guard_driver"], cwd=ROOT, check=True)
+    subprocess.run(["cmake", "--build", "--preset", "release", "--target", "guard_driver", "slices"], cwd=ROOT, check=True)
     subprocess.run([sys.executable, "tests/bench/guard/guard.py", "build/release/tests/bench/guard_driver"], cwd=ROOT, check=True)
 
 

@@ -20,6 +20,7 @@
 #include "gateway/alloc.h"
 #include "hub/channel.h"
 #include "hub/fetch.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/round.h"
 #include "hub/session_queue.h"
@@ -119,7 +120,7 @@ static bool round_channel(void *context, void *value)
         round_check_gap(round);
         round->newest = 0;
         round->taken = 0;
-        channel->engine->read(channel->history, round_after(round), round_take, round);
+        gw_channel_history_read(channel, round_after(round), round_take, round);
         if (channel->last && channel->last->seq > round->newest && round->taken < round->most)
             round_take(round, channel->last);
     }

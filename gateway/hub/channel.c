@@ -9,6 +9,7 @@
 #include "gateway/hub.h"
 #include "gateway/log.h"
 #include "hub/access.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/keep.h"
 #include "hub/slice.h"
@@ -29,14 +30,20 @@ static bool channel_has_message(const void *context, uint64_t seq, uint32_t slot
         const struct gw_message *state = channel ? gw_channel_state(channels, channel) : NULL;
         return state && state->seq == seq;
     }
-    return channel &&
-           (seq > channel->engine->evicted(channel->history) || (channel->last && channel->last->seq == seq));
+    return channel && (seq > gw_channel_history_evicted(channel) || (channel->last && channel->last->seq == seq));
 }
 
 static bool channel_has_loss(const void *context, uint64_t key, uint32_t slot)
 {
     const struct gw_channel *channel = ((const struct gw_channels *)context)->slots[slot];
-    return channel && channel->loss_key == key;
+    return channel && gw_channel_losses(channel).key == key;
+}
+
+struct gw_channel_losses *gw_channel_note_losses(struct gw_channel *channel)
+{
+    if (!channel->losses)
+        channel->losses = gw_calloc(1, sizeof *channel->losses);
+    return channel->losses;
 }
 
 /* To be called after whatever may have made the channel lose messages. The key is never below the number of what was
@@ -44,14 +51,15 @@ static bool channel_has_loss(const void *context, uint64_t key, uint32_t slot)
 static void channel_note_loss(struct gw_hub *hub, struct gw_channel *channel)
 {
     uint64_t evicted = gw_channel_evicted(channel);
-    if (evicted <= channel->loss_to)
+    if (evicted <= gw_channel_losses(channel).to)
         return;
     struct gw_order *losses = &hub->channels.losses;
     uint64_t newest = hub->head > evicted ? hub->head : evicted, key = newest << GW_LOSS_BITS;
     if (key <= losses->newest)
         key = losses->newest + 1;
-    channel->loss_to = evicted;
-    channel->loss_key = key;
+    struct gw_channel_losses *noted = gw_channel_note_losses(channel);
+    noted->to = evicted;
+    noted->key = key;
     gw_order_add(losses, key, channel->slot);
 }
 
@@ -90,14 +98,26 @@ static void channel_link_newest(struct gw_channel_list *list, struct gw_channel 
     list->newest = channel;
 }
 
+static struct gw_channel *history_neighbour(const struct gw_channels *channels, uint32_t place)
+{
+    return place ? channels->slots[place - 1] : NULL;
+}
+
 static void history_unlink(struct gw_channels *channels, struct gw_channel *channel)
 {
     if (!channel->in_history)
         return;
-    struct gw_channel_list *list = &channels->with_history;
-    *(channel->older_history ? &channel->older_history->newer_history : &list->oldest) = channel->newer_history;
-    *(channel->newer_history ? &channel->newer_history->older_history : &list->newest) = channel->older_history;
-    channel->older_history = channel->newer_history = NULL;
+    struct gw_channel *older = history_neighbour(channels, channel->older_history);
+    struct gw_channel *newer = history_neighbour(channels, channel->newer_history);
+    if (older)
+        older->newer_history = channel->newer_history;
+    else
+        channels->with_history.oldest = newer;
+    if (newer)
+        newer->older_history = channel->older_history;
+    else
+        channels->with_history.newest = older;
+    channel->older_history = channel->newer_history = 0;
     channel->in_history = false;
 }
 
@@ -105,9 +125,11 @@ static void history_link_newest(struct gw_channels *channels, struct gw_channel 
 {
     history_unlink(channels, channel);
     struct gw_channel_list *list = &channels->with_history;
-    channel->older_history = list->newest;
-    channel->newer_history = NULL;
-    *(list->newest ? &list->newest->newer_history : &list->oldest) = channel;
+    channel->older_history = list->newest ? list->newest->slot + 1 : 0;
+    if (list->newest)
+        list->newest->newer_history = channel->slot + 1;
+    else
+        list->oldest = channel;
     list->newest = channel;
     channel->in_history = true;
 }
@@ -119,6 +141,7 @@ static void channel_free(struct gw_channel *channel)
     gw_message_unref(channel->last);
     gw_channel_forget_views(channel);
     free(channel->filters);
+    free(channel->losses);
     free(channel);
 }
 
@@ -173,8 +196,7 @@ static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
         channels->forgotten = channel->last_seq;
     gw_channel_keep_no_more(hub, channel, true);
     gw_channel_forget_state(channels, channel);
-    if (channel->history)
-        channels->history_bytes -= channel->engine->bytes(channel->history);
+    channels->history_bytes -= gw_channel_history_bytes(channel);
     history_unlink(channels, channel);
     channel_unlink(&channels->all, channel);
     gw_topic_tree_remove(channels->names, channel->name, channel->len);
@@ -189,48 +211,13 @@ static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
     GW_STAT_ADD(&hub->stats, channels_evicted, 1);
 }
 
-struct channel_move {
-    struct gw_hub *hub;
-    struct gw_channel *channel; /* with its new history */
-};
-
-static bool channel_move_message(void *context, struct gw_message *msg)
-{
-    const struct channel_move *move = context;
-    move->channel->engine->append(move->channel->history, msg, move->hub->wall_ms);
-    return true;
-}
-
-/* A reload: what the old engine has goes into the new one. */
-static void channel_change_engine(struct gw_hub *hub, struct gw_channel *channel, const struct gw_cfg_route *policy)
-{
-    const struct gw_history_engine *old_engine = channel->engine;
-    struct gw_history *old = channel->history;
-    gw_channel_keep_no_more(hub, channel, false);
-    channel->engine = policy->history_engine;
-    channel->history = channel->engine->open(&policy->history, old_engine->evicted(old));
-    struct channel_move move = {hub, channel};
-    old_engine->read(old, 0, channel_move_message, &move);
-    hub->channels.history_bytes += channel->engine->bytes(channel->history) - old_engine->bytes(old);
-    old_engine->close(old);
-    gw_channel_keep_all(hub, channel);
-}
-
 static void channel_apply_route(struct gw_hub *hub, struct gw_channel *channel, uint32_t route)
 {
     const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
     channel->route = route;
     channel->policy_at = hub->channels.policy_at;
     channel->interval_ms = policy->rate == GW_RATE_ALL ? 0 : policy->rate_interval_ms;
-    if (channel->engine != policy->history_engine) {
-        channel_change_engine(hub, channel, policy);
-        channel_note_loss(hub, channel);
-        return;
-    }
-    size_t before = channel->engine->bytes(channel->history);
-    channel->engine->limit(channel->history, &policy->history, hub->wall_ms);
-    hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
-    gw_channel_keep_bounds(hub, channel);
+    gw_channel_history_limit(hub, channel, policy);
     channel_note_loss(hub, channel);
 }
 
@@ -253,7 +240,9 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
     channel->len = (uint16_t)name->len;
     channel->hash = hash;
     channel->number = ++channels->made;
-    channel->lost = channels->lost;
+    if (channels->lost || evicted)
+        *gw_channel_note_losses(channel) =
+            (struct gw_channel_losses){.lost = channels->lost, .kept_evicted = evicted};
     struct gw_channel **bucket = &channels->table[hash & (channels->buckets - 1)];
     channel->hash_next = *bucket;
     *bucket = channel;
@@ -261,9 +250,7 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
     channel_link_newest(&channels->all, channel);
     channels->count++;
     channel_take_slot(channels, channel);
-    channel->engine = policy->history_engine;
-    channel->history = channel->engine->open(&policy->history, evicted);
-    channel->kept_evicted = evicted;
+    gw_channel_history_begin(channel, policy, evicted);
     channel_apply_route(hub, channel, route);
     gw_channel_filters(hub, channel);
     GW_STAT_SET(&hub->stats, channels, channels->count);
@@ -287,7 +274,7 @@ static void channel_meet_reload(struct gw_hub *hub, struct gw_channel *channel)
     }
     channel_apply_route(hub, channel, route);
     gw_channel_found(hub, channel, GW_STATE_LIVE);
-    if (!channel->engine->count(channel->history))
+    if (!gw_channel_history_count(channel))
         history_unlink(&hub->channels, channel);
 }
 
@@ -323,8 +310,7 @@ static void channels_bound_history(struct gw_hub *hub)
         struct gw_channel *channel = channels->with_history.oldest;
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "limits.history (%zu bytes) reached: dropping the history of '%s'",
                              hub->config->limits.history_bytes, channel->name);
-        channels->history_bytes -= channel->engine->bytes(channel->history);
-        channel->engine->drop(channel->history);
+        gw_channel_history_drop(hub, channel);
         gw_channel_keep_bounds(hub, channel);
         history_unlink(channels, channel);
         channel_note_loss(hub, channel);
@@ -335,6 +321,7 @@ static void channels_bound_history(struct gw_hub *hub)
 void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg)
 {
     struct gw_channels *channels = &hub->channels;
+    gw_channel_history_append(hub, channel, msg);
     gw_message_unref(channel->last);
     channel->last = msg->clear ? NULL : gw_message_ref(msg);
     if (msg->clear)
@@ -345,10 +332,7 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
     channel_unlink(&channels->all, channel);
     channel_link_newest(&channels->all, channel);
 
-    size_t before = channel->engine->bytes(channel->history);
-    channel->engine->append(channel->history, msg, hub->wall_ms);
-    channels->history_bytes += channel->engine->bytes(channel->history) - before;
-    if (channel->engine->count(channel->history))
+    if (gw_channel_history_count(channel))
         history_link_newest(channels, channel);
     else
         history_unlink(channels, channel);
@@ -361,10 +345,8 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
 
 void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel)
 {
-    size_t before = channel->engine->bytes(channel->history);
-    channel->engine->expire(channel->history, hub->wall_ms);
-    hub->channels.history_bytes += channel->engine->bytes(channel->history) - before;
-    if (!channel->engine->count(channel->history))
+    gw_channel_history_expire(hub, channel);
+    if (!gw_channel_history_count(channel))
         history_unlink(&hub->channels, channel);
     gw_channel_keep_bounds(hub, channel);
     channel_note_loss(hub, channel);
@@ -372,17 +354,19 @@ void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel)
 
 uint64_t gw_channel_evicted(const struct gw_channel *channel)
 {
-    uint64_t evicted = channel->engine->evicted(channel->history);
+    uint64_t evicted = gw_channel_history_evicted(channel);
     /* What is still there as the last value isn't missing, even if the history threw it away. */
     if (channel->last && evicted >= channel->last->seq)
         evicted = channel->before_last;
-    return evicted > channel->lost ? evicted : channel->lost;
+    uint64_t lost = gw_channel_losses(channel).lost;
+    return evicted > lost ? evicted : lost;
 }
 
 uint64_t gw_channel_missing(const struct gw_channel *channel)
 {
-    uint64_t evicted = channel->engine->evicted(channel->history);
-    return evicted > channel->lost ? evicted : channel->lost;
+    uint64_t evicted = gw_channel_history_evicted(channel);
+    uint64_t lost = gw_channel_losses(channel).lost;
+    return evicted > lost ? evicted : lost;
 }
 
 void gw_channel_restore(struct gw_hub *hub, const struct gw_engine_channel *kept, uint32_t route, uint64_t lost)
@@ -392,7 +376,7 @@ void gw_channel_restore(struct gw_hub *hub, const struct gw_engine_channel *kept
     struct gw_channel *channel =
         channel_make(hub, &name, kept->hash, route, kept->kept ? kept->evicted : kept->last_seq);
     if (!kept->kept)
-        channel->kept_evicted = UINT64_MAX; /* if it is kept now, the store must be told */
+        gw_channel_note_losses(channel)->kept_evicted = UINT64_MAX; /* if it is kept now, the store must be told */
     /* As if the number that may have been lost had been a message of this channel, which it may have been. */
     channel->last_seq = kept->last_seq > lost ? kept->last_seq : lost;
     channel->before_last = kept->last_seq > lost ? kept->before_last : lost;
@@ -402,16 +386,15 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_chann
 {
     struct gw_channels *channels = &hub->channels;
     struct gw_channel *channel = gw_channel_find(hub, kept->name, kept->len, kept->hash);
+    if (msg->seq > kept->evicted) /* or else it is there as the last value only */
+        gw_channel_history_append(hub, channel, msg);
     if (msg->seq == kept->last) {
         channel->last = gw_message_ref(msg);
         channel->stored = msg->stored;
     }
     if (msg->seq <= kept->evicted)
-        return; /* there as the last value only */
-    size_t before = channel->engine->bytes(channel->history);
-    channel->engine->append(channel->history, msg, hub->wall_ms);
-    channels->history_bytes += channel->engine->bytes(channel->history) - before;
-    if (channel->engine->count(channel->history))
+        return;
+    if (gw_channel_history_count(channel))
         history_link_newest(channels, channel);
     else
         history_unlink(channels, channel);
@@ -421,7 +404,7 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_chann
 /* As if the number had been a message of each channel, which it may have been. */
 static void channel_lost(struct gw_channel *channel, uint64_t to)
 {
-    channel->lost = to;
+    gw_channel_note_losses(channel)->lost = to;
     if (channel->last_seq < to)
         channel->last_seq = channel->before_last = to;
 }

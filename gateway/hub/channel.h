@@ -26,30 +26,35 @@ struct gw_view {
     bool allowed;
 };
 
+/* What was lost of a channel. Most have lost nothing, and have none of this. */
+struct gw_channel_losses {
+    uint64_t lost; /* messages up to here may be missing, whatever the engine says: the last process was killed */
+    uint64_t kept_evicted; /* what the store knows of engine->evicted() */
+    uint64_t to;           /* its newest loss that is in gw_channels.losses ends here ... */
+    uint64_t key;          /* ... and has this key */
+};
+
 /* There may be a million of them. */
 struct gw_channel {
     uint64_t hash;
     struct gw_channel *hash_next;
-    struct gw_message *last; /* NULL: none yet, or cleared */
-    uint64_t last_seq;       /* of the newest message, a clearing one included */
-    uint64_t before_last;    /* of the one before it */
-    uint64_t lost; /* messages up to here may be missing, whatever the engine says: the last process was killed */
-    uint64_t kept_evicted; /* what the store knows of engine->evicted() */
+    struct gw_message *last;          /* NULL: none yet, or cleared */
+    uint64_t last_seq;                /* of the newest message, a clearing one included */
+    uint64_t before_last;             /* of the one before it */
+    struct gw_channel_losses *losses; /* NULL: all zeros; gw_channel_losses() */
     const struct gw_history_engine *engine;
-    struct gw_history *history; /* NULL: none kept */
+    struct gw_history *history; /* NULL: it would hold `last` alone, hub/history.h */
     struct gw_filter **filters; /* those that match the name, if filters_at is the hub's: gw_channel_filters() */
     uint32_t filter_count, filter_allocated;
-    uint32_t slot;                    /* its place in gw_channels.slots */
-    uint32_t policy_at;               /* gw_channels.policy_at when its route was looked up */
-    uint64_t filters_at;              /* gw_hub.filters_at when they were collected */
-    uint64_t loss_to;                 /* its newest loss that is in gw_channels.losses ends here ... */
-    uint64_t loss_key;                /* ... and has this key */
-    uint64_t number;                  /* never used again, for pauses */
-    int64_t interval_ms;              /* of the route's rate policy; 0: every message counts */
-    struct gw_view *views;            /* of GW_VIEWS; NULL until somebody with grants asks */
-    uint64_t visited;                 /* mark of the last gw_channel walk that met it */
-    struct gw_channel *older, *newer; /* all channels, by last message */
-    struct gw_channel *older_history, *newer_history; /* those that keep history, by last message */
+    uint32_t slot;                         /* its place in gw_channels.slots */
+    uint32_t policy_at;                    /* gw_channels.policy_at when its route was looked up */
+    uint64_t filters_at;                   /* gw_hub.filters_at when they were collected */
+    uint64_t number;                       /* never used again, for pauses */
+    int64_t interval_ms;                   /* of the route's rate policy; 0: every message counts */
+    struct gw_view *views;                 /* of GW_VIEWS; NULL until somebody with grants asks */
+    uint64_t visited;                      /* mark of the last gw_channel walk that met it */
+    struct gw_channel *older, *newer;      /* all channels, by last message */
+    uint32_t older_history, newer_history; /* those that keep history, by last message: slot + 1; 0: none */
     uint32_t route;    /* index into hub->routes; whose policy holds; GW_ROUTE_BY_NAME: none makes it any more */
     uint8_t next_view; /* to be replaced */
     bool stored;       /* the broker keeps a value of it, so far as is known */
@@ -131,6 +136,12 @@ void gw_channels_lost(struct gw_hub *hub, uint64_t to);
 void gw_channels_begin_anew(struct gw_hub *hub);
 /* New limits after a reload. */
 void gw_channels_relimit(struct gw_hub *hub);
+static inline struct gw_channel_losses gw_channel_losses(const struct gw_channel *channel)
+{
+    return channel->losses ? *channel->losses : (struct gw_channel_losses){0};
+}
+/* To be changed. */
+struct gw_channel_losses *gw_channel_note_losses(struct gw_channel *channel);
 /* Visits the channels that the filter matches, until *steps names have been looked at; false: there may be more. */
 typedef bool (*gw_channel_visit)(void *context, void *channel);
 bool gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, size_t *steps, gw_channel_visit visit,

@@ -11,6 +11,7 @@
 #include "gateway/hub.h"
 #include "gateway/log.h"
 #include "hub/channel.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/round.h"
 #include "hub/session_queue.h"
@@ -268,7 +269,8 @@ uint64_t gw_fetch_missing(const struct gw_round *round, uint64_t from, uint64_t 
     if (!round->hub->fetches.engine || session->unfetched)
         return evicted;
     /* Of what was lost before it came here there is nothing to be had. */
-    uint64_t gone = evicted > channel->lost ? evicted : channel->engine->evicted(channel->history);
+    uint64_t before = gw_channel_losses(channel).lost;
+    uint64_t gone = evicted > before ? evicted : gw_channel_history_evicted(channel);
     if (gone <= from)
         return evicted;
     const struct gw_fetch *fetch = session->fetch;
@@ -278,7 +280,7 @@ uint64_t gw_fetch_missing(const struct gw_round *round, uint64_t from, uint64_t 
     if (!here)
         return 0; /* the position stays where it is until then */
     uint64_t lost = fetch->lost < gone ? fetch->lost : gone;
-    return lost > channel->lost ? lost : channel->lost;
+    return lost > before ? lost : before;
 }
 
 struct gw_message *gw_fetch_message(struct gw_round *round, uint64_t seq, uint64_t before)
@@ -294,7 +296,7 @@ struct gw_message *gw_fetch_message(struct gw_round *round, uint64_t seq, uint64
     for (size_t i = fetch->at; i < fetch->count && fetch->messages[i]->seq < before; i++) {
         struct gw_message *msg = fetch->messages[i];
         struct gw_channel *channel = gw_channel_find(round->hub, msg->channel.data, msg->channel.len, msg->hash);
-        if (channel && msg->seq <= channel->engine->evicted(channel->history) &&
+        if (channel && msg->seq <= gw_channel_history_evicted(channel) &&
             !(channel->last && channel->last->seq == msg->seq) && gw_round_channel(round, channel) &&
             !round->interval_ms && gw_round_wants(round, msg->seq, false) &&
             !gw_message_is_expired(msg, round->hub->wall_ms))

@@ -11,6 +11,7 @@
 #include "hub/channel.h"
 #include "hub/fetch.h"
 #include "hub/giveback.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
 #include "hub/lost.h"
@@ -495,7 +496,7 @@ void gw_hub_history(struct gw_hub *hub, const struct gw_grants *grants, const ch
     gw_channel_expire(hub, found);
     *evicted = gw_channel_missing(found);
     struct shown_context shown = {hub, found, grants, visit, context};
-    found->engine->read(found->history, after, hub_show, &shown);
+    gw_channel_history_read(found, after, hub_show, &shown);
 }
 
 static bool hub_list_channel(void *context, void *value)

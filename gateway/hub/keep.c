@@ -13,6 +13,7 @@
 #include "gateway/hub.h"
 #include "hub/channel.h"
 #include "hub/fetch.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 #include "route/routes.h"
 
@@ -30,7 +31,7 @@ static struct gw_engine_channel channel_numbers(const struct gw_hub *hub, const 
         .last_seq = channel->last_seq,
         .before_last = channel->before_last,
         .last = channel->last ? channel->last->seq : 0,
-        .evicted = channel->engine->evicted(channel->history),
+        .evicted = gw_channel_history_evicted(channel),
         .kept = channel_kept(hub, channel),
     };
 }
@@ -40,16 +41,17 @@ void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_m
     if (!channel_kept(hub, channel))
         return;
     struct gw_engine_channel numbers = channel_numbers(hub, channel);
-    channel->kept_evicted = numbers.evicted;
+    if (gw_channel_losses(channel).kept_evicted != numbers.evicted)
+        gw_channel_note_losses(channel)->kept_evicted = numbers.evicted;
     hub->keeper->keep(hub->store, &numbers, msg);
 }
 
 void gw_channel_keep_bounds(struct gw_hub *hub, struct gw_channel *channel)
 {
-    if (!channel_kept(hub, channel) || channel->engine->evicted(channel->history) == channel->kept_evicted)
+    if (!channel_kept(hub, channel) || gw_channel_history_evicted(channel) == gw_channel_losses(channel).kept_evicted)
         return;
     struct gw_engine_channel numbers = channel_numbers(hub, channel);
-    channel->kept_evicted = numbers.evicted;
+    gw_channel_note_losses(channel)->kept_evicted = numbers.evicted;
     hub->keeper->update(hub->store, &numbers);
 }
 
@@ -72,7 +74,7 @@ void gw_channel_keep_all(struct gw_hub *hub, struct gw_channel *channel)
     if (!channel_kept(hub, channel))
         return;
     struct keep_all all = {hub, channel, false};
-    channel->engine->read(channel->history, 0, keep_message, &all);
+    gw_channel_history_read(channel, 0, keep_message, &all);
     if (channel->last && !all.last)
         gw_channel_keep(hub, channel, channel->last);
 }

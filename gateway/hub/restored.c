@@ -4,6 +4,7 @@
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
 #include "hub/channel.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 
 struct restored_message {
@@ -42,7 +43,7 @@ void gw_channels_restored(struct gw_hub *hub)
         gw_channel_expire(hub, channel);
         all.slot = channel->slot;
         size_t before = all.count;
-        channel->engine->read(channel->history, 0, restored_add, &all);
+        gw_channel_history_read(channel, 0, restored_add, &all);
         if (channel->last && (all.count == before || all.messages[all.count - 1].seq != channel->last->seq))
             restored_add(&all, channel->last);
         struct gw_message *state = gw_channel_state(&hub->channels, channel);

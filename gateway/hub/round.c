@@ -10,6 +10,7 @@
 #include "hub/access.h"
 #include "hub/channel.h"
 #include "hub/fetch.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/pace.h"
 #include "hub/session_queue.h"
@@ -113,7 +114,7 @@ struct gw_message *gw_round_paced(struct gw_round *round)
     struct gw_message *msg = channel->last;
     round->session->paced = true;
     if (!msg)
-        channel->engine->read(channel->history, channel->last_seq - 1, round_first, &msg);
+        gw_channel_history_read(channel, channel->last_seq - 1, round_first, &msg);
     return msg;
 }
 

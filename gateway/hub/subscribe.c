@@ -144,7 +144,7 @@ static bool subscribe_count_losses(struct subscription *count)
         const struct gw_channel *channel = gw_channel_at(hub, slot);
         if (!left)
             return false;
-        if (channel && channel->loss_key == key &&
+        if (channel && gw_channel_losses(channel).key == key &&
             gw_topic_matches(filter->text, filter->len, channel->name, channel->len))
             count->lost |= !(gw_session_interval(count->session, channel) && channel->last) &&
                            gw_channel_evicted(channel) > count->after;

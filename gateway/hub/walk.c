@@ -9,6 +9,7 @@
 #include "gateway/hub.h"
 #include "hub/channel.h"
 #include "hub/fetch.h"
+#include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/moments.h"
 #include "hub/round.h"
@@ -118,7 +119,8 @@ static enum step walk_gaps(struct gw_round *round, uint32_t *left)
         session->losses = key;
         struct gw_channel *channel = gw_channel_at(hub, slot);
         struct gw_round_entry gap;
-        if (!channel || channel->loss_key != key || !gw_round_channel(round, channel) || !walk_gap(round, &gap))
+        if (!channel || gw_channel_losses(channel).key != key || !gw_round_channel(round, channel) ||
+            !walk_gap(round, &gap))
             continue;
         if (session->lag_reason[0] == 'o' && hub->config->limits.slow == GW_SLOW_CLOSE) {
             gw_session_kick(session, GW_ERR_SLOW);
@@ -140,7 +142,7 @@ static struct gw_message *walk_message(const struct gw_channel *channel, uint64_
     if (channel->last && channel->last->seq == seq)
         return channel->last;
     struct gw_message *msg = NULL;
-    channel->engine->read(channel->history, seq - 1, walk_first, &msg);
+    gw_channel_history_read(channel, seq - 1, walk_first, &msg);
     return msg && msg->seq == seq ? msg : NULL;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "gateway/alloc.h"
 #include "gateway/buf.h"
 #include "message/cursor.h"
@@ -65,6 +66,26 @@ static void message_watch(struct gw_message *msg, const struct gw_message_spec *
     }
 }
 
+#define PUT(at, literal) mempcpy(at, literal, sizeof(literal) - 1)
+
+/* What follows `data`; returns its length. Every message has one, so no buffer is asked each time whether it has
+ * room: there is. */
+static size_t message_rest(char *out, const struct gw_message_spec *spec, size_t *cursor_len)
+{
+    char digits[GW_DIGITS_MAX];
+    size_t first = gw_digits(digits, spec->ts < 0 ? 0 : (uint64_t)spec->ts);
+    char *at = PUT(out, ",\"cursor\":\"");
+    *cursor_len = gw_cursor_format(at, spec->epoch, spec->seq);
+    at = PUT(at + *cursor_len, "\",\"ts\":");
+    at = mempcpy(at, digits + first, sizeof digits - first);
+    if (spec->retained && !spec->clear)
+        at = PUT(at, ",\"retained\":true");
+    if (spec->clear)
+        at = PUT(at, ",\"cleared\":true");
+    *at++ = '}';
+    return (size_t)(at - out);
+}
+
 /* A byte of a name takes up to ESCAPE_MAX in JSON: \u0001. */
 #define NAME_SHORT 100
 #define ESCAPE_MAX 6
@@ -99,19 +120,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     gw_buf_add_json_string(&name, spec->channel, spec->channel_len);
 
     char tail[GW_CURSOR_MAX + 96];
-    char cursor[GW_CURSOR_MAX];
-    gw_cursor_format(cursor, spec->epoch, spec->seq);
-    struct gw_buf rest = {.data = tail, .len = 0, .cap = sizeof tail};
-    gw_buf_adds(&rest, ",\"cursor\":\"");
-    gw_buf_adds(&rest, cursor);
-    gw_buf_adds(&rest, "\",\"ts\":");
-    gw_buf_addu(&rest, spec->ts < 0 ? 0 : (uint64_t)spec->ts);
-    if (spec->retained && !spec->clear)
-        gw_buf_adds(&rest, ",\"retained\":true");
-    if (spec->clear)
-        gw_buf_adds(&rest, ",\"cleared\":true");
-    gw_buf_addc(&rest, '}');
-    assert(rest.data == tail);
+    size_t cursor_len, rest_len = message_rest(tail, spec, &cursor_len);
 
     char between[BEFORE_VALUE];
     const struct gw_slice key = message_before_value(spec, between);
@@ -120,7 +129,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     const char *prefix = spec->state ? GW_STATUS_PREFIX : GW_MESSAGE_PREFIX;
     size_t prefix_len = (spec->state ? sizeof GW_STATUS_PREFIX : sizeof GW_MESSAGE_PREFIX) - 1;
     size_t before = prefix_len + sizeof key_channel - 1 + name.len + key.len;
-    size_t text_len = before + spec->json_len + rest.len;
+    size_t text_len = before + spec->json_len + rest_len;
     /* The payload is stored once where `data` is the payload itself. */
     bool same = spec->payload_len == spec->json_len && !memcmp(spec->payload, spec->json, spec->json_len);
     size_t total = text_len + (same ? 0 : spec->payload_len) + spec->channel_len + 1 + spec->properties.len;
@@ -152,7 +161,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     at = mempcpy(at, key.data, key.len);
     msg->data = (struct gw_slice){at, spec->json_len};
     at = mempcpy(at, spec->json, spec->json_len);
-    at = mempcpy(at, rest.data, rest.len);
+    at = mempcpy(at, tail, rest_len);
     if (same) {
         msg->payload = msg->data;
     } else {
@@ -169,7 +178,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     message_watch(msg, spec);
     msg->frame_len = (uint8_t)gw_ws_header(msg->frame, WS_TEXT, msg->text.len);
     msg->raw_len = (uint8_t)gw_ws_header(msg->raw, spec->binary ? WS_BINARY : WS_TEXT, msg->payload.len);
-    message_event_head(msg, strlen(cursor));
+    message_event_head(msg, cursor_len);
     if (!is_short)
         gw_buf_fini(&name);
     return msg;

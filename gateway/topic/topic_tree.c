@@ -9,18 +9,19 @@
 
 /* One level of a key. Children are in a hash table of their own, so that a node with 100,000 children finds one as
  * fast as a node with two. `+` and `#` have their own places, which only filters need: they are looked for at every
- * step of a match. There is a node for every channel, so it is kept small: levels are shorter than 64 KiB. */
-struct wild {
+ * step of a match. There is a node for every channel, most of them without children, so it is kept small: levels are
+ * shorter than 64 KiB. */
+struct below {
     struct node *plus, *hash;
+    struct node **buckets; /* a power of two, NULL while there is no other child */
+    uint32_t bucket_count, child_count;
 };
 
 struct node {
     struct node *parent;
     struct node *bucket_next;
-    struct node **buckets; /* a power of two, NULL while there is no child */
-    struct wild *wild;     /* NULL while there is neither */
+    struct below *below; /* NULL: there was never a child */
     void *value;
-    uint32_t bucket_count, child_count;
     uint32_t level_hash;
     uint16_t level_len;
     bool has_value;
@@ -29,12 +30,17 @@ struct node {
 
 static struct node *node_plus(const struct node *node)
 {
-    return node->wild ? node->wild->plus : NULL;
+    return node->below ? node->below->plus : NULL;
 }
 
 static struct node *node_hash(const struct node *node)
 {
-    return node->wild ? node->wild->hash : NULL;
+    return node->below ? node->below->hash : NULL;
+}
+
+static bool node_has_child(const struct node *node)
+{
+    return node->below && (node->below->child_count || node->below->plus || node->below->hash);
 }
 
 struct gw_topic_tree {
@@ -69,52 +75,54 @@ static struct node *node_child(const struct node *node, const char *level, size_
         return node_plus(node);
     if (is_wild(level, len, '#'))
         return node_hash(node);
-    if (!node->child_count)
+    const struct below *below = node->below;
+    if (!below || !below->child_count)
         return NULL;
     uint32_t hash = level_hash(level, len);
-    struct node *child = node->buckets[hash & (node->bucket_count - 1)];
+    struct node *child = below->buckets[hash & (below->bucket_count - 1)];
     while (child && (child->level_hash != hash || child->level_len != len || memcmp(child->level, level, len) != 0))
         child = child->bucket_next;
     return child;
 }
 
-static void node_rehash(struct node *node, uint32_t bucket_count)
+static void below_rehash(struct below *below, uint32_t bucket_count)
 {
     struct node **buckets = gw_calloc(bucket_count, sizeof *buckets);
-    for (size_t i = 0; i < node->bucket_count; i++) {
-        for (struct node *child = node->buckets[i], *next; child; child = next) {
+    for (size_t i = 0; i < below->bucket_count; i++) {
+        for (struct node *child = below->buckets[i], *next; child; child = next) {
             next = child->bucket_next;
             struct node **bucket = &buckets[child->level_hash & (bucket_count - 1)];
             child->bucket_next = *bucket;
             *bucket = child;
         }
     }
-    free(node->buckets);
-    node->buckets = buckets;
-    node->bucket_count = bucket_count;
+    free(below->buckets);
+    below->buckets = buckets;
+    below->bucket_count = bucket_count;
 }
 
 static struct node *node_add(struct node *node, const char *level, size_t len)
 {
-    if (is_wild(level, len, '+') || is_wild(level, len, '#')) {
-        if (!node->wild)
-            node->wild = gw_calloc(1, sizeof *node->wild);
-        return *(level[0] == '+' ? &node->wild->plus : &node->wild->hash) = node_create(node, level, len, 0);
-    }
-    if (node->child_count >= node->bucket_count)
-        node_rehash(node, node->bucket_count ? node->bucket_count * 2 : 2);
+    if (!node->below)
+        node->below = gw_calloc(1, sizeof *node->below);
+    struct below *below = node->below;
+    if (is_wild(level, len, '+') || is_wild(level, len, '#'))
+        return *(level[0] == '+' ? &below->plus : &below->hash) = node_create(node, level, len, 0);
+    if (below->child_count >= below->bucket_count)
+        below_rehash(below, below->bucket_count ? below->bucket_count * 2 : 2);
     struct node *child = node_create(node, level, len, level_hash(level, len));
-    struct node **bucket = &node->buckets[child->level_hash & (node->bucket_count - 1)];
+    struct node **bucket = &below->buckets[child->level_hash & (below->bucket_count - 1)];
     child->bucket_next = *bucket;
     *bucket = child;
-    node->child_count++;
+    below->child_count++;
     return child;
 }
 
 static void node_free(struct node *node)
 {
-    free(node->buckets);
-    free(node->wild);
+    if (node->below)
+        free(node->below->buckets);
+    free(node->below);
     free(node);
 }
 
@@ -122,16 +130,17 @@ static void node_free(struct node *node)
 static struct node *node_prune(struct node *node)
 {
     struct node *parent = node->parent;
-    if (node_plus(parent) == node) {
-        parent->wild->plus = NULL;
-    } else if (node_hash(parent) == node) {
-        parent->wild->hash = NULL;
+    struct below *below = parent->below;
+    if (below->plus == node) {
+        below->plus = NULL;
+    } else if (below->hash == node) {
+        below->hash = NULL;
     } else {
-        struct node **link = &parent->buckets[node->level_hash & (parent->bucket_count - 1)];
+        struct node **link = &below->buckets[node->level_hash & (below->bucket_count - 1)];
         while (*link != node)
             link = &(*link)->bucket_next;
         *link = node->bucket_next;
-        parent->child_count--;
+        below->child_count--;
     }
     node_free(node);
     return parent;
@@ -147,19 +156,22 @@ struct gw_topic_tree *gw_topic_tree_create(void)
 /* A child that is left, taken out of its parent's lists. */
 static struct node *node_take_child(struct node *node)
 {
-    struct node *child = node_plus(node) ? node_plus(node) : node_hash(node);
+    struct below *below = node->below;
+    if (!below)
+        return NULL;
+    struct node *child = below->plus ? below->plus : below->hash;
     if (child) {
-        *(child == node_plus(node) ? &node->wild->plus : &node->wild->hash) = NULL;
+        *(child == below->plus ? &below->plus : &below->hash) = NULL;
         return child;
     }
-    while (node->bucket_count) {
-        struct node **bucket = &node->buckets[node->bucket_count - 1];
+    while (below->bucket_count) {
+        struct node **bucket = &below->buckets[below->bucket_count - 1];
         if (*bucket) {
             child = *bucket;
             *bucket = child->bucket_next;
             return child;
         }
-        node->bucket_count--;
+        below->bucket_count--;
     }
     return NULL;
 }
@@ -232,7 +244,7 @@ void *gw_topic_tree_remove(struct gw_topic_tree *tree, const char *key, size_t l
     node->has_value = false;
     node->value = NULL;
     tree->count--;
-    while (node != tree->root && !node->has_value && !node->child_count && !node_plus(node) && !node_hash(node))
+    while (node != tree->root && !node->has_value && !node_has_child(node))
         node = node_prune(node);
     return value;
 }
@@ -350,8 +362,9 @@ static void names_push(struct names *names, const struct node *node, size_t at)
 /* The next child of the frame's node, or NULL. */
 static const struct node *frame_child(struct frame *frame)
 {
-    while (!frame->next && frame->bucket < frame->node->bucket_count)
-        frame->next = frame->node->buckets[frame->bucket++];
+    const struct below *below = frame->node->below;
+    while (!frame->next && below && frame->bucket < below->bucket_count)
+        frame->next = below->buckets[frame->bucket++];
     const struct node *child = frame->next;
     if (child)
         frame->next = child->bucket_next;

@@ -4,6 +4,7 @@ budget.txt.
 
 guard.py [--update] DRIVER      exit status 1 if a budget is exceeded by more than the tolerance
 
+It also holds the bytes of a channel against a budget, as the program `slices` beside the driver counts them.
 No clock is involved, so a busy machine does not matter. What the kernel does is no instruction of ours, and most
 of the cost: that is why its calls have a budget too.
 """
@@ -23,7 +24,7 @@ DELIVERIES = 2000  # counted, at least
 def measure(driver, entry):
     """Instructions and system calls for each delivery."""
     transport, clients, channels, batch, others = entry
-    rounds = max(4, DELIVERIES * int(channels) // (int(batch) * int(clients)))
+    rounds = max(4, DELIVERIES * int(channels) // (int(batch) * int(clients))) if int(clients) else max(40, 2 * int(channels) // int(batch))
     done = subprocess.run(
         ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=guard_turn", "--toggle-collect=guard_request",
          driver, transport, clients, channels, batch, others, str(rounds)],
@@ -33,6 +34,15 @@ def measure(driver, entry):
         sys.exit(f"guard: {transport}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     deliveries, calls = map(int, done.stdout.split())
     return int(found.group(1)) / deliveries, calls / deliveries
+
+
+def channel_bytes(driver, channels):
+    """Bytes that malloc gave for each of so many channels with one message."""
+    done = subprocess.run([pathlib.Path(driver).with_name("slices"), channels], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    found = re.search(r": (\d+) bytes each", done.stdout)
+    if done.returncode or not found:
+        sys.exit(f"guard: slices: exit status {done.returncode}\n{done.stderr[-2000:]}")
+    return int(found.group(1))
 
 
 def compiler():
@@ -47,14 +57,14 @@ def main():
     args = parser.parse_args()
     text = BUDGET.read_text()
     tolerance = int(re.search(r"^tolerance (\d+)%$", text, re.M).group(1)) / 100
-    entries = re.findall(r"^(\S+) (ws|raw|sse|poll|socketio|socketio-poll) (\d+) (\d+) (\d+) (\d+) (\d+) ([\d.]+)$", text, re.M)
+    entries = re.findall(r"^(\S+) (ws|raw|sse|poll|socketio|socketio-poll|none) (\d+) (\d+) (\d+) (\d+) (\d+) ([\d.]+)$", text, re.M)
     if not entries:
         sys.exit(f"guard: {BUDGET} holds no budget")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         measured = list(pool.map(lambda entry: measure(args.driver, entry[1:6]), entries))
     exceeded = False
     for (name, *shape, budget, calls_budget), (count, calls) in zip(entries, measured):
-        change, calls_change = count / int(budget) - 1, calls / float(calls_budget) - 1
+        change, calls_change = count / int(budget) - 1, calls / float(calls_budget) - 1 if float(calls_budget) else calls
         over = max(change, calls_change) > tolerance and not args.update
         exceeded = exceeded or over
         verdict = "TOO MANY" if over else "less: guard.py --update would keep it" if min(change, calls_change) < -tolerance else ""
@@ -62,6 +72,12 @@ def main():
               f"{verdict}".rstrip())
         if args.update:
             text = text.replace(" ".join([name, *shape, budget, calls_budget]), " ".join([name, *shape, f"{count:.0f}", f"{calls:.3f}"]))
+    for channels, budget in re.findall(r"^channel-bytes (\d+) (\d+)$", text, re.M):
+        size = channel_bytes(args.driver, channels)
+        over = size / int(budget) - 1 > tolerance and not args.update
+        exceeded = exceeded or over
+        print(f"channel-bytes    {size:8d} bytes a channel with one message ({size / int(budget) - 1:+.1%} of the budget){' TOO MANY' if over else ''}")
+        text = text.replace(f"channel-bytes {channels} {budget}", f"channel-bytes {channels} {size if args.update else budget}")
     if args.update:
         BUDGET.write_text(re.sub(r"^# Recorded with .*$", f"# Recorded with {compiler()}.", text, flags=re.M))
         return 0
