@@ -20,6 +20,8 @@ await build({ ...common, entryPoints: ['src/client/index.ts'], format: 'esm', ou
 await build({ ...common, entryPoints: ['src/client/iife.ts'], format: 'iife', outfile: `${out}/client.js` });
 await build({ ...common, entryPoints: ['src/elements/script.ts'], format: 'iife', outfile: `${out}/elements.js` });
 await build({ ...common, entryPoints: ['src/elements/index.ts'], format: 'esm', plugins: [beside], outfile: `${out}/sluice-elements.js` });
+await build({ ...common, entryPoints: ['src/share/index.ts'], format: 'esm', plugins: [beside], outfile: `${out}/share.js` });
+await build({ ...common, entryPoints: ['src/share/module.ts'], format: 'esm', outfile: `${out}/share.mjs` });
 await build({ ...common, entryPoints: ['src/client/module.ts'], format: 'esm', outfile: `${out}/client.mjs` });
 for (const name of ['react', 'vue', 'svelte'])
   await build({ ...common, entryPoints: [`src/bindings/${name}.ts`], format: 'esm', external: ['react', 'vue'], outfile: `${out}/bindings/${name}.js` });
@@ -31,6 +33,7 @@ for (const file of ['index.html', 'favicon.svg', 'favicon-down.svg']) cpSync(`sr
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.', '--noEmit', 'false', '--emitDeclarationOnly', '--declaration',
   '--outDir', `${out}/all`], { stdio: 'inherit' });
 for (const file of ['iife', 'module']) rmSync(`${out}/all/client/${file}.d.ts`);
+writeFileSync(`${out}/share.d.ts`, readFileSync(`${out}/all/share/index.d.ts`, 'utf8').replaceAll("'../client/", "'./types/"));
 cpSync(`${out}/all/elements`, `${out}/elements`, { recursive: true });
 rmSync(`${out}/elements/script.d.ts`);
 cpSync(`${out}/all/bindings`, `${out}/bindings`, { recursive: true });

@@ -81,6 +81,21 @@ static void app_granted_metrics(struct gw_source *source, struct gw_exposition *
     }
 }
 
+static void app_state_metrics(struct gw_source *source, struct gw_exposition *to)
+{
+    static const char name[] = "sluice_channel_states";
+    uint64_t counts[GW_STATE_COUNT];
+    gw_source_states(source, counts);
+    gw_metric_family(to, name, GW_METRIC_GAUGE, "Channels of routes with stale or available, by their state.");
+    for (int state = GW_STATE_LIVE; state < GW_STATE_COUNT; state++) {
+        struct gw_buf labels;
+        gw_buf_init(&labels);
+        gw_metric_label(&labels, "state", gw_state_name((enum gw_state)state));
+        gw_metric_value(to, name, labels.data, counts[state]);
+        gw_buf_fini(&labels);
+    }
+}
+
 void gw_app_ready_write(void *context, struct gw_buf *out)
 {
     const struct gw_app_metrics *metrics = context;
@@ -164,6 +179,7 @@ void gw_app_metrics_write(void *context, struct gw_exposition *to)
 {
     const struct gw_app_metrics *metrics = context;
     app_source_metrics(metrics, to);
+    app_state_metrics(metrics->source, to);
     app_granted_metrics(metrics->source, to);
     app_route_metrics(metrics->source, to);
     app_store_metrics(metrics, to);

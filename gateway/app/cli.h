@@ -24,7 +24,7 @@ struct gw_cli {
     size_t word_count;
     const char *file; /* never NULL */
     const char *topic, *channel, *as;
-    const char *url, *token, *count, *cursor;
+    const char *url, *token, *count, *cursor, *interval;
     const char *broker, *username, *password_file, *ca_file, *output, *listen;
     bool man;
     const char *subject, *expires;
@@ -87,5 +87,6 @@ int gw_cli_init(const struct gw_cli *cli);
 int gw_cli_pub(const struct gw_cli *cli);
 int gw_cli_sub(const struct gw_cli *cli);
 int gw_cli_token(const struct gw_cli *cli);
+int gw_cli_top(const struct gw_cli *cli);
 
 #endif

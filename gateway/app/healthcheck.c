@@ -10,13 +10,24 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The one that is asked the easiest: plain before TLS, and one that wants a PROXY header last. */
+/* There is HTTP to be spoken, without a proxy's header. */
+static bool health_speaks(const struct gw_cfg_listen *listen_cfg)
+{
+    return !listen_cfg->proxy_protocol && !strcmp(listen_cfg->protocol, "http");
+}
+
+static int health_effort(const struct gw_cfg_listen *listen_cfg)
+{
+    return !health_speaks(listen_cfg) * 2 + !!listen_cfg->cert_pem;
+}
+
+/* The one that is asked the easiest: plain before TLS, and one that can't be asked last. */
 static const struct gw_cfg_listen *health_listener(const struct gw_config *config)
 {
     const struct gw_cfg_listen *best = &config->listen[0];
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct gw_cfg_listen *listen_cfg = &config->listen[i];
-        if (listen_cfg->proxy_protocol * 2 + !!listen_cfg->cert_pem < best->proxy_protocol * 2 + !!best->cert_pem)
+        if (health_effort(listen_cfg) < health_effort(best))
             best = listen_cfg;
     }
     return best;
@@ -94,8 +105,8 @@ int gw_healthcheck(const struct gw_config *config)
     int status = 1, fd = health_connect(listen_cfg);
     if (fd < 0)
         fprintf(stderr, "sluice: no answer from %s: %s\n", listen_cfg->address, strerror(errno));
-    else if (listen_cfg->proxy_protocol)
-        status = 0; /* only the proxy is answered there; that it listens is all that can be known */
+    else if (!health_speaks(listen_cfg))
+        status = 0; /* that it listens is all that can be known */
     else if (!(listen_cfg->cert_pem ? health_ask_tls : health_ask_plain)(fd, request.data, answer, sizeof answer - 1))
         fprintf(stderr, "sluice: no answer from %s in 3 s\n", listen_cfg->address);
     else if (strncmp(answer, "HTTP/1.1 200 ", 13) != 0)

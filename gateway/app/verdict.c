@@ -110,6 +110,10 @@ int gw_verdict(struct gw_config *config, const struct gw_routes *routes, const c
         gw_buf_adds(problem, "the configuration has no auth: (everybody may do everything that routes allow)");
         return 2;
     }
+    if (!gw_auth_start(auth, problem)) {
+        gw_auth_unref(auth);
+        return 2;
+    }
     gw_auth_wait(auth, 6000);
     struct gw_identity *identity = verdict_identify(auth, token, problem);
     if (identity) {

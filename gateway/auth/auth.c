@@ -156,6 +156,11 @@ enum gw_err gw_auth_create(struct gw_config *config, struct gw_auth *previous, s
     return GW_OK;
 }
 
+bool gw_auth_start(struct gw_auth *auth, struct gw_buf *problem)
+{
+    return !auth || !auth->jwks || gw_jwks_start(auth->jwks, problem);
+}
+
 void gw_auth_wait(struct gw_auth *auth, int64_t ms)
 {
     if (auth && auth->jwks)

@@ -23,6 +23,7 @@ struct gw_jwks {
     const struct gw_cfg_jwt *cfg;
     struct gw_fetch *fetch; /* NULL: no jwks_url */
     pthread_t thread;
+    bool started;
 
     _Atomic uint64_t generation; /* of the two sets below */
     pthread_mutex_t lock;
@@ -128,16 +129,19 @@ static void *jwks_main(void *context)
     return NULL;
 }
 
-static bool jwks_start(struct gw_jwks *jwks, struct gw_buf *problem)
+bool gw_jwks_start(struct gw_jwks *jwks, struct gw_buf *problem)
 {
     sigset_t all, before;
+    if (jwks->started)
+        return true;
     sigfillset(&all); /* signals are the main thread's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&jwks->thread, NULL, jwks_main, jwks);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
         gw_buf_printf(problem, "auth.jwt: no thread can be started: %s (a free one expected)", strerror(failed));
-    return !failed;
+    jwks->started = !failed;
+    return jwks->started;
 }
 
 static void jwks_destroy(struct gw_jwks *jwks)
@@ -182,7 +186,7 @@ struct gw_jwks *gw_jwks_create(struct gw_config *config, struct gw_jwks *previou
         jwks->read = true;
         jwks->next_ms = gw_monotonic_ms() + jwks->cfg->jwks_refresh_ms; /* the file has just been read */
     }
-    if (good && jwks_start(jwks, problem))
+    if (good)
         return jwks;
     jwks_destroy(jwks);
     return NULL;
@@ -198,7 +202,8 @@ void gw_jwks_free(struct gw_jwks *jwks)
     pthread_mutex_unlock(&jwks->lock);
     if (jwks->fetch)
         gw_fetch_stop(jwks->fetch);
-    pthread_join(jwks->thread, NULL);
+    if (jwks->started)
+        pthread_join(jwks->thread, NULL);
     jwks_destroy(jwks);
 }
 

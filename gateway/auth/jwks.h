@@ -2,6 +2,7 @@
 #ifndef GW_AUTH_JWKS_H
 #define GW_AUTH_JWKS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "auth/keys.h"
@@ -9,9 +10,11 @@
 
 struct gw_jwks;
 
-/* Reads jwks_file now; jwks_url is asked by the thread, and until it answers the keys that `previous` (NULL: none)
- * had from the same URL are used. NULL: *problem has a line. Keeps the configuration. */
+/* Reads jwks_file. jwks_url is asked once gw_jwks_start() was called, and until it answers the keys that `previous`
+ * (NULL: none) had from the same URL are used. NULL: *problem has a line. Keeps the configuration. */
 struct gw_jwks *gw_jwks_create(struct gw_config *config, struct gw_jwks *previous, struct gw_buf *problem);
+/* Starts the thread, once. False: *problem has a line. Thread: the one that created it. */
+bool gw_jwks_start(struct gw_jwks *jwks, struct gw_buf *problem);
 /* Joins the thread, promptly. NULL is fine. */
 void gw_jwks_free(struct gw_jwks *jwks);
 
@@ -24,7 +27,7 @@ uint64_t gw_jwks_generation(const struct gw_jwks *jwks);
 /* A token named a key that isn't there: reads again soon, at most once every 10 s. Thread: any; returns at once. */
 void gw_jwks_want(struct gw_jwks *jwks);
 
-/* Blocks until everything has been read once, or `ms` are over. Thread: any. */
+/* After gw_jwks_start(): blocks until everything has been read once, or `ms` are over. Thread: any. */
 void gw_jwks_wait(struct gw_jwks *jwks, int64_t ms);
 
 #endif

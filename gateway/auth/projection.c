@@ -133,6 +133,8 @@ struct gw_message *gw_projection_of(struct gw_projection *projection, struct gw_
         .born_ns = msg->born_ns,
         .route = msg->route,
         .retained = msg->retained,
+        .qos = msg->qos,
+        .properties = gw_properties_origin(gw_message_properties(msg)),
     };
     struct projected *projected = gw_malloc(sizeof *projected);
     *projected = (struct projected){.variant = {.key = projection, .destroy = projected_destroy},

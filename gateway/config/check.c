@@ -8,6 +8,7 @@
 #include "gateway/alloc.h"
 #include "gateway/codec.h"
 #include "gateway/engine.h"
+#include "gateway/media.h"
 #include "gateway/topic.h"
 #include "topic/pattern.h"
 
@@ -15,8 +16,8 @@
 #define EXCEPT_LENGTHS 8
 
 struct checked {
-    struct gw_pattern *topic, *channel, *publish; /* NULL where absent or wrong */
-    struct gw_pattern **except;                   /* those that compiled */
+    struct gw_pattern *topic, *channel, *publish, *available; /* NULL where absent or wrong */
+    struct gw_pattern **except;                               /* those that compiled */
     size_t except_count;
     bool usable; /* all that is there compiled */
 };
@@ -287,6 +288,20 @@ static void check_reached(const struct gw_config *config, const struct checked *
 }
 
 /* A key that has no effect is a mistake of whoever wrote it. */
+/* What a browser would run is a device's, and the address the gateway's own. */
+static void check_content_type(const struct gw_cfg_route *route, const struct gw_node *map, size_t index,
+                               struct gw_problems *problems)
+{
+    const struct gw_node *node = gw_node_get(map, "content_type");
+    if (!node || !route->content_type || gw_media_type_allowed(route->content_type, strlen(route->content_type)))
+        return;
+    gw_problem_add(
+        problems, node->line, node->column,
+        "routes[%zu].content_type: '%.100s' can't be served (a type such as image/jpeg or application/cbor "
+        "expected, none that browsers run: no HTML, XML, SVG, script or style sheet)",
+        index, route->content_type);
+}
+
 static void check_rate(const struct gw_cfg_route *route, const struct gw_node *rate, size_t index,
                        struct gw_problems *problems)
 {
@@ -333,13 +348,20 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         own->publish =
             check_compile(route->publish_topic, GW_PATTERN_PUBLISH, gw_node_get(gw_node_get(map, "publish"), "topic"),
                           i, "publish.topic", own, problems);
+        const struct gw_node *available = gw_node_get(gw_node_get(map, "available"), "topic");
+        own->available =
+            check_compile(route->available_topic, GW_PATTERN_CHANNEL, available, i, "available.topic", own, problems);
         bool unknown = gw_node_get(map, "transform") && !route->transform; /* told already; who knows what it makes */
         if (own->usable && own->channel && !unknown) {
             check_captures(own->channel, own->topic, "the topic", route, channel, i, "channel", problems);
             check_capture_forms(own, channel, i, problems);
         }
         check_publish(route, own, map, i, problems);
+        if (own->usable)
+            check_captures(own->available, own->channel ? own->channel : own->topic, "the channel", NULL, available,
+                           i, "available.topic", problems);
         check_rate(route, rate, i, problems);
+        check_content_type(route, map, i, problems);
         char path[40];
         snprintf(path, sizeof path, "routes[%zu]", i);
         gw_route_check_transform(config, route, map, path, own->topic, own->channel, problems);
@@ -357,6 +379,7 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
         gw_pattern_free(all[i].topic);
         gw_pattern_free(all[i].channel);
         gw_pattern_free(all[i].publish);
+        gw_pattern_free(all[i].available);
         for (size_t j = 0; j < all[i].except_count; j++)
             gw_pattern_free(all[i].except[j]);
         free(all[i].except);

@@ -91,7 +91,10 @@ static bool field_number(const struct place *place, const char *text, int64_t *v
                 : field->type == GW_FIELD_SIZE   ? gw_parse_size(text, value)
                                                  : gw_parse_int(text, value);
     if (!good) {
-        field_bad_value(place, field_expected[field->type]);
+        char expected[96];
+        snprintf(expected, sizeof expected, "%s%s%.40s", field_expected[field->type], field->word ? ", or " : "",
+                 field->word ? field->word : "");
+        field_bad_value(place, expected);
         return false;
     }
     if (*value < field->min || *value > field->max) {
@@ -219,7 +222,9 @@ static void field_scalar(const struct place *place, const char *text, bool quote
         break;
     }
     case GW_FIELD_DURATION:
-        if (field_number(place, text, &number))
+        if (field->word && !strcmp(text, field->word))
+            memcpy(to, &field->word_value, sizeof field->word_value);
+        else if (field_number(place, text, &number))
             memcpy(to, &number, sizeof number);
         break;
     case GW_FIELD_SIZE:

@@ -26,6 +26,8 @@ static void reference_type(const struct gw_field *field, struct gw_buf *out)
         break;
     case GW_FIELD_DURATION:
         gw_buf_adds(out, "duration");
+        if (field->word)
+            gw_buf_printf(out, ", %s", field->word);
         break;
     case GW_FIELD_SIZE:
         gw_buf_adds(out, "size");

@@ -98,7 +98,8 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
         gw_buf_adds(out, "\"anyOf\":[{\"type\":\"boolean\"}," ENVIRONMENT "]");
         break;
     case GW_FIELD_DURATION:
-        gw_buf_adds(out, "\"type\":\"string\",\"pattern\":\"^[0-9]+(\\\\.[0-9]+)?(ms|s|m|h|d)$|\\\\$\\\\{\"");
+        gw_buf_printf(out, "\"type\":\"string\",\"pattern\":\"^[0-9]+(\\\\.[0-9]+)?(ms|s|m|h|d)$%s%s%s|\\\\$\\\\{\"",
+                      field->word ? "|^" : "", field->word ? field->word : "", field->word ? "$" : "");
         break;
     case GW_FIELD_SIZE:
         gw_buf_printf(out,

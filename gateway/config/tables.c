@@ -262,6 +262,21 @@ static const struct gw_field fields_publish[] = {
     {.key = NULL},
 };
 
+static const struct gw_field fields_available[] = {
+    {.key = "topic",
+     .type = GW_FIELD_STRING,
+     .offset = ROUTE(available_topic),
+     .required = true,
+     .doc = "Topic of the device's availability or will, made from the captures of the channel, such as "
+            "`zigbee2mqtt/{device}/availability`."},
+    {.key = "online",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(online),
+     .doc = "Payloads that say that it is there, in capitals or not; all others say that it is not. The payload, a "
+            "JSON value, or its member `state`. Default: online."},
+    {.key = NULL},
+};
+
 const struct gw_field gw_fields_route[] = {
     {.key = "topic",
      .type = GW_FIELD_STRING,
@@ -284,6 +299,12 @@ const struct gw_field gw_fields_route[] = {
      .doc = "What `data` is. Payloads that it refuses are dropped and counted. `lenient` is `json` for devices that "
             "send "
             "NaN, single quotes or a NUL at the end."},
+    {.key = "content_type",
+     .type = GW_FIELD_STRING,
+     .offset = ROUTE(content_type),
+     .doc =
+         "What the payloads are, such as `image/jpeg`, for GET /channels/NAME/raw and `codec: blob`. Default: what "
+         "the device says of them (MQTT 5), else what they look like."},
     {.key = "transform",
      .type = GW_FIELD_TRANSFORM,
      .offset = ROUTE(transform),
@@ -297,6 +318,19 @@ const struct gw_field gw_fields_route[] = {
      .doc =
          "QoS of the subscription at the broker. Where routes share or cover a topic filter, the highest counts. 2 is"
          " asked of the broker as 1, which brings the same: no message twice, none lost that the broker still has."},
+    {.key = "stale",
+     .type = GW_FIELD_DURATION,
+     .offset = ROUTE(stale_ms),
+     .min = 100,
+     .max = DAY * 366,
+     .word = "auto",
+     .word_value = GW_STALE_AUTO,
+     .doc = "A channel is stale when no message has come for so long. `auto`: for four times its usual interval, "
+            "which is learnt; 10s to a day."},
+    {.key = "available",
+     .type = GW_FIELD_TABLE,
+     .table = fields_available,
+     .doc = "Where the device says whether it is there; its channels are offline while it is not."},
     {.key = "history", .type = GW_FIELD_TABLE, .table = fields_history, .doc = "Recent messages, for resuming."},
     {.key = "rate", .type = GW_FIELD_TABLE, .table = fields_rate, .doc = "Thinning out."},
     {.key = "publish",

@@ -17,6 +17,7 @@
 #define FLAG_CLEAR    2
 #define FLAG_BINARY   4
 #define FLAG_STORED   8
+#define FLAG_QOS      16
 /* Above the flags is when the message expires, ms since 1970: 41 bits until the year 2039, and room for more. */
 #define FLAG_BITS 8
 
@@ -229,6 +230,7 @@ static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct
         .stored = flags & (FLAG_STORED | FLAG_RETAINED),
         .clear = flags & FLAG_CLEAR,
         .binary = flags & FLAG_BINARY,
+        .qos = flags & FLAG_QOS ? 1 : 0,
         .json = sqlite3_column_blob(row, 3),
         .json_len = (size_t)sqlite3_column_bytes(row, 3),
     };
@@ -333,7 +335,7 @@ bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_m
     sqlite3_bind_int64(put, 2, (int64_t)msg->seq);
     sqlite3_bind_int64(put, 3, msg->ts);
     int64_t flags = (msg->retained ? FLAG_RETAINED : 0) | (msg->clear ? FLAG_CLEAR : 0) | (binary ? FLAG_BINARY : 0) |
-                    (msg->stored ? FLAG_STORED : 0);
+                    (msg->stored ? FLAG_STORED : 0) | (msg->qos ? FLAG_QOS : 0);
     sqlite3_bind_int64(put, 4, flags | msg->expires_ms << FLAG_BITS);
     sqlite3_bind_blob64(put, 5, msg->data.data, msg->data.len, SQLITE_STATIC);
     if (msg->payload.data == msg->data.data)

@@ -61,9 +61,11 @@ static void listing_add(struct gw_buf *body, struct gw_hub *hub, const struct gw
     gw_hub_format_cursor(hub, msg->seq, cursor);
     gw_buf_adds(body, first ? "{\"channel\":" : ",{\"channel\":");
     gw_buf_add_json_string(body, msg->channel.data, msg->channel.len);
-    gw_buf_printf(body, ",\"cursor\":\"%s\",\"ts\":%lld,\"age\":%lld,\"publish\":%s}", cursor, (long long)msg->ts,
+    gw_buf_printf(body, ",\"cursor\":\"%s\",\"ts\":%lld,\"age\":%lld,\"publish\":%s", cursor, (long long)msg->ts,
                   (long long)(gw_hub_wall(hub) - msg->ts),
                   gw_hub_channel_publishable(hub, grants, msg->channel.data, msg->channel.len) ? "true" : "false");
+    gw_hub_add_state(hub, msg, body);
+    gw_buf_addc(body, '}');
 }
 
 static void listing_end(struct gw_buf *body, const struct gw_hub *hub, const struct gw_grants *grants)

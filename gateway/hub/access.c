@@ -49,7 +49,7 @@ struct gw_message *gw_channel_show(const struct gw_hub *hub, struct gw_channel *
     const struct gw_view *view = channel_view(channel, grants);
     if (!view->allowed)
         return NULL;
-    return view->projection ? gw_projection_of(view->projection, msg, hub->epoch) : msg;
+    return view->projection && !msg->state ? gw_projection_of(view->projection, msg, hub->epoch) : msg;
 }
 
 void gw_channel_forget_views(struct gw_channel *channel)
@@ -66,7 +66,7 @@ static struct gw_message *access_show_again(struct gw_session *session, struct g
     struct gw_projection *projection;
     if (!gw_grants_allow(session->grants, GW_RIGHT_SUBSCRIBE, msg->channel.data, msg->channel.len, &projection))
         return NULL;
-    return projection ? gw_projection_of(projection, msg, session->hub->epoch) : msg;
+    return projection && !msg->state ? gw_projection_of(projection, msg, session->hub->epoch) : msg;
 }
 
 /* --- expiry ----------------------------------------------------------------------------------------------------- */

@@ -23,7 +23,12 @@
 /* A new channel in an old slot began with `evicted` at or above every number of the one before it. */
 static bool channel_has_message(const void *context, uint64_t seq, uint32_t slot)
 {
-    const struct gw_channel *channel = ((const struct gw_channels *)context)->slots[slot];
+    const struct gw_channels *channels = context;
+    const struct gw_channel *channel = channels->slots[slot & ~GW_SLOT_STATE];
+    if (slot & GW_SLOT_STATE) {
+        const struct gw_message *state = channel ? gw_channel_state(channels, channel) : NULL;
+        return state && state->seq == seq;
+    }
     return channel &&
            (seq > channel->engine->evicted(channel->history) || (channel->last && channel->last->seq == seq));
 }
@@ -121,11 +126,13 @@ void gw_channels_fini(struct gw_channels *channels)
 {
     for (struct gw_channel *channel = channels->all.oldest, *next; channel; channel = next) {
         next = channel->newer;
+        gw_channel_forget_state(channels, channel);
         channel_free(channel);
     }
     free(channels->table);
     free(channels->slots);
     free(channels->free_slots);
+    free(channels->states);
     gw_order_fini(&channels->messages);
     gw_order_fini(&channels->losses);
     gw_topic_tree_destroy(channels->names);
@@ -165,6 +172,7 @@ static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
     if (channel->last_seq > channels->forgotten)
         channels->forgotten = channel->last_seq;
     gw_channel_keep_no_more(hub, channel, true);
+    gw_channel_forget_state(channels, channel);
     if (channel->history)
         channels->history_bytes -= channel->engine->bytes(channel->history);
     history_unlink(channels, channel);
@@ -278,6 +286,7 @@ static void channel_meet_reload(struct gw_hub *hub, struct gw_channel *channel)
         return;
     }
     channel_apply_route(hub, channel, route);
+    gw_channel_found(hub, channel, GW_STATE_LIVE);
     if (!channel->engine->count(channel->history))
         history_unlink(&hub->channels, channel);
 }
@@ -328,6 +337,8 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
     struct gw_channels *channels = &hub->channels;
     gw_message_unref(channel->last);
     channel->last = msg->clear ? NULL : gw_message_ref(msg);
+    if (msg->clear)
+        gw_channel_forget_state(channels, channel);
     channel->stored = !msg->clear && (channel->stored || msg->stored);
     channel->before_last = channel->last_seq;
     channel->last_seq = msg->seq;

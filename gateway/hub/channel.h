@@ -75,11 +75,34 @@ struct gw_channels {
     uint32_t slot_count, slot_allocated;
     uint32_t *free_slots; /* as many places as slots */
     uint32_t free_count;
-    struct gw_order messages; /* key: sequence number of a message that a history holds or that is a last value */
-    struct gw_order losses;   /* key: gw_loss_key(); one for each channel that has lost messages */
-    uint32_t policy_at;       /* counts reloads */
-    uint32_t policy_slot;     /* channels in slots before it have met the newest reload */
+    struct gw_message **states; /* what was told of the channel at each slot, hub/states.c; NULL: nothing */
+    uint32_t state_allocated;   /* slots in it; 0: none was ever told of a state */
+    struct gw_order messages;   /* key: sequence number of a message that a history holds or that is a last value, or,
+                                 * with GW_SLOT_STATE in its slot, of a state */
+    struct gw_order losses;     /* key: gw_loss_key(); one for each channel that has lost messages */
+    uint32_t policy_at;         /* counts reloads */
+    uint32_t policy_slot;       /* channels in slots before it have met the newest reload */
 };
+
+/* In gw_channels.messages: it is the state of the channel at the slot without it. */
+#define GW_SLOT_STATE (1u << 31)
+
+/* --- states.c --- */
+
+/* What was told last of the channel's state, borrowed; NULL: nothing, so it is live as far as its route says. */
+static inline struct gw_message *gw_channel_state(const struct gw_channels *channels,
+                                                  const struct gw_channel *channel)
+{
+    return channel->slot < channels->state_allocated ? channels->states[channel->slot] : NULL;
+}
+/* It has none any more. */
+void gw_channel_forget_state(struct gw_channels *channels, const struct gw_channel *channel);
+/* Keeps it, in the place of the one before; takes a reference of its own. */
+void gw_channel_keep_state(struct gw_channels *channels, const struct gw_channel *channel, struct gw_message *msg);
+/* Tells who watches states of the channel, if there is anything to watch. */
+void gw_channel_found(struct gw_hub *hub, const struct gw_channel *channel, enum gw_state told);
+/* A state comes in: to the channel, if there is one of that name, and to its sessions. */
+void gw_hub_on_state(struct gw_hub *hub, struct gw_message *msg);
 
 /* --- channel.c --- */
 

@@ -9,6 +9,7 @@
 #include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
@@ -35,6 +36,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->nothing = gw_grants_create();
     hub->upstream = setup->upstream;
     hub->mail = setup->mail;
+    hub->watch = setup->watch;
     hub->sharing = setup->sharing;
     hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
@@ -56,6 +58,7 @@ void gw_hub_destroy(struct gw_hub *hub)
         return;
     assert(!hub->sessions);
     gw_stored_ask_free(hub->stored_ask);
+    gw_fetches_fini(hub);
     gw_giveback_all(&hub->giveback);
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
@@ -186,6 +189,11 @@ int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq)
 
 static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
 {
+    if (msg->state) {
+        gw_hub_on_state(hub, msg);
+        gw_message_unref(msg);
+        return;
+    }
     GW_STAT_ADD(&hub->stats, messages, 1);
     struct gw_channel *channel = gw_channel_of(hub, msg);
     if (!channel) {
@@ -404,6 +412,12 @@ struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grant
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len)
 {
     return gw_routes_channel_possible(hub->routes, filter, len);
+}
+
+const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, size_t len)
+{
+    const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel, len);
+    return route ? route->content_type : NULL;
 }
 
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,

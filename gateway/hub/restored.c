@@ -45,6 +45,10 @@ void gw_channels_restored(struct gw_hub *hub)
         channel->engine->read(channel->history, 0, restored_add, &all);
         if (channel->last && (all.count == before || all.messages[all.count - 1].seq != channel->last->seq))
             restored_add(&all, channel->last);
+        struct gw_message *state = gw_channel_state(&hub->channels, channel);
+        all.slot |= GW_SLOT_STATE;
+        if (state)
+            restored_add(&all, state);
     }
     if (all.count)
         qsort(all.messages, all.count, sizeof *all.messages, restored_compare);

@@ -30,11 +30,12 @@ size_t gw_ws_header(uint8_t out[GW_WS_HEADER_MAX], unsigned opcode, uint64_t pay
     return 10;
 }
 
-/* Server-Sent Events are chunks of their own. What follows the head: the cursor, "\ndata: {", the tail, "\n\n". */
+/* Server-Sent Events are chunks of their own. What follows the head: the cursor, "\ndata: {", the tail, "\n\n",
+ * before which one of a state names its event. */
 static void message_event_head(struct gw_message *msg, size_t cursor_len)
 {
     static const char digits[] = "0123456789abcdef";
-    size_t len = 4 + cursor_len + 8 + gw_message_tail(msg).len + 2;
+    size_t len = 4 + cursor_len + 8 + gw_message_tail(msg).len + (msg->state ? sizeof GW_STATUS_EVENT - 1 : 0) + 2;
     unsigned shift = 28;
     while (shift && !(len >> shift))
         shift -= 4;
@@ -68,6 +69,22 @@ static void message_watch(struct gw_message *msg, const struct gw_message_spec *
 #define NAME_SHORT 100
 #define ESCAPE_MAX 6
 
+/* What stands before the value of `data`, or of `state`, behind the channel's name. */
+static void message_before_value(struct gw_buf *out, const struct gw_message_spec *spec)
+{
+    if (!spec->state) {
+        gw_buf_adds(out, ",\"data\":");
+        return;
+    }
+    gw_buf_adds(out, ",\"since\":");
+    gw_buf_addu(out, spec->since < 0 ? 0 : (uint64_t)spec->since);
+    if (spec->seen > 0) {
+        gw_buf_adds(out, ",\"seen\":");
+        gw_buf_addu(out, (uint64_t)spec->seen);
+    }
+    gw_buf_adds(out, ",\"state\":");
+}
+
 struct gw_message *gw_message_create(const struct gw_message_spec *spec)
 {
     /* The text is assembled in one go, into the final block: what isn't known in advance is only how much longer the
@@ -92,8 +109,15 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
     gw_buf_addc(&rest, '}');
     assert(rest.data == tail);
 
-    static const char key_channel[] = "\"channel\":", key_data[] = ",\"data\":";
-    size_t before = sizeof GW_MESSAGE_PREFIX - 1 + sizeof key_channel - 1 + name.len + sizeof key_data - 1;
+    char between[96];
+    struct gw_buf key = {.data = between, .len = 0, .cap = sizeof between};
+    message_before_value(&key, spec);
+    assert(key.data == between);
+
+    static const char key_channel[] = "\"channel\":";
+    const char *prefix = spec->state ? GW_STATUS_PREFIX : GW_MESSAGE_PREFIX;
+    size_t prefix_len = (spec->state ? sizeof GW_STATUS_PREFIX : sizeof GW_MESSAGE_PREFIX) - 1;
+    size_t before = prefix_len + sizeof key_channel - 1 + name.len + key.len;
     size_t text_len = before + spec->json_len + rest.len;
     /* The payload is stored once where `data` is the payload itself. */
     bool same = spec->payload_len == spec->json_len && !memcmp(spec->payload, spec->json, spec->json_len);
@@ -112,16 +136,18 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
         .stored = spec->stored && !spec->clear,
         .multiline = memchr(spec->json, '\n', spec->json_len) || memchr(spec->json, '\r', spec->json_len),
         .clear = spec->clear,
+        .qos = spec->qos,
+        .state = spec->state,
     };
     atomic_init(&msg->refs, 1);
     atomic_init(&msg->variants, NULL);
 
     char *at = msg->bytes;
     msg->text = (struct gw_slice){at, text_len};
-    at = mempcpy(at, GW_MESSAGE_PREFIX, sizeof GW_MESSAGE_PREFIX - 1);
+    at = mempcpy(at, prefix, prefix_len);
     at = mempcpy(at, key_channel, sizeof key_channel - 1);
     at = mempcpy(at, name.data, name.len);
-    at = mempcpy(at, key_data, sizeof key_data - 1);
+    at = mempcpy(at, key.data, key.len);
     msg->data = (struct gw_slice){at, spec->json_len};
     at = mempcpy(at, spec->json, spec->json_len);
     at = mempcpy(at, rest.data, rest.len);
@@ -165,6 +191,7 @@ struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch
         .retained = msg->retained,
         .stored = msg->stored,
         .clear = msg->clear,
+        .qos = msg->qos,
         .binary = (msg->raw[0] & 15) == WS_BINARY,
         .watched = msg->watched,
         .properties = gw_message_properties(msg),
@@ -230,6 +257,15 @@ struct gw_slice gw_message_cursor(const struct gw_message *msg)
     static const char key[] = ",\"cursor\":\"";
     const char *start = msg->data.data + msg->data.len + sizeof key - 1;
     const char *end = memchr(start, '"', (size_t)(msg->text.data + msg->text.len - start));
+    return (struct gw_slice){start, (size_t)(end - start)};
+}
+
+struct gw_slice gw_message_status(const struct gw_message *msg)
+{
+    static const char key[] = ",\"since\":";
+    const char *end = msg->data.data + msg->data.len, *start = msg->data.data;
+    while (memcmp(start, key, sizeof key - 1) != 0) /* no JSON string can hold it */
+        start--;
     return (struct gw_slice){start, (size_t)(end - start)};
 }
 

@@ -52,6 +52,7 @@ static bool reader_property(struct reader *reader, struct gw_property *out)
     case GW_PROPERTY_CONTENT_TYPE:
     case GW_PROPERTY_RESPONSE_TOPIC:
     case GW_PROPERTY_CORRELATION:
+    case GW_PROPERTY_ORIGIN:
         out->value = reader_bytes(reader);
         return true;
     case MESSAGE_EXPIRY:
@@ -79,6 +80,18 @@ bool gw_properties_next(struct gw_slice block, size_t *at, struct gw_property *o
         found = reader_property(&reader, out);
     *at = reader.at;
     return found && !reader.bad;
+}
+
+struct gw_slice gw_properties_origin(struct gw_slice block)
+{
+    bool there = block.len >= 3 + GW_ORIGIN_SIZE && block.data[0] == GW_PROPERTY_ORIGIN;
+    return (struct gw_slice){block.data, there ? 3 + GW_ORIGIN_SIZE : 0};
+}
+
+struct gw_slice gw_properties_public(struct gw_slice block)
+{
+    size_t skip = gw_properties_origin(block).len;
+    return skip ? (struct gw_slice){block.data + skip, block.len - skip} : block;
 }
 
 static void add_bytes(struct gw_buf *block, struct gw_slice bytes)

@@ -25,6 +25,7 @@ void gw_connection_post_state(struct gw_source *source, bool up)
     }
     struct gw_event event = {.type = GW_EVENT_UPSTREAM, .u.upstream = {.up = up, .since = gw_wall_ms()}};
     gw_ingest_post(&source->ingest, &event);
+    gw_liveness_up(source->ingest.liveness, up, source->subs.kept, false, gw_monotonic_ms());
 }
 
 bool gw_connection_is_v5(const struct gw_source *source)
@@ -235,6 +236,20 @@ bool gw_connection_is_open(const struct gw_source *source)
     return fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
+/* mosquitto sends the stored values of a subscription before it answers SUBSCRIBE: a million take a while, and to
+ * give up would be to begin with them again, for ever. So only a broker that has sent nothing since is one that is
+ * silent.
+ */
+bool gw_connection_hears(struct gw_source *source, int64_t now)
+{
+    uint64_t received = atomic_load_explicit(&source->received, memory_order_relaxed);
+    if (!source->connected || received == source->received_before)
+        return false;
+    source->received_before = received;
+    source->deadline_ms = now + HANDSHAKE_MS;
+    return true;
+}
+
 /* The handshake takes too long. */
 void gw_connection_overdue(struct gw_source *source)
 {
@@ -291,6 +306,7 @@ void gw_connection_attempt(struct gw_source *source)
     int rc = source->mosq ? MOSQ_ERR_SUCCESS : connection_make_client(source);
     source->connecting = true;
     source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
+    source->received_before = atomic_load_explicit(&source->received, memory_order_relaxed);
     if (rc != MOSQ_ERR_SUCCESS)
         connection_drop_client(source); /* half made: never to be used */
     errno = 0;

@@ -9,6 +9,7 @@
 #include "gateway/message.h"
 #include "gateway/topic.h"
 #include "gateway/transform.h"
+#include "mqtt/liveness_rule.h"
 #include "mqtt/passed_on.h"
 
 /* Scratch space above this is given back after the message that needed it. */
@@ -25,6 +26,7 @@ void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, st
     ingest->stored = stored;
     gw_buf_init(&ingest->scratch);
     gw_buf_init(&ingest->channel);
+    gw_buf_init(&ingest->change.channel);
     gw_buf_init(&ingest->properties);
     gw_route_stats_init(&ingest->routes);
 }
@@ -34,6 +36,8 @@ void gw_ingest_fini(struct gw_ingest *ingest)
     gw_route_stats_fini(&ingest->routes);
     gw_buf_fini(&ingest->scratch);
     gw_buf_fini(&ingest->channel);
+    gw_buf_fini(&ingest->change.channel);
+    gw_liveness_destroy(ingest->liveness);
     gw_buf_fini(&ingest->properties);
 }
 
@@ -55,22 +59,31 @@ void gw_ingest_post(struct gw_ingest *ingest, const struct gw_event *event)
 
 static void ingest_on_message(void *context, const struct gw_message_spec *spec)
 {
+    struct gw_ingest *ingest = context;
     struct gw_event event = {.type = GW_EVENT_MESSAGE, .u.message = gw_message_create(spec)};
-    gw_ingest_post(context, &event);
+    gw_ingest_post(ingest, &event);
     gw_message_unref(event.u.message);
+    if (ingest->liveness && gw_liveness_watches(ingest->liveness))
+        gw_liveness_message(ingest->liveness, spec, spec->born_ns / 1000000);
 }
 
 static void ingest_on_lost(void *context, uint64_t to)
 {
+    struct gw_ingest *ingest = context;
     const struct gw_event event = {.type = GW_EVENT_LOST, .u.lost = to};
-    gw_ingest_post(context, &event);
+    gw_ingest_post(ingest, &event);
+    if (ingest->liveness)
+        gw_liveness_lost(ingest->liveness);
 }
 
 static void ingest_on_epoch(void *context, const char *epoch)
 {
+    struct gw_ingest *ingest = context;
     struct gw_event event = {.type = GW_EVENT_EPOCH};
     strncpy(event.u.epoch, epoch, sizeof event.u.epoch - 1);
-    gw_ingest_post(context, &event);
+    gw_ingest_post(ingest, &event);
+    if (ingest->liveness)
+        gw_liveness_begin_anew(ingest->liveness);
 }
 
 static void ingest_on_safe(void *context)
@@ -90,7 +103,10 @@ static void ingest_on_upstream(void *context, bool up, int64_t since, bool by_en
 {
     const struct gw_event event = {.type = GW_EVENT_UPSTREAM,
                                    .u.upstream = {.up = up, .since = since, .by_engine = by_engine}};
-    gw_ingest_post(context, &event);
+    struct gw_ingest *ingest = context;
+    gw_ingest_post(ingest, &event);
+    if (ingest->liveness)
+        gw_liveness_up(ingest->liveness, up, false, true, gw_monotonic_ms());
 }
 
 void gw_ingest_share(struct gw_ingest *ingest, void (*wake)(void *context), void *context)
@@ -152,6 +168,7 @@ static void ingest_append(const struct arrival *arrival, struct gw_message_spec 
     draft->route = arrival->route->route;
     draft->keep = config->history.count;
     draft->retained = packet->retain;
+    draft->qos = packet->qos > 0;
     draft->stored = ingest_is_stored(ingest, packet, draft);
     draft->properties = arrival->properties;
     enum gw_err err = ingest->engine->append(ingest->store, draft);
@@ -197,6 +214,18 @@ static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
     gw_buf_fini(&why);
 }
 
+static enum gw_err ingest_decode(const struct arrival *arrival, struct gw_decoded *decoded)
+{
+    const struct gw_codec *codec = arrival->config->codec;
+    const struct gw_packet *packet = arrival->packet;
+    struct gw_buf *scratch = &arrival->ingest->scratch;
+    if (!codec->decode_at)
+        return codec->decode(packet->payload, packet->payload_len, scratch, decoded);
+    const struct gw_codec_place place = {arrival->route->channel, arrival->route->channel_len,
+                                         arrival->config->content_type, arrival->properties};
+    return codec->decode_at(packet->payload, packet->payload_len, &place, scratch, decoded);
+}
+
 static void ingest_by_codec(const struct arrival *arrival)
 {
     struct gw_ingest *ingest = arrival->ingest;
@@ -204,8 +233,7 @@ static void ingest_by_codec(const struct arrival *arrival)
     struct gw_decoded decoded = {.json = "null", .len = 4};
     gw_buf_clear(&ingest->scratch);
     if (packet->payload_len) {
-        enum gw_err err =
-            arrival->config->codec->decode(packet->payload, packet->payload_len, &ingest->scratch, &decoded);
+        enum gw_err err = ingest_decode(arrival, &decoded);
         if (err != GW_OK) {
             ingest_codec_refused(arrival, err);
             return;
@@ -381,6 +409,49 @@ static void ingest_route(void *context, const struct gw_routed *routed)
         ingest_by_codec(arrival);
 }
 
+/* --- states ---------------------------------------------------------------------------------------------------- */
+
+static enum gw_err ingest_tell_state(struct gw_ingest *ingest, int64_t now_ms)
+{
+    const struct gw_liveness_change *change = &ingest->change;
+    const struct gw_engine_shared *shared = ingest->engine->shared;
+    struct gw_slice json = gw_state_json(change->state);
+    int64_t wall_ms = gw_wall_ms();
+    struct gw_message_spec draft = {
+        .channel = change->channel.data,
+        .channel_len = change->channel.len,
+        .json = json.data,
+        .json_len = json.len,
+        .payload = json.data,
+        .payload_len = json.len,
+        .ts = wall_ms,
+        .born_ns = gw_monotonic_ns(),
+        .route = change->route,
+        .state = (uint8_t)change->state,
+        .since = wall_ms - (now_ms - change->since_ms),
+        .seen = change->seen_ms == GW_NEVER_MS ? 0 : wall_ms - (now_ms - change->seen_ms),
+    };
+    if (shared)
+        shared->begin(ingest->store, 0, 0);
+    enum gw_err err = ingest->engine->append(ingest->store, &draft);
+    if (shared)
+        shared->commit(ingest->store);
+    return err;
+}
+
+void gw_ingest_tell_states(struct gw_ingest *ingest)
+{
+    int64_t now_ms = gw_monotonic_ms();
+    if (!ingest->liveness || (ingest->engine->shared && !atomic_load(&ingest->term)))
+        return;
+    while (gw_liveness_next(ingest->liveness, &ingest->change, now_ms)) {
+        if (ingest_tell_state(ingest, now_ms) == GW_OK)
+            continue;
+        gw_liveness_untold(ingest->liveness, &ingest->change);
+        return; /* the next turn tries again */
+    }
+}
+
 bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet)
 {
     struct arrival arrival = {.ingest = ingest, .routes = routes, .packet = packet};
@@ -388,6 +459,10 @@ bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes,
         gw_stored_note(ingest->stored, gw_hash(packet->topic, packet->topic_len));
     if (gw_topic_name_valid(packet->topic, packet->topic_len))
         gw_routes_match(routes, packet->topic, packet->topic_len, ingest_route, &arrival);
+    if (ingest->liveness && gw_routes_watch(routes)) {
+        arrival.routed |= gw_liveness_available(ingest->liveness, packet, gw_monotonic_ms());
+        gw_ingest_tell_states(ingest);
+    }
     if (!arrival.routed)
         atomic_fetch_add_explicit(&ingest->unrouted, 1, memory_order_relaxed);
     if (ingest->scratch.cap > SCRATCH_KEEP)

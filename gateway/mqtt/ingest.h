@@ -9,6 +9,7 @@
 #include "gateway/buf.h"
 #include "gateway/engine.h"
 #include "hub/inbox.h"
+#include "mqtt/liveness.h"
 #include "mqtt/packet.h"
 #include "mqtt/stored.h"
 #include "route/route_stats.h"
@@ -25,6 +26,8 @@ struct gw_ingest {
     void *wake_context;
     _Atomic uint64_t term; /* in which this process takes messages in, as the engine says; 0: it does not */
     struct gw_stored *stored;
+    struct gw_liveness *liveness;     /* NULL: this connection takes nothing in */
+    struct gw_liveness_change change; /* that is told */
     _Atomic uint64_t messages, codec_dropped, unrouted, refused, properties_dropped; /* read by any thread */
 };
 
@@ -45,6 +48,9 @@ bool gw_ingest_message(struct gw_ingest *ingest, const struct gw_routes *routes,
 void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *routes, const struct gw_packet *packet);
 /* The broker stores no value of this channel any more: clears the last value, if it came before `since_ms`. */
 void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, int64_t since_ms);
+
+/* Makes messages of the states that have changed, if this process takes messages in. */
+void gw_ingest_tell_states(struct gw_ingest *ingest);
 
 /* The same event to every worker. For GW_EVENT_MESSAGE and GW_EVENT_RELOAD the caller keeps its references. Thread:
  * any. */

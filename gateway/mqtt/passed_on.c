@@ -15,15 +15,37 @@ static bool text_valid(struct gw_slice text)
     return !text.len || (!memchr(text.data, '\0', text.len) && gw_utf8_valid(text.data, text.len));
 }
 
+/* How the broker carries GW_PROPERTY_ORIGIN. */
+#define ORIGIN "sluice-origin"
+
+static bool property_is_origin(const struct gw_property *property)
+{
+    return property->id == GW_PROPERTY_USER && property->name.len == sizeof ORIGIN - 1 &&
+           property->value.len == GW_ORIGIN_SIZE && !memcmp(property->name.data, ORIGIN, sizeof ORIGIN - 1);
+}
+
+/* It has a place at the front. */
+static void put_origin(struct gw_slice all, struct gw_buf *block)
+{
+    struct gw_property property;
+    for (size_t at = 0; gw_properties_next(all, &at, &property);) {
+        if (!property_is_origin(&property) || !text_valid(property.value))
+            continue;
+        gw_properties_add(block, &(struct gw_property){.id = GW_PROPERTY_ORIGIN, .value = property.value});
+        return;
+    }
+}
+
 void gw_passed_on(const struct gw_routes *routes, const struct gw_packet *packet, bool whole, struct gw_buf *block)
 {
     const struct gw_slice all = {packet->properties, packet->properties_len};
     struct gw_property property;
     struct gw_buf channel;
     gw_buf_init(&channel);
+    put_origin(all, block);
     for (size_t at = 0; gw_properties_next(all, &at, &property);) {
         bool describes = property.id == GW_PROPERTY_PAYLOAD_FORMAT || property.id == GW_PROPERTY_CONTENT_TYPE;
-        if (describes && !whole)
+        if ((describes && !whole) || property_is_origin(&property))
             continue;
         if (property.id != GW_PROPERTY_CORRELATION && (!text_valid(property.name) || !text_valid(property.value)))
             continue;
@@ -115,6 +137,9 @@ void gw_passed_on_write(struct gw_slice block, mosquitto_property **list)
             break;
         case GW_PROPERTY_USER:
             mosquitto_property_add_string_pair(list, MQTT_PROP_USER_PROPERTY, name, value);
+            break;
+        case GW_PROPERTY_ORIGIN:
+            mosquitto_property_add_string_pair(list, MQTT_PROP_USER_PROPERTY, ORIGIN, value);
             break;
         case GW_PROPERTY_CONTENT_TYPE:
         case GW_PROPERTY_RESPONSE_TOPIC:

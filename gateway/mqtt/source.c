@@ -151,6 +151,8 @@ static void source_apply_reload(struct gw_source *source, struct gw_config *conf
     source->routes = routes;
     gw_publisher_configure(&source->publisher, config);
     gw_route_stats_configure(&source->ingest.routes, config);
+    if (source->ingest.liveness)
+        gw_liveness_configure(source->ingest.liveness, routes);
     gw_source_settle_settings(source);
     source->attempts.v5_again_ms = 0; /* the broker may be another one meanwhile */
     if (gw_client_differs(&old_config->broker, &config->broker)) {
@@ -221,6 +223,15 @@ static void source_turn(struct gw_source *source, int timeout_ms)
         gw_connection_failed(source, rc, saved);
 }
 
+/* After what has come was read. */
+static void source_watch(struct gw_source *source)
+{
+    if (!source->ingest.liveness)
+        return;
+    gw_liveness_tick(source->ingest.liveness, gw_monotonic_ms());
+    gw_ingest_tell_states(&source->ingest);
+}
+
 static void *source_run(void *context)
 {
     struct gw_source *source = context;
@@ -238,13 +249,17 @@ static void *source_run(void *context)
         }
         if (!source->connecting && !source->connected && source_is_wanted(source) && now >= source->attempts.at_ms)
             gw_connection_attempt(source);
-        if (source->connecting && now >= source->deadline_ms)
+        if (source->connecting && now >= source->deadline_ms && !gw_connection_hears(source, now))
             gw_connection_overdue(source);
         int64_t wait = 500;
         if (!source->connecting && !source->connected && source_is_wanted(source) &&
             source->attempts.at_ms - now < wait)
             wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
+        if (source->ingest.liveness)
+            wait = gw_liveness_wait(source->ingest.liveness,
+                                    !source->ingest.engine->shared || atomic_load(&source->ingest.term), now, wait);
         source_turn(source, (int)wait);
+        source_watch(source);
         if (source->subs.changed && !source->subs.unanswered)
             gw_connection_report(source);
     }
@@ -287,6 +302,10 @@ struct gw_source *gw_source_create(enum gw_source_role role, struct gw_config *c
     gw_route_stats_configure(&source->ingest.routes, config);
     gw_granted_init(&source->granted);
     gw_ingest_share(&source->ingest, gw_source_wake, source);
+    if (role != GW_SOURCE_PUBLISH) {
+        source->ingest.liveness = gw_liveness_create(gw_monotonic_ms());
+        gw_liveness_configure(source->ingest.liveness, routes);
+    }
     if (role == GW_SOURCE_INGEST) {
         gw_receiver_defer(&source->receiver, &gw_sharing_safety);
         source->subs.shared = true;
@@ -370,4 +389,10 @@ void gw_source_destroy(struct gw_source *source)
 struct gw_upstream gw_source_upstream(struct gw_source *source)
 {
     return (struct gw_upstream){.context = &source->publisher, .publish = gw_publisher_publish};
+}
+
+void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told)
+{
+    if (gw_liveness_watches(source->ingest.liveness))
+        gw_liveness_found(source->ingest.liveness, last, told, gw_monotonic_ms(), gw_wall_ms());
 }

@@ -25,11 +25,11 @@ enum gw_source_role {
 };
 
 struct gw_source_stats {
-    uint64_t received;       /* PUBLISH packets from the broker */
-    uint64_t received_bytes; /* of their payloads */
-    uint64_t messages;       /* messages made from them */
-    uint64_t doubles;        /* copies dropped because another subscription speaks for the topic */
-    uint64_t codec_dropped;  /* payloads that the route's codec refused */
+    uint64_t received;           /* PUBLISH packets from the broker */
+    uint64_t received_bytes;     /* of their payloads */
+    uint64_t messages;           /* messages made from them */
+    uint64_t doubles;            /* copies dropped because another subscription speaks for the topic */
+    uint64_t codec_dropped;      /* payloads that the route's codec refused */
     uint64_t properties_dropped; /* messages without their properties: above limits.properties */
     uint64_t too_large;
     uint64_t stale_cleared;     /* last values that the broker stores no more */
@@ -85,6 +85,12 @@ void gw_source_ready(struct gw_source *source, struct gw_buf *out);
 
 /* The publishing side, for the workers. Thread: any. */
 struct gw_upstream gw_source_upstream(struct gw_source *source);
+
+/* A channel is there, with this last value, whose state was not watched so far; gw_liveness_found() says more. Not of
+ * GW_SOURCE_PUBLISH. Thread: any. */
+void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told);
+/* Channels in each state. Not of GW_SOURCE_PUBLISH. Thread: any. */
+void gw_source_states(struct gw_source *source, uint64_t out[GW_STATE_COUNT]);
 
 /* A snapshot. Thread: any. */
 struct gw_source_stats gw_source_stats(struct gw_source *source);

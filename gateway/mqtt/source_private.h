@@ -55,8 +55,9 @@ struct gw_source {
     struct gw_stored stored;
     struct gw_leftover leftover;
     bool connecting, connected, up;
-    bool open;           /* while connecting: TCP is */
-    int64_t deadline_ms; /* of the handshake */
+    bool open;                /* while connecting: TCP is */
+    int64_t deadline_ms;      /* of the handshake; later while messages come, which may all be sent before SUBACK */
+    uint64_t received_before; /* messages, when deadline_ms was set */
     struct gw_attempts attempts;
     struct gw_abilities broker;
     struct gw_mqtt_tls tls;
@@ -82,6 +83,8 @@ void gw_connection_attempt(struct gw_source *source);
 void gw_connection_failed(struct gw_source *source, int rc, int error);
 /* The handshake takes too long. */
 void gw_connection_overdue(struct gw_source *source);
+/* Has the broker sent messages since the deadline was set? Then it is set anew. */
+bool gw_connection_hears(struct gw_source *source, int64_t now);
 /* The connection ends, and nothing of it goes on with the next one. `why` NULL: it is nothing to tell. */
 void gw_connection_give_up(struct gw_source *source, const char *why, bool by_broker);
 /* Did the broker's machine take the connection? Then it is its program that says nothing. */

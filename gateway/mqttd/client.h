@@ -40,9 +40,11 @@ struct gw_mqttd_sub {
     size_t len;
     uint64_t from;     /* it has nothing of what was before, but for last values */
     uint64_t fresh_to; /* last values up to here are its retained messages */
+    int64_t since_ms;  /* it wants nothing from before this time (wall clock); 0: all */
     uint32_t id;       /* subscription identifier; 0: none */
     uint8_t qos;       /* granted: 0 or 1 */
     bool as_published;
+    bool no_local;
     bool cursors; /* messages bring theirs as a user property */
 };
 
@@ -62,59 +64,64 @@ struct gw_mqttd_will {
 
 struct gw_mqttd_client {
     struct gw_session session; /* first member; open from the CONNECT that was accepted on */
+    /* What every delivery looks at, side by side: with many clients each line of the cache that it needs costs more
+     * than what is done with it. */
     struct gw_conn *conn;
+    struct gw_buf out; /* packets of ours, framed, that the socket did not take yet */
+    uint32_t exact;    /* subscriptions whose messages differ from those of other clients */
+    uint32_t gap_count;
+    uint8_t version; /* 0: CONNECT has not come */
+    bool plain;      /* no WebSocket */
+    bool ended;      /* nothing more is read or sent */
+    bool connected;
+    bool tailored;  /* all its messages differ from those of others: aliases, a maximum packet size, a kept session */
+    bool careful;   /* what waits may be retained messages, or gaps */
+    bool gathering; /* what is sent waits in `out` until the input is done */
+    bool held;      /* packets wait in `in` for the broker's acknowledgements */
+
+    bool refused;          /* the handshake's credentials were */
+    bool clean;            /* it wants no session that was kept */
+    bool waiting;          /* for the engine, or another client with its name; packets wait in `in` */
+    bool problems;         /* it wants reason strings (3.1.2.11.7) */
     struct gw_timer timer; /* for CONNECT, then for what the client has to send within its keep-alive */
     struct gw_mqttd_client *next, **link; /* the worker's list of those that are connected */
     struct gw_identity *offered;          /* by the handshake, until CONNECT; NULL: nobody */
     char *name;                           /* identity and client identifier (names.c); NULL: none yet */
+    char origin[GW_ORIGIN_SIZE + 1];      /* what its publishes are known by; empty: it need not know its own */
     char assigned[40];                    /* client identifier that we gave; empty: it has its own */
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
     int64_t heard_ms;
-    struct gw_buf in;        /* the beginning of a packet, or packets that wait while `held` */
-    struct gw_buf out;       /* packets of ours, framed, that the socket did not take yet */
-    struct gw_bucket frames; /* limits.message_rate */
-    uint8_t version;         /* 0: CONNECT has not come */
-    bool plain;              /* no WebSocket */
-    bool refused;            /* the handshake's credentials were */
-    bool clean;              /* it wants no session that was kept */
-    bool waiting;            /* for the engine, or another client with its name; packets wait in `in` */
-    bool connected;
-    bool ended;                     /* nothing more is read or sent */
-    bool gathering;                 /* what is sent waits in `out` until the input is done */
-    bool held;                      /* packets wait in `in` for the broker's acknowledgements */
-    bool problems;                  /* it wants reason strings (3.1.2.11.7) */
+    struct gw_buf in;              /* the beginning of a packet, or packets that wait while `held` */
+    struct gw_bucket frames;       /* limits.message_rate */
     struct gw_mqttd_recall *recall; /* of its session, which the engine is asked for; NULL: not */
-    struct gw_shared_wait *asking;  /* for the ticket that is its password; NULL: not */
-    struct gw_buf asked;            /* ... in this CONNECT */
+    struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
+    struct gw_buf asked;           /* ... in this CONNECT */
     struct gw_mqttd_will will;
     int64_t expiry_ms; /* how long its session is kept */
     int64_t asked_ms;  /* ... and how long it asked for */
 
     /* publish.c */
-    char *aliases[GW_MQTTD_ALIASES];
-    size_t alias_len[GW_MQTTD_ALIASES];
+    struct gw_slice *aliases; /* GW_MQTTD_ALIASES topics, malloc'd; NULL: none was set yet */
     uint32_t receive_maximum; /* publishes of the client that wait for the broker */
     struct gw_mqttd_ids *ids; /* identifiers of QoS 2 in use; NULL: none ever */
 
     /* subscribe.c, deliver.c */
     struct gw_mqttd_sub *subs;
     uint32_t sub_count, sub_allocated;
-    uint32_t exact;          /* subscriptions whose messages differ from those of other clients */
-    bool careful;            /* what waits may be retained messages, or gaps */
     uint32_t maximum_packet; /* that the client takes */
     uint32_t window;         /* messages at QoS 1 on their way */
     uint32_t inflight_count;
     struct gw_mqttd_inflight *inflight; /* `window` of them, oldest first; NULL: none yet */
     uint16_t last_id;
+    uint16_t free_ids;                /* identifiers after last_id that are not in use */
     uint32_t alias_maximum;           /* of topic aliases for the client */
-    char *names[GW_MQTTD_ALIASES];    /* channels that have one, from 1 on */
+    char **names;                     /* alias_maximum channels, those that have one, from 1 on; NULL: none yet */
     uint64_t handed;                  /* number of the last message that was written */
     struct gw_mqttd_inflight *replay; /* of the kept session, up to `replay_to`: to be sent again; NULL: none */
     uint32_t replay_count;
     uint64_t replay_to;
-    struct gw_gap *gaps[GW_MQTTD_GAPS]; /* to be told with the next message of their channel */
-    uint32_t gap_count;
+    struct gw_gap **gaps; /* GW_MQTTD_GAPS, to be told with the next message of their channel; NULL: none yet */
 };
 
 /* --- options.c -------------------------------------------------------------------------------------------------- */
@@ -130,6 +137,8 @@ void gw_mqttd_send(struct gw_mqttd_client *client, struct gw_buf *packet);
 bool gw_mqttd_flush(struct gw_mqttd_client *client);
 /* Ends the connection: CONNACK or DISCONNECT with the reason, then the close. `why`: a sentence for the client. */
 void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *why);
+/* The same, with another close code of the WebSocket than the reason's. */
+void gw_mqttd_fail_as(struct gw_mqttd_client *client, uint8_t reason, int close_code, const char *why);
 /* Goes on with the packets that wait. */
 void gw_mqttd_resume(struct gw_mqttd_client *client);
 
@@ -153,6 +162,8 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id);
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client);
+/* From now on its publishes are known by its origin, for subscriptions with No Local (section 3.8.3.1). */
+void gw_mqttd_make_origin(struct gw_mqttd_client *client);
 
 void gw_mqttd_drain(struct gw_mqttd_client *client);
 void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id);
@@ -184,6 +195,7 @@ struct gw_mqttd_kept {
     struct gw_mqttd_inflight *inflight; /* not acknowledged */
     uint32_t inflight_count;
     uint16_t last_id;
+    char origin[GW_ORIGIN_SIZE + 1];
     struct gw_mqttd_ids *ids;
     struct gw_mqttd_late *late; /* will with a delay; NULL: none */
 };

@@ -163,6 +163,7 @@ static void keep_inflight(struct gw_mqttd_client *client, struct gw_mqttd_kept *
     if (again && client->replay_to > kept->place)
         kept->place = client->replay_to;
     kept->last_id = client->last_id;
+    memcpy(kept->origin, client->origin, sizeof kept->origin);
 }
 
 struct gw_mqttd_kept *gw_mqttd_keep(struct gw_mqttd_client *client, int64_t now_ms)
@@ -219,6 +220,7 @@ void gw_mqttd_restore(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept
     }
     client->handed = kept->place;
     client->last_id = kept->last_id;
+    memcpy(client->origin, kept->origin, sizeof client->origin);
     client->ids = kept->ids;
     kept->ids = NULL;
     if (kept->inflight_count && gw_hub_check_cursor(hub, kept->cursor, strlen(kept->cursor), &seq) == GW_CURSOR_OK) {

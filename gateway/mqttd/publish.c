@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "gateway/alloc.h"
 #include "gateway/session_log.h"
@@ -51,10 +52,10 @@ struct gw_mqttd_ids *gw_mqttd_ids_read(const char **at)
 
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client)
 {
-    for (size_t i = 0; i < GW_MQTTD_ALIASES; i++) {
-        free(client->aliases[i]);
-        client->aliases[i] = NULL;
-    }
+    for (size_t i = 0; client->aliases && i < GW_MQTTD_ALIASES; i++)
+        free((char *)(uintptr_t)client->aliases[i].data);
+    free(client->aliases);
+    client->aliases = NULL;
     free(client->ids);
     client->ids = NULL;
 }
@@ -91,7 +92,7 @@ static void publish_refuse_old(struct gw_mqttd_client *client, enum gw_err err, 
 {
     char text[124];
     snprintf(text, sizeof text, "%s: %s", gw_err_code(err), why ? why : gw_err_text(err));
-    gw_mqttd_fail(client, gw_mqttd_publish_code(err, 0), text);
+    gw_mqttd_fail_as(client, gw_mqttd_publish_code(err, 0), gw_err_close_code(err), text);
 }
 
 /* The broker has it, or it was refused. */
@@ -137,18 +138,39 @@ static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publis
         gw_mqttd_fail(client, GW_MQTTD_BAD_ALIAS, "the topic alias is larger than the topic alias maximum");
         return false;
     }
-    char **place = &client->aliases[alias - 1];
-    size_t *len = &client->alias_len[alias - 1];
+    if (!client->aliases)
+        client->aliases = gw_calloc(GW_MQTTD_ALIASES, sizeof *client->aliases);
+    struct gw_slice *place = &client->aliases[alias - 1];
     if (publish->topic.len) {
-        free(*place);
-        *place = gw_strndup(publish->topic.data, publish->topic.len);
-        *len = publish->topic.len;
-    } else if (!*place) {
+        free((char *)(uintptr_t)place->data);
+        *place = (struct gw_slice){gw_strndup(publish->topic.data, publish->topic.len), publish->topic.len};
+    } else if (!place->data) {
         gw_mqttd_fail(client, GW_MQTTD_PROTOCOL_ERROR, "the topic alias stands for no topic");
         return false;
     }
-    publish->topic = (struct gw_slice){*place, *len};
+    publish->topic = *place;
     return true;
+}
+
+void gw_mqttd_make_origin(struct gw_mqttd_client *client)
+{
+    uint64_t number = 0;
+    while (getrandom(&number, sizeof number, 0) != sizeof number) /* comes whole or not at all (getrandom(2)) */
+        continue;
+    snprintf(client->origin, sizeof client->origin, "%016llx", (unsigned long long)number);
+}
+
+/* With the client's origin in front, in `block`, if it has one. */
+static struct gw_slice publish_properties(const struct gw_mqttd_client *client, struct gw_slice all,
+                                          struct gw_buf *block)
+{
+    if (!client->origin[0])
+        return all;
+    gw_properties_add(block,
+                      &(struct gw_property){.id = GW_PROPERTY_ORIGIN, .value = {client->origin, GW_ORIGIN_SIZE}});
+    if (all.len)
+        gw_buf_add(block, all.data, all.len);
+    return (struct gw_slice){block->data, block->len};
 }
 
 /* False: it is there already. */
@@ -184,12 +206,15 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
     char reference[16];
     snprintf(reference, sizeof reference, "%u %u", publish.qos, publish.id);
     bool accepted;
-    const struct gw_along along = {.properties = publish.properties.all,
+    struct gw_buf block;
+    gw_buf_init(&block);
+    const struct gw_along along = {.properties = publish_properties(client, publish.properties.all, &block),
                                    .expires = gw_mqttd_has(&publish.properties, GW_MQTTD_P_MESSAGE_EXPIRY),
                                    .expiry = publish.properties.message_expiry};
     enum gw_err err =
         gw_session_publish_along(&client->session, publish.topic.data, publish.topic.len, publish.payload.data,
                                  publish.payload.len, &along, gw_strdup(reference), &accepted, &why);
+    gw_buf_fini(&block);
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",
                                      publish.qos, gw_err_code(err));

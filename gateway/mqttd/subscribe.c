@@ -2,13 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/units.h"
 #include "gateway/alloc.h"
 #include "gateway/session_log.h"
 #include "mqttd/client.h"
 
 static bool sub_is_exact(const struct gw_mqttd_sub *sub)
 {
-    return sub->qos || sub->id || sub->as_published || sub->cursors;
+    return sub->qos || sub->id || sub->as_published || sub->no_local || sub->cursors;
 }
 
 static struct gw_mqttd_sub *sub_find(struct gw_mqttd_client *client, struct gw_slice filter)
@@ -45,12 +46,51 @@ void gw_mqttd_forget_subs(struct gw_mqttd_client *client)
     client->subs = NULL;
 }
 
-/* Where a subscription begins: with the last values, unless retain handling or a user property says otherwise. */
-static struct gw_start subscribe_start(const struct gw_mqttd_subscribe *packet, const struct gw_mqttd_filter *filter,
-                                       bool known, bool *cursors)
+/* What the user properties `cursor` and `since` ask for; every message then carries its cursor. */
+struct replay {
+    bool wanted;
+    int64_t since_ms; /* 0: not by time */
+    struct gw_slice cursor;
+    char oldest[64]; /* the cursor, if it is by time */
+};
+
+/* `since` is a duration, or a time as `ts` has it. False: it is neither. */
+static bool replay_since(const struct gw_hub *hub, struct gw_slice since, struct replay *out)
 {
-    struct gw_slice cursor = gw_mqttd_user(&packet->properties, "cursor");
-    *cursors = cursor.data != NULL;
+    char text[32];
+    int64_t ms = 0;
+    char *end;
+    if (!since.len || since.len >= sizeof text)
+        return false;
+    memcpy(text, since.data, since.len);
+    text[since.len] = '\0';
+    out->since_ms = strtoll(text, &end, 10);
+    if (*end) {
+        if (!gw_parse_duration(text, &ms))
+            return false;
+        out->since_ms = gw_hub_wall(hub) - ms;
+    }
+    if (out->since_ms > gw_hub_wall(hub))
+        out->since_ms = gw_hub_wall(hub);
+    out->cursor = (struct gw_slice){out->oldest, gw_hub_format_cursor(hub, 0, out->oldest)};
+    return out->since_ms > 0;
+}
+
+static enum gw_err replay_read(const struct gw_hub *hub, const struct gw_mqttd_properties *properties,
+                               struct replay *out)
+{
+    *out = (struct replay){.cursor = gw_mqttd_user(properties, "cursor")};
+    struct gw_slice since = gw_mqttd_user(properties, "since");
+    out->wanted = out->cursor.data || since.data;
+    if (!since.data || out->cursor.data)
+        return GW_OK;
+    return replay_since(hub, since, out) ? GW_OK : GW_ERR_BAD_REQUEST;
+}
+
+/* Where a subscription begins: with the last values, unless retain handling or a user property says otherwise. */
+static struct gw_start subscribe_start(const struct replay *replay, const struct gw_mqttd_filter *filter, bool known)
+{
+    struct gw_slice cursor = replay->cursor;
     if (cursor.data && !(cursor.len == 4 && !memcmp(cursor.data, "last", 4)))
         return (struct gw_start){.at = GW_START_CURSOR, .cursor = cursor.data, .cursor_len = cursor.len};
     bool none = filter->retain_handling == 2 || (filter->retain_handling == 1 && known);
@@ -74,11 +114,14 @@ static enum gw_err subscribe_one(struct gw_mqttd_client *client, const struct gw
 {
     struct gw_slice text = filter->text;
     struct gw_mqttd_sub *sub = sub_find(client, text);
-    bool cursors;
-    struct gw_start start = subscribe_start(packet, filter, sub != NULL, &cursors);
+    struct replay replay;
+    enum gw_err err = replay_read(client->session.hub, &packet->properties, &replay);
+    if (err != GW_OK)
+        return err;
+    struct gw_start start = subscribe_start(&replay, filter, sub != NULL);
     /* One that is there already, and is not to bring last values again, goes on where it is. */
     if (!sub || start.at != GW_START_NOW) {
-        enum gw_err err = gw_session_subscribe(&client->session, text.data, text.len, &start, subscribed);
+        err = gw_session_subscribe(&client->session, text.data, text.len, &start, subscribed);
         if (err != GW_OK)
             return err;
     }
@@ -90,7 +133,11 @@ static enum gw_err subscribe_one(struct gw_mqttd_client *client, const struct gw
     sub->qos = filter->qos ? 1 : 0;
     sub->id = packet->properties.subscription_id;
     sub->as_published = filter->as_published;
-    sub->cursors = cursors;
+    sub->no_local = filter->no_local;
+    if (sub->no_local && !client->origin[0])
+        gw_mqttd_make_origin(client);
+    sub->cursors = replay.wanted;
+    sub->since_ms = replay.since_ms;
     client->exact += sub_is_exact(sub);
     if (!known || start.at != GW_START_NOW)
         sub_begins(client, sub, &start, subscribed);
@@ -110,7 +157,9 @@ void gw_mqttd_restore_sub(struct gw_mqttd_client *client, struct gw_mqttd_sub *s
     own->id = sub->id;
     own->qos = sub->qos;
     own->as_published = sub->as_published;
+    own->no_local = sub->no_local;
     own->cursors = sub->cursors;
+    own->since_ms = sub->since_ms;
     client->exact += sub_is_exact(own);
     sub_begins(client, own, start, &subscribed);
 }
@@ -148,7 +197,8 @@ void gw_mqttd_on_subscribe(struct gw_mqttd_client *client, struct gw_slice body)
     gw_buf_init(&properties);
     if (refused != GW_OK && client->problems)
         gw_mqttd_put_reason(&properties, refused, NULL);
-    if (subscribed.cursor[0] && gw_mqttd_user(&packet.properties, "cursor").data)
+    if (subscribed.cursor[0] &&
+        (gw_mqttd_user(&packet.properties, "cursor").data || gw_mqttd_user(&packet.properties, "since").data))
         gw_mqttd_put_user(&properties, "cursor", subscribed.cursor, strlen(subscribed.cursor));
     gw_mqttd_write_suback(&out, GW_MQTTD_SUBACK, client->version, packet.id, codes, count, &properties);
     gw_buf_fini(&properties);

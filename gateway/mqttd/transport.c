@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/session_log.h"
 #include "gateway/shared.h"
 #include "mqttd/client.h"
@@ -58,7 +59,7 @@ void gw_mqttd_send(struct gw_mqttd_client *client, struct gw_buf *packet)
 }
 
 /* Nothing is read or sent from here on. */
-static void client_close(struct gw_mqttd_client *client, uint8_t reason, const char *why)
+static void client_close(struct gw_mqttd_client *client, int close_code, const char *why)
 {
     client->ended = true;
     if (!client->gathering) /* else it is being read */
@@ -69,10 +70,15 @@ static void client_close(struct gw_mqttd_client *client, uint8_t reason, const c
     if (client->plain)
         gw_conn_close(client->conn);
     else
-        gw_ws_close(client->conn, gw_mqttd_close_code(reason), why);
+        gw_ws_close(client->conn, close_code, why);
 }
 
 void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *why)
+{
+    gw_mqttd_fail_as(client, reason, gw_mqttd_close_code(reason), why);
+}
+
+void gw_mqttd_fail_as(struct gw_mqttd_client *client, uint8_t reason, int close_code, const char *why)
 {
     if (client->ended)
         return;
@@ -95,7 +101,7 @@ void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *w
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "MQTT client ended with 0x%02x: %s", reason, why);
     else
         GW_LOG_ONCE_A_SECOND(GW_LOG_INFO, "mqtt", "an MQTT client was refused with 0x%02x: %s", reason, why);
-    client_close(client, reason, why);
+    client_close(client, close_code, why);
 }
 
 /* --- in -------------------------------------------------------------------------------------------------------- */
@@ -120,7 +126,7 @@ static void client_on_disconnect(struct gw_mqttd_client *client, struct gw_slice
     }
     if (ack.reason != GW_MQTTD_WITH_WILL)
         client->will.wanted = false;
-    client_close(client, GW_MQTTD_SUCCESS, "");
+    client_close(client, gw_mqttd_close_code(GW_MQTTD_SUCCESS), "");
 }
 
 static void client_on_ping(struct gw_mqttd_client *client)
@@ -273,8 +279,7 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
 
 static void client_timer(struct gw_timer *timer)
 {
-    struct gw_mqttd_client *client =
-        (struct gw_mqttd_client *)((char *)timer - offsetof(struct gw_mqttd_client, timer));
+    struct gw_mqttd_client *client = GW_CONTAINER_OF(timer, struct gw_mqttd_client, timer);
     struct gw_hub *hub = gw_conn_hub(client->conn);
     if (client->ended)
         return;

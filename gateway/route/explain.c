@@ -67,6 +67,26 @@ static void explain_policies(const struct gw_cfg_route *config, struct gw_buf *o
         gw_buf_adds(out, "  rate:     all\n");
 }
 
+static void explain_states(const struct gw_routes *routes, size_t index, const char *channel, size_t len,
+                           struct gw_buf *out)
+{
+    const struct gw_cfg_route *config = &routes->config->routes[index];
+    struct gw_buf topic;
+    if (config->stale_ms == GW_STALE_AUTO)
+        gw_buf_adds(out, "  stale:    after four times its usual interval, 10s to a day\n");
+    else if (config->stale_ms)
+        gw_buf_printf(out, "  stale:    after %lldms without a message\n", (long long)config->stale_ms);
+    if (!config->available_topic)
+        return;
+    gw_buf_init(&topic);
+    bool known = gw_routes_availability(routes, (uint32_t)index, channel, len, &topic);
+    gw_buf_printf(out, "  available: topic '%s', online is", known ? topic.data : config->available_topic);
+    for (size_t i = 0; i < config->online.count; i++)
+        gw_buf_printf(out, "%s '%s'", i ? "," : "", config->online.items[i]);
+    gw_buf_adds(out, config->online.count ? "\n" : " 'online'\n");
+    gw_buf_fini(&topic);
+}
+
 static void explain_publish(const struct gw_routes *routes, size_t index, const char *channel, size_t len,
                             struct gw_buf *out)
 {
@@ -142,6 +162,7 @@ bool gw_routes_explain_topic(const struct gw_routes *routes, const char *topic, 
                           : routes->routes[i].transform ? " (for each message of the transform)"
                                                         : "");
             explain_policies(&routes->config->routes[i], out);
+            explain_states(routes, i, channel.data, channel.len, out);
             explain_publish(routes, i, channel.data, channel.len, out);
         }
         gw_buf_fini(&channel);
@@ -197,6 +218,7 @@ bool gw_routes_explain_channel(const struct gw_routes *routes, const char *chann
             gw_buf_printf(out, "  fed by:   topics '%s'\n", routes->routes[i].channel ? fed_by : channel);
         gw_buf_fini(&topic);
         explain_policies(&routes->config->routes[i], out);
+        explain_states(routes, i, channel, len, out);
         explain_publish(routes, i, channel, len, out);
     }
     if (!matching)
@@ -233,6 +255,12 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
         describe_member("codec", config->codec->name, out);
         if (config->transform)
             describe_member("transform", config->transform->name, out);
+        if (config->stale_ms == GW_STALE_AUTO)
+            describe_member("stale", "auto", out);
+        else if (config->stale_ms)
+            gw_buf_printf(out, ",\"stale\":%lld", (long long)config->stale_ms);
+        if (config->available_topic)
+            describe_member("available", config->available_topic, out);
         if (config->publish)
             describe_member("publish", config->publish_topic ? config->publish_topic : config->topic, out);
         gw_buf_addc(out, '}');

@@ -60,24 +60,31 @@ static bool routes_check_cover(void *context, void *value)
     return !cover->covered;
 }
 
+static void routes_want(struct gw_topic_tree *distinct, struct gw_subscription *all, size_t *count,
+                        const char *filter, int qos)
+{
+    void **place = gw_topic_tree_insert(distinct, filter, strlen(filter));
+    if (!*place) {
+        all[*count].filter = filter;
+        all[*count].qos = qos;
+        *place = (void *)(uintptr_t)++ * count;
+        return;
+    }
+    struct gw_subscription *same = &all[(uintptr_t)*place - 1];
+    if (qos > same->qos)
+        same->qos = qos;
+}
+
 static void routes_subscribe(struct gw_routes *routes)
 {
     const struct gw_config *config = routes->config;
-    struct gw_subscription *all = gw_calloc(config->route_count, sizeof *all);
+    struct gw_subscription *all = gw_calloc(config->route_count * 2, sizeof *all);
     struct gw_topic_tree *distinct = gw_topic_tree_create();
     size_t count = 0;
     for (size_t i = 0; i < config->route_count; i++) {
-        const char *filter = gw_pattern_filter(routes->routes[i].topic);
-        void **place = gw_topic_tree_insert(distinct, filter, strlen(filter));
-        if (!*place) {
-            all[count].filter = filter;
-            all[count].qos = config->routes[i].qos;
-            *place = (void *)(uintptr_t)++count;
-        } else {
-            struct gw_subscription *same = &all[(uintptr_t)*place - 1];
-            if (config->routes[i].qos > same->qos)
-                same->qos = config->routes[i].qos;
-        }
+        routes_want(distinct, all, &count, gw_pattern_filter(routes->routes[i].topic), config->routes[i].qos);
+        if (routes->routes[i].available) /* nothing of it may be lost, whatever the values are */
+            routes_want(distinct, all, &count, gw_pattern_filter(routes->routes[i].available), 1);
     }
     routes->subscriptions = gw_calloc(count, sizeof *routes->subscriptions);
     for (size_t i = 0; i < count; i++) {
@@ -138,6 +145,8 @@ struct gw_routes *gw_routes_build(struct gw_config *config)
         route->topic = routes_compile(config->routes[i].topic, GW_PATTERN_TOPIC);
         route->channel = routes_compile(config->routes[i].channel, GW_PATTERN_CHANNEL);
         route->publish = routes_compile(config->routes[i].publish_topic, GW_PATTERN_PUBLISH);
+        route->available = routes_compile(config->routes[i].available_topic, GW_PATTERN_CHANNEL);
+        routes->watching |= config->routes[i].stale_ms || route->available;
         route->except_count = config->routes[i].except.count;
         route->except = gw_calloc(route->except_count, sizeof *route->except);
         for (size_t j = 0; j < route->except_count; j++)
@@ -166,6 +175,7 @@ void gw_routes_unref(struct gw_routes *routes)
         gw_pattern_free(routes->routes[i].topic);
         gw_pattern_free(routes->routes[i].channel);
         gw_pattern_free(routes->routes[i].publish);
+        gw_pattern_free(routes->routes[i].available);
         for (size_t j = 0; j < routes->routes[i].except_count; j++)
             gw_pattern_free(routes->routes[i].except[j]);
         free(routes->routes[i].except);
@@ -362,6 +372,34 @@ bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filt
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index)
 {
     return index < routes->config->route_count ? &routes->config->routes[index] : NULL;
+}
+
+bool gw_routes_watch(const struct gw_routes *routes)
+{
+    return routes->watching;
+}
+
+bool gw_routes_availability(const struct gw_routes *routes, uint32_t route, const char *channel, size_t len,
+                            struct gw_buf *topic)
+{
+    const struct gw_route *own = &routes->routes[route];
+    struct gw_captures captures;
+    return own->available && gw_route_has_channel(own, channel, len, &captures, NULL) &&
+           gw_pattern_expand(own->available, &captures, topic);
+}
+
+bool gw_routes_is_availability(const struct gw_routes *routes, const char *topic, size_t len,
+                               gw_routes_available_visit visit, void *context)
+{
+    bool found = false;
+    for (uint32_t i = 0; routes->watching && i < routes->config->route_count; i++) {
+        const struct gw_pattern *own = routes->routes[i].available;
+        if (!own || !gw_pattern_match(own, topic, len, NULL))
+            continue;
+        found = true;
+        visit(context, i);
+    }
+    return found;
 }
 
 const struct gw_config *gw_routes_config(const struct gw_routes *routes)

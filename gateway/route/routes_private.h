@@ -10,9 +10,10 @@
 
 struct gw_route {
     struct gw_pattern *topic;
-    struct gw_pattern *channel; /* NULL: the topic itself is the channel */
-    struct gw_pattern *publish; /* NULL: the topic, filled from the channel */
-    struct gw_pattern **except; /* topics that are not the route's */
+    struct gw_pattern *channel;   /* NULL: the topic itself is the channel */
+    struct gw_pattern *publish;   /* NULL: the topic, filled from the channel */
+    struct gw_pattern *available; /* of its availability; NULL: none */
+    struct gw_pattern **except;   /* topics that are not the route's */
     size_t except_count;
     const struct gw_transform *transform;    /* NULL: its codec makes its message */
     void *state;                             /* the transform's */
@@ -24,6 +25,7 @@ struct gw_routes {
     struct gw_config *config;
     struct gw_route *routes;
     struct gw_topic_tree *by_topic, *by_channel; /* filter -> index of the first route with it, plus 1 */
+    bool watching;                               /* a route has `stale` or `available` */
     struct gw_subscription *subscriptions;
     size_t subscription_count;
     struct gw_topic_tree *by_subscription; /* filter -> index, plus 1 */

@@ -108,7 +108,7 @@ static enum gw_err sio_identify(const struct eio *eio, const struct sio_argument
         *out = gw_identity_ref(eio->identity);
     } else {
         err = eio->refused != GW_OK ? eio->refused : GW_ERR_UNAUTHORIZED;
-        *why = eio->refused != GW_OK ? "the ticket or cookie is unknown, used or too old"
+        *why = eio->refused != GW_OK ? "the token, ticket or cookie of the handshake is unknown, used or too old"
                                      : "auth has neither a token nor a ticket";
         return err;
     }

@@ -80,6 +80,7 @@ struct sio {
     struct eio *eio;
     struct sio *next;
     const struct sio_shape *shape;
+    gw_encode encode; /* the shape's; NULL: it has none, and every session makes its own packets */
     /* Last values of new subscriptions are on their way, or what a recovered one missed: up to this number. They are
      * older than where the client stands, so they come without an offset, except for those beyond `told`. */
     bool fresh;

@@ -156,6 +156,8 @@ void gw_sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char 
 static bool form_attaches(const struct sio_shape *shape, const struct gw_message *msg)
 {
     static const char base64[] = "{\"base64\":";
+    if (msg->state)
+        return false;
     bool binary = (msg->raw[0] & 15) == 2 || (shape->text && !gw_utf8_valid(msg->payload.data, msg->payload.len));
     return binary && (shape->text ||
                       (msg->data.len >= sizeof base64 - 1 && !memcmp(msg->data.data, base64, sizeof base64 - 1)));
@@ -237,8 +239,15 @@ static void form_end(const struct gw_message *msg, bool offset, struct gw_buf *o
 static void form_packet(const struct sio_shape *shape, const struct gw_message *msg, bool attaches, bool offset,
                         struct gw_buf *out)
 {
-    form_head(shape, msg, attaches, out);
-    form_object(shape, msg, attaches, out);
+    if (msg->state) {
+        struct gw_slice tail = gw_message_tail(msg);
+        gw_sio_add_head(out, GW_SIO_EVENT, shape->space);
+        gw_buf_adds(out, "[\"status\",{");
+        gw_buf_add(out, tail.data, tail.len);
+    } else {
+        form_head(shape, msg, attaches, out);
+        form_object(shape, msg, attaches, out);
+    }
     form_end(msg, offset, out);
 }
 
@@ -247,25 +256,6 @@ void gw_sio_add_untyped(struct gw_buf *out, const struct gw_buf *json)
     const char *comma = strchr(json->data, ',');
     gw_buf_addc(out, '{');
     gw_buf_adds(out, comma ? comma + 1 : "}");
-}
-
-unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                            const struct gw_message *msg, bool offset)
-{
-    struct gw_buf packet;
-    gw_buf_init(&packet);
-    bool attaches = form_attaches(shape, msg);
-    form_packet(shape, msg, attaches, offset, &packet);
-    gw_sio_add_packet(out, carrier, packet.data, packet.len);
-    if (attaches && carrier == SIO_FRAMES) {
-        gw_ws_add_binary(out, msg->payload.data, msg->payload.len);
-    } else if (attaches) {
-        gw_buf_addc(out, GW_EIO_SEPARATOR);
-        gw_buf_addc(out, GW_EIO_BINARY);
-        gw_base64_encode(out, msg->payload.data, msg->payload.len);
-    }
-    gw_buf_fini(&packet);
-    return attaches ? 2 : 1;
 }
 
 void gw_sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
@@ -290,6 +280,7 @@ void gw_sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct s
 /* A message's frames for one shape: bytes of its own around a part of the message, which is not copied. */
 struct form {
     struct gw_variant variant; /* first member */
+    size_t header;             /* bytes of the frame's header, with which it begins; 0: it is two frames */
     size_t before, after;
     struct gw_slice middle;
     char bytes[];
@@ -300,15 +291,16 @@ static void form_destroy(struct gw_variant *variant)
     free(variant);
 }
 
-static void form_make(const struct sio_shape *shape, const struct gw_message *msg, struct gw_buf *before,
-                      struct gw_buf *after, struct gw_slice *middle)
+/* Returns the length of the header with which it begins, or 0 where there are two frames. */
+static size_t form_make(const struct sio_shape *shape, const struct gw_message *msg, struct gw_buf *before,
+                        struct gw_buf *after, struct gw_slice *middle)
 {
     uint8_t header[GW_WS_HEADER_MAX];
     struct gw_buf packet;
     gw_buf_init(&packet);
     *middle = (struct gw_slice){"", 0};
     bool attaches = form_attaches(shape, msg);
-    if (shape->plain && !attaches) { /* ["message",{ + the message's own text + ,"E.7"] */
+    if (shape->plain && !attaches && !msg->state) { /* ["message",{ + the message's own text + ,"E.7"] */
         *middle = gw_message_tail(msg);
         form_head(shape, msg, false, &packet);
         gw_buf_addc(&packet, '{');
@@ -318,12 +310,14 @@ static void form_make(const struct sio_shape *shape, const struct gw_message *ms
         form_packet(shape, msg, attaches, true, &packet);
         gw_buf_add(before, header, gw_ws_header(header, 1, packet.len));
     }
+    size_t header_len = attaches ? 0 : before->len;
     gw_buf_add(before, packet.data, packet.len);
     if (attaches) {
         gw_buf_add(before, header, gw_ws_header(header, 2, msg->payload.len));
         *middle = msg->payload;
     }
     gw_buf_fini(&packet);
+    return header_len;
 }
 
 static const struct form *form_of(const struct sio_shape *shape, struct gw_message *msg)
@@ -335,9 +329,10 @@ static const struct form *form_of(const struct sio_shape *shape, struct gw_messa
     struct gw_slice middle;
     gw_buf_init(&before);
     gw_buf_init(&after);
-    form_make(shape, msg, &before, &after, &middle);
+    size_t header = form_make(shape, msg, &before, &after, &middle);
     struct form *form = gw_malloc(sizeof *form + before.len + after.len);
     *form = (struct form){.variant = {.key = shape, .destroy = form_destroy},
+                          .header = header,
                           .before = before.len,
                           .after = after.len,
                           .middle = middle};
@@ -347,6 +342,41 @@ static const struct form *form_of(const struct sio_shape *shape, struct gw_messa
     gw_buf_fini(&before);
     gw_buf_fini(&after);
     return (const struct form *)gw_message_keep_variant(msg, &form->variant);
+}
+
+/* The packet alone, without the header of a frame. False: it has an attachment. */
+static bool form_add_payload(const struct sio_shape *shape, struct gw_message *msg, struct gw_buf *out)
+{
+    const struct form *form = form_of(shape, msg);
+    if (!form->header)
+        return false;
+    if (out->len)
+        gw_buf_addc(out, GW_EIO_SEPARATOR);
+    gw_buf_add(out, form->bytes + form->header, form->before - form->header);
+    gw_buf_add(out, form->middle.data, form->middle.len);
+    gw_buf_add(out, form->bytes + form->before, form->after);
+    return true;
+}
+
+unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
+                            struct gw_message *msg, bool offset)
+{
+    if (carrier == SIO_PAYLOAD && offset && form_add_payload(shape, msg, out))
+        return 1;
+    struct gw_buf packet;
+    gw_buf_init(&packet);
+    bool attaches = form_attaches(shape, msg);
+    form_packet(shape, msg, attaches, offset, &packet);
+    gw_sio_add_packet(out, carrier, packet.data, packet.len);
+    if (attaches && carrier == SIO_FRAMES) {
+        gw_ws_add_binary(out, msg->payload.data, msg->payload.len);
+    } else if (attaches) {
+        gw_buf_addc(out, GW_EIO_SEPARATOR);
+        gw_buf_addc(out, GW_EIO_BINARY);
+        gw_base64_encode(out, msg->payload.data, msg->payload.len);
+    }
+    gw_buf_fini(&packet);
+    return attaches ? 2 : 1;
 }
 
 static size_t form_encode(const struct sio_shape *shape, struct gw_item *item, struct iovec parts[GW_PARTS_MAX])

@@ -30,7 +30,7 @@ void gw_sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char 
 void gw_sio_add_untyped(struct gw_buf *out, const struct gw_buf *json);
 /* `offset`: the cursor is the last argument, so that the client goes on from there. Returns how many packets. */
 unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                            const struct gw_message *msg, bool offset);
+                            struct gw_message *msg, bool offset);
 void gw_sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
                     const struct gw_gap *gap);
 

@@ -219,11 +219,10 @@ bool gw_sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *
 }
 
 /* Packets that are this session's alone. True: it may go on with those that all share. */
-static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
+__attribute__((noinline)) static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
 {
-    gw_encode encode = gw_sio_shape_encode(sio->shape);
     bool done = false;
-    while (!done && (sio->fresh || !encode)) {
+    while (!done && (sio->fresh || !sio->encode)) {
         if (gw_conn_blocked(conn) || sio->eio->over)
             return false;
         struct gw_buf out;
@@ -234,7 +233,7 @@ static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
             gw_conn_send(conn, out.data, out.len);
         gw_buf_fini(&out);
     }
-    return !sio->fresh && encode;
+    return !sio->fresh && sio->encode;
 }
 
 void gw_sio_drain(struct sio *sio)
@@ -242,6 +241,6 @@ void gw_sio_drain(struct sio *sio)
     struct gw_conn *conn = sio->eio->conn;
     if (!conn)
         gw_eio_flush(sio->eio);
-    else if (!sio->eio->over && sio_drain_own(sio, conn))
-        gw_conn_drain(conn, &sio->session, gw_sio_shape_encode(sio->shape));
+    else if (!sio->eio->over && ((!sio->fresh && sio->encode) || sio_drain_own(sio, conn)))
+        gw_conn_drain(conn, &sio->session, sio->encode);
 }

@@ -108,12 +108,22 @@ void gw_eio_polling_free(struct eio *eio)
     eio->polling = NULL;
 }
 
-static void polling_answer(struct eio *eio, const char *payload, size_t len)
+/* Takes the payload. */
+static void polling_answer(struct eio *eio, struct gw_buf *payload)
 {
     struct eio_call *call = eio->polling->get;
     eio->polling->get = NULL;
-    gw_buf_add(&call->answer, payload, len);
+    call->answer = *payload;
+    gw_buf_init(payload);
     call_answer(eio->hub, call, EIO_FINE);
+}
+
+static void polling_answer_packet(struct eio *eio, enum gw_eio_type packet)
+{
+    struct gw_buf payload;
+    gw_buf_init(&payload);
+    gw_buf_addc(&payload, (char)packet);
+    polling_answer(eio, &payload);
 }
 
 static void polling_forget(struct eio *eio)
@@ -133,9 +143,8 @@ void gw_eio_polling_end(struct eio *eio, enum gw_eio_type farewell)
     else
         polling_forget(eio);
     gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, gw_hub_now(eio->hub)); /* freed there: it may be in use here */
-    const char packet[] = {(char)farewell};
     if (eio->polling->get)
-        polling_answer(eio, packet, sizeof packet);
+        polling_answer_packet(eio, farewell);
 }
 
 bool gw_eio_polling_part(struct eio *eio)
@@ -151,12 +160,11 @@ bool gw_eio_polling_part(struct eio *eio)
 /* The last poll of a client that has left. */
 static void polling_parted(struct eio *eio, struct eio_call *call)
 {
-    static const char packet[] = {GW_EIO_NOOP};
     eio->polling->part_by_ms = 0;
     polling_forget(eio);
     gw_timer_set(gw_hub_timers(eio->hub), &eio->timer, gw_hub_now(eio->hub));
     eio->polling->get = call;
-    polling_answer(eio, packet, sizeof packet);
+    polling_answer_packet(eio, GW_EIO_NOOP);
 }
 
 /* The next answer begins with another namespace. */
@@ -194,7 +202,7 @@ void gw_eio_flush(struct eio *eio)
     if (!out.len && polling->probing)
         gw_buf_addc(&out, GW_EIO_NOOP);
     if (out.len && polling->get)
-        polling_answer(eio, out.data, out.len);
+        polling_answer(eio, &out);
     gw_buf_fini(&out);
 }
 

@@ -113,6 +113,7 @@ static void sio_kick(struct gw_session *session, enum gw_err why)
 }
 
 static const struct gw_session_ops sio_session_ops = {
+    .states = true,
     .transport = "socketio",
     .ready = sio_ready,
     .published = sio_published,
@@ -215,6 +216,7 @@ struct sio *gw_sio_create(struct eio *eio, const char *space, struct gw_identity
     struct sio *sio = gw_calloc(1, sizeof *sio);
     sio->eio = eio;
     sio->shape = gw_sio_shape_get(eio->options, space);
+    sio->encode = gw_sio_shape_encode(sio->shape);
     gw_sio_id_make(sio->sid);
     sio->next = eio->sockets;
     eio->sockets = sio;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/timer.h"
@@ -14,15 +15,19 @@
  * not read its answer holds so much. */
 #define ANSWER_BYTES (256 * 1024)
 
+/* One that is not to wait does, for a session that is at work on its answer. */
+#define AT_ONCE_MS 10000
+
 struct poll {
     struct gw_session session; /* first member */
     struct gw_timer timer;
     struct gw_conn *conn;
+    bool at_once; /* it waits for nothing but what there is already */
 };
 
 static struct poll *poll_of_timer(struct gw_timer *timer)
 {
-    return (struct poll *)((char *)timer - offsetof(struct poll, timer));
+    return GW_CONTAINER_OF(timer, struct poll, timer);
 }
 
 static void poll_free(struct poll *poll)
@@ -40,47 +45,74 @@ static void poll_headers(const struct poll *poll, bool settled, char *out, size_
     snprintf(out, size, "Sluice-Cursor: %s\r\n%s", cursor, state->up ? "" : "Sluice-Upstream: down\r\n");
 }
 
-static void poll_add(struct gw_buf *out, struct gw_item *item, struct gw_buf *gaps)
+/* What an answer holds. */
+struct answer {
+    struct gw_buf messages, gaps, states;
+};
+
+static void answer_init(struct answer *answer)
 {
+    gw_buf_init(&answer->messages);
+    gw_buf_init(&answer->gaps);
+    gw_buf_init(&answer->states);
+}
+
+static void answer_fini(struct answer *answer)
+{
+    gw_buf_fini(&answer->messages);
+    gw_buf_fini(&answer->gaps);
+    gw_buf_fini(&answer->states);
+}
+
+static bool answer_any(const struct answer *answer)
+{
+    return answer->messages.len || answer->gaps.len || answer->states.len;
+}
+
+static void poll_add(struct answer *answer, struct gw_item *item)
+{
+    struct gw_buf *gaps = &answer->gaps;
     if (item->type == GW_ITEM_GAP) {
         if (gaps->len)
             gw_buf_addc(gaps, ',');
         gw_json_gap(gaps, item->u.gap);
     } else if (item->type == GW_ITEM_MESSAGE) {
         struct gw_slice tail = gw_message_tail(item->u.message);
+        struct gw_buf *out = item->u.message->state ? &answer->states : &answer->messages;
         gw_buf_adds(out, out->len ? ",{" : "{");
         gw_buf_add(out, tail.data, tail.len);
     }
 }
 
 /* Takes what waits into the answer, until it is full: then false. */
-static bool poll_collect(struct poll *poll, size_t most, struct gw_buf *messages, struct gw_buf *gaps)
+static bool poll_collect(struct poll *poll, size_t most, struct answer *answer)
 {
     struct gw_item item;
-    while (messages->len < most) {
+    while (answer->messages.len + answer->states.len < most) {
         if (!gw_session_next(&poll->session, &item))
             return true;
-        poll_add(messages, &item, gaps);
+        poll_add(answer, &item);
         gw_session_release(&poll->session, &item);
     }
     return false;
 }
 
-/* Answers with what there is; if there is nothing, with 204 if `over`, else not at all. True: answered, poll is gone.
- */
+/* Answers with what there is; if there is nothing, with 204 if `over` or if it was not to wait, else not at all.
+ * True: answered, poll is gone. */
 static bool poll_answer(struct poll *poll, bool over)
 {
-    struct gw_buf messages, gaps, body;
-    gw_buf_init(&messages);
-    gw_buf_init(&gaps);
+    struct answer answer;
+    struct gw_buf body;
+    answer_init(&answer);
     gw_buf_init(&body);
-    bool settled = poll_collect(poll, ANSWER_BYTES, &messages, &gaps) && !gw_session_waiting(&poll->session);
-    bool any = messages.len || gaps.len;
+    bool settled = poll_collect(poll, ANSWER_BYTES, &answer) && !gw_session_waiting(&poll->session);
+    bool any = answer_any(&answer);
+    over |= poll->at_once && settled;
     if (settled && (any || over)) {
         /* The cursor that is given passes what a rate policy holds back, so that goes along. */
         gw_session_flush_held(&poll->session);
-        poll_collect(poll, SIZE_MAX, &messages, &gaps);
-        any = messages.len || gaps.len;
+        poll_collect(poll, SIZE_MAX, &answer);
+        any = answer_any(&answer);
     }
     if (any || over) {
         char headers[128], cursor[64];
@@ -90,10 +122,15 @@ static bool poll_answer(struct poll *poll, bool over)
         poll_free(poll);
         if (any) {
             gw_buf_printf(&body, "{\"cursor\":\"%s\",\"messages\":[", cursor);
-            gw_buf_add(&body, messages.data, messages.len);
+            gw_buf_add(&body, answer.messages.data, answer.messages.len);
             gw_buf_adds(&body, "],\"gaps\":[");
-            gw_buf_add(&body, gaps.data, gaps.len);
+            gw_buf_add(&body, answer.gaps.data, answer.gaps.len);
             gw_buf_addc(&body, ']');
+            if (answer.states.len) {
+                gw_buf_adds(&body, ",\"states\":[");
+                gw_buf_add(&body, answer.states.data, answer.states.len);
+                gw_buf_addc(&body, ']');
+            }
             if (!state.up) {
                 gw_buf_adds(&body, ",\"upstream\":");
                 gw_json_upstream(&body, &state);
@@ -104,8 +141,7 @@ static bool poll_answer(struct poll *poll, bool over)
             gw_http_reply(conn, 204, headers, NULL, NULL, 0);
         }
     }
-    gw_buf_fini(&messages);
-    gw_buf_fini(&gaps);
+    answer_fini(&answer);
     gw_buf_fini(&body);
     return any || over;
 }
@@ -141,6 +177,7 @@ static const struct gw_session_ops poll_session_ops = {
     .published = NULL, /* a poll never publishes */
     .upstream = NULL,
     .kick = poll_kick,
+    .states = true,
 };
 
 static void poll_on_closed(struct gw_conn *conn)
@@ -179,10 +216,11 @@ static void poll_start(struct gw_conn *conn, const struct gw_query *query)
         return;
     }
     gw_session_catch_up(&poll->session);
-    if (poll_answer(poll, query->wait_ms == 0))
+    poll->at_once = query->wait_ms == 0;
+    if (poll_answer(poll, false))
         return;
     gw_conn_attach(conn, &poll_conn_ops, poll);
-    gw_timer_set(gw_hub_timers(hub), &poll->timer, gw_hub_now(hub) + query->wait_ms);
+    gw_timer_set(gw_hub_timers(hub), &poll->timer, gw_hub_now(hub) + (poll->at_once ? AT_ONCE_MS : query->wait_ms));
 }
 
 static void poll_open(struct gw_conn *conn, const struct gw_request *request)

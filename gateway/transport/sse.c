@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/timer.h"
@@ -92,7 +93,8 @@ static size_t sse_encode_as(struct gw_item *item, struct iovec parts[GW_PARTS_MA
             parts[1] = sse_part(cursor.data, cursor.len);
             parts[2] = sse_part("\ndata: {", 8);
             parts[3] = sse_part(tail.data, tail.len);
-            parts[4] = chunked ? sse_part("\n\n\r\n", 4) : sse_part("\n\n", 2);
+            const char *end = msg->state ? "\n" GW_STATUS_EVENT "\n\r\n" : "\n\n\r\n";
+            parts[4] = sse_part(end, strlen(end) - (chunked ? 0 : 2));
             return 5;
         }
         /* Line ends in a device's JSON are blanks between its tokens, so their kind does not matter. */
@@ -199,11 +201,12 @@ static const struct gw_session_ops sse_session_ops = {
     .revoked = sse_revoked,
     .expiring = sse_expiring,
     .kick = sse_kick,
+    .states = true,
 };
 
 static void sse_keep_alive(struct gw_timer *timer)
 {
-    struct sse *sse = (struct sse *)((char *)timer - offsetof(struct sse, timer));
+    struct sse *sse = GW_CONTAINER_OF(timer, struct sse, timer);
     struct gw_hub *hub = sse->session.hub;
     gw_timer_set(gw_hub_timers(hub), timer, gw_hub_now(hub) + gw_hub_config(hub)->web.heartbeat_ms);
     if (!gw_conn_blocked(sse->conn))

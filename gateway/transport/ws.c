@@ -148,6 +148,7 @@ static void ws_expiring(struct gw_session *session, int64_t expires_ms)
 }
 
 static const struct gw_session_ops ws_session_ops = {
+    .states = true,
     .transport = "websocket",
     .ready = ws_ready,
     .published = ws_published,

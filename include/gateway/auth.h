@@ -19,12 +19,14 @@ struct gw_auth;
 
 /* Reads the keys. *out NULL with GW_OK: the configuration has no auth:. `previous` (NULL: none) hands over unused
  * tickets and key sets that were fetched from the same URL. On error *problem gets one line `auth.jwt.KEY: what is
- * wrong (what was expected)`; a jwks_url that does not answer is no error: its keys come later. Starts a thread where
- * keys are to be read again from time to time. */
+ * wrong (what was expected)`; a jwks_url that does not answer is no error: its keys come later. */
 GW_MUST_CHECK enum gw_err gw_auth_create(struct gw_config *config, struct gw_auth *previous, struct gw_auth **out,
                                          struct gw_buf *problem);
-/* Blocks until the keys of a jwks_url have been asked for, whatever came of it, or `ms` are over. For commands that
- * see one token and end; a gateway never waits. NULL is fine. */
+/* Starts the thread that asks a jwks_url, and reads keys again from time to time, where the configuration has such.
+ * False: *problem gets one line. Thread: the one that created it. NULL is fine. */
+GW_MUST_CHECK bool gw_auth_start(struct gw_auth *auth, struct gw_buf *problem);
+/* After gw_auth_start(): blocks until the keys of a jwks_url have been asked for, whatever came of it, or `ms` are
+ * over. For commands that see one token and end; a gateway never waits. NULL is fine. */
 void gw_auth_wait(struct gw_auth *auth, int64_t ms);
 struct gw_auth *gw_auth_ref(struct gw_auth *auth); /* NULL is fine */
 void gw_auth_unref(struct gw_auth *auth);          /* NULL is fine; the last one joins the thread */

@@ -105,6 +105,8 @@ struct gw_cfg_auth {
     int64_t ticket_ttl_ms;
 };
 
+#define GW_STALE_AUTO (-1)
+
 enum gw_rate_policy { GW_RATE_ALL, GW_RATE_LATEST, GW_RATE_ON_CHANGE };
 
 struct gw_cfg_route {
@@ -112,6 +114,7 @@ struct gw_cfg_route {
     struct gw_strings except; /* topics, with captures, that are not the route's although `topic` matches them */
     char *channel;            /* template; NULL: the topic itself */
     const struct gw_codec *codec;
+    char *content_type;                   /* of the payloads, over HTTP; NULL: as they say or look */
     const struct gw_transform *transform; /* NULL: a payload is one message, and the codec makes it */
     void *transform_options;              /* as the transform's table says; NULL: it has none */
     int qos;                              /* of the subscription: 0, 1, 2 */
@@ -121,6 +124,9 @@ struct gw_cfg_route {
     int64_t rate_interval_ms; /* 0: none */
     double rate_deadband;     /* a number may differ by so much and still be the same */
     char *rate_pointer;       /* JSON pointer (RFC 6901) to what on_change looks at; NULL: the whole value */
+    int64_t stale_ms;      /* a channel is stale after so long without a message; 0: never, GW_STALE_AUTO: learnt */
+    char *available_topic; /* template; NULL: there is none */
+    struct gw_strings online; /* payloads of it that say that the device is there */
     bool publish;             /* there is a publish: block */
     char *publish_topic;      /* template; NULL: the topic itself */
     int publish_qos;

@@ -47,6 +47,7 @@ struct gw_stats {
     _Atomic uint64_t messages;   /* entered this hub */
     _Atomic uint64_t repeats;    /* retained messages that only repeat the last value */
     _Atomic uint64_t unchanged;  /* policy on_change: no news */
+    _Atomic uint64_t states;     /* changes of channels' states */
     _Atomic uint64_t deliveries; /* queued for a session */
     _Atomic uint64_t gaps;       /* told */
     _Atomic uint64_t overflows;  /* a session's queue was full */
@@ -58,10 +59,11 @@ struct gw_stats {
     _Atomic uint64_t responses;      /* answers to requests */
     _Atomic uint64_t responses_late; /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
-    _Atomic uint64_t history_evicted; /* channels whose history was dropped for limits.history */
-    _Atomic uint64_t forbidden;       /* subscriptions, publishes and reads beyond the grants */
-    _Atomic uint64_t auth_failures;   /* credentials that were refused */
-    _Atomic uint64_t rate_limited;    /* frames and publishes beyond limits.message_rate and publish_rate */
+    _Atomic uint64_t history_evicted;         /* channels whose history was dropped for limits.history */
+    _Atomic uint64_t fetches, fetches_failed; /* parts of the past that an engine was asked for */
+    _Atomic uint64_t forbidden;               /* subscriptions, publishes and reads beyond the grants */
+    _Atomic uint64_t auth_failures;           /* credentials that were refused */
+    _Atomic uint64_t rate_limited;            /* frames and publishes beyond limits.message_rate and publish_rate */
     _Atomic uint64_t subscriptions_refused;
     _Atomic uint64_t channels;            /* now */
     _Atomic uint64_t sessions;            /* now */
@@ -98,6 +100,14 @@ static inline void gw_stats_turn(struct gw_stats *stats, int64_t took_ns)
         GW_STAT_SET(stats, longest_turn_ns, (uint64_t)took_ns);
 }
 
+/* Who watches the states of channels. */
+struct gw_state_watch {
+    void *context;
+    /* A channel is there that may have to be watched from now on. `told`: what clients were told of its state;
+     * GW_STATE_NONE: who knows. Thread: any. */
+    void (*found)(void *context, const struct gw_message *last, enum gw_state told);
+};
+
 struct gw_hub_setup {
     uint32_t worker; /* whose inbox gets the results of publishes */
     const char *epoch;
@@ -105,7 +115,8 @@ struct gw_hub_setup {
     struct gw_routes *routes;
     struct gw_auth *auth; /* NULL: everybody may do everything */
     struct gw_upstream upstream;
-    struct gw_mail mail; /* to the other workers */
+    struct gw_state_watch watch; /* the first worker tells it; found NULL: nobody watches */
+    struct gw_mail mail;         /* to the other workers */
     /* With an engine that shares its sequence, else NULL: it keeps what any gateway may take back (shared.h). */
     const struct gw_engine_shared *sharing;
     struct gw_engine_store *sharing_store; /* ... of it */
@@ -161,8 +172,17 @@ struct gw_auth *gw_hub_auth(const struct gw_hub *hub);
 /* The channel's last value, borrowed; NULL if it has none. */
 struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len);
 
+/* Appends what is known of the state of the channel with this last value, as members of a JSON object:
+ * `,"since":MS,"seen":MS,"state":"stale"`; nothing where its route says nothing of it. */
+void gw_hub_add_state(const struct gw_hub *hub, const struct gw_message *last, struct gw_buf *out);
+
+/* What was told last of the state of the channel of this message; GW_STATE_NONE: nothing. */
+enum gw_state gw_hub_state(const struct gw_hub *hub, const struct gw_message *msg);
+
 /* Is there a route for it? */
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
+/* What its route says that its payloads are; NULL: nothing. Borrowed as gw_hub_routes(). */
+const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, size_t len);
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
 
@@ -198,6 +218,9 @@ struct gw_restored {
 GW_MUST_CHECK enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct gw_engine *keeper,
                                           struct gw_engine_store *store, const struct gw_engine_found *found,
                                           struct gw_restored *restored, struct gw_buf *error);
+/* Tells of every channel that was restored and is to be watched; `told` of those without a state. Thread: main,
+ * before the workers start. */
+void gw_hub_tell_found(struct gw_hub *hub, enum gw_state told);
 /* The worker's thread has ended; another one may use the hub from its next gw_hub_tick() on. */
 void gw_hub_leave(struct gw_hub *hub);
 /* The last thing before an orderly end, of hubs[0]: tells the store the numbers of the channels that it does not

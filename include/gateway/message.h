@@ -24,7 +24,23 @@
 #include "gateway/properties.h"
 
 #define GW_MESSAGE_PREFIX "{\"type\":\"message\","
-#define GW_WS_HEADER_MAX  10
+/* ... of one that tells of the channel's state. */
+#define GW_STATUS_PREFIX "{\"type\":\"status\","
+/* The field of an SSE stream that names its event, behind `data:`. */
+#define GW_STATUS_EVENT  "event: status\n"
+#define GW_WS_HEADER_MAX 10
+
+/* What a channel's last value is worth. A message that has one is no value: it says that the channel's state has
+ * changed. `data` is the state's name as a JSON string, and in `text` the member `state` has it in place of `data`.
+ */
+enum gw_state {
+    GW_STATE_NONE,    /* a value */
+    GW_STATE_LIVE,    /* it is true, so far as is known */
+    GW_STATE_STALE,   /* nothing came for longer than its route allows */
+    GW_STATE_OFFLINE, /* its availability says that its device is away */
+    GW_STATE_UNKNOWN, /* of unknown age, or the gateway could not listen */
+    GW_STATE_COUNT
+};
 
 /* msg->route of a message that was not made by the route table that is in force: its channel's name says which route.
  */
@@ -60,6 +76,8 @@ struct gw_message {
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
+    uint8_t qos; /* at which the broker sent it: 0 or 1 */
+    uint8_t state; /* enum gw_state; GW_STATE_NONE: a value */
     uint8_t frame_len, raw_len;
     uint8_t frame[GW_WS_HEADER_MAX]; /* header of a text frame holding `text` */
     uint8_t raw[GW_WS_HEADER_MAX];   /* header of a text or binary frame holding `payload` */
@@ -88,6 +106,10 @@ struct gw_message_spec {
     bool stored;
     bool clear;
     bool binary;
+    uint8_t qos;
+    uint8_t state; /* enum gw_state; then `json` and `payload` are gw_state_json() */
+    int64_t since; /* with `state`: since when it is so, wall clock, ms since 1970 */
+    int64_t seen;  /* ... when its newest live message came; 0: none did */
 #define GW_KEEP_ALL UINT32_MAX
     uint32_t keep; /* GW_KEEP_ALL, or messages that the channel's history holds, for an engine that keeps them */
     struct gw_slice watched;    /* inside `json`; data NULL: none */
@@ -121,9 +143,16 @@ static inline bool gw_message_is_expired(const struct gw_message *msg, int64_t w
 /* `"channel":…}`: what follows "{" in the message object. */
 static inline struct gw_slice gw_message_tail(const struct gw_message *msg)
 {
-    const size_t skip = sizeof GW_MESSAGE_PREFIX - 1;
+    const size_t skip = (msg->state ? sizeof GW_STATUS_PREFIX : sizeof GW_MESSAGE_PREFIX) - 1;
     return (struct gw_slice){msg->text.data + skip, msg->text.len - skip};
 }
+
+/* The state's name, and the same as a JSON string; constants. */
+const char *gw_state_name(enum gw_state state);
+struct gw_slice gw_state_json(enum gw_state state);
+
+/* `,"since":MS,"seen":MS,"state":"stale"` inside the text of one with a state. */
+struct gw_slice gw_message_status(const struct gw_message *msg);
 
 /* What came along with the payload: a block of properties.h, empty for most messages and for reduced forms of them.
  */

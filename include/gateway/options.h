@@ -75,7 +75,9 @@ struct gw_field {
     enum gw_field_type type;
     size_t offset;    /* of the member */
     int64_t min, max; /* of INT, DURATION and SIZE, in the unit in which they are stored; of NUMBER only min */
-    const char *def;  /* the default as one would write it; NULL: the member stays zero */
+    const char *word; /* of DURATION: this word is taken too, and means `word_value`; NULL: none is */
+    int64_t word_value;
+    const char *def; /* the default as one would write it; NULL: the member stays zero */
     bool required;
     bool switchable; /* of a table: `true` is an empty mapping, `false` is none */
     const struct gw_choice *choices;

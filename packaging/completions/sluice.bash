@@ -9,12 +9,12 @@ _sluice() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --topic | --channel | --as | --subject | --role | --claim | --expires | --url | --token | --cursor | --count | --broker | --username | --for)
+    --topic | --channel | --as | --subject | --role | --claim | --expires | --url | --token | --cursor | --count | --interval | --broker | --username | --for)
         return
         ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="check init explain doctor healthcheck reload apikey token pub sub schema reference completion -c --version --help"
+        words="check init explain doctor healthcheck reload apikey token pub sub top schema reference completion -c --version --help"
     else
         case $command in
         check)
@@ -45,6 +45,9 @@ _sluice() {
             ;;
         sub)
             words="-c --url --token --cursor --count"
+            ;;
+        top)
+            words="-c --url --interval --count"
             ;;
         reference)
             words="--man"

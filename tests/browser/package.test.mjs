@@ -49,7 +49,7 @@ function install(t) {
 test('the files that npm packs', (t) => {
   const { packed } = install(t);
   assert.deepEqual(packed.files.map((file) => file.path).filter((path) => !/\/(types|elements|bindings)\//.test(path)).sort(),
-    ['README.md', 'dist/cjs/package.json', 'dist/cjs/sluice-client.js', 'dist/client.js', 'dist/elements.js', 'dist/sluice-client.js', 'dist/sluice-elements.js', 'package.json']);
+    ['LICENSE', 'README.md', 'dist/cjs/package.json', 'dist/cjs/sluice-client.js', 'dist/client.js', 'dist/elements.js', 'dist/share.d.ts', 'dist/share.js', 'dist/sluice-client.js', 'dist/sluice-elements.js', 'package.json']);
 });
 
 test('import and require() in Node, also as Jest asks for a browser', (t) => {
@@ -120,7 +120,7 @@ test('publint and arethetypeswrong have nothing to say', async (t) => {
   assert.deepEqual((await publint({ pkgDir: root, pack: false, strict: true })).messages, []);
   const { checkPackage, createPackageFromTarballData } = await import('@arethetypeswrong/core');
   const analysis = await checkPackage(createPackageFromTarballData(readFileSync(join(directory, packed.filename))), {
-    excludeEntrypoints: ['./client.js', './elements.js', './elements', './react', './vue', './svelte'], // scripts; and a module for browsers alone
+    excludeEntrypoints: ['./client.js', './elements.js', './elements', './share', './react', './vue', './svelte'], // scripts; and a module for browsers alone
   });
   assert.deepEqual(analysis.problems, []);
   assert.ok(analysis.types);

@@ -1,6 +1,5 @@
 // Stock clients of Socket.IO, unmodified: the newest 4 and 3 from npm.
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -388,80 +387,3 @@ for (const [version, io] of CLIENTS) {
     });
   }
 }
-
-// --- who is it ------------------------------------------------------------------------------------------------------------
-
-test('tokens, tickets, expiry and new tokens', async (t) => {
-  const world = new World(t);
-  await world.broker();
-  const secret = 'a secret of thirty-two characters';
-  const sign = (claims) => {
-    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-    const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
-    return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
-  };
-  const now = () => Math.floor(Date.now() / 1000);
-  const gateway = await world.sluice('  - { topic: rooms/#, publish: { qos: 1 } }\n  - { topic: secret/# }', `
-auth: { jwt: { secret_file: ${world.file('secret', secret)}, leeway: 0s }, expiry_warning: 1s }
-roles: { user: { subscribe: [rooms/#], publish: [rooms/#] } }
-socketio: true
-`);
-  const open = (auth, more = {}) => {
-    const socket = io4(gateway.url, { auth, forceNew: true, reconnectionDelay: 20, ...more });
-    world.keep(() => socket.disconnect());
-    socket.ask = (...args) => new Promise((resolve) => socket.emit(...args, resolve));
-    return socket;
-  };
-  const refusal = async (auth, more) => {
-    const socket = open(auth, more);
-    const error = await new Promise((resolve) => socket.on('connect_error', resolve));
-    assert.equal(socket.active, false, 'it does not try again by itself');
-    return error.data.code;
-  };
-  assert.equal(await refusal(undefined), 'unauthorized');
-  assert.equal(await refusal({ token: 'x' }), 'unauthorized');
-  assert.equal(await refusal({ token: 5 }), 'bad_request');
-  assert.equal(await refusal({ ticket: 'x' }), 'unauthorized');
-  assert.equal(await refusal({ token: sign({ sub: 'ann', roles: ['user'], exp: now() - 10 }) }), 'expired');
-  assert.equal(await refusal({ token: sign({ sub: 'ann', roles: ['user'], exp: now() + 60 }), channels: ['secret/x'] }), 'forbidden');
-
-  const good = sign({ sub: 'ann', roles: ['user'], exp: now() + 60 });
-  const ann = open({ token: good });
-  let welcome;
-  ann.on('welcome', (message) => (welcome = message));
-  await until(() => welcome, 'welcome');
-  assert.equal(welcome.subject, 'ann');
-  assert.equal((await ann.ask('subscribe', 'rooms/a')).status, 'subscribed');
-  assert.equal((await ann.ask('subscribe', 'secret/a')).code, 'forbidden');
-  assert.equal((await ann.ask('publish', 'secret/a', 1)).code, 'forbidden');
-  assert.equal((await ann.ask('hello')).subject, 'ann');
-  assert.equal((await ann.ask('hello', { token: 'x' })).code, 'unauthorized');
-
-  const ticket = (await (await fetch(gateway.url + '/ticket', { method: 'POST', headers: { Authorization: `Bearer ${good}` } })).json()).ticket;
-  const bob = open({ ticket });
-  await until(() => bob.connected, 'the ticket');
-
-  // A header of the handshake counts, and so does a cookie (tests/integration).
-  const header = open(undefined, { extraHeaders: { Authorization: `Bearer ${good}` } });
-  await until(() => header.connected, 'the header');
-
-  // Expiry ends the transport, not the namespace: the client comes back and asks `auth` again.
-  let given = 0;
-  const reasons = [], warned = [];
-  const eve = open((done) => done({ token: sign({ sub: 'eve', roles: ['user'], exp: now() + (given++ ? 60 : 2) }) }));
-  eve.on('disconnect', (reason) => reasons.push(reason));
-  eve.on('expiring', (message) => warned.push(message));
-  await until(() => given === 2 && eve.connected, 'the second token');
-  assert.deepEqual(reasons, ['transport close']);
-  assert.equal(warned.length, 1);
-
-  // A new token in time keeps the session.
-  const max = open({ token: sign({ sub: 'max', roles: ['user'], exp: now() + 2 }) });
-  const left = [];
-  max.on('disconnect', (reason) => left.push(reason));
-  const expiring = new Promise((resolve) => max.on('expiring', resolve));
-  await expiring;
-  assert.equal((await max.ask('hello', { token: sign({ sub: 'max', roles: ['user'], exp: now() + 60 }) })).status, 'hello');
-  await new Promise((resolve) => setTimeout(resolve, 2000));
-  assert.deepEqual(left, []);
-});

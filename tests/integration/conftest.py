@@ -145,3 +145,15 @@ def pytest_sessionfinish(session):
     if left:
         print(f"processes left behind: {left}")
         session.exitstatus = 1
+
+
+@pytest.fixture
+def paho(gateway):
+    """Makes MQTT clients of the module's gateway; all are closed in the end."""
+    import mqttclients
+    with contextlib.ExitStack() as stack:
+        def make(where=gateway, **kwargs):
+            client = mqttclients.Paho(where, **kwargs)
+            stack.callback(client.close)
+            return client
+        yield make

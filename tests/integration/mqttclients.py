@@ -3,8 +3,11 @@ import socket
 import struct
 
 import paho.mqtt.client as mqtt
+import pytest
 from harness import wait_until
 from paho.mqtt.properties import Properties
+
+BOTH = pytest.mark.parametrize("version", [mqtt.MQTTv311, mqtt.MQTTv5], ids=["3.1.1", "5.0"])
 
 
 class Paho:
@@ -102,9 +105,9 @@ class Raw:
             raise EOFError
         self.frames += more
 
-    def frame(self, payload, opcode=2):
+    def frame(self, payload, opcode=2, last=True):
         size = len(payload)
-        head = bytes([0x80 | opcode]) + (bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size) if size < 65536 else
+        head = bytes([0x80 * last | opcode]) + (bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size) if size < 65536 else
                                          b"\xff" + struct.pack(">Q", size))
         self.socket.sendall(head + b"\0\0\0\0" + payload)
 

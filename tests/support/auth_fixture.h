@@ -159,7 +159,7 @@ static inline struct gw_auth *fixture_auth(const char *blocks, struct gw_auth *p
     struct gw_auth *auth = NULL;
     struct gw_buf problem;
     gw_buf_init(&problem);
-    if (gw_auth_create(config, previous, &auth, &problem) != GW_OK)
+    if (gw_auth_create(config, previous, &auth, &problem) != GW_OK || !gw_auth_start(auth, &problem))
         fail_msg("%s", problem.data);
     gw_buf_fini(&problem);
     gw_config_unref(config);

@@ -1,39 +1,35 @@
-import type { Events, Handler, Identity, Message, Options, State, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
-/** The address of a script that came from the gateway itself (iife.ts, module.ts). */
-export declare const home: {
-    script?: string;
-};
+/** The client: one current link, what to do when it ends, and what goes out. */
+import type { Host, Link } from './link.js';
+import { Subscriptions } from './subscriptions.js';
+import type { Events, Handler, Identity, Message, Options, State, Status, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
 export declare class Sluice {
     state: State;
     transport: Transport | null;
     upstream: Upstream;
     identity: Identity;
     private options;
-    private token?;
+    protected token?: Token;
+    private worths;
     private turn;
     private renewed;
     private hinted;
-    private host;
+    protected host: Host;
     private order;
     private index;
     private tries;
     private attempt;
-    private link?;
+    protected link?: Link;
     private probe?;
     private since;
-    private own;
-    private last;
-    private routes;
-    private highest?;
+    protected subs: Subscriptions;
     private events;
     private kept;
     private timer?;
     private upgradeTimer?;
     private upgradeWait;
-    private changeTimer?;
-    private added;
-    private removed;
     constructor(url?: string, options?: Options);
+    /** What was told last of a channel's state; undefined: nothing, it is live as far as is known. */
+    status(channel: string): Status | undefined;
     /** A channel's name or an MQTT filter. The last values come at once, also for a second handler. */
     subscribe<T = unknown>(channel: string, handler: Handler<T>, options?: SubscribeOptions): Subscription;
     off(channel: string, handler?: Handler): void;
@@ -68,9 +64,10 @@ export declare class Sluice {
     /** A token function has been asked. */
     private ready;
     private renew;
-    /** A new link subscribes to everything as it is now. What was half painted begins anew. */
-    private settle;
     private alive;
+    private resume;
+    /** The connection is that of several tabs, and whoever has it says how it is. */
+    private follow;
     private dead;
     private failed;
     private pause;
@@ -84,16 +81,6 @@ export declare class Sluice {
     private retry;
     private onOnline;
     private onVisibility;
-    /** The pace of its fastest handler. */
-    private pace;
-    /** Tells the link, once for all changes of this turn. */
-    private change;
-    private flush;
-    private drop;
-    private refuse;
-    private receive;
-    /** A handler that throws is the page's problem, not the stream's. */
-    private call;
     private setUpstream;
     private setState;
     private emit;

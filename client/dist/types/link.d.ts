@@ -1,6 +1,6 @@
 /** What the client and its three transports know of one another. */
 import type { Payload } from './payload.js';
-import type { Gap, Identity, Message, SluiceError, Transport, Upstream, WebSocketLike } from './types.js';
+import type { Gap, Identity, Message, SluiceError, StateEvent, Status, Transport, Upstream, WebSocketLike } from './types.js';
 /** One subscription at the gateway, shared by all handlers of the same text. */
 export interface Sub {
     readonly channel: string;
@@ -11,6 +11,11 @@ export interface Sub {
     /** While last values come over WebSocket: how many are missing, and where we stand then. */
     left: number;
     goal?: string;
+}
+export interface SocketClass {
+    new (url: string, protocols?: string): WebSocketLike;
+    /** ms for its first frame, if it is not as fast as a connection of one's own. */
+    patience?: number;
 }
 /** Why a link ended. */
 export interface End {
@@ -32,7 +37,7 @@ export interface Ask {
 export interface Host {
     readonly base: string;
     readonly connectTimeout: number;
-    readonly WebSocket?: new (url: string, protocols?: string) => WebSocketLike;
+    WebSocket?: SocketClass;
     /** Goes in a header or a frame, never into an address. */
     token?: string;
     /** fetch() from the gateway, with the token. */
@@ -45,6 +50,8 @@ export interface Host {
     /** `early`: of a link whose subscriptions are answered one by one, those that are not answered yet. */
     message(message: Message, early?: Map<unknown, Sub>): void;
     gap(gap: Gap): void;
+    /** Of a channel. */
+    worth(status: Status): void;
     upstream(upstream: Upstream): void;
     /** These stand at this cursor, or later. */
     caughtUp(subs: Sub[], cursor: string): void;
@@ -53,6 +60,9 @@ export interface Host {
     identity(identity: Identity): void;
     /** The token is soon good no more. */
     expiring(): void;
+    /** Of a connection that several tabs share: its state, and what is wrong with it. */
+    status(event: StateEvent): void;
+    complain(code: string, message: string): void;
 }
 /** A connection over one transport, alive or on its way. */
 export interface Link {

@@ -1,14 +1,16 @@
-/** The client: subscriptions and their handlers, one current link, what to do when it ends. */
-import type { Ask, End, Host, Link, Sub } from './link.js';
-import { compare, duration, isFilter, later, matches } from './names.js';
+/** The client: one current link, what to do when it ends, and what goes out. */
+import type { Ask, End, Host, Link } from './link.js';
+import { duration, isFilter, later } from './names.js';
 import { encode } from './payload.js';
+import { home, locate } from './place.js';
 import { PollLink } from './poll.js';
 import { get, history, stream } from './reading.js';
 import { SocketLink } from './socket.js';
 import { StreamLink } from './stream.js';
+import { type Listener, page, Subscriptions } from './subscriptions.js';
 import { SluiceError } from './types.js';
 import type {
-  Events, Gap, Handler, Identity, Message, Options, State, StateEvent, SubscribeOptions, Subscription, Token, Transport,
+  Events, Gap, Handler, Identity, Message, Options, State, StateEvent, Status, SubscribeOptions, Subscription, Token, Transport,
   Upstream,
 } from './types.js';
 
@@ -18,40 +20,10 @@ const LONGEST = 30_000;
 const LASTED = 5_000; // a link that lived so long begins the back-off anew
 const UPGRADE_LONGEST = 300_000;
 
-interface Listener {
-  handler: Handler;
-  interval: number;
-  /** Slows down while the page is hidden. */
-  rests: boolean;
-  error?: (error: SluiceError) => void;
-}
-
-interface Own extends Sub {
-  listeners: Set<Listener>;
-  refused: boolean;
-}
-
 interface Kept {
   ask: Ask;
   resolve(value: unknown): void;
   reject(error: SluiceError): void;
-}
-
-const page = (): Document | undefined => globalThis.document;
-
-/** The address of a script that came from the gateway itself (iife.ts, module.ts). */
-export const home: { script?: string } = {};
-
-/** The gateway's address without a slash at the end; '' where there is no page to start from, as on a server. */
-function locate(url: string): string {
-  const here = page()?.baseURI || globalThis.location?.href.replace(/^blob:/, '');
-  let base;
-  if (!url && home.script) base = new URL('.', home.script);
-  else if (here || /^\w+:/.test(url)) base = new URL(url || '/', here);
-  else return '';
-  const text = base.href.replace(/^ws/, 'http').replace(/[?#].*$/, '').replace(/\/+$/, '');
-  if (!/^https?:\/\/./.test(text)) throw new TypeError(`'${url || text}' is no address of a gateway, such as http://gateway:8080`);
-  return text;
 }
 
 export class Sluice {
@@ -60,31 +32,26 @@ export class Sluice {
   upstream: Upstream = { state: 'up' };
   identity: Identity = {};
 
-  private options: Required<Omit<Options, 'WebSocket' | 'fetch' | 'token' | 'credentials'>>;
-  private token?: Token;
+  private options: Required<Omit<Options, 'WebSocket' | 'fetch' | 'token' | 'credentials' | 'share'>>;
+  protected token?: Token;
+  private worths = new Map<string, Status>();
   private turn = 0; // of connecting: what was asked in an earlier one is out of date
   private renewed = false; // the token, after it was refused
   private hinted = false; // at what may keep a page of another origin away, or was live
-  private host: Host;
+  protected host: Host;
   private order: Transport[] = [];
   private index = 0; // of the transport that is tried or used
   private tries = 0; // that failed, of the one that had worked
   private attempt = 0; // of the back-off
-  private link?: Link; // current, or on its way
+  protected link?: Link; // current, or on its way
   private probe?: Link; // a better one, on its way
   private since = 0;
-  private own = new Map<string, Own>();
-  private last = new Map<string, Message>(); // of each channel that somebody listens to
-  private routes = new Map<string, Own[]>(); // channel -> subscriptions, until they change
-  private highest?: string;
+  protected subs: Subscriptions;
   private events = new Map<string, Set<(event: any) => void>>();
   private kept: Kept[] = [];
   private timer?: ReturnType<typeof setTimeout>;
   private upgradeTimer?: ReturnType<typeof setTimeout>;
   private upgradeWait = 0;
-  private changeTimer?: ReturnType<typeof setTimeout>;
-  private added = new Set<Own>();
-  private removed = new Set<Own>();
 
   constructor(url = '', options: Options = {}) {
     this.options = {
@@ -97,7 +64,7 @@ export class Sluice {
       upgradeAfter: 30_000,
       ...options,
     };
-    duration(this.options.hidden); // a mistake is told here
+    this.subs = new Subscriptions(() => (this.state === 'live' ? this.link : undefined), this.options.hidden);
     this.token = options.token;
     const get = options.fetch || ((input, init) => globalThis.fetch(input, init));
     const host: Host = (this.host = {
@@ -111,24 +78,51 @@ export class Sluice {
           credentials: options.credentials,
           headers: host.token ? { Authorization: `Bearer ${host.token}` } : {},
         }),
-      subs: () => [...this.own.values()].filter((sub) => !sub.refused),
+      subs: () => this.subs.wanted(),
       alive: (link) => this.alive(link),
       dead: (link, end) => this.dead(link, end),
-      message: (message, early) => this.receive(message, early),
-      gap: (gap) => this.emit('gap', gap),
+      message: (message, early) => {
+        if (message.cleared) this.worths.delete(message.channel);
+        this.subs.receive(message, early);
+      },
+      gap: (gap) => {
+        // Of another run of the gateway, which tells of its own.
+        if (gap.reason === 'epoch')
+          for (const [name, { cursor }] of this.worths)
+            if (cursor.split('.')[0] !== gap.to.split('.')[0]) this.worths.delete(name);
+        this.emit('gap', gap);
+      },
+      worth: (status) => {
+        this.worths.set(status.channel, status);
+        this.emit('status', status);
+      },
       upstream: (upstream) => this.setUpstream(upstream),
       caughtUp: (subs, cursor) => {
         for (const sub of subs) sub.position = later(sub.position, cursor);
       },
-      refused: (channel, error) => this.refuse(channel, error),
+      refused: (channel, error) => this.complain(error, this.subs.refuse(channel, error)),
       identity: (identity) => this.emit('identity', (this.identity = identity)),
       expiring: () => this.renew(),
+      status: (event) => this.follow(event),
+      complain: (code, text) => this.complain(new SluiceError(code, text)),
     });
     if (host.base) {
       page()?.addEventListener('visibilitychange', this.onVisibility);
       globalThis.addEventListener?.('online', this.onOnline);
     }
-    this.use(this.options.transports);
+    const share = options.share === true ? home.share : options.share;
+    if (!share || !host.base || options.WebSocket || options.fetch) this.use(this.options.transports);
+    // What keeps tabs from sharing is no reason for this one to stay without a connection.
+    else
+      share(host, options).catch(() => undefined).then((socket) => {
+        host.WebSocket = socket || host.WebSocket;
+        if (this.state !== 'closed') this.use(socket ? ['websocket'] : this.options.transports);
+      });
+  }
+
+  /** What was told last of a channel's state; undefined: nothing, it is live as far as is known. */
+  status(channel: string): Status | undefined {
+    return this.worths.get(channel);
   }
 
   /** A channel's name or an MQTT filter. The last values come at once, also for a second handler. */
@@ -139,27 +133,14 @@ export class Sluice {
       rests: options.hidden !== false,
       error: options.error,
     };
-    let sub = this.own.get(channel);
-    if (!sub) {
-      sub = { channel, interval: 0, left: 0, listeners: new Set(), refused: false };
-      this.own.set(channel, sub);
-    }
-    this.routes.clear();
-    sub.refused = false; // whoever asks again gets an answer again
-    sub.listeners.add(listener);
-    sub.interval = this.pace(sub);
-    this.change(sub); // also a second handler may want it faster
-    const known = [...this.last.values()].filter((message) => matches(channel, message.channel));
-    queueMicrotask(() => {
-      for (const message of known) if (sub.listeners.has(listener)) this.call(listener, message);
-    });
-    return { channel, off: () => this.drop(sub, listener) };
+    const sub = this.subs.add(channel, listener);
+    return { channel, off: () => this.subs.drop(sub, listener) };
   }
 
   off(channel: string, handler?: Handler): void {
-    const sub = this.own.get(channel);
+    const sub = this.subs.own.get(channel);
     for (const listener of sub?.listeners || []) {
-      if (!handler || listener.handler === handler) this.drop(sub!, listener);
+      if (!handler || listener.handler === handler) this.subs.drop(sub!, listener);
     }
   }
 
@@ -208,8 +189,7 @@ export class Sluice {
     this.host.token = '';
     this.identity = {};
     this.renewed = false;
-    for (const sub of this.own.values()) sub.refused = false;
-    this.routes.clear();
+    this.subs.forgive();
     if (this.state !== 'closed') this.connect(this.index);
   }
 
@@ -233,7 +213,7 @@ export class Sluice {
     this.turn++;
     clearTimeout(this.timer);
     clearTimeout(this.upgradeTimer);
-    clearTimeout(this.changeTimer);
+    this.subs.stop();
     this.link?.close();
     this.probe?.close();
     this.link = this.probe = undefined;
@@ -252,7 +232,7 @@ export class Sluice {
     this.stop();
     if (!this.host.base) return void (this.state = 'closed');
     this.index = index;
-    this.settle();
+    this.subs.settle();
     this.setState('connecting', reason);
     this.authorize(!this.host.token, () => {
       this.link = this.open(index);
@@ -286,23 +266,13 @@ export class Sluice {
     if (typeof this.token === 'function') this.authorize(true, () => this.link!.renew());
   }
 
-  /** A new link subscribes to everything as it is now. What was half painted begins anew. */
-  private settle(): void {
-    this.added.clear();
-    this.removed.clear();
-    for (const sub of this.own.values()) {
-      if (sub.left) sub.position = undefined;
-      sub.left = 0;
-    }
-  }
-
   private alive(link: Link): void {
     if (link === this.probe) {
       this.link?.close();
       this.link = link;
       this.probe = undefined;
       this.index = this.order.indexOf(link.transport);
-      this.settle();
+      this.subs.settle();
     } else if (link !== this.link && this.link) {
       return;
     }
@@ -312,11 +282,22 @@ export class Sluice {
     this.hinted = true;
     this.transport = link.transport;
     this.setState('live');
-    if (link.start()) this.settle();
-    else this.flush(); // what changed while it was on its way
-    for (const { ask, resolve, reject } of this.kept.splice(0)) link.ask(ask).then(resolve, reject);
+    if (link.start()) this.subs.settle();
+    this.resume(); // what changed while it was on its way
     if (this.index > 0) this.planUpgrade();
     else this.upgradeWait = 0;
+  }
+
+  private resume(): void {
+    this.subs.flush();
+    for (const { ask, resolve, reject } of this.kept.splice(0)) this.link!.ask(ask).then(resolve, reject);
+  }
+
+  /** The connection is that of several tabs, and whoever has it says how it is. */
+  private follow({ state, transport, reason, retryIn }: StateEvent): void {
+    this.transport = transport;
+    this.setState(state, reason, retryIn);
+    if (state === 'live') this.resume();
   }
 
   private dead(link: Link, end: End): void {
@@ -410,117 +391,11 @@ export class Sluice {
   };
 
   private onVisibility = (): void => {
-    const slow = duration(this.options.hidden);
-    for (const sub of this.own.values()) {
-      const interval = this.pace(sub);
-      if (!slow || interval === sub.interval) continue;
-      if (interval < sub.interval) sub.position = undefined; // back: fresh values, not all that was left out
-      sub.interval = interval;
-      this.change(sub);
-    }
+    this.subs.repace();
     if (!page()?.hidden) this.onOnline();
   };
 
-  // --- subscriptions --------------------------------------------------------------------------------------------
-
-  /** The pace of its fastest handler. */
-  private pace(sub: Own): number {
-    const rest = page()?.hidden ? duration(this.options.hidden) : 0;
-    const paces = [...sub.listeners].map(({ interval, rests }) => Math.max(interval, rests ? rest : 0));
-    return Math.min(...paces);
-  }
-
-  /** Tells the link, once for all changes of this turn. */
-  private change(sub: Own, gone = false): void {
-    (gone ? this.added : this.removed).delete(sub);
-    (gone ? this.removed : this.added).add(sub);
-    clearTimeout(this.changeTimer);
-    this.changeTimer = setTimeout(() => this.flush());
-  }
-
-  private flush(): void {
-    if (this.state !== 'live') return; // a new link asks for all there is
-    const added = [...this.added].filter((one) => !one.refused);
-    const removed = [...this.removed];
-    this.added.clear();
-    this.removed.clear();
-    if (added.length + removed.length) this.link!.update(added, removed);
-  }
-
-  private drop(sub: Own, listener: Listener): void {
-    if (!sub.listeners.delete(listener)) return;
-    if (sub.listeners.size) {
-      const interval = this.pace(sub);
-      if (interval !== sub.interval) {
-        sub.interval = interval;
-        this.change(sub);
-      }
-      return;
-    }
-    this.own.delete(sub.channel);
-    this.routes.clear();
-    if (!sub.refused) this.change(sub, true);
-    const subs = [...this.own.keys()];
-    for (const channel of this.last.keys()) {
-      if (!subs.some((filter) => matches(filter, channel))) this.last.delete(channel);
-    }
-  }
-
-  private refuse(channel: string, error: SluiceError): void {
-    const sub = this.own.get(channel);
-    if (sub) sub.refused = true;
-    this.routes.clear();
-    let heard = false;
-    for (const listener of sub?.listeners || []) {
-      heard ||= !!listener.error;
-      listener.error?.(error);
-    }
-    this.complain(error, heard);
-  }
-
   // --- what comes -----------------------------------------------------------------------------------------------
-
-  private receive(message: Message, early?: Map<unknown, Sub>): void {
-    const { channel, cursor, ts } = message;
-    let subs = this.routes.get(channel);
-    if (!subs) {
-      subs = [...this.own.values()].filter((sub) => !sub.refused && matches(sub.channel, channel));
-      this.routes.set(channel, subs);
-    }
-    const known = this.last.get(channel);
-    const order = this.highest === undefined ? undefined : compare(cursor, this.highest);
-    // The gateway repeats a last value now and then (a fresh start, a paced channel): everybody has seen it.
-    const again =
-      known &&
-      // Filters that overlap and resume apart bring a message once for each.
-      (compare(cursor, known.cursor)! < 1 ||
-        (known.ts === ts && order! < 1 && JSON.stringify(known.data) === JSON.stringify(message.data)));
-    if (order !== -1 && order !== 0) this.highest = cursor;
-    const waiting = early?.size ? [...early.values()] : [];
-    for (const sub of subs) {
-      if (waiting.includes(sub)) continue; // another's: what this one has missed is still to come
-      if (sub.left && compare(cursor, sub.goal!) !== 1) {
-        if (!--sub.left) sub.position = sub.goal;
-      } else {
-        sub.left = 0;
-        sub.position = later(sub.position, cursor);
-      }
-    }
-    if (again || !subs.length) return;
-    this.last.set(channel, message);
-    for (const sub of subs) for (const listener of [...sub.listeners]) this.call(listener, message);
-  }
-
-  /** A handler that throws is the page's problem, not the stream's. */
-  private call(listener: Listener, message: Message): void {
-    try {
-      listener.handler(message);
-    } catch (error) {
-      setTimeout(() => {
-        throw error;
-      });
-    }
-  }
 
   private setUpstream(upstream: Upstream): void {
     if (upstream.state === this.upstream.state) return;

@@ -33,6 +33,7 @@ export class PollLink extends HttpLink {
       if (signal.aborted) return;
       host.message(message);
     }
+    for (const status of body.states || []) host.worth(status);
     if (!signal.aborted) host.caughtUp(subs, cursor);
   }
 }

@@ -28,7 +28,7 @@ export class SocketLink implements Link {
   constructor(private host: Host) {
     this.socket = new host.WebSocket!(host.base.replace(/^http/, 'ws') + '/ws', 'sluice.v1');
     // A proxy may let the handshake through and nothing after it.
-    this.timer = setTimeout(() => this.end('no welcome'), host.connectTimeout);
+    this.timer = setTimeout(() => this.end('no welcome'), host.WebSocket!.patience || host.connectTimeout);
     this.socket.onopen = () => host.token && this.renew();
     this.socket.onmessage = (event: MessageEvent) => this.read(event.data);
     this.socket.onclose = (event: CloseEvent) => this.end(event.reason || `closed (${event.code})`, event.code);
@@ -107,10 +107,10 @@ export class SocketLink implements Link {
   }
 
   /** Other servers have a /ws as well: development servers, for instance. */
-  private read(text: string): void {
+  private read(text: any): void {
     let frame;
     try {
-      frame = JSON.parse(text);
+      frame = text.type ? text : JSON.parse(text); // another tab has taken it apart
     } catch {} // seen below
     this.greeted ||= frame?.type === 'welcome' && isCursor(frame.cursor);
     if (frame && this.greeted) this.receive(frame);
@@ -148,6 +148,9 @@ export class SocketLink implements Link {
           sub.goal = frame.cursor;
           if (!sub.left) sub.position = later(sub.position, frame.cursor);
         }
+        break;
+      case 'status':
+        host.worth(frame);
         break;
       case 'gap':
         host.gap(frame);

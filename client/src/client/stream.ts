@@ -61,6 +61,9 @@ export class StreamLink extends HttpLink {
     } else if (name === 'gap') {
       this.sign();
       host.gap(object);
+    } else if (name === 'status') {
+      this.sign();
+      host.worth(object);
     } else if (name === 'upstream') host.upstream(object);
     else if (name === 'expiring') host.expiring();
     else if (name === 'error') {

@@ -9,6 +9,7 @@ import { type Json, age, binarySize, bytes, byInterest, clock, isBinary, isObjec
 import { Log } from './log';
 import { PublishBox } from './publish';
 import { Raw } from './raw';
+import { worth } from './row';
 import { api, signedIn } from './session';
 import { type Channel, history } from './store';
 import { Tree } from './tree';
@@ -161,6 +162,9 @@ export class Detail {
     const { message, before, count } = this.channel!;
     if (!message) return;
     const facts = [`${age(Date.now() - message.ts)}${message.retained ? ' (retained: may be older)' : ''}`, clock(message.ts)];
+    const doubt = worth(this.channel!);
+    if (doubt) facts.unshift(doubt);
+    this.box.classList.toggle('doubtful', !!doubt);
     const often = rate(this.channel!.rate());
     if (often) facts.push(often);
     if (count) facts.push(`${count} message${count === 1 ? '' : 's'} since the page opened`);

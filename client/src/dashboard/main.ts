@@ -124,6 +124,7 @@ document.addEventListener('keydown', (event) => {
 
 // --- what comes -------------------------------------------------------------------------------------------------------
 
+client.on('status', (told) => store.judge(told));
 store.onChange((channel, isNew) => {
   feed.take(channel);
   if (channel.name !== place.channel) return;

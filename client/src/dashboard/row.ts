@@ -1,6 +1,6 @@
 /** One line of the list: a channel's row, or the head of a branch. */
 import { el, setText } from './dom';
-import { age, byInterest, fields, isBinary, isObject, number, rate, short } from './format';
+import { age, byInterest, clock, fields, isBinary, isObject, number, rate, short } from './format';
 import type { Line } from './outline';
 import { drawSpark } from './spark';
 import type { Channel } from './store';
@@ -38,6 +38,12 @@ export class Head {
     this.item.style.setProperty('--depth', String(line.depth));
   }
 }
+
+const WORTH = { stale: 'silent', offline: 'offline', unknown: 'of unknown age' };
+
+/** What is to be said of a value that is not live. */
+export const worth = ({ status }: Channel): string =>
+  status && status.state !== 'live' ? `${WORTH[status.state]} since ${clock(status.since)}` : '';
 
 export class Row {
   readonly item: HTMLLIElement;
@@ -88,6 +94,8 @@ export class Row {
   }
 
   clock(): void {
+    this.button.title = worth(this.channel);
+    this.item.classList.toggle('doubtful', !!this.button.title);
     setText(this.ageCell, age(Date.now() - this.channel.message!.ts));
     setText(this.rateCell, rate(this.channel.rate()));
   }

@@ -1,5 +1,5 @@
 /** What is known of every channel: the last two messages, how often they come, and the last numbers for its sparkline. */
-import type { Message } from '../client/index';
+import type { Message, Status } from '../client/index';
 import { at, byInterest, numbers } from './format';
 import { api } from './session';
 
@@ -11,6 +11,8 @@ const MOST = 150_000; // channels kept in the page; others are found by asking t
 export class Channel {
   message?: Message;
   before?: Message;
+  /** What the gateway said last of its state. */
+  status?: Status;
   /** Of messages that came live. */
   count = 0;
   spark: number[] = [];
@@ -34,6 +36,7 @@ export class Channel {
     }
     this.before = this.message;
     this.message = message;
+    if (message.cleared) this.status = undefined;
     this.note(message.data);
   }
 
@@ -98,6 +101,12 @@ export class Store {
     }
     channel.take(message);
     for (const listener of this.listeners) listener(channel, isNew);
+  }
+
+  /** The state of a channel has changed: shown with its age. */
+  judge(status: Status): void {
+    const channel = this.channels.get(status.channel);
+    if (channel) channel.status = status;
   }
 
   forget(name: string): void {

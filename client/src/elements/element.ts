@@ -88,6 +88,8 @@ function sheet(css: string): CSSStyleSheet {
   return made;
 }
 
+const WORTH = { stale: 'silent', offline: 'the device is offline', unknown: 'of unknown age' };
+
 /** So that the module can be loaded where there is no page. */
 const Base = (globalThis.HTMLElement || class {}) as typeof HTMLElement;
 
@@ -182,7 +184,8 @@ export abstract class SluiceElement extends Base {
     const { client } = this;
     if (!channel) this.refusal = 'the attribute channel is missing';
     if (client && channel) {
-      this.leave = [client.on('state', () => this.look()), client.on('upstream', () => this.look())];
+      this.leave = [client.on('state', () => this.look()), client.on('upstream', () => this.look()),
+        client.on('status', ({ channel: name }) => name === this.message?.channel && this.look())];
       this.lost = client.state !== 'live' && client.state !== 'connecting';
       this.subscription = client.subscribe(channel, (message) => {
         this.refusal = undefined;
@@ -222,6 +225,7 @@ export abstract class SluiceElement extends Base {
     } catch (error) {
       why = (error as Error).message;
     }
+    const worth = this.message && client?.status(this.message.channel);
     const old = this.message && age ? Date.now() - this.message.ts - age : -1;
     if (this.refusal) [state, why] = ['refused', this.refusal];
     else if (client?.state === 'unauthorized') [state, why] = ['refused', 'the gateway wants a valid token'];
@@ -229,6 +233,7 @@ export abstract class SluiceElement extends Base {
     else if (!this.message) [state, why] = ['waiting', client?.state === 'live' ? 'no value yet' : 'connecting'];
     else if (this.lost) [state, why] = ['stale', 'no connection to the gateway'];
     else if (client?.upstream.state === 'down') [state, why] = ['stale', 'the broker can’t be reached'];
+    else if (worth && worth.state !== 'live') [state, why] = ['stale', `${WORTH[worth.state]} since ${new Date(worth.since).toLocaleString()}`];
     else if (old >= 0) [state, why] = ['stale', `nothing new for ${this.text('max-age')}`];
     else if (age) wait(-old);
     this.show(state, why);

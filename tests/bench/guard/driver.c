@@ -4,6 +4,7 @@
  * connection sends for itself.
  *
  *   driver TRANSPORT CLIENTS CHANNELS BATCH OTHERS ROUNDS      TRANSPORT: ws raw sse poll
+ *                                                              socketio socketio-poll
  *
  * OTHERS is a number of routes and, with ws, of filters subscribed to that none of the messages matches: they should
  * cost nothing.
@@ -37,7 +38,7 @@ struct client {
     struct gw_sock *sock;
     int fd; /* the far end */
     unsigned channel;
-    char cursor[64];
+    char cursor[64]; /* of polls; of Socket.IO by polling the session */
 };
 
 static struct gw_server server;
@@ -68,6 +69,11 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
     return __real_send(fd, data, len, flags);
 }
 
+static bool is(const char *name)
+{
+    return strcmp(transport, name) == 0;
+}
+
 static void fail(const char *what)
 {
     fprintf(stderr, "driver: %s\n", what);
@@ -93,7 +99,7 @@ static struct gw_config *load(void)
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file)
         fail("no temporary file");
-    fprintf(file, "broker: { url: mqtt://127.0.0.1 }\nlimits: { subscriptions: 10000 }\nroutes:\n");
+    fprintf(file, "broker: { url: mqtt://127.0.0.1 }\nlimits: { subscriptions: 10000 }\nsocketio: true\nroutes:\n");
     for (unsigned i = 0; i < others; i++)
         fprintf(file, "  - topic: others/%u/{name}/state\n", i);
     fprintf(file, "  - { topic: 'guard/{name...}', history: { count: 100 } }\n");
@@ -158,7 +164,11 @@ __attribute__((noinline)) void guard_request(struct client *client, const char *
 static void poll_again(struct client *client, bool counted)
 {
     char request[256];
-    int len = snprintf(request, sizeof request, "GET /poll?channel=guard/%u&cursor=%s HTTP/1.1\r\nHost: x\r\n\r\n",
+    int len =
+        is("socketio-poll")
+            ? snprintf(request, sizeof request,
+                       "GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: x\r\n\r\n", client->cursor)
+            : snprintf(request, sizeof request, "GET /poll?channel=guard/%u&cursor=%s HTTP/1.1\r\nHost: x\r\n\r\n",
                        client->channel, client->cursor);
     if (counted)
         guard_request(client, request, (size_t)len);
@@ -181,17 +191,51 @@ static unsigned receive(struct client *client, const char *must_hold)
     const char *cursor = strstr(data, "Sluice-Cursor: ");
     if (cursor && sscanf(cursor + 15, "%63[^\r]", client->cursor) != 1)
         fail("no cursor");
+    const char *sid = strstr(data, "\r\n0{\"sid\":\"");
+    if (sid && sscanf(sid + 11, "%63[^\"]", client->cursor) != 1)
+        fail("no session");
     return count;
+}
+
+static void say(struct client *client, const char *text, const char *answer)
+{
+    char frame[6 + 100] = {(char)0x81};
+    int len = snprintf(frame + 6, sizeof frame - 6, "%s", text);
+    frame[1] = (char)(0x80 | len); /* masked with zeros */
+    input(client, frame, (size_t)len + 6);
+    gw_hub_flush(worker.hub);
+    receive(client, answer);
 }
 
 static void subscribe(struct client *client, const char *filter)
 {
-    char frame[6 + 100] = {(char)0x81};
-    int len = snprintf(frame + 6, sizeof frame - 6, "{\"type\":\"subscribe\",\"channel\":\"%s\"}", filter);
-    frame[1] = (char)(0x80 | len); /* masked with zeros */
-    input(client, frame, (size_t)len + 6);
+    char text[100];
+    snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"channel\":\"%s\"}", filter);
+    say(client, text, "subscribed");
+}
+
+static void socketio_post(struct client *client, const char *body)
+{
+    char request[400];
+    int len = snprintf(
+        request, sizeof request,
+        "POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+        client->cursor, strlen(body), body);
+    input(client, request, (size_t)len);
+    receive(client, "ok");
+}
+
+static void socketio_poll_open(struct client *client, const char *join)
+{
+    static const char open[] = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n";
+    input(client, open, sizeof open - 1);
+    receive(client, "0{\"sid\":\"");
+    socketio_post(client, "40");
+    socketio_post(client, join);
+    poll_again(client, false);
     gw_hub_flush(worker.hub);
-    receive(client, "subscribed");
+    receive(client, "synced");
+    poll_again(client, false);
 }
 
 static void attach(struct client *client, unsigned number)
@@ -210,15 +254,28 @@ static void attach(struct client *client, unsigned number)
     static const char upgrade[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     char request[512], path[64];
-    bool ws = strcmp(transport, "ws") == 0, raw = strcmp(transport, "raw") == 0, sse = strcmp(transport, "sse") == 0;
-    if (!ws && !raw && !sse) {
+    bool ws = is("ws"), raw = is("raw"), sse = is("sse"), socketio = is("socketio");
+    snprintf(path, sizeof path, "420[\"subscribe\",\"guard/%u\"]", client->channel);
+    if (is("socketio-poll"))
+        socketio_poll_open(client, path);
+    else if (!ws && !raw && !sse && !socketio)
         poll_again(client, false);
+    if (!ws && !raw && !sse && !socketio)
         return;
-    }
-    snprintf(path, sizeof path, ws ? "/ws" : raw ? "/channels/guard/%u" : "/sse?channel=guard/%u", client->channel);
+    snprintf(path, sizeof path,
+             ws         ? "/ws"
+             : socketio ? "/socket.io/?EIO=4&transport=websocket"
+             : raw      ? "/channels/guard/%u"
+                        : "/sse?channel=guard/%u",
+             client->channel);
     int len = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, sse ? "" : upgrade);
     input(client, request, (size_t)len);
     receive(client, sse ? "200 OK" : "101 ");
+    if (socketio) {
+        say(client, "40", "40{");
+        snprintf(path, sizeof path, "420[\"subscribe\",\"guard/%u\"]", client->channel);
+        say(client, path, "synced");
+    }
     if (!ws)
         return;
     snprintf(path, sizeof path, "guard/%u", client->channel);
@@ -291,7 +348,7 @@ int main(int argc, char **argv)
         for (unsigned i = 0; i < client_count; i++) {
             unsigned came = receive(&clients[i], NULL);
             got += came;
-            if (came && strcmp(transport, "poll") == 0)
+            if (came && (is("poll") || is("socketio-poll")))
                 poll_again(&clients[i], counted);
         }
         if (got != expected)

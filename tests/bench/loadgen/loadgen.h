@@ -32,7 +32,7 @@ struct protocol {
 };
 
 extern const struct protocol protocol_sluice_ws, protocol_raw, protocol_socketio, protocol_mqtt, protocol_sse,
-    protocol_sluice_poll, protocol_nchan_poll;
+    protocol_sluice_poll, protocol_nchan_poll, protocol_socketio_poll;
 
 struct options {
     const struct protocol *protocol;

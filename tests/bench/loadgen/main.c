@@ -260,10 +260,11 @@ int main(int argc, char **argv)
     double each = delivered ? (double)delivered : 1;
     printf(",\"published\":%llu,\"deliveries\":%llu,\"seconds\":%.4f,\"rate\":%.0f,\"cpu_us\":%.4f,\"broker_us\":%."
            "4f,\"frames_per_read\":%.3f,\"p50_us\":%.1f,"
-           "\"p99_us\":%.1f,\"lost\":%llu,\"doubled\":%llu,\"disordered\":%llu}\n",
+           "\"p99_us\":%.1f,\"max_us\":%.1f,\"lost\":%llu,\"doubled\":%llu,\"disordered\":%llu}\n",
            (unsigned long long)published, (unsigned long long)delivered, seconds, (double)delivered / seconds,
            (after.server_us - before.server_us) / each, (after.broker_us - before.broker_us) / each,
            (double)delivered / (double)(reads ? reads : 1), tally_latency(0.5) / 1e3, tally_latency(0.99) / 1e3,
-           (unsigned long long)tally.lost, (unsigned long long)tally.doubled, (unsigned long long)tally.disordered);
+           tally_latency(1) / 1e3, (unsigned long long)tally.lost, (unsigned long long)tally.doubled,
+           (unsigned long long)tally.disordered);
     return 0;
 }

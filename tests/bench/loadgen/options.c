@@ -6,9 +6,9 @@
 
 struct options options;
 
-static const struct protocol *const protocols[] = {&protocol_sluice_ws, &protocol_raw, &protocol_socketio,
-                                                   &protocol_mqtt,      &protocol_sse, &protocol_sluice_poll,
-                                                   &protocol_nchan_poll};
+static const struct protocol *const protocols[] = {
+    &protocol_sluice_ws, &protocol_raw,         &protocol_socketio,   &protocol_mqtt,
+    &protocol_sse,       &protocol_sluice_poll, &protocol_nchan_poll, &protocol_socketio_poll};
 
 void options_read(int argc, char **argv)
 {

@@ -1,4 +1,4 @@
-/* proto_http.c: clients of Server-Sent Events, and long-polls of Sluice and of nchan. */
+/* proto_http.c: clients of Server-Sent Events, and long-polls of Sluice, of nchan and of Socket.IO. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,3 +137,89 @@ static size_t nchan_poll_feed(struct client *client, char *data, size_t len)
 }
 
 const struct protocol protocol_nchan_poll = {"nchan-poll", nchan_poll_open, nchan_poll_feed};
+
+/* Socket.IO by polling; `position` is the session. Packets of a payload are joined by 0x1e. A stock client has a
+ * second connection for what it sends; here that comes before the first poll, and pongs between two. */
+enum eio_step { EIO_OPEN, EIO_JOIN, EIO_SUBSCRIBE, EIO_POLL, EIO_PONG };
+
+static const char eio_target[] = "/socket.io/?EIO=4&transport=polling";
+
+static void eio_open(struct client *client)
+{
+    say_text(client, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", eio_target, options.port);
+}
+
+static void eio_post(struct client *client, const char *body, int step)
+{
+    client->step = step;
+    say_text(client,
+             "POST %s&sid=%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: text/plain;charset=UTF-8\r\n"
+             "Content-Length: %zu\r\n\r\n%s",
+             eio_target, client->position, options.port, strlen(body), body);
+}
+
+static void eio_poll(struct client *client)
+{
+    client->step = EIO_POLL;
+    say_text(client, "GET %s&sid=%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", eio_target, client->position,
+             options.port);
+}
+
+static void eio_packets(struct client *client, const char *at, const char *end)
+{
+    bool ping = false;
+    while (at < end) {
+        const char *next = memchr(at, 0x1e, (size_t)(end - at)), *stop = next ? next : end;
+        size_t len = (size_t)(stop - at);
+        if (len > 3 && memcmp(at, "430", 3) == 0)
+            client_ready(client);
+        else if (len == 1 && *at == '2')
+            ping = true;
+        else if (len > 6 && memcmp(at, "42[\"gap", 7) == 0)
+            die("a gap");
+        else
+            tally_receive(client, at, len);
+        at = stop + 1;
+    }
+    if (ping)
+        eio_post(client, "3", EIO_PONG);
+    else
+        eio_poll(client);
+}
+
+static size_t eio_feed(struct client *client, char *data, size_t len)
+{
+    int status;
+    size_t head, total = answer_len(data, len, &status, &head);
+    char text[256], sid[64];
+    if (!total)
+        return 0;
+    if (status != 200)
+        die("a poll's answer: %.*s", (int)total, data);
+    switch ((enum eio_step)client->step) {
+    case EIO_OPEN:
+        if (total - head < sizeof text) {
+            memcpy(text, data + head, total - head);
+            text[total - head] = '\0';
+        }
+        if (total - head >= sizeof text || sscanf(text, "0{\"sid\":\"%63[^\"]", sid) != 1)
+            die("no handshake: %.*s", (int)total, data);
+        keep(client, sid);
+        eio_post(client, "40", EIO_JOIN);
+        break;
+    case EIO_JOIN:
+        snprintf(text, sizeof text, "420[\"subscribe\",\"%s/%u\"]", options.topic, client->channel);
+        eio_post(client, text, EIO_SUBSCRIBE);
+        break;
+    case EIO_SUBSCRIBE:
+    case EIO_PONG:
+        eio_poll(client);
+        break;
+    case EIO_POLL:
+        eio_packets(client, data + head, data + total);
+        break;
+    }
+    return total;
+}
+
+const struct protocol protocol_socketio_poll = {"socketio-poll", eio_open, eio_feed};

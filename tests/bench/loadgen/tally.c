@@ -95,6 +95,8 @@ void tally_forget_latency(void)
 double tally_latency(double share)
 {
     uint64_t wanted = (uint64_t)((double)samples * share), seen = 0;
+    if (samples && wanted == samples)
+        wanted--; /* share 1: the largest */
     for (unsigned i = 0; i < BUCKETS; i++) {
         seen += buckets[i];
         if (seen > wanted)

@@ -2,6 +2,7 @@
 message is no figure but a failure, and is reported as one."""
 import json
 import os
+import pathlib
 import subprocess
 import tempfile
 
@@ -20,6 +21,8 @@ def calm():
 
 def once(peer, scenario):
     """A dictionary of figures, or one with the single key "failed"."""
+    if scenario.program:
+        return by_program(peer, scenario)
     try:
         with tempfile.TemporaryDirectory(prefix="sluice-bench-") as directory, peer.running(directory) as options:
             options = {**options, **scenario.options}
@@ -32,3 +35,11 @@ def once(peer, scenario):
     result = json.loads(done.stdout)
     wrong = [f"{result[key]} {key}" for key in ("lost", "doubled", "disordered") if result[key]]
     return {"failed": ", ".join(wrong)} if wrong else result
+
+
+def by_program(peer, scenario):
+    try:
+        with tempfile.TemporaryDirectory(prefix="sluice-bench-") as directory:
+            return scenario.program(peer.name, pathlib.Path(directory), **scenario.options)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as problem:
+        return {"failed": str(problem)[-300:]}

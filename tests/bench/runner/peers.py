@@ -126,12 +126,15 @@ class Sluice(Peer):
         self.workers = workers
         self.more = more
 
+    def program(self):
+        return [BUILD / "sluice"]
+
     def server(self, directory, broker):
         # The history is as long as nchan's buffer: polls that come late must find everything.
         (directory / "sluice.yaml").write_text(
             f"broker: {{ url: 'mqtt://127.0.0.1:{broker.port}' }}\nlisten: [{{ address: '127.0.0.1:0' }}]\nworkers: {self.workers}\n"
             f"routes: [{{ topic: '{TOPIC}/+', qos: 1, history: {{ count: 2000 }} }}]\n{self.more}\n")
-        process = Process([BUILD / "sluice", "-c", str(directory / "sluice.yaml")], directory / "sluice.log")
+        process = Process([*self.program(), "-c", str(directory / "sluice.yaml")], directory / "sluice.log")
         port = process.port_in_log()
 
         def ready():
@@ -139,6 +142,20 @@ class Sluice(Peer):
                 return urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).status == 200
         process.wait_for(ready, "/readyz")
         return process, port, [process.child.pid]
+
+
+class WithoutRing(Sluice):
+    """As in most containers, which refuse io_uring."""
+
+    def program(self):
+        return [BUILD / "tests/bench/nouring", BUILD / "sluice"]
+
+
+class Named:
+    """A server that a scenario's own program starts."""
+
+    def __init__(self, name, title):
+        self.name, self.title = name, title
 
 
 class Nchan(Peer):
@@ -213,6 +230,7 @@ ALL = [
     Sluice("sluice-poll", "Sluice, long-poll", "sluice-poll", "/poll?channel="),
     Sluice("sluice-2w", "Sluice, /ws, workers: 2", "sluice-ws", "/ws", 2),
     Sluice("sluice-socketio", "Sluice, Socket.IO", "socketio", "/socket.io/", more="socketio: { events: { subscribe: join } }"),
+    Sluice("sluice-socketio-poll", "Sluice, Socket.IO by polling", "socketio-poll", "/socket.io/", more="socketio: true"),
     Sluice("sluice-mqtt", "Sluice, MQTT", "mqtt", "/mqtt", more="mqtt: true"),
     Nchan("nchan-ws", "nchan, WebSocket", "raw", "/sub/", "nchan"),
     Nchan("nchan-sse", "nchan, SSE", "sse", "/sub/", "nchan"),
@@ -220,4 +238,16 @@ ALL = [
     Node("node-ws", "Node, ws + mqtt.js", "raw", "bridge.mjs"),
     Mosquitto("mosquitto", "mosquitto's WebSocket listener", "mqtt"),
     Node("socketio", "Socket.IO fed by mqtt.js", "socketio", "socketio.mjs"),
+    WithoutRing("sluice-send", "Sluice, /ws, without io_uring", "sluice-ws", "/ws"),
+    Named("libmosquitto", "libmosquitto and a callback that counts"),
+    Named("sluice", "Sluice"),
+    Named("sluice-tls", "Sluice, TLS"),
+    Named("sluice-disk", "Sluice, kept on disk"),
+    Named("sluice-token", "Sluice, one token for all"),
+    Named("sluice-tokens", "Sluice, a token each"),
+    Named("sluice-filters", "Sluice, 50 filters each that overlap"),
+    Named("sluice-fields", "Sluice, an identity each, `fields`"),
+    Named("sluice-own", "Sluice, an identity each with its own name in its grants, `fields`"),
+    Named("nchan", "nchan"),
+    Named("nchan-tls", "nginx with nchan, TLS"),
 ]

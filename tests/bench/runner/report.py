@@ -18,7 +18,8 @@ TITLES = {peer.name: peer.title for peer in peers.ALL}
 def brief(result, scenario):
     if "failed" in result:
         return "FAILED: " + result["failed"].replace("\n", " ")
-    return ", ".join(f"{result[COLUMNS[c].key] * COLUMNS[c].scale:{COLUMNS[c].format}} {COLUMNS[c].title}" for c in scenario.columns)
+    return ", ".join(f"{result[COLUMNS[c].key] * COLUMNS[c].scale:{COLUMNS[c].format}} {COLUMNS[c].title}" for c in scenario.columns
+                     if COLUMNS[c].key in result)
 
 
 def command(*args):
@@ -68,19 +69,19 @@ def rows(results, scenario):
     rounds = max(len(runs) for runs in by_peer.values())
     head = ["server"]
     for column in columns:
-        head += [column.title, "±"] + (["of the floor's"] if column.ratio else [])
+        head += [column.title, "±"] + ([f"of the {scenario.base}'s"] if column.ratio else [])
     table = [head]
     for peer in [name for name in scenario.peers if name in by_peer]:
         row = [TITLES[peer]]
         for column in columns:
             middle = figures.median(results, scenario.name, peer, column.key)
             if middle is None:
-                row += ["failed", ""] + ([""] if column.ratio else [])
+                row += ["failed" if figures.failures(results, scenario.name, peer) else "", ""] + ([""] if column.ratio else [])
                 continue
             around = f"{figures.spread(results, scenario.name, peer, column.key) / 2:.0%}" if rounds > 1 else ""
             row += [f"{middle * column.scale:{column.format}}", around]
             if column.ratio:
-                part = figures.ratio(results, scenario.name, peer, column.key, "floor")
+                part = figures.ratio(results, scenario.name, peer, column.key, scenario.base)
                 row.append("" if part is None else f"{part:.2f}")
         table.append(row)
     return table

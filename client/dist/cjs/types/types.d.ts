@@ -21,6 +21,17 @@ export interface Message<T = unknown> {
     /** The payload was empty: `data` is null, and the channel has no last value any more. */
     cleared?: true;
 }
+/** What the channel's value is worth. Live until something else is said. */
+export interface Status {
+    channel: string;
+    state: 'live' | 'stale' | 'offline' | 'unknown';
+    /** When it became so, ms since 1970. */
+    since: number;
+    /** When the newest live message came; missing if none did. */
+    seen?: number;
+    cursor: string;
+    ts: number;
+}
 export interface Gap {
     channel: string;
     from: string;
@@ -58,9 +69,13 @@ export interface Options {
     upgradeAfter?: number;
     /** As of fetch(). 'include': the cookies of a gateway on another origin, which must list the page's own exactly. */
     credentials?: 'omit' | 'same-origin' | 'include';
+    /** One connection for all tabs of the page's origin that have the same gateway and the same user. Not with `WebSocket` or `fetch`. */
+    share?: boolean | Share;
     WebSocket?: new (url: string, protocols?: string) => WebSocketLike;
     fetch?: typeof fetch;
 }
+/** `share` of 'sluice-client/share'. */
+export type Share = (host: any, options: Options) => Promise<(new (url: string, protocols?: string) => WebSocketLike) | undefined>;
 /** What the client needs of a WebSocket: the browser's, or that of the package `ws`. */
 export interface WebSocketLike {
     readonly readyState: number;
@@ -102,6 +117,8 @@ export declare class SluiceError extends Error {
 export interface Events {
     state: StateEvent;
     gap: Gap;
+    /** A channel is live, stale, offline or unknown. */
+    status: Status;
     upstream: Upstream;
     /** Over WebSocket only. */
     identity: Identity;

@@ -1,0 +1,196 @@
+/* liveness_sources.c: what devices say of themselves: the topics of their availability or will, and what counts as
+ * online. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/json_scan.h"
+#include "gateway/alloc.h"
+#include "gateway/hash.h"
+#include "gateway/log.h"
+#include "mqtt/liveness_private.h"
+#include "mqtt/packet.h"
+
+/* --- the word --------------------------------------------------------------------------------------------------- */
+
+static bool word_is(const char *text, size_t len, const char *wanted)
+{
+    return strlen(wanted) == len && !strncasecmp(text, wanted, len);
+}
+
+static bool word_is_online(const struct gw_cfg_route *route, const char *text, size_t len)
+{
+    if (!route->online.count)
+        return word_is(text, len, "online");
+    for (size_t i = 0; i < route->online.count; i++) {
+        if (word_is(text, len, route->online.items[i]))
+            return true;
+    }
+    return false;
+}
+
+static struct gw_slice word_unquoted(struct gw_slice text)
+{
+    if (text.len >= 2 && text.data[0] == '"' && text.data[text.len - 1] == '"')
+        return (struct gw_slice){text.data + 1, text.len - 2};
+    return text;
+}
+
+static struct gw_slice word_trimmed(const char *text, size_t len)
+{
+    while (len && strchr(" \t\r\n", text[len - 1]))
+        len--;
+    while (len && strchr(" \t\r\n", text[0])) {
+        text++;
+        len--;
+    }
+    return (struct gw_slice){text, len};
+}
+
+enum gw_word gw_watched_word(const struct gw_liveness *liveness, const struct gw_watched *watched)
+{
+    const struct gw_source_word *source = watched->source;
+    const struct gw_cfg_route *route = gw_routes_get(liveness->routes, watched->route);
+    if (!source || source->heard_ms == GW_NEVER_MS || !source->payload_len)
+        return GW_WORD_NONE;
+    struct gw_slice text = word_trimmed(source->payload, source->payload_len), member;
+    bool object = text.len && text.data[0] == '{' && gw_json_valid(text.data, text.len);
+    if (object && gw_json_find(text.data, text.len, "state", &member))
+        text = member;
+    text = word_unquoted(text);
+    return word_is_online(route, text.data, text.len) ? GW_WORD_ONLINE : GW_WORD_OFFLINE;
+}
+
+/* --- their table ------------------------------------------------------------------------------------------------ */
+
+static void sources_grow(struct gw_liveness *liveness)
+{
+    size_t buckets = liveness->source_buckets ? liveness->source_buckets * 2 : 64;
+    struct gw_source_word **table = gw_calloc(buckets, sizeof(struct gw_source_word *));
+    for (size_t i = 0; i < liveness->source_buckets; i++) {
+        for (struct gw_source_word *source = liveness->sources[i], *next; source; source = next) {
+            next = source->hash_next;
+            struct gw_source_word **bucket = &table[source->hash & (buckets - 1)];
+            source->hash_next = *bucket;
+            *bucket = source;
+        }
+    }
+    free(liveness->sources);
+    liveness->sources = table;
+    liveness->source_buckets = buckets;
+}
+
+/* NULL: there is none, and either none is to be made or there are too many. */
+static struct gw_source_word *source_get(struct gw_liveness *liveness, const char *topic, size_t len, bool make)
+{
+    uint64_t hash = gw_hash(topic, len);
+    if (liveness->source_buckets) {
+        struct gw_source_word *source = liveness->sources[hash & (liveness->source_buckets - 1)];
+        while (source && (source->hash != hash || source->len != len || memcmp(source->topic, topic, len) != 0))
+            source = source->hash_next;
+        if (source || !make)
+            return source;
+    }
+    uint32_t most = gw_routes_config(liveness->routes)->limits.channels;
+    if (!make || liveness->source_count >= most) {
+        if (make)
+            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt",
+                                 "limits.channels (%u) reached: the availability on '%.*s' is not watched", most,
+                                 (int)len, topic);
+        return NULL;
+    }
+    if (liveness->source_count >= liveness->source_buckets)
+        sources_grow(liveness);
+    struct gw_source_word *source = gw_calloc(1, sizeof *source + len + 1);
+    source->hash = hash;
+    source->len = (uint16_t)len;
+    source->heard_ms = GW_NEVER_MS;
+    memcpy(source->topic, topic, len);
+    struct gw_source_word **bucket = &liveness->sources[hash & (liveness->source_buckets - 1)];
+    source->hash_next = *bucket;
+    *bucket = source;
+    liveness->source_count++;
+    return source;
+}
+
+/* One that nobody needs and that has said nothing. */
+static void source_drop(struct gw_liveness *liveness, struct gw_source_word *source)
+{
+    if (source->watched || source->payload_len)
+        return;
+    struct gw_source_word **link = &liveness->sources[source->hash & (liveness->source_buckets - 1)];
+    while (*link != source)
+        link = &(*link)->hash_next;
+    *link = source->hash_next;
+    liveness->source_count--;
+    free(source);
+}
+
+void gw_sources_free(struct gw_liveness *liveness)
+{
+    for (size_t i = 0; i < liveness->source_buckets; i++) {
+        for (struct gw_source_word *source = liveness->sources[i], *next; source; source = next) {
+            next = source->hash_next;
+            free(source);
+        }
+    }
+    free(liveness->sources);
+}
+
+/* --- channels --------------------------------------------------------------------------------------------------- */
+
+void gw_watched_untie(struct gw_liveness *liveness, struct gw_watched *watched)
+{
+    struct gw_source_word *source = watched->source;
+    if (!source)
+        return;
+    *watched->source_link = watched->source_next;
+    if (watched->source_next)
+        watched->source_next->source_link = watched->source_link;
+    watched->source = NULL;
+    source_drop(liveness, source);
+}
+
+void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched)
+{
+    struct gw_buf topic;
+    gw_watched_untie(liveness, watched);
+    gw_buf_init(&topic);
+    if (gw_routes_availability(liveness->routes, watched->route, watched->name, watched->len, &topic))
+        watched->source = source_get(liveness, topic.data, topic.len, true);
+    gw_buf_fini(&topic);
+    struct gw_source_word *source = watched->source;
+    if (!source)
+        return;
+    watched->source_next = source->watched;
+    watched->source_link = &source->watched;
+    if (watched->source_next)
+        watched->source_next->source_link = &watched->source_next;
+    source->watched = watched;
+}
+
+static void source_ignore(void *context, uint32_t route)
+{
+    (void)context;
+    (void)route;
+}
+
+bool gw_liveness_available(struct gw_liveness *liveness, const struct gw_packet *packet, int64_t now_ms)
+{
+    pthread_mutex_lock(&liveness->lock);
+    bool ours = gw_routes_is_availability(liveness->routes, packet->topic, packet->topic_len, source_ignore, NULL);
+    struct gw_source_word *source =
+        ours ? source_get(liveness, packet->topic, packet->topic_len, packet->payload_len > 0) : NULL;
+    if (source) {
+        size_t len = packet->payload_len < GW_SOURCE_BYTES ? packet->payload_len : GW_SOURCE_BYTES;
+        if (len)
+            memcpy(source->payload, packet->payload, len);
+        source->payload_len = (uint8_t)len;
+        source->heard_ms = now_ms;
+        for (struct gw_watched *watched = source->watched; watched; watched = watched->source_next)
+            gw_watched_look(liveness, watched, now_ms);
+        source_drop(liveness, source);
+    }
+    pthread_mutex_unlock(&liveness->lock);
+    return ours;
+}

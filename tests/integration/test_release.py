@@ -1,0 +1,48 @@
+"""What a release is made of: one version everywhere, and a workflow whose steps exist."""
+import re
+import subprocess
+
+import yaml
+from harness import ROOT
+
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+
+
+def versions(version):
+    return subprocess.run([ROOT / "packaging/versions", version], capture_output=True, text=True, timeout=30)
+
+
+def test_one_version_everywhere():
+    version = re.search(r"project\(sluice VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    assert versions(version).returncode == 0
+    wrong = versions("99.9.9")
+    assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 5, wrong.stderr
+    for name in ("CMakeLists.txt", "client/package.json", "python/pyproject.toml", "packaging/debian/changelog", "docker/compose.yaml"):
+        assert f"{name} has version '{version}', not '99.9.9'" in wrong.stderr
+
+
+def test_scripts_of_the_workflow_are_shell_and_call_what_there_is():
+    for step in STEPS:
+        if "run" not in step:
+            assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"]), step
+            continue
+        text = re.sub(r"\$\{\{.*?\}\}", "x", step["run"])
+        assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).returncode == 0, text
+        for path in re.findall(r"(?<![\w/])(\./dev|packaging/\w+|\./client|docker/Dockerfile)\b", text):
+            assert (ROOT / path).exists(), path
+    commands = " ".join(step.get("run", "") for step in STEPS)
+    for made in ("./dev test", "./dev package", "npm pack ./client", "-m build --no-isolation --outdir build/package python", "gh release create", "npm publish", "twine upload"):
+        assert made in commands
+    for verb in ("test", "package"):
+        assert re.search(rf"(?m)^{verb}\)", (ROOT / "dev").read_text())
+
+
+def test_secrets_are_optional_and_nothing_is_published_that_was_not_tested():
+    jobs = WORKFLOW["jobs"]
+    assert "test" in jobs["packages"]["needs"] and "test" in jobs["image"]["needs"] and set(jobs["release"]["needs"]) == {"packages", "image"}
+    for step in jobs["release"]["steps"]:
+        for name in re.findall(r"\$(\w+_TOKEN)\b", step.get("run", "")):
+            assert step["if"] == f"env.{name} != ''"
+    platforms = next(step["with"]["platforms"] for step in jobs["image"]["steps"] if "platforms" in step.get("with", {}))
+    assert platforms == "linux/amd64,linux/arm64,linux/arm/v7"
