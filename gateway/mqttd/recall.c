@@ -29,8 +29,9 @@ static void kept_write(const char *name, const struct gw_mqttd_kept *kept, struc
                   (unsigned)kept->last_id, kept->sub_count, kept->inflight_count);
     for (uint32_t i = 0; i < kept->sub_count; i++) {
         const struct gw_mqttd_sub *sub = &kept->subs[i];
-        gw_buf_printf(out, "%" PRIu64 " %" PRIu64 " %u %u %d %d %zu:", sub->from, sub->fresh_to, sub->id,
-                      (unsigned)sub->qos, sub->as_published, sub->cursors, sub->len);
+        gw_buf_printf(out, "%" PRIu64 " %" PRIu64 " %u %u %d %d %" PRId64 " %zu:", sub->from, sub->fresh_to, sub->id,
+                      (unsigned)sub->qos, sub->as_published + 2 * sub->no_local, sub->cursors, sub->since_ms,
+                      sub->len);
         gw_buf_add(out, sub->filter, sub->len);
         gw_buf_addc(out, ' ');
     }
@@ -44,8 +45,8 @@ static bool kept_read_sub(const char **at, const char *end, struct gw_mqttd_sub 
     unsigned qos;
     int as_published, cursors, skip = 0;
     struct gw_slice text;
-    if (sscanf(*at, "%" SCNu64 " %" SCNu64 " %u %u %d %d %n", &sub->from, &sub->fresh_to, &sub->id, &qos,
-               &as_published, &cursors, &skip) != 6)
+    if (sscanf(*at, "%" SCNu64 " %" SCNu64 " %u %u %d %d %" SCNd64 " %n", &sub->from, &sub->fresh_to, &sub->id, &qos,
+               &as_published, &cursors, &sub->since_ms, &skip) != 7)
         return false;
     *at += skip;
     if (!gw_shared_text(at, end, &text))
@@ -53,7 +54,8 @@ static bool kept_read_sub(const char **at, const char *end, struct gw_mqttd_sub 
     sub->filter = gw_strndup(text.data, text.len);
     sub->len = text.len;
     sub->qos = qos ? 1 : 0;
-    sub->as_published = as_published;
+    sub->as_published = as_published & 1;
+    sub->no_local = as_published & 2;
     sub->cursors = cursors;
     return true;
 }
