@@ -5,7 +5,8 @@
 set(files "/=index.html=text/html" "/dashboard.js=dashboard.js=text/javascript"
     "/dashboard.css=dashboard.css=text/css" "/favicon.svg=favicon.svg=image/svg+xml"
     "/favicon-down.svg=favicon-down.svg=image/svg+xml"
-    "/client.js=client.js=text/javascript" "/elements.js=elements.js=text/javascript" "/client.mjs=client.mjs=text/javascript" "/share.mjs=share.mjs=text/javascript")
+    "/client.js=client.js=text/javascript" "/elements.js=elements.js=text/javascript" "/client.mjs=client.mjs=text/javascript" "/share.mjs=share.mjs=text/javascript"
+    "/openapi.json=../api/openapi.json=application/json" "/asyncapi.json=../api/asyncapi.json=application/json")
 set(code "/* Made from client/ by embed.cmake. */\n#include \"http/api.h\"\n\n")
 set(table "")
 set(number 0)

@@ -33,9 +33,9 @@ TRANSPORTS = {"transport", "mqttd", "socketio"}
 # Pure functions, with fuzz targets.
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
-    "base": ["alloc", "bucket", "buf", "clock", "error", "hash", "histogram", "log", "options", "timer", "utf8"],
+    "base": ["alloc", "bucket", "buf", "clock", "container", "error", "hash", "histogram", "log", "options", "timer", "utf8"],
     "topic": ["capture", "topic"],
-    "message": ["message", "properties"],
+    "message": ["media", "message", "properties"],
     "codec": ["codec"],
     "transform": ["transform"],
     "engine": ["engine", "history"],

@@ -4,9 +4,10 @@
 #include <stddef.h>
 
 extern const struct gw_codec gw_codec_auto, gw_codec_json, gw_codec_lenient, gw_codec_text, gw_codec_number,
-    gw_codec_base64;
+    gw_codec_base64, gw_codec_blob;
 const struct gw_codec *const gw_builtin_codecs[] = {
-    &gw_codec_auto, &gw_codec_json, &gw_codec_lenient, &gw_codec_text, &gw_codec_number, &gw_codec_base64, NULL,
+    &gw_codec_auto,   &gw_codec_json,   &gw_codec_lenient, &gw_codec_text,
+    &gw_codec_number, &gw_codec_base64, &gw_codec_blob,    NULL,
 };
 
 extern const struct gw_transform gw_transform_split;
@@ -32,14 +33,9 @@ const struct gw_history_engine *const gw_builtin_histories[] = {
 
 const struct gw_presence *const gw_builtin_presences[] = {NULL};
 
-extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_sse, gw_transport_longpoll,
-    gw_transport_mqtt, gw_transport_socketio;
+extern const struct gw_transport gw_transport_ws, gw_transport_raw, gw_transport_mjpeg, gw_transport_sse,
+    gw_transport_longpoll, gw_transport_mqtt, gw_transport_socketio;
 const struct gw_transport *const gw_builtin_transports[] = {
-    &gw_transport_ws,
-    &gw_transport_raw,
-    &gw_transport_sse,
-    &gw_transport_longpoll,
-    &gw_transport_mqtt,
-    &gw_transport_socketio,
-    NULL,
+    &gw_transport_ws,       &gw_transport_raw,  &gw_transport_mjpeg,    &gw_transport_sse,
+    &gw_transport_longpoll, &gw_transport_mqtt, &gw_transport_socketio, NULL,
 };

@@ -1,4 +1,5 @@
-/* suggest.c: one route for each branch of the topic tree whose payloads are of one kind.
+/* suggest.c: one route for each branch of the topic tree whose payloads are of one kind, with a capture where its
+ * topics differ in one level.
  *
  * `json` and `lenient` drop what they can't read, so they are suggested only where every payload is an object or a
  * list. `auto` drops nothing. */
@@ -15,6 +16,7 @@
 #define TOPICS_MAX   10000
 #define BRANCHES_MAX 32 /* routes beside one another; more are one */
 #define DEPTH_MAX    2
+#define SHAPES_MAX   16
 
 enum kind { KIND_JSON, KIND_LENIENT, KIND_AUTO }; /* a later one takes what an earlier one does */
 
@@ -123,19 +125,26 @@ struct branch {
     size_t len; /* of what they have in common, without a slash at the end; 0: nothing */
 };
 
-static void branch_route(const struct branch *branch, const char *tail, enum kind kind, struct gw_buf *out)
+/* `name`: of a topic that begins with the filter's `len` bytes before `tail`. */
+static void suggest_route(struct gw_buf *out, const char *name, size_t len, const char *tail, size_t count,
+                          const char *example, enum kind kind)
 {
     struct gw_buf filter;
     gw_buf_init(&filter);
-    gw_buf_add(&filter, branch->topics[0]->name, branch->len);
+    gw_buf_add(&filter, name, len);
     gw_buf_adds(&filter, tail);
-    gw_buf_printf(out, "  # %zu topic%s seen, such as ", branch->count, branch->count == 1 ? "" : "s");
-    const char *example = branch->topics[branch->count - 1]->name;
+    gw_buf_printf(out, "  # %zu topic%s seen, such as ", count, count == 1 ? "" : "s");
     gw_buf_add_json_string(out, example, strlen(example));
     gw_buf_adds(out, "\n  - topic: ");
     gw_buf_add_json_string(out, filter.data, filter.len);
     gw_buf_printf(out, "\n    codec: %s\n", kind_codecs[kind]);
     gw_buf_fini(&filter);
+}
+
+static void branch_route(const struct branch *branch, const char *tail, enum kind kind, struct gw_buf *out)
+{
+    suggest_route(out, branch->topics[0]->name, branch->len, tail, branch->count,
+                  branch->topics[branch->count - 1]->name, kind);
 }
 
 /* The branch of those that share one more level with topic number `at`. */
@@ -160,6 +169,61 @@ static bool branch_plain(const struct branch *branch)
            !memchr(branch->topics[0]->name, '$', branch->len);
 }
 
+/* Topics that differ in the level behind the branch, and end alike: zigbee2mqtt/lamp and zigbee2mqtt/plug, or those
+ * with /availability behind them. */
+struct shape {
+    const char *tail; /* "" or "/availability" */
+    const char *example;
+    size_t count;
+    enum kind kind;
+};
+
+static struct shape *shape_of(struct shape *shapes, size_t *count, const char *tail)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (!strcmp(shapes[i].tail, tail))
+            return &shapes[i];
+    }
+    if (*count == SHAPES_MAX)
+        return NULL;
+    shapes[*count] = (struct shape){.tail = tail};
+    return &shapes[(*count)++];
+}
+
+/* One route for each shape, with a capture; false where some topic has a shape of its own, and nothing is written. */
+static bool branch_shapes(const struct branch *branch, struct gw_buf *out)
+{
+    struct shape shapes[SHAPES_MAX];
+    size_t count = 0;
+    if (!branch->topics[0]->name[branch->len] || !branch_plain(branch))
+        return false;
+    for (size_t i = 0; i < branch->count; i++) {
+        const struct topic *topic = branch->topics[i];
+        const char *device = topic->name + branch->len + 1, *tail = device + strcspn(device, "/");
+        if (tail == device || (*tail && (!tail[1] || strpbrk(tail + 1, "/{}$"))))
+            return false;
+        struct shape *shape = shape_of(shapes, &count, tail);
+        enum kind kind = topic->seen ? topic->kind : KIND_AUTO;
+        if (!shape)
+            return false;
+        shape->kind = shape->count++ && shape->kind > kind ? shape->kind : kind;
+        shape->example = topic->name;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (shapes[i].count < 2)
+            return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct gw_buf tail;
+        gw_buf_init(&tail);
+        gw_buf_printf(&tail, "/{device}%s", shapes[i].tail);
+        suggest_route(out, branch->topics[0]->name, branch->len, tail.data, shapes[i].count, shapes[i].example,
+                      shapes[i].kind);
+        gw_buf_fini(&tail);
+    }
+    return true;
+}
+
 static void branch_suggest(const struct branch *branch, int depth, struct gw_buf *out)
 {
     bool root = depth == 0, own = !root && !branch->topics[0]->name[branch->len], plain = true;
@@ -174,6 +238,8 @@ static void branch_suggest(const struct branch *branch, int depth, struct gw_buf
         branch_route(branch, "", highest, out);
         return;
     }
+    if (!root && branch_shapes(branch, out))
+        return;
     for (size_t i = own; i < branch->count; branches++) {
         struct branch next = branch_next(branch, i, root);
         plain = plain && branch_plain(&next);

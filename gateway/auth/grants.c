@@ -88,6 +88,12 @@ bool gw_grants_allow(const struct gw_grants *grants, enum gw_right right, const 
     return allowed;
 }
 
+bool gw_grants_whole(const struct gw_grants *grants, const char *channel, size_t len)
+{
+    struct gw_projection *projection;
+    return gw_grants_allow(grants, GW_RIGHT_SUBSCRIBE, channel, len, &projection) && !projection;
+}
+
 void gw_grants_list(const struct gw_grants *grants, gw_grants_visit visit, void *context)
 {
     for (enum gw_right right = 0; right < GW_RIGHTS; right++) {

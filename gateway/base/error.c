@@ -19,6 +19,7 @@ static const struct {
     [GW_ERR_UNAUTHORIZED] = {"unauthorized", 401, 4401, "a valid token is needed"},
     [GW_ERR_EXPIRED] = {"expired", 401, 4401, "the token has expired"},
     [GW_ERR_TOO_LARGE] = {"too_large", 413, 1009, "the message is too large"},
+    [GW_ERR_RANGE] = {"range_not_satisfiable", 416, 1008, "the range begins behind the end"},
     [GW_ERR_RATE_LIMITED] = {"rate_limited", 429, 1013, "too many requests; slow down"},
     [GW_ERR_LIMIT] = {"limit_reached", 429, 1008, "a limit of this gateway is reached"},
     [GW_ERR_OVERLOADED] = {"overloaded", 503, 1013, "too much is waiting; try again later"},

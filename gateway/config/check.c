@@ -8,6 +8,7 @@
 #include "gateway/alloc.h"
 #include "gateway/codec.h"
 #include "gateway/engine.h"
+#include "gateway/media.h"
 #include "gateway/topic.h"
 #include "topic/pattern.h"
 
@@ -287,6 +288,20 @@ static void check_reached(const struct gw_config *config, const struct checked *
 }
 
 /* A key that has no effect is a mistake of whoever wrote it. */
+/* What a browser would run is a device's, and the address the gateway's own. */
+static void check_content_type(const struct gw_cfg_route *route, const struct gw_node *map, size_t index,
+                               struct gw_problems *problems)
+{
+    const struct gw_node *node = gw_node_get(map, "content_type");
+    if (!node || !route->content_type || gw_media_type_allowed(route->content_type, strlen(route->content_type)))
+        return;
+    gw_problem_add(
+        problems, node->line, node->column,
+        "routes[%zu].content_type: '%.100s' can't be served (a type such as image/jpeg or application/cbor "
+        "expected, none that browsers run: no HTML, XML, SVG, script or style sheet)",
+        index, route->content_type);
+}
+
 static void check_rate(const struct gw_cfg_route *route, const struct gw_node *rate, size_t index,
                        struct gw_problems *problems)
 {
@@ -346,6 +361,7 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
             check_captures(own->available, own->channel ? own->channel : own->topic, "the channel", NULL, available,
                            i, "available.topic", problems);
         check_rate(route, rate, i, problems);
+        check_content_type(route, map, i, problems);
         char path[40];
         snprintf(path, sizeof path, "routes[%zu]", i);
         gw_route_check_transform(config, route, map, path, own->topic, own->channel, problems);

@@ -20,6 +20,7 @@ static void digest_route(struct gw_buf *all, const struct gw_cfg_route *route)
     for (size_t i = 0; i < route->except.count; i++)
         digest_text(all, route->except.items[i]);
     digest_text(all, route->codec->name);
+    digest_text(all, route->content_type);
     digest_text(all, route->transform ? route->transform->name : NULL);
     digest_text(all, route->rate_pointer);
     digest_text(all, route->available_topic);

@@ -299,6 +299,12 @@ const struct gw_field gw_fields_route[] = {
      .doc = "What `data` is. Payloads that it refuses are dropped and counted. `lenient` is `json` for devices that "
             "send "
             "NaN, single quotes or a NUL at the end."},
+    {.key = "content_type",
+     .type = GW_FIELD_STRING,
+     .offset = ROUTE(content_type),
+     .doc =
+         "What the payloads are, such as `image/jpeg`, for GET /channels/NAME/raw and `codec: blob`. Default: what "
+         "the device says of them (MQTT 5), else what they look like."},
     {.key = "transform",
      .type = GW_FIELD_TRANSFORM,
      .offset = ROUTE(transform),

@@ -72,7 +72,12 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
         {"d", 1}, {draft->json, draft->json_len},
     };
     size_t count = 6;
-    char expires[24];
+    char expires[24], told[64];
+    if (draft->state) { /* the first of the others: the script looks for it there */
+        int digits = snprintf(told, sizeof told, "%x %" PRIx64 " %" PRIx64, draft->state, (uint64_t)draft->since,
+                              (uint64_t)draft->seen);
+        entry_add(fields, &count, "s", (struct gw_slice){told, (size_t)digits});
+    }
     if (!same)
         entry_add(fields, &count, "p", (struct gw_slice){draft->payload, draft->payload_len});
     if (draft->properties.len)
@@ -86,6 +91,7 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
     entry->mid = mid;
     entry->hash = hash;
     entry->keep = draft->keep;
+    entry->state = draft->state != GW_STATE_NONE;
     return entry;
 }
 
@@ -98,6 +104,7 @@ static bool entry_read_head(struct gw_entry *entry)
         return false;
     entry->mid = (uint16_t)mid;
     entry->message = true;
+    entry->state = gw_entry_field(entry, "s").data != NULL;
     return true;
 }
 
@@ -144,6 +151,21 @@ struct gw_slice gw_entry_field(const struct gw_entry *entry, const char *name)
     return (struct gw_slice){0};
 }
 
+bool gw_entry_read_state(const char *text, struct gw_message_spec *spec)
+{
+    unsigned state;
+    uint64_t since, seen;
+    if (sscanf(text, "%x %" SCNx64 " %" SCNx64, &state, &since, &seen) != 3 || !state || state >= GW_STATE_COUNT)
+        return false;
+    struct gw_slice json = gw_state_json((enum gw_state)state);
+    spec->json = spec->payload = json.data;
+    spec->json_len = spec->payload_len = json.len;
+    spec->state = (uint8_t)state;
+    spec->since = (int64_t)since;
+    spec->seen = (int64_t)seen;
+    return true;
+}
+
 bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec)
 {
     struct gw_slice channel = gw_entry_field(entry, "c"), head = gw_entry_field(entry, "h");
@@ -175,6 +197,8 @@ bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec)
         .properties = gw_entry_field(entry, "m"),
         .expires_ms = expires.data ? (int64_t)strtoull(expires.data, NULL, 16) : 0,
     };
+    if (entry->state && !gw_entry_read_state(gw_entry_field(entry, "s").data, spec))
+        return false;
     if (flags & FLAG_WATCHED && from <= json.len && len <= json.len - from)
         spec->watched = (struct gw_slice){json.data + from, len};
     return true;

@@ -1,7 +1,7 @@
 /* valkey_entry.h: one entry of the shared log, as this process holds it: to be sent, or to mend the log with.
  *
  * In the log its id is `<term>-<seq>`, and its fields are, for a message: c the channel, h the head (numbers, see
- * valkey_entry.c), d the JSON, p the payload where it differs from that, m what
+ * valkey_entry.c), d the JSON, s the state that it tells of, p the payload where it differs from that, m what
  * came along with it (properties.h), e when it expires; otherwise k says what it is. Thread: any. */
 #ifndef GW_ENGINE_VALKEY_ENTRY_H
 #define GW_ENGINE_VALKEY_ENTRY_H
@@ -29,6 +29,7 @@ struct gw_entry {
     uint16_t mid;    /* the packet's identifier; 0: none */
     bool last;       /* of its packet */
     bool message;    /* otherwise it is a control entry */
+    bool state;      /* ... a message that tells of a channel's state */
     uint8_t count;   /* of fields, names and values */
     uint32_t len[GW_ENTRY_FIELDS];
     char bytes[]; /* the fields one after the other, each with a NUL behind it */
@@ -49,6 +50,8 @@ struct gw_entry *gw_entry_of_reply(const redisReply *reply);
 size_t gw_entry_size(const struct gw_entry *entry);
 /* The value of a field; data NULL: there is none. */
 struct gw_slice gw_entry_field(const struct gw_entry *entry, const char *name);
+/* A state as the log has it: what it is, since when, and when the channel was seen. False: it is not of the form. */
+bool gw_entry_read_state(const char *text, struct gw_message_spec *spec);
 /* The message that it is, but for epoch, seq and born_ns, which are set too; false: it is none. Borrowed. */
 bool gw_entry_spec(const struct gw_entry *entry, struct gw_message_spec *spec);
 

@@ -107,6 +107,33 @@ static bool load_histories(struct gw_engine_store *store, const struct gw_engine
     return good;
 }
 
+/* What was told last of the channels' states, as far as it is no younger than the top. */
+static bool load_states(struct gw_engine_store *store, const struct gw_engine_load *load)
+{
+    struct gw_buf key;
+    gw_buf_init(&key);
+    gw_buf_printf(&key, "%s:states", store->keys.meta);
+    redisReply *all = gw_resp_ask(&store->commands, LOAD_MS, "HGETALL", key.data, NULL);
+    gw_buf_fini(&key);
+    if (!all)
+        return false;
+    for (size_t i = 0; all->type == REDIS_REPLY_ARRAY && i + 1 < all->elements; i += 2) {
+        const redisReply *name = all->element[i], *value = all->element[i + 1];
+        struct gw_message_spec spec = {.channel = name->str, .channel_len = (size_t)name->len, .epoch = store->epoch};
+        struct gw_entry_id id;
+        const char *state = value->str ? strchr(value->str, ' ') : NULL;
+        if (!name->str || !state || !gw_entry_id_parse(value->str, &id) || !gw_entry_read_state(state + 1, &spec) ||
+            gw_entry_id_compare(id, store->read) > 0)
+            continue;
+        spec.seq = id.seq;
+        spec.ts = spec.since;
+        spec.route = GW_ROUTE_BY_NAME;
+        load->message(load->context, &spec);
+    }
+    freeReplyObject(all);
+    return true;
+}
+
 /* --- the log ---------------------------------------------------------------------------------------------------- */
 
 static bool load_log(struct gw_engine_store *store)
@@ -158,7 +185,7 @@ static bool load_meta(struct gw_engine_store *store)
 
 enum gw_err gw_valkey_load(struct gw_engine_store *store, const struct gw_engine_load *load, struct gw_buf *error)
 {
-    if (!load_histories(store, load) || !load_log(store) || !load_meta(store))
+    if (!load_histories(store, load) || !load_states(store, load) || !load_log(store) || !load_meta(store))
         return load_failed(store, error);
     return GW_OK;
 }

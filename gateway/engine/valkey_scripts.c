@@ -13,7 +13,9 @@ const char gw_script_append[] =
     "while i <= #ARGV do\n"
     "  local id, keep, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])\n"
     "  add('XADD', log, 'MAXLEN', '~', size, id, unpack(ARGV, i + 3, i + 2 + n))\n"
-    "  if keep ~= '' then\n"
+    "  if keep == 's' then\n"
+    "    redis.call('HSET', meta .. ':states', ARGV[i + 4], id .. ' ' .. ARGV[i + 10])\n"
+    "  elseif keep ~= '' then\n"
     "    local channel = ARGV[i + 4]\n"
     "    local before = redis.call('ZSCORE', channels, channel) or redis.call('HGET', meta, 'forgotten') or '0'\n"
     "    add('XADD', histories .. channel, 'MAXLEN', tonumber(keep) < 100 and '=' or '~', keep, id,\n"
@@ -27,6 +29,7 @@ const char gw_script_append[] =
     "while redis.call('ZCARD', channels) > most do\n"
     "  local silent = redis.call('ZPOPMIN', channels)\n"
     "  redis.call('DEL', histories .. silent[1])\n"
+    "  redis.call('HDEL', meta .. ':states', silent[1])\n"
     "  redis.call('HSET', meta, 'forgotten', silent[2])\n"
     "end\n"
     "return 1\n";

@@ -72,7 +72,9 @@ static void batch_add(struct batch *batch, const struct gw_entry *entry)
     size_t at = batch->used++;
     gw_entry_id_format(batch->texts[at].id, entry->id);
     batch->texts[at].keep[0] = '\0';
-    if (entry->message) /* one more than nothing: the last value */
+    if (entry->state)
+        strcpy(batch->texts[at].keep, "s");
+    else if (entry->message) /* one more than nothing: the last value */
         snprintf(batch->texts[at].keep, sizeof batch->texts[at].keep, "%u", entry->keep ? entry->keep : 1U);
     snprintf(batch->texts[at].count, sizeof batch->texts[at].count, "%u", entry->count);
     batch_word(batch, batch->texts[at].id);

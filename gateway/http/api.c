@@ -40,8 +40,7 @@ static const struct gw_grants *api_grants(const struct gw_conn *conn)
     return conn->identity ? conn->identity->grants : NULL; /* gate.c lets nobody in without, where there is auth: */
 }
 
-/* Before anything is said of the channel. */
-static bool api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *name)
+bool gw_api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *name)
 {
     if (gw_grants_contain(api_grants(conn), right, name->data, name->len))
         return true;
@@ -75,7 +74,7 @@ static bool listing_take(void *context, struct gw_message *msg)
 static void api_last(struct gw_conn *conn, const struct gw_buf *name)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    if (!api_may(conn, GW_RIGHT_SUBSCRIBE, name))
+    if (!gw_api_may(conn, GW_RIGHT_SUBSCRIBE, name))
         return;
     struct gw_message *last = gw_hub_last(hub, api_grants(conn), name->data, name->len);
     if (!last) {
@@ -134,7 +133,7 @@ static void api_history_body(struct gw_conn *conn, const struct gw_buf *name, ui
 static void api_history(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    if (!api_may(conn, GW_RIGHT_SUBSCRIBE, name) || !api_may(conn, GW_RIGHT_HISTORY, name))
+    if (!gw_api_may(conn, GW_RIGHT_SUBSCRIBE, name) || !gw_api_may(conn, GW_RIGHT_HISTORY, name))
         return;
     if (!gw_hub_channel_possible(hub, name->data, name->len)) {
         gw_http_error(conn, GW_ERR_UNKNOWN_CHANNEL, NULL);
@@ -182,16 +181,23 @@ static void api_history(struct gw_conn *conn, const struct gw_request *request, 
 
 /* --- the rest -------------------------------------------------------------------------------------------------- */
 
-/* `/channels/NAME` or, where the path ends in a plain `/history`, the history of NAME. (A channel whose own last
- * level is `history` is reached by encoding the slash before it.) */
+/* Takes a suffix off the path, if it is a plain one and something is left that may be a channel's name. */
+static bool api_without(struct gw_request *request, const char *suffix)
+{
+    size_t len = strlen(suffix);
+    if (!api_is_read(request) || request->path.len <= strlen("/channels/") + len ||
+        memcmp(request->path.data + request->path.len - len, suffix, len) != 0)
+        return false;
+    request->path.len -= len;
+    return true;
+}
+
+/* `/channels/NAME` or, where the path ends in a plain `/history` or `/raw`, the history or the payload of NAME. (A
+ * channel whose own last level is `history` or `raw` is reached by encoding the slash before it.) */
 static void api_channel(struct gw_conn *conn, const struct gw_request *request)
 {
-    static const char suffix[] = "/history";
     struct gw_request shortened = *request;
-    bool history = api_is_read(request) && request->path.len > strlen("/channels/") + sizeof suffix - 1 &&
-                   !memcmp(request->path.data + request->path.len - (sizeof suffix - 1), suffix, sizeof suffix - 1);
-    if (history)
-        shortened.path.len -= sizeof suffix - 1;
+    bool history = api_without(&shortened, "/history"), raw = !history && api_without(&shortened, "/raw");
 
     struct gw_buf name;
     gw_buf_init(&name);
@@ -201,6 +207,8 @@ static void api_channel(struct gw_conn *conn, const struct gw_request *request)
                       "the path does not name a channel (percent-encoded UTF-8 without NUL, + and #, expected)");
     else if (history)
         api_history(conn, request, &name);
+    else if (raw)
+        gw_api_payload(conn, request, &name);
     else if (api_is_read(request))
         api_last(conn, &name);
     else if (request->method == GW_POST)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "gateway/buf.h"
+#include "gateway/identity.h"
 
 struct gw_worker;
 struct gw_conn;
@@ -37,6 +38,12 @@ bool gw_asset_is_known(struct gw_slice if_none_match, const char *etag);
 
 /* GET /channels[?filter=F]. Thread: the worker's. */
 void gw_api_channels(struct gw_conn *conn, const struct gw_request *request);
+
+/* Before anything is said of the channel: false, and refused, unless the client has the right to it. */
+bool gw_api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *name);
+
+/* GET /channels/NAME/raw[?v=TAG]. Thread: the worker's. */
+void gw_api_payload(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
 /* POST /channels/NAME[?as=json][&reply=5s]. Thread: the worker's. */
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);

@@ -7,6 +7,7 @@
 
 #include "config/protocols.h"
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "http/ticket.h"
 #include "net/listener.h"
 #include "net/worker.h"
@@ -23,7 +24,7 @@ static const struct gw_sock_ops conn_sock_ops;
 
 static void conn_timed_out(struct gw_timer *timer)
 {
-    struct gw_conn *conn = (struct gw_conn *)((char *)timer - offsetof(struct gw_conn, timer));
+    struct gw_conn *conn = GW_CONTAINER_OF(timer, struct gw_conn, timer);
     if (gw_conn_dead(conn))
         return;
     if (conn->state == GW_CONN_OTHER && conn->protocol->timed_out)
@@ -248,9 +249,24 @@ void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode e
     gw_outbox_drain(&conn->sock, session, encode);
 }
 
+void gw_conn_send_message(struct gw_conn *conn, struct gw_message *msg, gw_encode encode)
+{
+    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = msg};
+    struct iovec parts[GW_PARTS_MAX];
+    size_t count = encode(&item, parts), len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += parts[i].iov_len;
+    gw_outbox_send_message(&conn->sock, msg, encode, 0, len);
+}
+
 bool gw_conn_blocked(const struct gw_conn *conn)
 {
     return conn->sock.out.blocked;
+}
+
+size_t gw_conn_unsent(const struct gw_conn *conn)
+{
+    return gw_outbox_unsent(&conn->sock);
 }
 
 void gw_conn_pause(struct gw_conn *conn, bool pause)

@@ -109,6 +109,13 @@ void gw_conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const cha
 
 extern const struct gw_conn_protocol gw_bytes_protocol;
 
+/* --- reply.c ---------------------------------------------------------------------------------------------------- */
+
+/* As gw_http_reply(), with `len` bytes of the message's payload as the body, from `from` on. They are not copied
+ * where they are many: the message is held until they have left. */
+void gw_http_reply_payload(struct gw_conn *conn, int status, const char *headers, const char *type,
+                           struct gw_message *msg, size_t from, size_t len);
+
 /* --- refusal.c: for struct gw_service ------------------------------------------------------------------------ */
 
 const char *gw_conn_refusal(const struct gw_listener *listener, enum gw_admit why);

@@ -185,10 +185,30 @@ static void gate_allow(struct gw_conn *conn, enum gate_origin kind, struct gw_sl
         gate_add_asked(preflight, &headers);
         gw_buf_adds(&headers, "\r\nAccess-Control-Max-Age: 600\r\n");
     } else {
-        gw_buf_adds(&headers, "Access-Control-Expose-Headers: Sluice-Cursor, Sluice-Upstream, Retry-After\r\n");
+        gw_buf_adds(&headers, "Access-Control-Expose-Headers: Sluice-Cursor, Sluice-Upstream, Retry-After, ETag, "
+                              "Content-Range\r\n");
     }
     free(conn->headers);
     conn->headers = gw_buf_take(&headers);
+}
+
+/* Pictures are asked for without Origin, and with Referer as the page's policy says; one that does not say who it is
+ * can only ask as fetch() does (crossorigin="anonymous"). */
+const char *gw_http_resource_policy(const struct gw_conn *conn, const struct gw_request *request)
+{
+    const struct gw_strings *listed = &gw_conn_config(conn)->web.origins;
+    struct gw_slice page = gw_request_header(request, "origin"), referer = gw_request_header(request, "referer");
+    if (!page.data && referer.len) {
+        const char *host = memmem(referer.data, referer.len, "://", 3);
+        size_t skip = host ? (size_t)(host - referer.data) + 3 : 0;
+        const char *path = memchr(referer.data + skip, '/', referer.len - skip);
+        page = (struct gw_slice){referer.data, path ? (size_t)(path - referer.data) : referer.len};
+    }
+    for (size_t i = 0; i < listed->count; i++) {
+        if (gw_origin_match(listed->items[i], page.data ? page : (struct gw_slice){"null", 4}) != GW_ORIGIN_OTHER)
+            return "cross-origin";
+    }
+    return "same-origin";
 }
 
 /* --- credentials ------------------------------------------------------------------------------------------------ */

@@ -420,6 +420,8 @@ const char *gw_http_reason(int status)
         return "Accepted";
     case 204:
         return "No Content";
+    case 206:
+        return "Partial Content";
     case 304:
         return "Not Modified";
     case 308:
@@ -438,6 +440,8 @@ const char *gw_http_reason(int status)
         return "Request Timeout";
     case 413:
         return "Content Too Large";
+    case 416:
+        return "Range Not Satisfiable";
     case 426:
         return "Upgrade Required";
     case 429:

@@ -46,6 +46,8 @@ static const struct metric metric_counters[] = {
      M(slices)},
     {"sluice_channels_evicted_total", "Channels forgotten at limits.channels.", M(channels_evicted)},
     {"sluice_history_evicted_total", "Histories dropped at limits.history.", M(history_evicted)},
+    {"sluice_fetches_total", "Parts of the history that the engine was asked for.", M(fetches)},
+    {"sluice_fetches_failed_total", "... which it refused, or did not bring in time.", M(fetches_failed)},
     {"sluice_subscriptions_refused_total", "Subscriptions refused at limits.subscriptions.",
      M(subscriptions_refused)},
     {"sluice_connections_refused_total", "Connections refused at a limit.", M(connections_refused)},

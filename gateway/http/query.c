@@ -17,6 +17,13 @@ static bool query_wait(const struct gw_buf *value, int64_t max_ms, int64_t *out)
     return true;
 }
 
+const char *gw_query_interval(const char *text, int64_t *ms)
+{
+    if (!gw_parse_duration(text, ms) || *ms > GW_INTERVAL_MAX_MS)
+        return "interval is a duration such as 2s, up to 1h";
+    return NULL;
+}
+
 static void query_end_channel(struct gw_query *query)
 {
     if (query->open)
@@ -47,8 +54,7 @@ static const char *query_take(struct gw_query *query, const char *key, const str
         gw_buf_add(&query->cursor, value->data, value->len);
         query->has_cursor = value->len > 0;
     } else if (!strcmp(key, "interval")) {
-        if (!gw_parse_duration(value->data, &query->interval_ms) || query->interval_ms > GW_INTERVAL_MAX_MS)
-            return "interval is a duration such as 2s, up to 1h";
+        return gw_query_interval(value->data, &query->interval_ms);
     } else if (!strcmp(key, "wait") && !query_wait(value, web->poll_wait_max_ms, &query->wait_ms)) {
         return "wait is a number of seconds, 0 or more";
     }

@@ -4,32 +4,32 @@
 
 #include "http/conn.h"
 
-void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
-                   size_t len)
+/* Ends the exchange for whoever answers. `type` NULL: there is no body. */
+static void reply_head(struct gw_conn *conn, int status, const char *headers, const char *type, size_t len,
+                       struct gw_buf *head)
 {
-    if (gw_conn_dead(conn))
-        return;
     conn->ops = NULL;
     conn->context = NULL;
-    struct gw_buf head;
-    gw_buf_init(&head);
+    gw_buf_init(head);
     bool cached = headers && !strncmp(headers, "Cache-Control:", 14);
-    gw_buf_printf(&head, "HTTP/1.1 %d %s\r\nServer: sluice\r\n%s", status, gw_http_reason(status),
+    gw_buf_printf(head, "HTTP/1.1 %d %s\r\nServer: sluice\r\n%s", status, gw_http_reason(status),
                   cached ? "" : "Cache-Control: no-store\r\n");
     if (headers)
-        gw_buf_adds(&head, headers);
+        gw_buf_adds(head, headers);
     if (conn->headers)
-        gw_buf_adds(&head, conn->headers);
+        gw_buf_adds(head, conn->headers);
     free(conn->headers);
     conn->headers = NULL;
     if (type)
-        gw_buf_printf(&head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
+        gw_buf_printf(head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
     if (status != 204 && status != 304)
-        gw_buf_printf(&head, "Content-Length: %zu\r\n", len);
-    gw_buf_adds(&head, conn->keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
-    struct iovec parts[2] = {{head.data, head.len}, {(void *)(uintptr_t)body, len}};
-    gw_outbox_send(&conn->sock, parts, len && !conn->is_head ? 2 : 1);
-    gw_buf_fini(&head);
+        gw_buf_printf(head, "Content-Length: %zu\r\n", len);
+    gw_buf_adds(head, conn->keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+}
+
+/* Everything is said. */
+static void reply_end(struct gw_conn *conn)
+{
     if (gw_conn_dead(conn))
         return;
     if (!conn->keep_alive) {
@@ -39,6 +39,40 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
     conn->state = GW_CONN_HEAD;
     gw_conn_deadline(conn, gw_conn_config(conn)->web.keepalive_ms);
     gw_conn_process(conn);
+}
+
+void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
+                   size_t len)
+{
+    if (gw_conn_dead(conn))
+        return;
+    struct gw_buf head;
+    reply_head(conn, status, headers, type, len, &head);
+    struct iovec parts[2] = {{head.data, head.len}, {(void *)(uintptr_t)body, len}};
+    gw_outbox_send(&conn->sock, parts, len && !conn->is_head ? 2 : 1);
+    gw_buf_fini(&head);
+    reply_end(conn);
+}
+
+static size_t reply_payload(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
+{
+    const struct gw_slice payload = item->u.message->payload;
+    parts[0] = (struct iovec){(void *)(uintptr_t)payload.data, payload.len};
+    return 1;
+}
+
+void gw_http_reply_payload(struct gw_conn *conn, int status, const char *headers, const char *type,
+                           struct gw_message *msg, size_t from, size_t len)
+{
+    if (gw_conn_dead(conn))
+        return;
+    struct gw_buf head;
+    reply_head(conn, status, headers, type, len, &head);
+    gw_outbox_send_one(&conn->sock, head.data, head.len);
+    gw_buf_fini(&head);
+    if (!conn->is_head)
+        gw_outbox_send_message(&conn->sock, msg, reply_payload, from, len);
+    reply_end(conn);
 }
 
 void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers)

@@ -19,6 +19,7 @@
 
 #include "gateway/alloc.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/round.h"
 #include "hub/session_queue.h"
@@ -168,11 +169,25 @@ static size_t round_put_gaps(struct gw_round *round)
     return done;
 }
 
+/* What the channels do not have any more and the engine has brought. */
+static void round_add_fetched(struct gw_round *round)
+{
+    struct gw_message *msg;
+    for (uint64_t seq = round->session->position; (msg = gw_fetch_message(round, seq, UINT64_MAX)); seq = msg->seq)
+        round_add_message(round, msg);
+    uint64_t limit = gw_fetch_limit(round->session);
+    if (limit < round->bound)
+        round->bound = limit;
+}
+
 /* One round over the matching channels. False: they are too many (the gaps that it found have been told). */
 static bool round_direct(struct gw_round *round, bool *kicked)
 {
     struct gw_session *session = round->session;
+    session->fetch_to = 0;
     bool all = round_collect(round);
+    if (all && (session->fetch || session->fetch_to))
+        round_add_fetched(round);
     gw_round_filters(round);
     if (round->count)
         qsort(round->entries, round->count, sizeof *round->entries, entry_compare);
@@ -198,7 +213,7 @@ void gw_session_catch_up(struct gw_session *session)
 {
     struct gw_hub *hub = session->hub;
     GW_ASSERT_LOOP(hub);
-    if (!session->lagging || session->kicked)
+    if (!session->lagging || session->kicked || session->fetching)
         return;
     if (!gw_slice_take(hub, 1)) {
         gw_session_later(session);
@@ -214,6 +229,9 @@ void gw_session_catch_up(struct gw_session *session)
     if (!kicked && session->walking)
         kicked = !gw_walk(&round);
     gw_round_end(&round);
-    if (!kicked && session->lagging && !session->count)
+    if (kicked || !session->lagging)
+        return;
+    gw_fetch_go_on(session);
+    if (!session->count && !session->fetching)
         gw_session_later(session);
 }

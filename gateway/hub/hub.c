@@ -9,6 +9,7 @@
 #include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
@@ -57,6 +58,7 @@ void gw_hub_destroy(struct gw_hub *hub)
         return;
     assert(!hub->sessions);
     gw_stored_ask_free(hub->stored_ask);
+    gw_fetches_fini(hub);
     gw_giveback_all(&hub->giveback);
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
@@ -410,6 +412,12 @@ struct gw_message *gw_hub_last(struct gw_hub *hub, const struct gw_grants *grant
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len)
 {
     return gw_routes_channel_possible(hub->routes, filter, len);
+}
+
+const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, size_t len)
+{
+    const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, channel, len);
+    return route ? route->content_type : NULL;
 }
 
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,

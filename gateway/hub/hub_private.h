@@ -10,6 +10,7 @@
 #include "gateway/timer.h"
 #include "gateway/upstream.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/moments.h"
 #include "hub/pace.h"
@@ -46,6 +47,7 @@ struct gw_hub {
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;
     struct gw_slices slices;
+    struct gw_fetches fetches;
     struct gw_stored_ask *stored_ask; /* NULL: none is being answered */
     uint32_t stored_slot;             /* ... the next channel to be looked at */
     uint64_t filters_at;           /* counts filters that came or went without being tied to every channel at once */

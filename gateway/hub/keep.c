@@ -12,6 +12,7 @@
 #include "gateway/clock.h"
 #include "gateway/hub.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "route/routes.h"
 
@@ -131,9 +132,26 @@ static bool keep_is_no_news(const struct keep_load *load, const struct gw_messag
             gw_hub_unchanged(load->hubs[0]->routes, load->route_index, load->before, msg));
 }
 
+/* After the last channel: those that are there and have a value may have one. */
+static void keep_load_state(struct keep_load *load, const struct gw_message_spec *spec)
+{
+    struct gw_message *msg = gw_message_create(spec);
+    for (unsigned i = 0; i < load->count; i++) {
+        struct gw_hub *hub = load->hubs[i];
+        const struct gw_channel *channel = gw_channel_find(hub, msg->channel.data, msg->channel.len, msg->hash);
+        if (channel && channel->last)
+            gw_channel_keep_state(&hub->channels, channel, msg);
+    }
+    gw_message_unref(msg);
+}
+
 static void keep_load_message(void *context, const struct gw_message_spec *spec)
 {
     struct keep_load *load = context;
+    if (spec->state) {
+        keep_load_state(load, spec);
+        return;
+    }
     if (!load->route)
         return;
     struct gw_message_spec own = *spec;
@@ -173,6 +191,8 @@ enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct g
         hubs[i]->channels.forgotten = found->forgotten > found->lost ? found->forgotten : found->lost;
         hubs[i]->channels.lost = found->lost;
     }
+    for (unsigned i = 0; i < count; i++)
+        gw_fetches_init(hubs[i], keeper, store);
     if (keeper->keep) {
         hubs[0]->keeper = keeper;
         hubs[0]->store = store;

@@ -5,6 +5,7 @@
 
 #include "gateway/hub.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/session_queue.h"
 #include "message/cursor.h"
@@ -39,8 +40,10 @@ void gw_hub_new_epoch(struct gw_hub *hub, const char *epoch)
     /* Clients come back with a cursor of the old epoch, and are told then: resuming is the one way of doing it. */
     for (struct gw_session *session; (session = epoch_subscriber(hub));)
         gw_session_kick(session, GW_ERR_SHUTDOWN);
-    for (struct gw_session *session = hub->sessions; session; session = session->next)
+    for (struct gw_session *session = hub->sessions; session; session = session->next) {
+        gw_fetch_drop(session);
         session->newest = session->stamp = session->position = 0;
+    }
     gw_channels_begin_anew(hub);
     hub->head = 0;
     hub->moments.count = 0;

@@ -9,6 +9,7 @@
 #include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/pace.h"
 #include "hub/session_queue.h"
@@ -18,6 +19,18 @@
 
 /* From so many subscriptions on, a channel's own filters are looked through instead of the session's. */
 #define MANY_SUBS 8
+
+uint64_t gw_round_floor(const struct gw_session *session)
+{
+    uint64_t from = UINT64_MAX;
+    for (uint32_t i = 0; i < session->sub_count; i++) {
+        const struct gw_sub *sub = session->subs[i];
+        uint64_t position = sub->position > sub->fresh_to ? sub->position : sub->fresh_to;
+        if (position < from)
+            from = position;
+    }
+    return from;
+}
 
 void gw_round_begin(struct gw_round *round, struct gw_session *session)
 {
@@ -212,6 +225,9 @@ bool gw_round_gap(struct gw_round *round, struct gw_round_entry *gap)
         if (sub->from <= from && !sub->fresh_to && sub->position >= evicted)
             return false;
     }
+    evicted = gw_fetch_missing(round, from, evicted);
+    if (evicted <= from)
+        return false;
     *gap = (struct gw_round_entry){.seq = evicted, .channel = round->channel, .gap_from = from};
     round_tell(round, evicted);
     return true;
@@ -287,6 +303,7 @@ void gw_round_settle(struct gw_round *round, uint64_t position, bool live)
     struct gw_session *session = round->session;
     session->position = position;
     session->lagging = !live;
+    gw_fetch_passed(session);
     for (uint32_t i = 0; i < session->sub_count; i++) {
         struct gw_sub *sub = session->subs[i];
         if (sub->position < position)
@@ -300,7 +317,8 @@ void gw_round_settle(struct gw_round *round, uint64_t position, bool live)
     }
     if (live) {
         gw_session_forget_told(session);
-        session->walking = false;
+        gw_fetch_drop(session);
+        session->walking = session->unfetched = false;
     }
     if (session->count)
         gw_session_mark_dirty(session);

@@ -37,6 +37,8 @@ struct gw_round {
     uint32_t visits;
 };
 
+/* What lies behind every subscription but for last values. */
+uint64_t gw_round_floor(const struct gw_session *session);
 void gw_round_begin(struct gw_round *round, struct gw_session *session);
 void gw_round_end(struct gw_round *round);
 /* From now on it is about this channel. False: the session does not get it. */

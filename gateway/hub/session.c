@@ -8,6 +8,7 @@
 #include "gateway/session_log.h"
 #include "gateway/topic.h"
 #include "hub/access.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/pace.h"
 #include "hub/presence.h"
@@ -210,6 +211,13 @@ void gw_session_push(struct gw_session *session, struct gw_buf *text)
     gw_session_mark_dirty(session);
 }
 
+void gw_session_wake(struct gw_session *session)
+{
+    GW_ASSERT_LOOP(session->hub);
+    if (session->open && !session->dirty)
+        gw_session_mark_dirty(session);
+}
+
 size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes)
 {
     GW_ASSERT_LOOP(session->hub);
@@ -338,6 +346,7 @@ void gw_session_close(struct gw_session *session)
         gw_presence_closed(hub->presences, session);
     gw_pending_drop(session);
     gw_pace_drop(session);
+    gw_fetch_drop(session);
     gw_session_forget_identity(session);
     while (session->sub_count)
         gw_sub_free(hub, session->subs[--session->sub_count]);

@@ -7,6 +7,7 @@
  * its slice. Large messages are handed to the kernel by bytes a turn in the same way (net/outbox.c). */
 #include "hub/slice.h"
 
+#include "gateway/container.h"
 #include "gateway/hub.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
@@ -93,8 +94,7 @@ void gw_slices_resume(struct gw_hub *hub)
     if (slices->send_bytes < SEND_BYTES / 2)
         slices->send_bytes = SEND_BYTES / 2;
     /* Who comes back during this goes behind `last`: everybody has a turn before anybody has two. */
-    const struct gw_session *last =
-        (const struct gw_session *)((const char *)slices->later_end - offsetof(struct gw_session, next_later));
+    const struct gw_session *last = GW_CONTAINER_OF(slices->later_end, struct gw_session, next_later);
     while (slices->later && slices->work > 0 && slices->send_bytes > 0) {
         struct gw_session *session = slices->later;
         bool end = session == last;

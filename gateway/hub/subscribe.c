@@ -9,6 +9,7 @@
 #include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/moments.h"
 #include "hub/pace.h"
@@ -221,7 +222,9 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
         if (hub->presences)
             gw_presence_subscribed(hub->presences, session, text, len);
     }
-    session->walking = false;        /* the new one may lead to few channels */
+    session->walking = false; /* the new one may lead to few channels */
+    session->unfetched = false;
+    gw_fetch_drop(session);          /* without what the new one is to have */
     gw_session_forget_told(session); /* it was told of what the others miss */
     sub->fresh_to = sub->forgotten_told = 0;
     sub->epoch_told = false;

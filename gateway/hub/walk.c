@@ -8,6 +8,7 @@
  * their ends, in the same turn of the loop. */
 #include "gateway/hub.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/moments.h"
 #include "hub/round.h"
@@ -84,14 +85,8 @@ bool gw_walk_is_near(const struct gw_session *session)
 
 void gw_walk_begin(struct gw_session *session)
 {
-    uint64_t losses = UINT64_MAX;
-    for (uint32_t i = 0; i < session->sub_count; i++) {
-        const struct gw_sub *sub = session->subs[i];
-        uint64_t key = gw_loss_key(sub->position > sub->fresh_to ? sub->position : sub->fresh_to);
-        if (key < losses)
-            losses = key;
-    }
-    session->losses = losses;
+    session->losses = gw_loss_key(gw_round_floor(session));
+    session->fetch_to = 0; /* the gaps are looked at anew */
     session->position = walk_from(session);
     session->walking = true;
 }
@@ -197,23 +192,44 @@ static enum step walk_step(struct gw_round *round, uint64_t seq, uint32_t slot)
     return STEP_ON;
 }
 
-static enum step walk_messages(struct gw_round *round, uint32_t *left, uint64_t *position)
+/* Messages between that position and `before` that only the engine had. */
+static enum step walk_fetched(struct gw_round *round, uint32_t *left, uint64_t *position, uint64_t before)
+{
+    struct gw_message *msg;
+    while ((msg = gw_fetch_message(round, *position, before))) {
+        if (!*left || !gw_session_has_room(round->session) || !gw_slice_take(round->hub, 1))
+            return STEP_STOP;
+        --*left;
+        gw_round_put(round, msg);
+        *position = msg->seq;
+    }
+    return STEP_ON;
+}
+
+/* Up to `limit`. */
+static enum step walk_messages(struct gw_round *round, uint32_t *left, uint64_t *position, uint64_t limit)
 {
     struct gw_hub *hub = round->hub;
     struct gw_order_place place = gw_order_after(&hub->channels.messages, *position);
     uint64_t seq;
     uint32_t slot;
-    while (gw_order_next(&hub->channels.messages, &place, &seq, &slot)) {
+    enum step step;
+    while (gw_order_next(&hub->channels.messages, &place, &seq, &slot) && seq <= limit) {
+        step = walk_fetched(round, left, position, seq + 1); /* its channel may have lost it */
+        if (step != STEP_ON)
+            return step;
         if (!*left || !gw_session_has_room(round->session) || !gw_slice_take(hub, 1))
             return STEP_STOP;
         --*left;
-        enum step step = walk_step(round, seq, slot);
+        step = walk_step(round, seq, slot);
         if (step != STEP_ON)
             return step;
         *position = seq;
     }
-    *position = hub->head;
-    return STEP_ON;
+    step = walk_fetched(round, left, position, UINT64_MAX);
+    if (step == STEP_ON)
+        *position = hub->head < limit ? hub->head : limit;
+    return step;
 }
 
 bool gw_walk(struct gw_round *round)
@@ -222,15 +238,17 @@ bool gw_walk(struct gw_round *round)
     uint32_t left = round->hub->slices.slice;
     uint64_t position = session->position;
     enum step step;
+    uint64_t limit;
     GW_STAT_ADD(&round->hub->stats, slices, 1);
     gw_round_filters(round);
     do {
         step = walk_gaps(round, &left);
+        limit = gw_fetch_limit(session);
         if (step == STEP_ON)
-            step = walk_messages(round, &left, &position);
+            step = walk_messages(round, &left, &position, limit);
     } while (step == STEP_LOST);
     if (step == STEP_KICKED)
         return false; /* it may be gone */
-    gw_round_settle(round, position, step == STEP_ON);
+    gw_round_settle(round, position, step == STEP_ON && limit == UINT64_MAX);
     return true;
 }

@@ -214,6 +214,18 @@ static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
     gw_buf_fini(&why);
 }
 
+static enum gw_err ingest_decode(const struct arrival *arrival, struct gw_decoded *decoded)
+{
+    const struct gw_codec *codec = arrival->config->codec;
+    const struct gw_packet *packet = arrival->packet;
+    struct gw_buf *scratch = &arrival->ingest->scratch;
+    if (!codec->decode_at)
+        return codec->decode(packet->payload, packet->payload_len, scratch, decoded);
+    const struct gw_codec_place place = {arrival->route->channel, arrival->route->channel_len,
+                                         arrival->config->content_type, arrival->properties};
+    return codec->decode_at(packet->payload, packet->payload_len, &place, scratch, decoded);
+}
+
 static void ingest_by_codec(const struct arrival *arrival)
 {
     struct gw_ingest *ingest = arrival->ingest;
@@ -221,8 +233,7 @@ static void ingest_by_codec(const struct arrival *arrival)
     struct gw_decoded decoded = {.json = "null", .len = 4};
     gw_buf_clear(&ingest->scratch);
     if (packet->payload_len) {
-        enum gw_err err =
-            arrival->config->codec->decode(packet->payload, packet->payload_len, &ingest->scratch, &decoded);
+        enum gw_err err = ingest_decode(arrival, &decoded);
         if (err != GW_OK) {
             ingest_codec_refused(arrival, err);
             return;

@@ -74,11 +74,25 @@ static void watched_become(struct gw_liveness *liveness, struct gw_watched *watc
     watched_note(liveness, watched);
 }
 
+/* Of an availability that another process has heard, and whose session at the broker goes on here, what that process
+ * told stands until there is news. */
+static void watched_inherit(const struct gw_liveness *liveness, const struct gw_watched *watched,
+                            struct gw_liveness_facts *facts)
+{
+    if (!liveness->shared || !watched->source || watched->source->heard_ms != GW_NEVER_MS)
+        return;
+    if (watched->told == GW_STATE_OFFLINE)
+        facts->word = GW_WORD_OFFLINE;
+    else if (watched->told == GW_STATE_LIVE && watched->seen_ms != GW_NEVER_MS)
+        facts->word = GW_WORD_ONLINE;
+    facts->word_ms = facts->now_ms;
+}
+
 void gw_watched_look(struct gw_liveness *liveness, struct gw_watched *watched, int64_t now_ms)
 {
     if (watched->leaving)
         return;
-    const struct gw_liveness_facts facts = {
+    struct gw_liveness_facts facts = {
         .now_ms = now_ms,
         .seen_ms = watched->seen_ms,
         .limit_ms = watched_limit(liveness, watched),
@@ -86,6 +100,7 @@ void gw_watched_look(struct gw_liveness *liveness, struct gw_watched *watched, i
         .word = gw_watched_word(liveness, watched),
         .word_ms = watched->source ? watched->source->heard_ms : GW_NEVER_MS,
     };
+    watched_inherit(liveness, watched, &facts);
     int64_t until_ms;
     enum gw_state state = gw_liveness_rule(&facts, &until_ms);
     if (until_ms == GW_NOT_MS)
@@ -280,7 +295,7 @@ static void liveness_on_message(struct gw_liveness *liveness, const struct gw_me
             watched->underway = false;
         } else if (watched) { /* another process has told it */
             watched->told = spec->state;
-            watched_note(liveness, watched);
+            gw_watched_look(liveness, watched, now_ms);
         }
         return;
     }
@@ -366,6 +381,7 @@ void gw_liveness_up(struct gw_liveness *liveness, bool up, bool kept, bool settl
     pthread_mutex_lock(&liveness->lock);
     struct gw_listening *listening = &liveness->listening;
     bool was = listening->since_ms != GW_NOT_MS;
+    liveness->shared |= settle;
     if (up && !was) {
         listening->since_ms = now_ms;
         if (kept)

@@ -32,7 +32,8 @@ void gw_liveness_found(struct gw_liveness *liveness, const struct gw_message *la
 bool gw_liveness_available(struct gw_liveness *liveness, const struct gw_packet *packet, int64_t now_ms);
 
 /* The connection to the broker is there with all subscriptions, or is not. `kept`: it is the same session as before,
- * so that no availability was missed. `settle`: wait a moment before anything is told, as others told of it before.
+ * so that no availability was missed. `settle`: other processes share the sequence and the session; wait a moment
+ * before anything is told.
  */
 void gw_liveness_up(struct gw_liveness *liveness, bool up, bool kept, bool settle, int64_t now_ms);
 /* Numbers were lost: what was told may not have arrived. */

@@ -56,6 +56,7 @@ struct gw_liveness {
     struct gw_wheel wheel;
     struct gw_watched *changed, **changed_end;
     struct gw_listening listening;
+    bool shared;                 /* with other processes */
     int64_t ticked_ms, quiet_ms; /* nothing is told before that */
     size_t sweep;                /* bucket to be looked at next; `buckets`: none */
     uint64_t draws;

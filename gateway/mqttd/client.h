@@ -63,7 +63,25 @@ struct gw_mqttd_will {
 
 struct gw_mqttd_client {
     struct gw_session session; /* first member; open from the CONNECT that was accepted on */
+    /* What every delivery looks at, side by side: with many clients each line of the cache that it needs costs more
+     * than what is done with it. */
     struct gw_conn *conn;
+    struct gw_buf out; /* packets of ours, framed, that the socket did not take yet */
+    uint32_t exact;    /* subscriptions whose messages differ from those of other clients */
+    uint32_t gap_count;
+    uint8_t version; /* 0: CONNECT has not come */
+    bool plain;      /* no WebSocket */
+    bool ended;      /* nothing more is read or sent */
+    bool connected;
+    bool tailored;  /* all its messages differ from those of others: aliases, a maximum packet size, a kept session */
+    bool careful;   /* what waits may be retained messages, or gaps */
+    bool gathering; /* what is sent waits in `out` until the input is done */
+    bool held;      /* packets wait in `in` for the broker's acknowledgements */
+
+    bool refused;          /* the handshake's credentials were */
+    bool clean;            /* it wants no session that was kept */
+    bool waiting;          /* for the engine, or another client with its name; packets wait in `in` */
+    bool problems;         /* it wants reason strings (3.1.2.11.7) */
     struct gw_timer timer; /* for CONNECT, then for what the client has to send within its keep-alive */
     struct gw_mqttd_client *next, **link; /* the worker's list of those that are connected */
     struct gw_identity *offered;          /* by the handshake, until CONNECT; NULL: nobody */
@@ -73,19 +91,8 @@ struct gw_mqttd_client {
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
     int64_t heard_ms;
-    struct gw_buf in;        /* the beginning of a packet, or packets that wait while `held` */
-    struct gw_buf out;       /* packets of ours, framed, that the socket did not take yet */
-    struct gw_bucket frames; /* limits.message_rate */
-    uint8_t version;         /* 0: CONNECT has not come */
-    bool plain;              /* no WebSocket */
-    bool refused;            /* the handshake's credentials were */
-    bool clean;              /* it wants no session that was kept */
-    bool waiting;            /* for the engine, or another client with its name; packets wait in `in` */
-    bool connected;
-    bool ended;                    /* nothing more is read or sent */
-    bool gathering;                /* what is sent waits in `out` until the input is done */
-    bool held;                     /* packets wait in `in` for the broker's acknowledgements */
-    bool problems;                 /* it wants reason strings (3.1.2.11.7) */
+    struct gw_buf in;              /* the beginning of a packet, or packets that wait while `held` */
+    struct gw_bucket frames;       /* limits.message_rate */
     struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
     struct gw_buf asked;           /* ... in this CONNECT */
     struct gw_mqttd_will will;
@@ -93,29 +100,26 @@ struct gw_mqttd_client {
     int64_t asked_ms;  /* ... and how long it asked for */
 
     /* publish.c */
-    char *aliases[GW_MQTTD_ALIASES];
-    size_t alias_len[GW_MQTTD_ALIASES];
+    struct gw_slice *aliases; /* GW_MQTTD_ALIASES topics, malloc'd; NULL: none was set yet */
     uint32_t receive_maximum; /* publishes of the client that wait for the broker */
     struct gw_mqttd_ids *ids; /* identifiers of QoS 2 in use; NULL: none ever */
 
     /* subscribe.c, deliver.c */
     struct gw_mqttd_sub *subs;
     uint32_t sub_count, sub_allocated;
-    uint32_t exact;          /* subscriptions whose messages differ from those of other clients */
-    bool careful;            /* what waits may be retained messages, or gaps */
     uint32_t maximum_packet; /* that the client takes */
     uint32_t window;         /* messages at QoS 1 on their way */
     uint32_t inflight_count;
     struct gw_mqttd_inflight *inflight; /* `window` of them, oldest first; NULL: none yet */
     uint16_t last_id;
+    uint16_t free_ids;                /* identifiers after last_id that are not in use */
     uint32_t alias_maximum;           /* of topic aliases for the client */
-    char *names[GW_MQTTD_ALIASES];    /* channels that have one, from 1 on */
+    char **names;                     /* alias_maximum channels, those that have one, from 1 on; NULL: none yet */
     uint64_t handed;                  /* number of the last message that was written */
     struct gw_mqttd_inflight *replay; /* of the kept session, up to `replay_to`: to be sent again; NULL: none */
     uint32_t replay_count;
     uint64_t replay_to;
-    struct gw_gap *gaps[GW_MQTTD_GAPS]; /* to be told with the next message of their channel */
-    uint32_t gap_count;
+    struct gw_gap **gaps; /* GW_MQTTD_GAPS, to be told with the next message of their channel; NULL: none yet */
 };
 
 /* --- options.c -------------------------------------------------------------------------------------------------- */

@@ -146,6 +146,7 @@ static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_c
                        : connect->clean      ? 0
                                              : most_ms;
     client->expiry_ms = client->asked_ms < most_ms ? client->asked_ms : most_ms;
+    client->tailored = client->expiry_ms || client->alias_maximum || client->maximum_packet != UINT32_MAX;
 }
 
 /* --- the answer ------------------------------------------------------------------------------------------------ */

@@ -12,9 +12,11 @@
 #include "gateway/topic.h"
 #include "mqttd/client.h"
 
-#define BATCH       16
+#define BATCH       64
 #define BATCH_BYTES (64 * 1024)
 #define FRESH_BYTES (16 * 1024)
+/* Room for a drain of small messages. */
+#define DRAIN_BYTES 4096
 
 /* --- what came along ------------------------------------------------------------------------------------------- */
 
@@ -155,8 +157,7 @@ static size_t encode_5_plain(struct gw_item *item, struct iovec parts[GW_PARTS_M
 
 static bool deliver_is_shared(const struct gw_mqttd_client *client)
 {
-    return !client->careful && !client->exact && !client->gap_count && !client->session.lagging &&
-           !client->expiry_ms && !client->alias_maximum && client->maximum_packet == UINT32_MAX;
+    return !client->tailored && !client->careful && !client->exact && !client->gap_count && !client->session.lagging;
 }
 
 /* --- for this client ------------------------------------------------------------------------------------------- */
@@ -189,6 +190,8 @@ static void deliver_keep_gap(struct gw_mqttd_client *client, struct gw_item *ite
         gw_item_release(item);
         return;
     }
+    if (!client->gaps)
+        client->gaps = gw_calloc(GW_MQTTD_GAPS, sizeof(struct gw_gap *));
     if (client->gap_count == GW_MQTTD_GAPS) { /* their channels are silent; the log has them */
         free(client->gaps[0]);
         memmove(client->gaps, client->gaps + 1, sizeof *client->gaps * --client->gap_count);
@@ -233,6 +236,7 @@ struct copy {
     unsigned qos, flags;
     bool cursor;
     bool wanted;
+    bool early; /* not wanted, because it is from before the time that was asked for */
 };
 
 /* Did this client publish it? Only asked where it has a subscription with No Local. */
@@ -254,6 +258,7 @@ static struct copy deliver_look(const struct gw_mqttd_client *client, const stru
         if (!gw_topic_matches(sub->filter, sub->len, msg->channel.data, msg->channel.len))
             continue;
         if ((local && sub->no_local) || msg->ts < sub->since_ms) {
+            copy.early |= msg->ts < sub->since_ms;
             left_out = true;
             continue;
         }
@@ -269,18 +274,32 @@ static struct copy deliver_look(const struct gw_mqttd_client *client, const stru
     return copy;
 }
 
+/* How many identifiers after `last` come before `id`. */
+static uint16_t id_distance(uint16_t last, uint16_t id)
+{
+    return (uint16_t)(id - last - 1);
+}
+
+/* The window is smaller than there are identifiers. All that are in use are looked at only when the identifiers that
+ * were free have been used up. */
 static uint16_t deliver_next_id(struct gw_mqttd_client *client)
 {
-    for (;;) {
-        uint16_t id = ++client->last_id;
-        bool used = !id;
-        for (uint32_t i = 0; i < client->inflight_count && !used; i++)
-            used = client->inflight[i].id == id;
-        for (uint32_t i = 0; client->replay && i < client->replay_count && !used; i++)
-            used = client->replay[i].id == id;
-        if (!used)
-            return id; /* the window is smaller than there are identifiers */
+    while (!client->free_ids) {
+        uint16_t last = client->last_id, room = id_distance(last, 0);
+        for (uint32_t i = 0; i < client->inflight_count; i++) {
+            uint16_t distance = id_distance(last, client->inflight[i].id);
+            room = distance < room ? distance : room;
+        }
+        for (uint32_t i = 0; client->replay && i < client->replay_count; i++) {
+            uint16_t distance = id_distance(last, client->replay[i].id);
+            room = distance < room ? distance : room;
+        }
+        client->free_ids = room;
+        if (!room)
+            client->last_id++; /* 0, or in use */
     }
+    client->free_ids--;
+    return ++client->last_id;
 }
 
 /* A kept session goes on before what the client had not acknowledged. What it had, it is not sent again. Returns the
@@ -311,6 +330,8 @@ static uint16_t deliver_replayed(struct gw_mqttd_client *client, const struct gw
 static uint16_t deliver_alias(struct gw_mqttd_client *client, const struct gw_message *msg, bool *known)
 {
     *known = false;
+    if (client->alias_maximum && !client->names)
+        client->names = gw_calloc(client->alias_maximum, sizeof(char *));
     for (uint32_t i = 0; i < client->alias_maximum; i++) {
         if (!client->names[i])
             return (uint16_t)(i + 1);
@@ -328,11 +349,14 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     client->handed = msg->seq;
     if (skip || deliver_is_late(msg))
         return;
-    struct gw_buf properties, packet;
+    struct gw_buf properties;
     gw_buf_init(&properties);
-    gw_buf_init(&packet);
     struct copy copy = deliver_look(client, msg, &properties);
-    if (!copy.wanted) { /* what was lost before it is told with the next one that is */
+    if (!copy.wanted) { /* what was lost before it is told with the next one, unless this one is too early already
+                         */
+        gw_buf_clear(&properties);
+        if (copy.early)
+            deliver_put_gaps(client, msg, &properties);
         gw_buf_fini(&properties);
         return;
     }
@@ -351,29 +375,27 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     struct gw_slice topic = {msg->channel.data, known ? 0 : msg->channel.len};
     if (alias)
         gw_mqttd_put_u16(&properties, GW_MQTTD_P_ALIAS, alias);
-    if (gw_mqttd_publish_size(client->version, copy.qos, topic.len, properties.len, msg->payload.len) >
-        client->maximum_packet) { /* section 3.1.2.11.4 */
+    copy.qos |= before != 0;
+    copy.flags |= before ? GW_MQTTD_DUP : 0;
+    size_t size = gw_mqttd_publish_size(client->version, copy.qos, topic.len, properties.len, msg->payload.len);
+    if (size > client->maximum_packet) { /* section 3.1.2.11.4 */
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_WARN,
                                      "a message of %zu bytes is larger than the client's maximum packet size",
                                      msg->payload.len);
         gw_buf_fini(&properties);
         return;
     }
-    if (before) {
-        copy.qos = 1;
-        copy.flags |= GW_MQTTD_DUP;
-    }
     uint16_t id = before ? before : copy.qos ? deliver_next_id(client) : 0;
-    gw_mqttd_write_publish(&packet, client->version, copy.flags, copy.qos, id, topic, &properties, msg->payload.len);
+    gw_buf_reserve(out, out->len ? size + GW_WS_HEADER_MAX : DRAIN_BYTES);
+    if (!client->plain) {
+        uint8_t frame[GW_WS_HEADER_MAX];
+        gw_buf_add(out, frame, gw_ws_header(frame, 2, size));
+    }
+    gw_mqttd_write_publish(out, client->version, copy.flags, copy.qos, id, topic, &properties, msg->payload.len);
+    gw_buf_add(out, msg->payload.data, msg->payload.len);
     if (alias && !known)
         client->names[alias - 1] = gw_strndup(msg->channel.data, msg->channel.len);
     gw_buf_fini(&properties);
-    uint8_t frame[GW_WS_HEADER_MAX];
-    if (!client->plain)
-        gw_buf_add(out, frame, gw_ws_header(frame, 2, packet.len + msg->payload.len));
-    gw_buf_add(out, packet.data, packet.len);
-    gw_buf_add(out, msg->payload.data, msg->payload.len);
-    gw_buf_fini(&packet);
     if (!copy.qos)
         return;
     if (!client->inflight)
@@ -439,8 +461,9 @@ void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id)
         if (client->replay[i].id == id) /* it had it, and says so now */
             client->replay[i] = client->replay[--client->replay_count];
     }
-    if (gw_session_waiting(&client->session))
-        gw_mqttd_drain(client);
+    if (gw_session_waiting(
+            &client->session)) /* a client acknowledges many at a time: what they make room for leaves together */
+        gw_session_wake(&client->session);
 }
 
 void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id)
@@ -460,8 +483,10 @@ void gw_mqttd_forget_messages(struct gw_mqttd_client *client)
     client->inflight_count = 0;
     free(client->replay);
     client->replay = NULL;
-    for (size_t i = 0; i < GW_MQTTD_ALIASES; i++) {
+    free(client->gaps);
+    client->gaps = NULL;
+    for (uint32_t i = 0; client->names && i < client->alias_maximum; i++)
         free(client->names[i]);
-        client->names[i] = NULL;
-    }
+    free(client->names);
+    client->names = NULL;
 }

@@ -26,10 +26,10 @@ static void bit_set(uint8_t *bits, uint16_t id, bool on)
 
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client)
 {
-    for (size_t i = 0; i < GW_MQTTD_ALIASES; i++) {
-        free(client->aliases[i]);
-        client->aliases[i] = NULL;
-    }
+    for (size_t i = 0; client->aliases && i < GW_MQTTD_ALIASES; i++)
+        free((char *)(uintptr_t)client->aliases[i].data);
+    free(client->aliases);
+    client->aliases = NULL;
     free(client->ids);
     client->ids = NULL;
 }
@@ -112,17 +112,17 @@ static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publis
         gw_mqttd_fail(client, GW_MQTTD_BAD_ALIAS, "the topic alias is larger than the topic alias maximum");
         return false;
     }
-    char **place = &client->aliases[alias - 1];
-    size_t *len = &client->alias_len[alias - 1];
+    if (!client->aliases)
+        client->aliases = gw_calloc(GW_MQTTD_ALIASES, sizeof *client->aliases);
+    struct gw_slice *place = &client->aliases[alias - 1];
     if (publish->topic.len) {
-        free(*place);
-        *place = gw_strndup(publish->topic.data, publish->topic.len);
-        *len = publish->topic.len;
-    } else if (!*place) {
+        free((char *)(uintptr_t)place->data);
+        *place = (struct gw_slice){gw_strndup(publish->topic.data, publish->topic.len), publish->topic.len};
+    } else if (!place->data) {
         gw_mqttd_fail(client, GW_MQTTD_PROTOCOL_ERROR, "the topic alias stands for no topic");
         return false;
     }
-    publish->topic = (struct gw_slice){*place, *len};
+    publish->topic = *place;
     return true;
 }
 

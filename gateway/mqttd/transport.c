@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/session_log.h"
 #include "gateway/shared.h"
 #include "mqttd/client.h"
@@ -278,8 +279,7 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
 
 static void client_timer(struct gw_timer *timer)
 {
-    struct gw_mqttd_client *client =
-        (struct gw_mqttd_client *)((char *)timer - offsetof(struct gw_mqttd_client, timer));
+    struct gw_mqttd_client *client = GW_CONTAINER_OF(timer, struct gw_mqttd_client, timer);
     struct gw_hub *hub = gw_conn_hub(client->conn);
     if (client->ended)
         return;

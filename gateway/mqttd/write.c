@@ -175,13 +175,34 @@ size_t gw_mqttd_publish_size(unsigned version, unsigned qos, size_t topic_len, s
     return 1 + varint_size(remaining) + remaining;
 }
 
+static size_t varint_write(char *to, size_t value)
+{
+    size_t len = 0;
+    for (; value > 0x7f; value >>= 7)
+        to[len++] = (char)(0x80 | (value & 0x7f));
+    to[len++] = (char)value;
+    return len;
+}
+
+/* The packet of every delivery, so it is put together in few pieces. */
 void gw_mqttd_write_publish(struct gw_buf *out, unsigned version, unsigned flags, unsigned qos, uint16_t id,
                             struct gw_slice topic, const struct gw_buf *properties, size_t payload_len)
 {
-    put_fixed(out, GW_MQTTD_PUBLISH, flags | qos << 1,
-              publish_remaining(version, qos, topic.len, properties_len(properties), payload_len));
-    put_string(out, topic.data, topic.len);
-    if (qos)
-        put_u16(out, id);
-    put_properties(out, version, properties);
+    size_t len = properties_len(properties), topic_len = topic.len < UINT16_MAX ? topic.len : UINT16_MAX;
+    char head[7] = {(char)(GW_MQTTD_PUBLISH << 4 | flags | qos << 1)}, rest[6];
+    size_t head_len = 1 + varint_write(head + 1, publish_remaining(version, qos, topic_len, len, payload_len));
+    head[head_len++] = (char)(topic_len >> 8);
+    head[head_len++] = (char)topic_len;
+    gw_buf_add(out, head, head_len);
+    gw_buf_add(out, topic.data, topic_len);
+    size_t rest_len = 0;
+    if (qos) {
+        rest[rest_len++] = (char)(id >> 8);
+        rest[rest_len++] = (char)id;
+    }
+    if (version >= 5)
+        rest_len += varint_write(rest + rest_len, len);
+    gw_buf_add(out, rest, rest_len);
+    if (version >= 5 && len)
+        gw_buf_add(out, properties->data, len);
 }

@@ -14,7 +14,7 @@
  * yet.
  *  4. What a socket did not take is given to it again unchanged and from the same place, with or without more behind
  * it. With TLS a part of it may be encrypted already: that waits in tls_conn.c and leaves before what `rest` holds.
- *     A message of HELD_BYTES or more that a plain socket took in part is not copied: the connection holds the item
+ *     A message of HELD_BYTES or more that a socket took in part is not copied: the connection holds the item
  * (struct gw_held) and sends the rest from where it lies. It leaves before what `rest` holds.
  *  5. Sessions that are drained one after the other mostly have the same messages waiting. So a batch of small ones
  * is joined once, and kept (struct batch) for the next session that has exactly these messages and the same encode(),
@@ -56,11 +56,12 @@ struct batch {
     char bytes[BATCH_JOIN_BYTES];
 };
 
-/* An item of which `sent` bytes have left. encode() gives the same bytes again. */
+/* An item of which the bytes up to `sent` have left, and those from `end` on are not to. encode() gives the same
+ * bytes again. */
 struct gw_held {
     struct gw_item item;
     gw_encode encode;
-    size_t sent;
+    size_t sent, end;
 };
 
 struct gw_batches {
@@ -174,6 +175,18 @@ void gw_outbox_send(struct gw_sock *sock, struct iovec *parts, size_t count)
     }
 }
 
+/* Leaves out what is behind the first `most` bytes; returns how many parts there are then. */
+static size_t outbox_cut(struct iovec *parts, size_t count, size_t most)
+{
+    size_t i = 0;
+    for (; i < count && most; i++) {
+        if (parts[i].iov_len > most)
+            parts[i].iov_len = most;
+        most -= parts[i].iov_len;
+    }
+    return i;
+}
+
 /* Leaves out the first `skip` bytes; returns the part from which on there is anything. */
 static size_t outbox_skip(struct iovec *parts, size_t count, size_t skip)
 {
@@ -200,14 +213,14 @@ static bool outbox_flush_held(struct gw_sock *sock, bool *broken)
 {
     struct gw_held *held = sock->out.held;
     struct iovec parts[GW_PARTS_MAX];
-    size_t count = held->encode(&held->item, parts), total = outbox_total(parts, count);
+    size_t count = outbox_cut(parts, held->encode(&held->item, parts), held->end);
     size_t first = outbox_skip(parts, count, held->sent);
     ssize_t sent = gw_sock_send(sock, parts + first, count - first);
     *broken = sent < 0;
     if (sent < 0)
         return false;
     held->sent += (size_t)sent;
-    if (held->sent < total)
+    if (held->sent < held->end)
         return false;
     outbox_drop_held(sock);
     return true;
@@ -307,28 +320,43 @@ static bool batch_fill(struct batch *batch, const struct gw_item *items, size_t 
     return true;
 }
 
-/* Sends a large item without a copy of what the socket does not take. False: it is none, or something is to leave
- * before it. True: the item's reference is taken. */
-static bool outbox_send_held(struct gw_sock *sock, struct gw_item *item, const struct iovec *parts, size_t count,
-                             gw_encode encode)
+/* Sends a large item, from one of its bytes to another, without a copy of what the socket does not take. False: it is
+ * none, or something is to leave before it. True: the item's reference is taken. */
+static bool outbox_send_held(struct gw_sock *sock, struct gw_item *item, size_t from, size_t end, gw_encode encode)
 {
-    size_t total = outbox_total(parts, count);
-    if (total < HELD_BYTES || sock->out.corked)
+    if (end - from < HELD_BYTES || sock->out.corked)
         return false;
     gw_outbox_settle(sock);
     if (gw_sock_dead(sock) || sock->out.rest.len || sock->out.held)
         return false;
-    GW_STAT_ADD(gw_hub_stats(sock->worker->hub), bytes_out, total);
+    GW_STAT_ADD(gw_hub_stats(sock->worker->hub), bytes_out, end - from);
     sock->out.held = gw_malloc(sizeof *sock->out.held);
-    *sock->out.held = (struct gw_held){.item = *item, .encode = encode};
+    *sock->out.held = (struct gw_held){.item = *item, .encode = encode, .sent = from, .end = end};
     bool broken = false;
-    if (outbox_flush_held(sock, &broken))
-        return true;
+    bool left = outbox_flush_held(sock, &broken);
     if (broken)
         gw_sock_kill(sock);
-    else
+    else if (!left || (sock->tls && gw_tls_waiting(sock)))
         gw_sock_block(sock);
     return true;
+}
+
+void gw_outbox_send_message(struct gw_sock *sock, struct gw_message *msg, gw_encode encode, size_t from, size_t len)
+{
+    struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(msg)};
+    struct iovec parts[GW_PARTS_MAX];
+    if (outbox_send_held(sock, &item, from, from + len, encode))
+        return;
+    size_t count = outbox_cut(parts, encode(&item, parts), from + len), first = outbox_skip(parts, count, from);
+    if (first < count)
+        gw_outbox_send(sock, parts + first, count - first);
+    gw_item_release(&item);
+}
+
+size_t gw_outbox_unsent(const struct gw_sock *sock)
+{
+    const struct gw_held *held = sock->out.held;
+    return (held ? held->end - held->sent : 0) + sock->out.rest.len - sock->out.rest_at;
 }
 
 static void outbox_send_items(struct gw_sock *sock, struct gw_session *session, struct batch *batch,
@@ -342,7 +370,7 @@ static void outbox_send_items(struct gw_sock *sock, struct gw_session *session, 
         gw_outbox_send_one(sock, batch->bytes, batch->len);
         return;
     }
-    if (count == 1 && !sock->tls && outbox_send_held(sock, items, parts, part_count, encode))
+    if (count == 1 && outbox_send_held(sock, items, 0, outbox_total(parts, part_count), encode))
         return;
     if (part_count)
         gw_outbox_send(sock, parts, part_count);

@@ -31,6 +31,13 @@ void gw_outbox_send_one(struct gw_sock *sock, const void *data, size_t len);
  * more; then writable() comes later. */
 void gw_outbox_drain(struct gw_sock *sock, struct gw_session *session, gw_encode encode);
 
+/* Sends `len` of the bytes that encode() makes of the message, from `from` on. Where they are many, what the socket
+ * does not take at once leaves later from where it lies: the message is held meanwhile, and nothing is copied. */
+void gw_outbox_send_message(struct gw_sock *sock, struct gw_message *msg, gw_encode encode, size_t from, size_t len);
+
+/* Bytes that the socket has not taken yet, before encryption. */
+size_t gw_outbox_unsent(const struct gw_sock *sock);
+
 /* From here on what is sent gathers, until uncorked (nothing happens if it is not corked): for an answer made in
  * several steps. It must be uncorked before the loop gets control again. */
 void gw_outbox_cork(struct gw_sock *sock);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "socketio/engine.h"
 #include "socketio/move.h"
 
@@ -52,7 +53,7 @@ static void probe_unref(struct eio_probe *probe)
 
 static void probe_drop(struct gw_letter *letter)
 {
-    probe_unref((struct eio_probe *)((char *)letter - offsetof(struct eio_probe, letter)));
+    probe_unref(GW_CONTAINER_OF(letter, struct eio_probe, letter));
 }
 
 /* --- at home: the session goes --------------------------------------------------------------------------------- */
@@ -225,7 +226,7 @@ static void probe_close(struct eio_probe *probe, const char *reason)
 /* The session does not wait for it: it only goes on with polling. */
 static void probe_timed(struct gw_timer *timer)
 {
-    struct eio_probe *probe = (struct eio_probe *)((char *)timer - offsetof(struct eio_probe, timer));
+    struct eio_probe *probe = GW_CONTAINER_OF(timer, struct eio_probe, timer);
     probe_close(probe, "timeout: the upgrade took too long");
 }
 

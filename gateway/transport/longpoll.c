@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/timer.h"
@@ -14,15 +15,19 @@
  * not read its answer holds so much. */
 #define ANSWER_BYTES (256 * 1024)
 
+/* One that is not to wait does, for a session that is at work on its answer. */
+#define AT_ONCE_MS 10000
+
 struct poll {
     struct gw_session session; /* first member */
     struct gw_timer timer;
     struct gw_conn *conn;
+    bool at_once; /* it waits for nothing but what there is already */
 };
 
 static struct poll *poll_of_timer(struct gw_timer *timer)
 {
-    return (struct poll *)((char *)timer - offsetof(struct poll, timer));
+    return GW_CONTAINER_OF(timer, struct poll, timer);
 }
 
 static void poll_free(struct poll *poll)
@@ -92,8 +97,8 @@ static bool poll_collect(struct poll *poll, size_t most, struct answer *answer)
     return false;
 }
 
-/* Answers with what there is; if there is nothing, with 204 if `over`, else not at all. True: answered, poll is gone.
- */
+/* Answers with what there is; if there is nothing, with 204 if `over` or if it was not to wait, else not at all.
+ * True: answered, poll is gone. */
 static bool poll_answer(struct poll *poll, bool over)
 {
     struct answer answer;
@@ -102,6 +107,7 @@ static bool poll_answer(struct poll *poll, bool over)
     gw_buf_init(&body);
     bool settled = poll_collect(poll, ANSWER_BYTES, &answer) && !gw_session_waiting(&poll->session);
     bool any = answer_any(&answer);
+    over |= poll->at_once && settled;
     if (settled && (any || over)) {
         /* The cursor that is given passes what a rate policy holds back, so that goes along. */
         gw_session_flush_held(&poll->session);
@@ -210,10 +216,11 @@ static void poll_start(struct gw_conn *conn, const struct gw_query *query)
         return;
     }
     gw_session_catch_up(&poll->session);
-    if (poll_answer(poll, query->wait_ms == 0))
+    poll->at_once = query->wait_ms == 0;
+    if (poll_answer(poll, false))
         return;
     gw_conn_attach(conn, &poll_conn_ops, poll);
-    gw_timer_set(gw_hub_timers(hub), &poll->timer, gw_hub_now(hub) + query->wait_ms);
+    gw_timer_set(gw_hub_timers(hub), &poll->timer, gw_hub_now(hub) + (poll->at_once ? AT_ONCE_MS : query->wait_ms));
 }
 
 static void poll_open(struct gw_conn *conn, const struct gw_request *request)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/timer.h"
@@ -205,7 +206,7 @@ static const struct gw_session_ops sse_session_ops = {
 
 static void sse_keep_alive(struct gw_timer *timer)
 {
-    struct sse *sse = (struct sse *)((char *)timer - offsetof(struct sse, timer));
+    struct sse *sse = GW_CONTAINER_OF(timer, struct sse, timer);
     struct gw_hub *hub = sse->session.hub;
     gw_timer_set(gw_hub_timers(hub), timer, gw_hub_now(hub) + gw_hub_config(hub)->web.heartbeat_ms);
     if (!gw_conn_blocked(sse->conn))

@@ -19,6 +19,14 @@ struct gw_decoded {
     bool replaces; /* raw sockets send `json`, not the payload */
 };
 
+/* The message that a payload becomes. */
+struct gw_codec_place {
+    const char *channel;
+    size_t channel_len;
+    const char *content_type;   /* that its route says; NULL: none */
+    struct gw_slice properties; /* that came along with it, a block of properties.h; len 0: none */
+};
+
 struct gw_codec {
     const char *name; /* as in the route's `codec:` */
 
@@ -28,6 +36,11 @@ struct gw_codec {
      * GW_ERR_NOT_JSON (or GW_ERR_BAD_REQUEST for a number that is none): the message is counted and dropped. */
     GW_MUST_CHECK enum gw_err (*decode)(const char *payload, size_t len, struct gw_buf *scratch,
                                         struct gw_decoded *out);
+
+    /* In place of decode() where a message is made of the payload, for a codec whose JSON depends on the message.
+     * NULL: decode(). */
+    GW_MUST_CHECK enum gw_err (*decode_at)(const char *payload, size_t len, const struct gw_codec_place *place,
+                                           struct gw_buf *scratch, struct gw_decoded *out);
 
     /* Appends a phrase for the log: what is wrong with a payload that decode() has refused, at which byte (from 1),
      * and what to do. It may be slow. It quotes nothing of the payload beyond a single character. */

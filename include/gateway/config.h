@@ -114,6 +114,7 @@ struct gw_cfg_route {
     struct gw_strings except; /* topics, with captures, that are not the route's although `topic` matches them */
     char *channel;            /* template; NULL: the topic itself */
     const struct gw_codec *codec;
+    char *content_type;                   /* of the payloads, over HTTP; NULL: as they say or look */
     const struct gw_transform *transform; /* NULL: a payload is one message, and the codec makes it */
     void *transform_options;              /* as the transform's table says; NULL: it has none */
     int qos;                              /* of the subscription: 0, 1, 2 */

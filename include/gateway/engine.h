@@ -11,7 +11,10 @@
  *
  * An engine that keeps messages has a journal too: the store is read once, at start, into the histories of every
  * worker; from then on one hub (worker 0's) tells it of every change. It writes behind, on a thread of its own, and
- * never makes a caller wait but in open(), load(), close() and, for numbers, in append(). */
+ * never makes a caller wait but in open(), load(), close() and, for numbers, in append().
+ *
+ * An engine that keeps more than the workers' histories hold has history(): sessions that resume from further back
+ * ask for it, and wait for the answer without holding anything up. */
 #ifndef GATEWAY_ENGINE_H
 #define GATEWAY_ENGINE_H
 
@@ -67,7 +70,7 @@ struct gw_engine_channel {
 struct gw_engine_load {
     void *context;
     /* Channels in the order of last_seq, each followed by its messages, oldest first: what its history holds, and the
-     * last value. Everything is borrowed. */
+     * last value. After the last channel there may be messages that tell of states. Everything is borrowed. */
     void (*channel)(void *context, const struct gw_engine_channel *channel);
     void (*message)(void *context, const struct gw_message_spec *spec);
 };
@@ -145,6 +148,21 @@ struct gw_engine_shared {
     void (*ask)(struct gw_engine_store *store, struct gw_engine_ask *ask);
 };
 
+/* A part of the past that a hub does not hold any more, and that an engine may: the messages numbered above `after`
+ * up to `to`, on the channels that one of the filters matches. The hub's; good until done() is called. */
+struct gw_engine_history {
+    uint64_t after, to;
+    const struct gw_slice *filters;
+    size_t filter_count;
+    uint32_t messages; /* so many are enough, */
+    size_t bytes;      /* ... and so are messages of so many bytes */
+    /* One of them, in the order of their numbers; everything is borrowed. False: it is enough. */
+    bool (*message)(struct gw_engine_history *history, const struct gw_message_spec *spec);
+    /* That was all of them up to `reached`, but for those up to `lost` (0: none), which may be missing: clients get a
+     * gap. For what is above `reached` the hub asks again. Neither waits. Thread: any, but one at a time. */
+    void (*done)(struct gw_engine_history *history, uint64_t reached, uint64_t lost);
+};
+
 struct gw_engine {
     const char *name;
     /* Its table in the configuration file, whose presence there puts the engine in force: never `by_default`. One
@@ -175,6 +193,13 @@ struct gw_engine {
     void (*keep)(struct gw_engine_store *store, const struct gw_engine_channel *channel, struct gw_message *msg);
     void (*update)(struct gw_engine_store *store, const struct gw_engine_channel *channel);
     void (*forget)(struct gw_engine_store *store, const struct gw_engine_channel *channel, bool whole);
+
+    /* A session wants messages that its hub does not hold. GW_OK: done() will be called, once, now or later, before
+     * close() returns. Otherwise it will not, and the client gets a gap, as it does where done() is not called within
+     * history_ms. A hub asks for GW_FETCHES at a time at most (hub/fetch.h). NULL: hubs hold what there is. Must not
+     * wait. Thread: any worker's. */
+    GW_MUST_CHECK enum gw_err (*history)(struct gw_engine_store *store, struct gw_engine_history *history);
+    uint32_t history_ms;
 
     /* Writes everything and frees the store; no append() may run. in_order: start() was called, and every message has
      * gone through the hub; `forgotten` is the hub's then. Thread: main. */

@@ -59,10 +59,11 @@ struct gw_stats {
     _Atomic uint64_t responses;      /* answers to requests */
     _Atomic uint64_t responses_late; /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
-    _Atomic uint64_t history_evicted; /* channels whose history was dropped for limits.history */
-    _Atomic uint64_t forbidden;       /* subscriptions, publishes and reads beyond the grants */
-    _Atomic uint64_t auth_failures;   /* credentials that were refused */
-    _Atomic uint64_t rate_limited;    /* frames and publishes beyond limits.message_rate and publish_rate */
+    _Atomic uint64_t history_evicted;         /* channels whose history was dropped for limits.history */
+    _Atomic uint64_t fetches, fetches_failed; /* parts of the past that an engine was asked for */
+    _Atomic uint64_t forbidden;               /* subscriptions, publishes and reads beyond the grants */
+    _Atomic uint64_t auth_failures;           /* credentials that were refused */
+    _Atomic uint64_t rate_limited;            /* frames and publishes beyond limits.message_rate and publish_rate */
     _Atomic uint64_t subscriptions_refused;
     _Atomic uint64_t channels;            /* now */
     _Atomic uint64_t sessions;            /* now */
@@ -180,6 +181,8 @@ enum gw_state gw_hub_state(const struct gw_hub *hub, const struct gw_message *ms
 
 /* Is there a route for it? */
 bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_t len);
+/* What its route says that its payloads are; NULL: nothing. Borrowed as gw_hub_routes(). */
+const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, size_t len);
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
 

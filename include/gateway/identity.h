@@ -41,6 +41,8 @@ bool gw_grants_contain(const struct gw_grants *grants, enum gw_right right, cons
  * without, else that of the first. */
 bool gw_grants_allow(const struct gw_grants *grants, enum gw_right right, const char *channel, size_t len,
                      struct gw_projection **projection);
+/* Does somebody see the whole of what is on this channel, and so its payloads? */
+bool gw_grants_whole(const struct gw_grants *grants, const char *channel, size_t len);
 /* For explain: visits them in the order in which they were added. */
 typedef void (*gw_grants_visit)(void *context, enum gw_right right, const char *filter, bool projected);
 void gw_grants_list(const struct gw_grants *grants, gw_grants_visit visit, void *context);

@@ -18,6 +18,8 @@ struct gw_query {
 
 /* NULL if all is well, else what was expected. Always call gw_query_fini(). */
 const char *gw_query_read(struct gw_query *query, const struct gw_request *request, const struct gw_config *config);
+/* The value of `interval`. NULL if all is well, else what was expected. */
+const char *gw_query_interval(const char *text, int64_t *ms);
 void gw_query_fini(struct gw_query *query);
 
 /* Subscribes the session to all of them, so that gw_session_catch_up() gives one sequence. `without`: where to begin

@@ -31,6 +31,7 @@ struct gw_session;
 struct gw_sub;
 struct gw_pending;
 struct gw_told;
+struct gw_fetch;
 struct gw_pause;
 struct gw_identity;
 struct gw_grants;
@@ -126,6 +127,8 @@ struct gw_session {
     uint64_t losses;      /* while lagging: gaps were told for what channels lost up to this key (hub/walk.c) */
     struct gw_told *told; /* while lagging: how far gaps were told, by channel; a hash table */
     uint32_t told_count, told_allocated;
+    struct gw_fetch *fetch; /* while lagging: a past that the engine brings (hub/fetch.c); NULL: none */
+    uint64_t fetch_to;      /* ... up to which it has to be asked; 0: it need not */
     struct gw_pending *pending;
     struct gw_session *next, **link;             /* the hub's list of all sessions */
     struct gw_session *next_dirty;               /* the hub's list of those to tell ready() */
@@ -134,9 +137,11 @@ struct gw_session {
     bool open;                                   /* (r) */
     bool kicked;                                 /* (r) */
     bool dirty;
-    bool walking; /* it goes through the sequence, not through its channels (hub/walk.c) */
-    bool paced;   /* it has met a channel that is not sent in full */
-    bool settled; /* the client's cursor said that nothing was held back */
+    bool walking;   /* it goes through the sequence, not through its channels (hub/walk.c) */
+    bool fetching;  /* it waits for the engine */
+    bool unfetched; /* ... which gave nothing: what is missing is told */
+    bool paced;     /* it has met a channel that is not sent in full */
+    bool settled;   /* the client's cursor said that nothing was held back */
 };
 
 void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struct gw_session_ops *ops);
@@ -196,6 +201,8 @@ bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size
 /* The next things to send, up to `most` and until they have `most_bytes`; 0 if there is nothing now. A lagging
  * session that has used up its part of the turn gets 0 too; ready() is called again in the next one. */
 size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, size_t most, size_t most_bytes);
+/* The transport can take more now: ready() is called at the end of the turn, once, however often this was. */
+void gw_session_wake(struct gw_session *session);
 /* One of them; false if there is nothing now. */
 bool gw_session_next(struct gw_session *session, struct gw_item *item);
 /* Queues the values that are held back by a rate policy, so that everything up to gw_session_cursor() is handed out.

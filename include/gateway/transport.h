@@ -137,12 +137,18 @@ void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const 
 void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message);
 void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers);
 
+/* What a Cross-Origin-Resource-Policy header (WHATWG Fetch) has to say in the answer to this request: is it for pages
+ * of the gateway's own origin, or also for the one that asks, by web.origins? "same-origin" or "cross-origin". */
+const char *gw_http_resource_policy(const struct gw_conn *conn, const struct gw_request *request);
+
 /* Begins an answer without end: 200 with these headers, whose body is what is sent from now on until gw_conn_close().
  * `ops` are attached. */
 void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type, const struct gw_conn_ops *ops,
                     void *context);
 void gw_conn_send(struct gw_conn *conn, const char *data, size_t len);
 bool gw_conn_blocked(const struct gw_conn *conn);
+/* Bytes that were sent and that the socket has not taken yet. */
+size_t gw_conn_unsent(const struct gw_conn *conn);
 /* For connections with input() or message(): reads no more from the socket, so that the client's window closes, or
  * goes on. What has been read already may still come to input(), 64 KiB at most; message() gets nothing. While paused
  * nobody notices that the client closes the connection, until something is sent. */
@@ -178,5 +184,8 @@ void gw_ws_add_binary(struct gw_buf *out, const void *data, size_t len);
 /* Sends what waits for the session, many items in one system call, until there is nothing left or the socket takes no
  * more; then writable() comes later. */
 void gw_conn_drain(struct gw_conn *conn, struct gw_session *session, gw_encode encode);
+/* Sends a message, as encode() says, that is no longer in the queue of a session. What the socket does not take is
+ * not copied if it is large, but the message is held until it has left. */
+void gw_conn_send_message(struct gw_conn *conn, struct gw_message *msg, gw_encode encode);
 
 #endif

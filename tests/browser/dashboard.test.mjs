@@ -1,7 +1,6 @@
-// The dashboard at /, as an operator uses it. Leaves screenshots in build/screenshots/; with SLUICE_UPDATE_IMAGES=1 the one
-// that README shows goes to docs/images/ as well.
+// The dashboard at /, as an operator uses it. Leaves screenshots in build/screenshots/.
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -235,8 +234,6 @@ for (const [width, height] of [[390, 844], [1440, 900]]) {
       await page.locator('#detail .charts canvas').first().waitFor();
       await page.waitForSelector('#detail .publish');
       await check('detail');
-      if (process.env.SLUICE_UPDATE_IMAGES && width === 1440 && colorScheme === 'light')
-        copyFileSync(join(SHOTS, 'detail-1440-light.png'), join(ROOT, 'docs/images/dashboard.png'));
       for (const tab of ['Log', 'JSON', 'Route']) {
         await page.getByRole('tab', { name: tab }).click();
         await page.locator({ Log: '#detail .log-lines li', JSON: '#detail .raw pre', Route: '#detail .explain' }[tab]).first().waitFor();

@@ -412,16 +412,22 @@ def retained(world, broker, topics):
 
 
 @pytest.mark.parametrize("topics, routes", [
-    ({"z/lamp": b'{"a":1}', "z/plug": b"[]"}, {"z/#": "json"}),
+    ({"z/lamp": b'{"a":1}', "z/plug": b"[]"}, {"z/{device}": "json"}),
+    ({"zigbee2mqtt/lamp": b'{"state":"ON"}', "zigbee2mqtt/plug": b'{"power":3}', "zigbee2mqtt/lamp/availability": b"online", "zigbee2mqtt/plug/availability": b"offline"},
+     {"zigbee2mqtt/{device}": "json", "zigbee2mqtt/{device}/availability": "auto"}),
+    ({"tele/p1/STATE": b'{"POWER":"ON"}', "tele/p2/STATE": b'{"POWER":"OFF"}', "tele/p1/LWT": b"Online", "tele/p2/LWT": b"Online", "stat/p1/POWER": b"ON", "stat/p2/POWER": b"ON"},
+     {"tele/{device}/STATE": "json", "tele/{device}/LWT": "auto", "stat/{device}/POWER": "auto"}),
+    ({"s/a/one": b"1", "s/b/two": b"2"}, {"s/#": "auto"}),
+    ({"u/a//": b"1", "u/b//": b"2", "v/x/{y}": b"1", "v/z/{y}": b"1"}, {"u/#": "auto", "v/#": "auto"}),
     ({"z/lamp": b'{"a":1}', "z/lamp/state": b"ON"}, {"z/lamp/#": "auto"}),
     ({"lamp": b'{"a":1}', "lamp/state": b"ON"}, {"lamp": "json", "lamp/state": "auto"}),
-    ({"z/a": b"{'a':1,}", "z/b": b'{"a":NaN}'}, {"z/#": "lenient"}),
+    ({"z/a": b"{'a':1,}", "z/b": b'{"a":NaN}'}, {"z/{device}": "lenient"}),
     ({"raw": b"\xff\x00", "t": b"21.5", "": b""}, {"raw": "auto", "t": "auto"}),
     ({"/lead/x": b"1", "a//b": b"{}", "a b/c": b"{}", 'quote"\\/ü': b"1"}, {"/#": "auto", "a/#": "json", "a b/#": "json", 'quote"\\/#': "auto"}),
     ({"$x{a}/b": b"1", "a{b}/c": b"{}", "d": b"1"}, {"#": "auto"}),
     ({f"d{i}/v": b"{}" for i in range(50)}, {"#": "json"}),
     ({f"home/r{i}/{kind}": value for i in range(4) for kind, value in (("t", b"1"), ("s", b"{}"))},
-     {f"home/r{i}/#": "auto" for i in range(4)}),
+     {"home/{device}/t": "auto", "home/{device}/s": "json"}),
 ])
 def test_init_writes_what_it_saw(world, topics, routes):
     """A configuration that passes the check, and with which a gateway has a value for every topic that there was."""

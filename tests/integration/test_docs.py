@@ -2,6 +2,7 @@
 import os
 import re
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 import yaml as pyyaml
@@ -175,3 +176,13 @@ def test_what_is_quoted_of_the_log_is_said():
     missing = [quote for quote in quotes
                if not any(re.search("…?.*?".join(re.escape(piece.strip()) for piece in quote.split("…") if piece.strip()), text) for text in said)]
     assert len(quotes) >= 12 and not missing, missing
+
+
+def test_pictures_are_small_and_whole():
+    pictures = [path for path in (ROOT / "docs/images").iterdir()]
+    for path in pictures:
+        assert path.stat().st_size < 300_000, path
+        if path.suffix == ".svg":
+            ElementTree.parse(path)
+    tour = (ROOT / "docs/images/tour.svg").read_text()
+    assert tour.count("data:image/webp;base64,") == tour.count("<animate ") == 5

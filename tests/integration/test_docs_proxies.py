@@ -150,3 +150,39 @@ def test_haproxy_is_sticky(world):
     epochs = {front.get("/channels").headers["Sluice-Cursor"].split(".")[0] for _ in range(20)}
     both = {gateway.get("/channels").headers["Sluice-Cursor"].split(".")[0] for gateway in gateways}
     assert len(both) == 2 and len(epochs) == 1 and epochs <= both
+
+
+async def test_apache(world):
+    broker = world.broker()
+    gateway, client = world.sluice(yaml(broker.port, extra=TRUSTED)), world.mqtt(broker.port)
+    port = free_port()
+    cert, key = certificate(world.directory, "dash")
+    modules = "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
+                      for name in ("mpm_event", "authz_core", "ssl", "http2", "proxy", "proxy_http", "headers", "alias"))
+    text = put(snippet("apache"), a=("127.0.0.1:8080", f"127.0.0.1:{gateway.port}"))
+    file = world.directory / "apache.conf"
+    file.write_text(f"{modules}ServerName localhost\nListen 127.0.0.1:{port}\nProtocols h2 http/1.1\nPidFile {world.directory}/apache.pid\nErrorLog {world.directory}/apache-error.log\n"
+                    f"{'User nobody' if os.getuid() == 0 else ''}\n<VirtualHost *:{port}>\nSSLEngine on\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\n{text}</VirtualHost>\n")
+    front = Front(world, "apache", ["/usr/sbin/apache2", "-DFOREGROUND", "-d", str(world.directory), "-f", str(file)], port, cert)
+    assert (await everything(front, gateway, client)).endswith(b"2")
+    assert front.get("/metrics").status_code == 404
+    front.get("/channels", headers={"X-Forwarded-For": "192.0.2.1"})
+    wait_until(lambda: "request from ::ffff:127.0.0.1 with TLS: /channels\"" in gateway.text())
+    assert "192.0.2.1" not in gateway.text()
+
+
+async def test_caddy(world):
+    broker = world.broker()
+    gateway, client = world.sluice(yaml(broker.port, extra=TRUSTED)), world.mqtt(broker.port)
+    port = free_port()
+    cert, key = certificate(world.directory, "dash")
+    text = put(snippet("caddyfile"), a=("127.0.0.1:8080", f"127.0.0.1:{gateway.port}"), b=("dash.example {", f"https://localhost:{port} {{\n    tls {cert} {key}"))
+    file = world.directory / "Caddyfile"
+    file.write_text("{\n    admin off\n    auto_https disable_redirects\n    skip_install_trust\n}\n" + text)
+    front = Front(world, "caddy", ["/usr/bin/env", f"HOME={world.directory}", f"XDG_DATA_HOME={world.directory}", "caddy", "run", "--adapter", "caddyfile", "--config", str(file)],
+                  port, cert)
+    assert (await everything(front, gateway, client)).endswith(b"2")
+    assert front.get("/metrics").status_code == 404
+    front.get("/channels", headers={"X-Forwarded-For": "192.0.2.1"})
+    wait_until(lambda: "request from ::ffff:127.0.0.1 with TLS: /channels\"" in gateway.text())
+    assert "192.0.2.1" not in gateway.text()

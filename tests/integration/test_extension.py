@@ -85,6 +85,75 @@ async def test_all_of_them_at_work(world, binary):
     assert '{transport="lines"}' in sluice.get("/metrics").text
 
 
+def past(world, binary, options):
+    """60 messages on two channels whose histories hold two each; the cursor of the first, and the number of each."""
+    broker = world.broker()
+    routes = "  - { topic: 'rooms/{room}', codec: shout, history: { count: 2 } }\n"
+    sluice = world.sluice(yaml(broker.port, routes=routes, extra=f"late: {{ delay: 50ms, {options} }}\n"), binary=binary)
+    client = world.mqtt(broker.port)
+    for i in range(60):
+        client.publish(f"rooms/{'ab'[i % 2]}", f"n{i}")
+    wait_until(lambda: sluice.get("/channels/rooms/b").json().get("data") == "N59", what="the last message")
+    cursor = sluice.get("/channels/rooms/b").json()["cursor"]
+    return sluice, client, f"{cursor.rsplit('.', 1)[0]}.1"
+
+
+async def answers(sluice, cursor, filters, count):
+    """What a WebSocket gets that resumes from there: messages and gaps, until `count` messages have come."""
+    messages, gaps = [], []
+    async with websockets.connect(sluice.ws + "/ws") as socket:
+        for filter in filters:
+            await socket.send(json.dumps({"type": "subscribe", "channel": filter, "cursor": cursor}))
+        while len(messages) < count:
+            frame = json.loads(await asyncio.wait_for(socket.recv(), 10))
+            if frame["type"] == "message":
+                messages.append(frame["data"])
+            elif frame["type"] == "gap":
+                gaps.append((frame["channel"], int(frame["from"].rsplit(".", 1)[1]), int(frame["to"].rsplit(".", 1)[1])))
+    return messages, gaps
+
+
+async def test_a_past_that_the_engine_brings(world, binary):
+    """Clients get from the engine what the histories hold no more: all of it, once, in order, and then what comes live."""
+    sluice, client, cursor = await asyncio.to_thread(past, world, binary, "keep: 1000")
+    everything = [f"N{i}" for i in range(1, 60)]
+    assert await answers(sluice, cursor, ["rooms/+"], 59) == (everything, [])
+    assert await answers(sluice, cursor, ["rooms/a"], 29) == (everything[1::2], [])
+    assert await answers(sluice, cursor, ["rooms/a", "rooms/#"], 59) == (everything, [])
+    answer = await asyncio.to_thread(sluice.get, f"/poll?channel=rooms/%2B&cursor={cursor}&wait=0")
+    assert ([message["data"] for message in answer.json()["messages"]], answer.json()["gaps"]) == (everything, [])
+    live = asyncio.create_task(answers(sluice, cursor, ["rooms/+"], 99))
+    for i in range(60, 100):
+        client.publish(f"rooms/{'ab'[i % 2]}", f"n{i}")
+        await asyncio.sleep(0.002) # some come before the engine's answer, and some after
+    assert await live == ([f"N{i}" for i in range(1, 100)], [])
+    assert sluice.metric("sluice_fetches_total") >= 5 and sluice.metric("sluice_fetches_failed_total") == 0
+
+
+async def test_a_past_that_the_engine_has_in_part(world, binary):
+    sluice, _, cursor = await asyncio.to_thread(past, world, binary, "keep: 20")
+    assert await answers(sluice, cursor, ["rooms/+"], 20) == ([f"N{i}" for i in range(40, 60)], [("rooms/a", 1, 40), ("rooms/b", 1, 40)])
+
+
+async def test_a_past_that_does_not_come(world, binary):
+    """A gap, when the time is over; and nobody is held up who leaves before, not even the gateway itself."""
+    sluice, _, cursor = await asyncio.to_thread(past, world, binary, "silent: true")
+    for _ in range(100): # above the number that are asked for at a time
+        async with websockets.connect(sluice.ws + "/ws") as socket:
+            await socket.send(json.dumps({"type": "subscribe", "channel": "rooms/+", "cursor": cursor}))
+            assert json.loads(await asyncio.wait_for(socket.recv(), 10))["type"] == "welcome"
+            assert json.loads(await asyncio.wait_for(socket.recv(), 10))["type"] == "subscribed"
+    begin = time.monotonic()
+    assert await answers(sluice, cursor, ["rooms/+"], 4) == (["N56", "N57", "N58", "N59"], [("rooms/a", 1, 55), ("rooms/b", 1, 56)])
+    assert time.monotonic() - begin >= 0.9
+    assert "engine late has not given a part of its history in 1000 ms; clients get a gap" in sluice.text()
+    assert sluice.metric("sluice_fetches_failed_total") == 1
+    assert sluice.metric("sluice_fetches_total") == 64
+    async with websockets.connect(sluice.ws + "/ws") as socket:
+        await socket.send(json.dumps({"type": "subscribe", "channel": "rooms/+", "cursor": cursor}))
+        await asyncio.to_thread(sluice.stop)
+
+
 COLUMNS = "  - { topic: 'log/{site}', channel: 'log/{twin}/{column}', transform: { columns: { names: [time, temp], heading: 1 } } }\n"
 
 

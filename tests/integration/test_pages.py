@@ -11,7 +11,7 @@ from wsclient import dial, refused
 pytestmark = pytest.mark.sanitize
 
 FILES = {"/": "text/html", "/dashboard.js": "text/javascript", "/dashboard.css": "text/css", "/favicon.svg": "image/svg+xml",
-         "/client.js": "text/javascript", "/client.mjs": "text/javascript", "/share.mjs": "text/javascript",
+         "/client.js": "text/javascript", "/client.mjs": "text/javascript", "/share.mjs": "text/javascript", "/openapi.json": "application/json", "/asyncapi.json": "application/json",
          "/elements.js": "text/javascript"}
 APPS = ["file://", "capacitor://localhost", "ionic://localhost", "tauri://localhost", "http://tauri.localhost", "app://obsidian.md",
         "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://6a4b1f5e-7d2f-4a40-9d0f-0f5f7a5f5f5f"]

@@ -5,6 +5,7 @@
 #include "gateway/hub.h"
 #include "gateway/topic.h"
 #include "hub/channel.h"
+#include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
@@ -45,7 +46,7 @@ static unsigned refusals;
 
 /* --- an engine that delays, refuses and loses ------------------------------------------------------------------- */
 
-enum { DELAYS = 1, REFUSES = 2, LOSES = 4 };
+enum { DELAYS = 1, REFUSES = 2, LOSES = 4, KEEPS = 8, KEEPS_BADLY = 16 };
 
 struct gw_engine_store {
     unsigned does;
@@ -59,6 +60,7 @@ struct gw_engine_store {
 };
 
 static struct gw_engine_store store;
+static bool toy_lost[MESSAGES + 1];
 
 static void toy_tell(unsigned count)
 {
@@ -95,7 +97,7 @@ static enum gw_err toy_append(struct gw_engine_store *to, struct gw_message_spec
     if (store.does & DELAYS)
         store.queue[store.count].spec.route = GW_ROUTE_BY_NAME;
     store.queue[store.count].spec.channel = channel_names[channel_index(draft->channel)];
-    store.queue[store.count++].lost = store.does & LOSES && check_random(&seed) % 40 == 0;
+    store.queue[store.count++].lost = toy_lost[store.seq] = store.does & LOSES && check_random(&seed) % 40 == 0;
     if (!(store.does & DELAYS) || store.count == COUNT(store.queue))
         toy_tell(store.count);
     else if (check_random(&seed) % 8 == 0)
@@ -103,7 +105,97 @@ static enum gw_err toy_append(struct gw_engine_store *to, struct gw_message_spec
     return GW_OK;
 }
 
+/* --- ... and that has kept what hubs have not, and brings it later ---------------------------------------------- */
+
+static struct gw_engine_history *asked[GW_FETCHES]; /* that wait for an answer */
+static unsigned asked_count, answers, silences;
+static struct gw_letter *letters; /* answers on their way, the newest first: their order does not matter */
+static int64_t now_ms;
+
+static void toy_mail(void *context, unsigned worker, struct gw_letter *letter)
+{
+    (void)context;
+    assert_int_equal(worker, 0);
+    letter->next = letters;
+    letters = letter;
+}
+
+static bool toy_matches(const struct gw_engine_history *history, uint64_t seq)
+{
+    const char *name = channel_names[channel_of[seq]];
+    bool match = false;
+    for (size_t i = 0; i < history->filter_count; i++)
+        match |= gw_topic_matches(history->filters[i].data, history->filters[i].len, name, strlen(name));
+    return match;
+}
+
+static enum gw_err toy_history(struct gw_engine_store *from, struct gw_engine_history *history)
+{
+    assert_ptr_equal(from, &store);
+    assert_true(history->after < history->to && history->to <= head);
+    if (store.does & KEEPS_BADLY && check_random(&seed) % 8 == 0) {
+        refusals++;
+        return GW_ERR_OVERLOADED;
+    }
+    assert_true(asked_count < COUNT(asked));
+    asked[asked_count++] = history;
+    return GW_OK;
+}
+
+/* Answers one of those that wait: with everything, a part, or without what was lost. */
+static void toy_answer(void)
+{
+    struct gw_engine_history *history = asked[0];
+    memmove(asked, asked + 1, --asked_count * sizeof *asked);
+    uint64_t to = history->to - (check_random(&seed) % 3 ? 0 : check_random(&seed) % (history->to - history->after));
+    bool badly = store.does & KEEPS_BADLY && check_random(&seed) % 4 == 0;
+    uint64_t lost = badly ? history->after + check_random(&seed) % (history->to - history->after + 1) : 0;
+    uint64_t reached = history->after;
+    bool more = true;
+    while (more && reached < to) {
+        const char *name = channel_names[channel_of[++reached]];
+        const struct gw_message_spec spec = {.channel = name,
+                                             .channel_len = strlen(name),
+                                             .json = "1",
+                                             .json_len = 1,
+                                             .payload = "1",
+                                             .payload_len = 1,
+                                             .epoch = EPOCH,
+                                             .seq = reached};
+        if (reached > lost && !toy_lost[reached] && toy_matches(history, reached))
+            more = history->message(history, &spec);
+    }
+    answers++;
+    history->done(history, reached, lost);
+}
+
+/* The engine and the mail are at work for a while. */
+static void toy_work(bool all)
+{
+    gw_hub_tick(hub, ++now_ms, 1);
+    while (asked_count && (all || check_random(&seed) % 2)) {
+        if (store.does & KEEPS_BADLY && !all && check_random(&seed) % 8 == 0) {
+            silences++;
+            gw_hub_tick(hub, now_ms += 2000, 1);
+            break;
+        }
+        toy_answer();
+    }
+    gw_timers_run(&timers, now_ms);
+    while (letters && (all || check_random(&seed) % 2)) {
+        struct gw_letter *letter = letters;
+        letters = letter->next;
+        if (all || check_random(&seed) % 50)
+            letter->deliver(letter, hub);
+        else
+            toy_mail(NULL, 0, letter);
+    }
+    gw_hub_flush(hub);
+}
+
 static const struct gw_engine toy = {.name = "toy", .append = toy_append};
+static const struct gw_engine toy_that_keeps = {
+    .name = "toy", .append = toy_append, .history = toy_history, .history_ms = 1000};
 
 static void on_ready(struct gw_session *session)
 {
@@ -161,10 +253,15 @@ static void setup_hub(uint32_t history, size_t queue, uint32_t channels)
     gw_ingest_init(&ingest, &toy, &store, &inbox, 1, &stored);
     gw_route_stats_configure(&ingest.routes, config);
     store = (struct gw_engine_store){.sink = gw_ingest_sink(&ingest)};
-    struct gw_hub_setup setup = {
-        .epoch = EPOCH, .config = config, .routes = routes, .timers = &timers, .upstream = {NULL, no_publish}};
+    struct gw_hub_setup setup = {.epoch = EPOCH,
+                                 .config = config,
+                                 .routes = routes,
+                                 .timers = &timers,
+                                 .upstream = {NULL, no_publish},
+                                 .mail = {NULL, toy_mail}};
     hub = gw_hub_create(&setup);
-    gw_hub_tick(hub, 1, 1);
+    now_ms = 1;
+    gw_hub_tick(hub, now_ms, 1);
     head = lost_to = 0;
     memset(clients, 0, sizeof clients);
 }
@@ -173,6 +270,8 @@ static void teardown_hub(void)
 {
     for (size_t i = 0; i < SESSIONS; i++)
         gw_session_close(&clients[i].session);
+    while (asked_count || letters)
+        toy_work(true); /* nobody waits any more */
     gw_hub_destroy(hub);
     gw_timers_fini(&timers);
     gw_ingest_fini(&ingest);
@@ -296,7 +395,7 @@ static void client_finish(struct client *client)
 {
     client_drain(client, UINT32_MAX);
     while (client->session.lagging) { /* it has used up its part of the turn */
-        gw_hub_flush(hub);
+        toy_work(check_random(&seed) % 2);
         client_drain(client, UINT32_MAX);
     }
     for (uint64_t seq = 1; seq <= head; seq++) {
@@ -316,11 +415,17 @@ static void model(uint32_t history, size_t queue, unsigned engine, unsigned *gap
 {
     setup_hub(history, queue, 1000);
     store.does = engine;
+    gw_fetches_init(hub, engine & KEEPS ? &toy_that_keeps : &toy, &store);
     while (store.seq < MESSAGES) {
         struct client *client = &clients[check_random(&seed) % SESSIONS];
+        if (engine & KEEPS && check_random(&seed) % 4 == 0)
+            toy_work(false);
         switch (check_random(&seed) % 8) {
         case 0:
-            if (client->used) {
+            if (client->used && engine & KEEPS && check_random(&seed) % 4 == 0) {
+                gw_session_close(&client->session); /* whatever it waits for */
+                client->used = false;
+            } else if (client->used) {
                 client_finish(client);
                 *gaps += client->gaps;
                 *received += client->received;
@@ -367,14 +472,22 @@ static void test_model(void **state)
         {1000, 300, LOSES, 100},
         {1000, 100000, DELAYS | LOSES, 100},
         {3, 1000, DELAYS | REFUSES | LOSES, 200},
+        {3, 1000, KEEPS, 0},
+        {0, 500, DELAYS | KEEPS, 0},
+        {6, 100000, DELAYS | REFUSES | KEEPS, 0},
+        {3, 1000, DELAYS | REFUSES | LOSES | KEEPS, 200},
+        {3, 500, REFUSES | KEEPS | KEEPS_BADLY, 100},
+        {0, 1000, DELAYS | LOSES | KEEPS | KEEPS_BADLY, 200},
     };
     seed = 20261124;
     for (size_t i = 0; i < COUNT(rows); i++) {
         unsigned gaps = 0, received = 0;
-        refusals = 0;
+        refusals = answers = silences = 0;
         model(rows[i].history, rows[i].queue, rows[i].engine, &gaps, &received);
         assert_true(received > 1000);
         assert_true(refusals > 100 || !(rows[i].engine & REFUSES));
+        assert_true(answers > 100 || !(rows[i].engine & KEEPS));
+        assert_true(silences > 10 || !(rows[i].engine & KEEPS_BADLY));
         if (rows[i].gaps)
             assert_true(gaps >= rows[i].gaps);
         else
@@ -517,8 +630,9 @@ static void walker_open(struct walker *walker)
 static void walker_finish(struct walker *walker)
 {
     for (unsigned turns = 0; turns == 0 || walker->session.lagging; turns++) {
-        assert_true(turns < 10000);
+        assert_true(turns < (store.does & KEEPS ? 200000 : 10000)); /* a page is two messages here */
         gw_hub_flush(hub);
+        toy_work(check_random(&seed) % 2);
         walker_drain(walker, UINT32_MAX);
     }
     for (uint64_t seq = 1; seq <= head; seq++) {
@@ -551,9 +665,11 @@ static void send_any(void)
 }
 
 /* Slices of a few messages, with everything that can come between two of them. */
-static void walk_model(uint32_t history, size_t queue, uint32_t channels, uint32_t direct)
+static void walk_model(uint32_t history, size_t queue, uint32_t channels, uint32_t direct, unsigned engine)
 {
     setup_hub(history, queue, channels);
+    store.does = engine;
+    gw_fetches_init(hub, engine & KEEPS ? &toy_that_keeps : &toy, &store);
     memset(walkers, 0, sizeof walkers);
     hub->slices.turn = hub->slices.work = 7;
     hub->slices.slice = 3;
@@ -562,6 +678,8 @@ static void walk_model(uint32_t history, size_t queue, uint32_t channels, uint32
     hub->slices.attach = direct;
     while (head < MESSAGES) {
         struct walker *walker = &walkers[check_random(&seed) % COUNT(walkers)];
+        if (engine & KEEPS && check_random(&seed) % 4 == 0)
+            toy_work(false);
         switch (check_random(&seed) % 12) {
         case 0:
             if (walker->used && check_random(&seed) % 4 == 0)
@@ -605,12 +723,23 @@ static void test_slices(void **state)
         uint32_t history;
         size_t queue;
         uint32_t channels, direct;
-    } rows[] = {{0, 1000, 100, 0},   {3, 500, 100, 0}, {10, 100000, 100, 1}, {1000, 300, 100, 2},
-                {10, 300, 100, 100}, {3, 500, 4, 0},   {3, 500, 4, 3},       {3, 500, 4, 100}};
+        unsigned engine;
+    } rows[] = {{0, 1000, 100, 0, 0},
+                {3, 500, 100, 0, 0},
+                {10, 100000, 100, 1, 0},
+                {1000, 300, 100, 2, 0},
+                {10, 300, 100, 100, 0},
+                {3, 500, 4, 0, 0},
+                {3, 500, 4, 3, 0},
+                {3, 500, 4, 100, 0},
+                {3, 500, 100, 0, KEEPS},
+                {0, 1000, 100, 2, KEEPS},
+                {3, 500, 100, 100, KEEPS | KEEPS_BADLY},
+                {3, 500, 4, 3, KEEPS | KEEPS_BADLY}};
     for (size_t i = 0; i < COUNT(rows); i++) {
-        for (seed = i * 100 + 1; seed % 100 < 4;) {
+        for (seed = i * 100 + 1; seed % 100 < (rows[i].engine ? 2 : 4);) {
             uint64_t first = seed;
-            walk_model(rows[i].history, rows[i].queue, rows[i].channels, rows[i].direct);
+            walk_model(rows[i].history, rows[i].queue, rows[i].channels, rows[i].direct, rows[i].engine);
             seed = first + 1;
         }
     }

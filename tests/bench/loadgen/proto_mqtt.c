@@ -33,6 +33,26 @@ static void mqtt_subscribe(struct client *client)
     ws_say(client, 2, packet, (size_t)(7 + len));
 }
 
+/* The payload alone is looked at: a packet identifier may be any two bytes. */
+static void mqtt_publish(struct client *client, const char *packet, size_t len)
+{
+    size_t at = 1;
+    while (at < len && (unsigned char)packet[at] & 0x80)
+        at++;
+    at++;
+    size_t topic = at + 2 <= len ? (size_t)(unsigned char)packet[at] << 8 | (unsigned char)packet[at + 1] : len;
+    at += 2 + topic;
+    const char *id = packet + at;
+    bool acknowledge = packet[0] & 2; /* QoS 1 */
+    at += acknowledge ? 2 : 0;
+    if (at > len || !tally_receive(client, packet + at, len - at))
+        die("a PUBLISH without a payload of ours");
+    if (acknowledge) {
+        const char ack[4] = {0x40, 2, id[0], id[1]};
+        ws_say(client, 2, ack, sizeof ack);
+    }
+}
+
 /* One whole packet; mosquitto puts exactly one into a frame. */
 static void mqtt_packet(struct client *client, const char *packet, size_t len)
 {
@@ -43,17 +63,7 @@ static void mqtt_packet(struct client *client, const char *packet, size_t len)
         mqtt_subscribe(client);
         break;
     case 3:
-        if (!tally_receive(client, packet, len))
-            die("a PUBLISH without a payload of ours");
-        if (packet[0] & 2) { /* QoS 1: the packet identifier follows the topic */
-            size_t at = 1;
-            while (at < len && (unsigned char)packet[at] & 0x80)
-                at++;
-            at++;
-            size_t topic = (size_t)(unsigned char)packet[at] << 8 | (unsigned char)packet[at + 1];
-            const char ack[4] = {0x40, 2, packet[at + 2 + topic], packet[at + 3 + topic]};
-            ws_say(client, 2, ack, sizeof ack);
-        }
+        mqtt_publish(client, packet, len);
         break;
     case 9:
         if (len < 5 || (unsigned char)packet[4] > 2)

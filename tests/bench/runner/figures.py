@@ -106,6 +106,7 @@ TARGETS = [
       for scenario, what in (("spaced", "saturated, spaced"), ("rate20", "20 messages/s"))
       for peer, name in (("sluice-raw", "raw sockets"), ("sluice-sse", "SSE"), ("sluice-socketio", "Socket.IO"), ("sluice-mqtt", "MQTT"))),
     Target("saturated, spaced, Socket.IO: CPU of npm socket.io's", of("spaced", "sluice-socketio", "cpu_us", "socketio"), 0.1),
+    Target("20 messages/s, MQTT at QoS 1: CPU of /ws's", of("clients-qos1", "sluice-mqtt", "cpu_us", "sluice-ws"), 2),
     *(Target(f"{what}, Socket.IO by polling: CPU of /poll's", of(scenario, "sluice-socketio-poll", "cpu_us", "sluice-poll"), 1.1)
       for scenario, what in (("spaced", "saturated, spaced"), ("rate20", "20 messages/s"))),
     Target("9,000 idle, Socket.IO: bytes each", plain("idle", "sluice-socketio", "memory"), 2048, unit=""),
@@ -115,6 +116,7 @@ TARGETS = [
     Target("1,000 channels x 1: CPU of the floor's", of("channels-1000x1", "sluice-ws", "cpu_us", "floor"), 1.15),
     *(Target(f"9,000 idle, {name}: bytes each", plain("idle", peer, "memory"), 4096, unit="")
       for peer, name in (("sluice-ws", "/ws"), ("sluice-raw", "raw"), ("sluice-sse", "SSE"), ("sluice-poll", "polls"))),
+    Target("9,000 idle, MQTT: bytes each", plain("idle", "sluice-mqtt", "memory"), 2048, unit=""),
     Target("9,000 idle: CPU of one core", lambda results: (lambda us: None if us is None else us / 1e6)(median(results, "idle", "sluice-ws", "idle_us_per_s")),
            0.002, unit=""),
     *(Target(f"9,000 idle, {name}: time to connect of nchan's", of("idle", peer, "connect_s", other), 1)

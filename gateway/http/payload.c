@@ -1,0 +1,187 @@
+/* payload.c: GET /channels/NAME/raw: the last value's payload as the device sent it, for <img src> and programs that
+ * want bytes (RFC 9110 sections 8.8, 13 and 14).
+ *
+ * A payload is a stranger's, and this address the gateway's own. So its type is never one that a browser runs
+ * (gateway/media.h), nobody may guess another (`nosniff`), and a document of it runs in a sandbox without origin. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "gateway/identity.h"
+#include "gateway/media.h"
+#include "gateway/transport.h"
+#include "http/api.h"
+#include "http/conn.h"
+#include "http/range.h"
+
+struct asked {
+    struct gw_conn *conn;
+    const struct gw_request *request;
+    const struct gw_buf *name;
+    struct gw_buf tag; /* of the address; len 0: none */
+    struct gw_message *found;
+    bool exact; /* it is the one with that tag */
+};
+
+static const struct gw_grants *asked_grants(const struct asked *asked)
+{
+    return asked->conn->identity ? asked->conn->identity->grants : NULL;
+}
+
+/* NULL if all is well, else what was expected. */
+static const char *asked_read(struct asked *asked)
+{
+    struct gw_buf key, value;
+    gw_buf_init(&key);
+    gw_buf_init(&value);
+    const char *why = NULL;
+    size_t at = 0;
+    bool bad;
+    while (!why && gw_request_query(asked->request, &at, &key, &value, &bad)) {
+        if (key.data && !strcmp(key.data, "stream"))
+            why = "stream is mjpeg, and asked for by GET";
+        if (key.data && !strcmp(key.data, "v")) {
+            gw_buf_clear(&asked->tag);
+            gw_buf_add(&asked->tag, value.data, value.len);
+        }
+    }
+    if (!why && bad)
+        why = "the query has a broken percent-encoding";
+    gw_buf_fini(&key);
+    gw_buf_fini(&value);
+    return why;
+}
+
+/* What `codec: blob` has written. The payloads of a whole history are not to be hashed for one request. */
+static bool asked_is_written(const struct asked *asked, const struct gw_message *msg)
+{
+    char text[GW_MEDIA_TAG + 8];
+    if (msg->payload.data == msg->data.data || asked->tag.len != GW_MEDIA_TAG - 1)
+        return false;
+    int len = snprintf(text, sizeof text, "?v=%s\",", asked->tag.data);
+    return memmem(msg->data.data, msg->data.len, text, (size_t)len) != NULL;
+}
+
+static bool asked_visit(void *context, struct gw_message *msg)
+{
+    struct asked *asked = context;
+    if (asked_is_written(asked, msg) && !msg->clear)
+        asked->found = msg;
+    return true;
+}
+
+static bool asked_has_tag(const struct asked *asked, struct gw_message *msg)
+{
+    return asked->tag.len == GW_MEDIA_TAG - 1 && !memcmp(gw_media_tag_of(msg), asked->tag.data, asked->tag.len);
+}
+
+/* The one with the tag, if it is still there; else the last value. */
+static void asked_find(struct asked *asked)
+{
+    struct gw_hub *hub = gw_conn_hub(asked->conn);
+    const struct gw_grants *grants = asked_grants(asked);
+    struct gw_message *last = gw_hub_last(hub, grants, asked->name->data, asked->name->len);
+    asked->exact = last && asked_has_tag(asked, last);
+    if (!asked->exact && asked->tag.len &&
+        gw_grants_contain(grants, GW_RIGHT_HISTORY, asked->name->data, asked->name->len)) {
+        uint64_t evicted;
+        gw_hub_history(hub, grants, asked->name->data, asked->name->len, 0, asked_visit, asked, &evicted);
+        asked->exact = asked->found && asked_has_tag(asked, asked->found);
+    }
+    if (!asked->exact || !asked->found)
+        asked->found = last;
+}
+
+static void payload_headers(const struct asked *asked, struct gw_buf *headers)
+{
+    struct gw_message *msg = asked->found;
+    struct gw_slice cursor = gw_message_cursor(msg);
+    char modified[64];
+    struct tm parts;
+    time_t seconds = (time_t)(msg->ts / 1000);
+    gmtime_r(&seconds, &parts);
+    strftime(modified, sizeof modified, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    const char *caching = asked->exact                            ? "private, max-age=31536000, immutable"
+                          : gw_hub_auth(gw_conn_hub(asked->conn)) ? "private, no-cache"
+                                                                  : "no-cache";
+    gw_buf_printf(headers,
+                  "Cache-Control: %s\r\nETag: \"%s\"\r\nLast-Modified: %s\r\nAccept-Ranges: bytes\r\n"
+                  "Content-Security-Policy: sandbox; default-src 'none'\r\nCross-Origin-Resource-Policy: %s\r\n"
+                  "Sluice-Cursor: %.*s\r\n",
+                  caching, gw_media_tag_of(msg), modified, gw_http_resource_policy(asked->conn, asked->request),
+                  (int)cursor.len, cursor.data);
+}
+
+/* RFC 9110 section 13.1.5: a part of something else is no use. A date is no strong validator here: pictures come
+ * faster than once a second. */
+static bool payload_in_parts(const struct asked *asked, const char *etag)
+{
+    struct gw_slice unless = gw_request_header(asked->request, "if-range");
+    return asked->request->method == GW_GET &&
+           (!unless.data || (unless.len == strlen(etag) && !memcmp(unless.data, etag, unless.len)));
+}
+
+static void payload_reply(const struct asked *asked)
+{
+    struct gw_conn *conn = asked->conn;
+    struct gw_message *msg = asked->found;
+    char etag[GW_MEDIA_TAG + 2], kind[128];
+    size_t from = 0, len = msg->payload.len;
+    struct gw_slice type = gw_media_type(gw_hub_content_type(gw_conn_hub(conn), asked->name->data, asked->name->len),
+                                         gw_message_properties(msg), msg->payload.data, msg->payload.len);
+    struct gw_buf headers;
+    gw_buf_init(&headers);
+    payload_headers(asked, &headers);
+    snprintf(kind, sizeof kind, "%.*s", (int)type.len, type.data);
+    snprintf(etag, sizeof etag, "\"%s\"", gw_media_tag_of(msg));
+    if (gw_asset_is_known(gw_request_header(asked->request, "if-none-match"), etag)) {
+        gw_http_reply(conn, 304, headers.data, NULL, NULL, 0);
+        gw_buf_fini(&headers);
+        return;
+    }
+    enum gw_range range = payload_in_parts(asked, etag)
+                              ? gw_range_read(gw_request_header(asked->request, "range"), len, &from, &len)
+                              : GW_RANGE_NONE;
+    if (range == GW_RANGE_PART) {
+        gw_buf_printf(&headers, "Content-Range: bytes %zu-%zu/%zu\r\n", from, from + len - 1, msg->payload.len);
+        gw_http_reply_payload(conn, 206, headers.data, kind, msg, from, len);
+    } else if (range == GW_RANGE_UNSATISFIABLE) {
+        gw_buf_clear(&headers);
+        gw_buf_printf(&headers, "Content-Range: bytes */%zu\r\n", msg->payload.len);
+        gw_http_error_headers(conn, GW_ERR_RANGE, NULL, headers.data);
+    } else {
+        gw_http_reply_payload(conn, 200, headers.data, kind, msg, 0, len);
+    }
+    gw_buf_fini(&headers);
+}
+
+static void payload_answer(struct asked *asked)
+{
+    struct gw_conn *conn = asked->conn;
+    struct gw_hub *hub = gw_conn_hub(conn);
+    const char *name = asked->name->data;
+    size_t len = asked->name->len;
+    if (!gw_grants_whole(asked_grants(asked), name, len)) {
+        GW_STAT_ADD(gw_hub_stats(hub), forbidden, 1);
+        gw_http_error(conn, GW_ERR_FORBIDDEN,
+                      "your role sees only some fields of this channel, and a payload has all of them");
+        return;
+    }
+    asked_find(asked);
+    if (asked->found)
+        payload_reply(asked);
+    else
+        gw_http_error(conn, gw_hub_channel_possible(hub, name, len) ? GW_ERR_NO_VALUE : GW_ERR_UNKNOWN_CHANNEL, NULL);
+}
+
+void gw_api_payload(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
+{
+    struct asked asked = {.conn = conn, .request = request, .name = name};
+    gw_buf_init(&asked.tag);
+    const char *why = asked_read(&asked);
+    if (why)
+        gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
+    else if (gw_api_may(conn, GW_RIGHT_SUBSCRIBE, name))
+        payload_answer(&asked);
+    gw_buf_fini(&asked.tag);
+}
