@@ -9,12 +9,13 @@ import threading
 
 import paho.mqtt.client as mqtt
 from clients import Client, later
-from oracle import parse
+from oracle import matches, parse
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 PAGE = pathlib.Path(__file__).with_name("socketio.mjs")
 HEALED = ("transport close", "transport error", "ping timeout")  # after these the client comes back by itself
+UNACKNOWLEDGED = "soak/q/#"  # published at QoS 0, so an MQTT client gets them at QoS 0
 
 
 class SocketIoClient(Client):
@@ -123,6 +124,7 @@ class MqttClient(Client):
             self.over.set()
             return
         self.oracle.resumed()
+        self.oracle.anew(UNACKNOWLEDGED) # a session keeps none of them
         if flags["session present"] and self.granted:
             self.errors["session kept"] += 1
             return
@@ -157,6 +159,9 @@ class MqttClient(Client):
         self.oracle.message(frame)
         if self.begun and (parse(frame["cursor"])[0] != parse(self.begun)[0] or parse(frame["cursor"])[1] > parse(self.begun)[1]):
             self.position[filter] = later(self.position[filter], frame["cursor"])
+
+    def has(self, marks):
+        return super().has({channel: n for channel, n in marks.items() if not matches(UNACKNOWLEDGED, channel)})
 
     def on_disconnect(self, _client, _data, code, _properties):
         self.over.set()
