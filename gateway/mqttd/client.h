@@ -92,11 +92,11 @@ struct gw_mqttd_client {
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
     int64_t heard_ms;
-    struct gw_buf in;              /* the beginning of a packet, or packets that wait while `held` */
-    struct gw_bucket frames;       /* limits.message_rate */
+    struct gw_buf in;               /* the beginning of a packet, or packets that wait while `held` */
+    struct gw_bucket frames;        /* limits.message_rate */
     struct gw_mqttd_recall *recall; /* of its session, which the engine is asked for; NULL: not */
-    struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
-    struct gw_buf asked;           /* ... in this CONNECT */
+    struct gw_shared_wait *asking;  /* for the ticket that is its password; NULL: not */
+    struct gw_buf asked;            /* ... in this CONNECT */
     struct gw_mqttd_will will;
     int64_t expiry_ms; /* how long its session is kept */
     int64_t asked_ms;  /* ... and how long it asked for */
