@@ -98,6 +98,10 @@ def make_base():
     """debian:bookworm-slim, as near as debootstrap gets."""
     sources, url = mirror()
     tree = CACHE / "tree"
+    # A debootstrap that was broken off leaves the machine's own /proc and /sys mounted in there.
+    for line in reversed(pathlib.Path("/proc/self/mounts").read_text().splitlines()):
+        if line.split()[1].startswith(f"{tree}/"):
+            run("umount", line.split()[1])
     shutil.rmtree(tree, ignore_errors=True)
     result = run("debootstrap", "--variant=minbase", "bookworm", tree, url, check=False)
     if result.returncode:
