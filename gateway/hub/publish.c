@@ -184,16 +184,19 @@ void gw_pending_drop(struct gw_session *session)
 
 /* A payload that is sent as it is: what the route would drop on its way back is refused here, where the client gets
  * an error. */
-static enum gw_err publish_check(const struct gw_codec *codec, const char *data, size_t len)
+static enum gw_err publish_check(const struct gw_codec *codec, const char *data, size_t len, const char **why)
 {
     if (!len)
         return GW_OK;
-    if (codec->publishable)
-        return codec->publishable(data, len) ? GW_OK : GW_ERR_NOT_JSON;
     struct gw_buf scratch = {0};
     struct gw_decoded decoded;
-    enum gw_err err = codec->decode(data, len, &scratch, &decoded);
+    enum gw_err err = codec->publishable ? (codec->publishable(data, len) ? GW_OK : GW_ERR_NOT_JSON)
+                                         : codec->decode(data, len, &scratch, &decoded);
     gw_buf_fini(&scratch);
+    if (err == GW_ERR_NOT_JSON)
+        *why = "the data is not valid JSON (names and texts in double quotes, as in {\"state\":\"ON\"}, expected)";
+    else if (err == GW_ERR_BAD_REQUEST)
+        *why = "the payload is none that the codec of this channel's route reads";
     return err;
 }
 
@@ -217,7 +220,7 @@ static enum gw_err publish_transform(const struct gw_publish_target *target, con
     struct gw_decoded decoded = {.json = data, .len = len};
     enum gw_err err = GW_OK;
     if (!json && len)
-        err = publish_check(target->codec, data, len);
+        err = publish_check(target->codec, data, len, why);
     if (!json && !len)
         decoded = (struct gw_decoded){.json = "null", .len = 4};
     else if (!json && err == GW_OK)
@@ -237,7 +240,7 @@ static enum gw_err publish_encode(const struct gw_publish_target *target, const 
         return publish_transform(target, data, len, json, payload, why);
     if (!json) {
         gw_buf_add(payload, data, len);
-        return publish_check(target->codec, data, len);
+        return publish_check(target->codec, data, len, why);
     }
     struct gw_slice value = publish_trim(data, len);
     if (value.len == 4 && !memcmp(value.data, "null", 4))
@@ -276,6 +279,8 @@ static enum gw_err outgoing_admit(struct gw_session *session, struct outgoing *o
                           : GW_ERR_BAD_REQUEST;
     if (err == GW_ERR_FORBIDDEN || err == GW_ERR_UNAUTHORIZED)
         GW_STAT_ADD(&hub->stats, forbidden, 1);
+    if (err == GW_ERR_FORBIDDEN)
+        out->why = "no role of this client may publish here";
     if (err == GW_OK && !gw_bucket_take(&session->publishes, hub->config->limits.publish_rate, hub->now_ms)) {
         GW_STAT_ADD(&hub->stats, rate_limited, 1);
         err = GW_ERR_RATE_LIMITED;
