@@ -340,7 +340,8 @@ def test_stored_values_before_suback(world):
     """As long as the broker sends something it is not silent: beginning anew would never end."""
     silent, sending = world.keep(Late()), world.keep(Late())
     sending.stored = True
-    given_up, waits = start(world, silent, ready=False), start(world, sending, ready=False)
+    given_up, waits = (world.sluice(yaml(broker.port, routes=ROUTES).replace("keepalive: 5s", "keepalive: 30s"), ready=False)
+                       for broker in (silent, sending))
     waits.wait_ready(20)
     assert len(sending.connects) == 1 and "message(s), but does not answer SUBSCRIBE yet: waiting" in waits.text()
     assert waits.get("/channels/home/0").json()["data"] == 1
