@@ -165,8 +165,7 @@ void gw_mqttd_leave(struct gw_mqttd_client *client)
     int64_t now = gw_hub_now(client->session.hub);
     struct gw_mqttd_kept *kept = client->connected ? gw_mqttd_keep(client, now) : NULL;
     uint32_t most = gw_mqttd_config(client)->sessions;
-    gw_mqttd_recall_forget(client->recall);
-    client->recall = NULL;
+    gw_mqttd_recall_forget(client);
     if (kept)
         gw_mqttd_share(client, kept);
     pthread_mutex_lock(&names.mutex);
