@@ -217,8 +217,6 @@ void gw_mqttd_kept_free(struct gw_mqttd_kept *kept);
 void gw_mqttd_share(const struct gw_mqttd_client *client, const struct gw_mqttd_kept *kept);
 /* Takes it from there; `done` gets it. */
 void gw_mqttd_recall(struct gw_mqttd_client *client, gw_mqttd_recalled done);
-/* The client wants none: the one there is goes. */
-void gw_mqttd_recall_none(const struct gw_mqttd_client *client);
 /* The client goes: what has been taken for it meanwhile is put back. */
 void gw_mqttd_recall_forget(struct gw_mqttd_client *client);
 

@@ -228,14 +228,12 @@ static void client_recalled(struct gw_mqttd_client *client, struct gw_mqttd_kept
 
 static void client_proceed(struct gw_mqttd_client *client)
 {
-    bool shares = gw_hub_shares(client->session.hub);
-    if (shares && !client->clean) {
+    /* Also for a clean session: before it is told so, no other gateway must find the old one. */
+    if (gw_hub_shares(client->session.hub) && !client->assigned[0]) {
         client->waiting = true;
         gw_mqttd_recall(client, client_recalled);
         return;
     }
-    if (shares)
-        gw_mqttd_recall_none(client);
     gw_mqttd_connected(client, client_kept(client));
 }
 

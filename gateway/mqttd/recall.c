@@ -156,7 +156,7 @@ static void recall_answered(void *context, enum gw_err err, const char *text, si
     struct gw_mqttd_client *client = context;
     client->recall = NULL;
     if (client->ended) { /* its connection goes: whoever it comes back to asks again */
-        if (err == GW_OK)
+        if (err == GW_OK && client->expiry_ms > 0)
             recall_put(client, text, len);
         return;
     }
@@ -174,14 +174,6 @@ void gw_mqttd_recall(struct gw_mqttd_client *client, gw_mqttd_recalled done)
     client->recalled = done;
     client->recall = gw_shared_claim(client->session.hub, key, claim, client->expiry_ms > 0 ? LIVING_MS : CLEAN_MS,
                                      recall_answered, client);
-}
-
-void gw_mqttd_recall_none(const struct gw_mqttd_client *client)
-{
-    char key[KEY_SIZE], claim[GW_ENGINE_CLAIM_MAX + 1];
-    recall_key(client, key);
-    recall_claim(client, claim);
-    gw_shared_claim(client->session.hub, key, claim, client->expiry_ms > 0 ? LIVING_MS : CLEAN_MS, NULL, NULL);
 }
 
 void gw_mqttd_recall_forget(struct gw_mqttd_client *client)
