@@ -186,6 +186,9 @@ def jobs(fuzz_seconds, soak_minutes):
     python = sys.executable
     browser = ROOT / "tests/browser"
     waiting = [
+        # The longest. Both engines in turn: they share what debootstrap makes.
+        Job("containers", ["sh", "-c", f"{python} -B tests/docker/containers.py podman && {python} -B tests/docker/containers.py docker"],
+            timeout=2400),
         *node_jobs("release", "build/release", sorted(browser.glob("*.test.mjs"))),
         *pytest_jobs("release", "build/release"),
         *pytest_jobs("asan", "build/asan", "-m", "sanitize"),
@@ -193,9 +196,6 @@ def jobs(fuzz_seconds, soak_minutes):
         *pytest_jobs("tsan", "build/tsan", "-m", "sanitize"),
     ]
     busy = [
-        # Both engines in turn: they share what debootstrap makes.
-        Job("containers", ["sh", "-c", f"{python} -B tests/docker/containers.py podman && {python} -B tests/docker/containers.py docker"],
-            timeout=1500),
         ctest_job("asan"),
         ctest_job("tsan"),
         *fuzz_jobs(fuzz_seconds),

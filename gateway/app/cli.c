@@ -107,11 +107,42 @@ int gw_cli_usage(const struct gw_cli_command *command, const char *what, const c
 
 /* --- taking apart ---------------------------------------------------------------------------------------------- */
 
+/* What other programs call it, where no distance between words leads to ours. */
+static const char *cli_elsewhere(const struct gw_cli_command *command, const char *argument)
+{
+    static const struct {
+        const char *word, *meant;
+    } words[] = {
+        {"run", "sluice -c FILE"},
+        {"start", "sluice -c FILE"},
+        {"serve", "sluice -c FILE"},
+        {"-v", "--version"},
+        {"-V", "--version"},
+        {"version", "--version"},
+        {"help", "--help"},
+        {"subscribe", "sub"},
+        {"publish", "pub"},
+        {"validate", "check"},
+        {"test", "check"},
+        {"restart", "reload"},
+        {"--port", "listen: in FILE"},
+    };
+    if (!strncmp(argument, "--config", 8) || !strcmp(argument, "--file") || !strcmp(argument, "-f"))
+        return "-c";
+    for (size_t i = 0; !*command->name && i < sizeof words / sizeof *words; i++) {
+        if (!strcmp(argument, words[i].word))
+            return words[i].meant;
+    }
+    return NULL;
+}
+
 static int cli_unknown(const struct gw_cli_command *command, const char *argument)
 {
     char text[256];
-    const char *meant = argument[0] == '-' ? cli_nearest_option(command, argument) : NULL;
-    if (!*command->name && argument[0] != '-' && gw_cli_nearest(argument))
+    const char *meant = cli_elsewhere(command, argument);
+    if (!meant && argument[0] == '-')
+        meant = cli_nearest_option(command, argument);
+    if (!meant && !*command->name && argument[0] != '-' && gw_cli_nearest(argument))
         meant = gw_cli_nearest(argument)->name;
     if (!meant)
         return gw_cli_usage(command, "unexpected argument", argument);

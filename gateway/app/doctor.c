@@ -62,7 +62,7 @@ static void doctor_broker(struct doctor *doctor)
     const struct gw_cfg_broker *broker = &doctor->config->broker;
     struct gw_buf problem = {0};
     if (!gw_survey(broker, NULL, 0, NULL, NULL, &problem))
-        doctor_say(doctor, FAILURE, "broker: %s (start it, or mend broker: in %s)", problem.data,
+        doctor_say(doctor, FAILURE, "broker: %s (mend broker: in %s, or what the broker expects)", problem.data,
                    doctor->config->file);
     else
         doctor_say(doctor, FINE, "broker: %s takes %s%s%s", broker->url, broker->username ? "the user " : "us",

@@ -63,8 +63,12 @@ static bool client_of_config(struct gw_http_client *client, const struct gw_conf
     return true;
 }
 
-static bool client_of_url(struct gw_http_client *client, const char *url, struct gw_buf *problem)
+static bool client_of_url(struct gw_http_client *client, const char *given, struct gw_buf *problem)
 {
+    /* As everybody writes them: HOST:PORT, and :PORT of this machine. */
+    struct gw_buf whole = {0};
+    gw_buf_printf(&whole, "%s%s%s", strstr(given, "://") ? "" : "http://", *given == ':' ? "localhost" : "", given);
+    const char *url = whole.data;
     CURLU *parts = curl_url();
     char *scheme = NULL, *query = NULL, *fragment = NULL, *user = NULL;
     bool good =
@@ -77,10 +81,12 @@ static bool client_of_url(struct gw_http_client *client, const char *url, struct
     curl_free(user);
     curl_url_cleanup(parts);
     if (!good) {
-        gw_buf_printf(problem, "--url %s: the gateway's address, such as http://localhost:8080, is expected", url);
+        gw_buf_printf(problem, "--url %s: the gateway's address, such as http://localhost:8080, is expected", given);
+        gw_buf_fini(&whole);
         return false;
     }
     gw_buf_adds(&client->address, url);
+    gw_buf_fini(&whole);
     while (client->address.len && client->address.data[client->address.len - 1] == '/')
         client->address.data[--client->address.len] = '\0';
     return true;
@@ -231,6 +237,26 @@ static enum gw_http_outcome client_refused(const struct gw_http_client *client, 
     return gateway && status < 500 && status != 429 && status != 408 ? GW_HTTP_REFUSED : GW_HTTP_LATER;
 }
 
+/* What to look at when no answer comes. */
+static const char *client_advice(CURLcode result)
+{
+    switch (result) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return " (check the host's name)";
+    case CURLE_COULDNT_CONNECT:
+        return " (is the gateway running, and is this its address? `sluice doctor -c FILE` looks)";
+    case CURLE_SSL_CONNECT_ERROR:
+        return " (does this listener have tls:? Without it the address begins with http://)";
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return " (is this the port of the gateway and not that of the broker? With tls: it begins with https://)";
+    default:
+        return "";
+    }
+}
+
 enum gw_http_outcome gw_http_client_ask(struct gw_http_client *client, const char *path, const struct gw_slice *body,
                                         gw_http_piece piece, void *context, struct gw_buf *answer,
                                         struct gw_buf *problem)
@@ -247,8 +273,8 @@ enum gw_http_outcome gw_http_client_ask(struct gw_http_client *client, const cha
     if (transfer.ended)
         return GW_HTTP_GOOD;
     if (result != CURLE_OK) {
-        gw_buf_printf(problem, "no answer from %s: %s", gw_http_client_address(client),
-                      *error ? error : curl_easy_strerror(result));
+        gw_buf_printf(problem, "no answer from %s: %s%s", gw_http_client_address(client),
+                      *error ? error : curl_easy_strerror(result), client_advice(result));
         return GW_HTTP_LATER;
     }
     return status >= 200 && status < 300 ? GW_HTTP_GOOD : client_refused(client, status, answer, problem);

@@ -35,7 +35,11 @@ static void init_path(struct gw_buf *out, const char *indent, const char *key, c
 static void init_broker(const struct gw_cli *cli, struct gw_buf *out)
 {
     gw_buf_adds(out, "broker:\n");
-    init_pair(out, "  ", "url", cli->broker);
+    struct gw_buf url = {0};
+    gw_buf_printf(&url, "%s%s", strstr(cli->broker, "://") ? "" : "mqtt://",
+                  cli->broker); /* a bare HOST:PORT will do */
+    init_pair(out, "  ", "url", url.data);
+    gw_buf_fini(&url);
     if (cli->username)
         init_pair(out, "  ", "username", cli->username);
     init_path(out, "  ", "password_file", cli->password_file);

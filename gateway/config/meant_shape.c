@@ -57,6 +57,12 @@ static bool shape_problem(const struct gw_node *node, const char *path, const ch
 }
 
 /* The key that a mapping of the table cannot do without, or its first one. */
+/* What is proposed must be YAML itself: `- topic: #` would be an empty topic and a comment. */
+static const char *shape_quote(const char *text)
+{
+    return strchr("#{[*&!|>%@`", text[0]) || strstr(text, " #") || strstr(text, ": ") ? "\"" : "";
+}
+
 static const char *first_key(const struct gw_field *table)
 {
     for (const struct gw_field *field = table; field->key; field++) {
@@ -78,10 +84,12 @@ void gw_meant_shape(const struct gw_field *field, const struct gw_node *node, co
                         : node->kind == GW_NODE_LIST   ? "a list"
                                                        : "a mapping";
     char how[200] = "";
+    const char *quote = node->kind == GW_NODE_SCALAR ? shape_quote(node->text) : "";
     if (list && node->kind == GW_NODE_MAP && node->count)
         snprintf(how, sizeof how, ": '- ' before %.60s:", node->keys[0]->text);
     else if (list)
-        snprintf(how, sizeof how, ": - %s: %.100s", first_key(field->table), node->text && !empty ? node->text : "…");
+        snprintf(how, sizeof how, ": - %s: %s%.100s%s", first_key(field->table), empty ? "" : quote,
+                 node->text && !empty ? node->text : "…", empty ? "" : quote);
     else if (table && node->kind == GW_NODE_LIST)
         snprintf(how, sizeof how, ": the keys without '- '");
     else if (table && field->switchable && gw_meant_bool(node->text))
@@ -96,6 +104,7 @@ void gw_meant_entry(const struct gw_node *node, const char *path, const char *ke
     if (shape_problem(node, path, NULL, problems))
         return;
     bool scalar = node->kind == GW_NODE_SCALAR && !gw_node_is_null(node);
-    gw_problem_add(problems, node->line, node->column, "%s: not a mapping (- %s: %.100s expected)", path, key,
-                   scalar ? node->text : "…");
+    const char *quote = scalar ? shape_quote(node->text) : "";
+    gw_problem_add(problems, node->line, node->column, "%s: not a mapping (- %s: %s%.100s%s expected)", path, key,
+                   quote, scalar ? node->text : "…", quote);
 }

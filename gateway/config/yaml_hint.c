@@ -367,6 +367,24 @@ static bool hint_unclosed(const struct gw_source *source, struct gw_yaml_error *
     return true;
 }
 
+/* `{ password: ${VAR} }`: inside brackets the brace of a variable opens a mapping. */
+static bool hint_variable(const struct gw_line *line, struct gw_yaml_error *error, struct gw_buf *out)
+{
+    if (!says(error, "flow mapping") && !says(error, "flow sequence"))
+        return false;
+    const char *at = gw_line_at(line, error->at.column);
+    if (at > line->content && *at == '{')
+        at--;
+    const char *end = at + 1 < line->end && at[0] == '$' && at[1] == '{' ? at : NULL;
+    while (end && end < line->end && *end != '}')
+        end++;
+    if (!end || end == line->end)
+        return false;
+    error->at.column = gw_line_column(line, at);
+    gw_buf_printf(out, "a variable inside { } or [ ] without quotes (\"%.*s\" expected)", (int)(end + 1 - at), at);
+    return true;
+}
+
 /* `key = value` of other formats. */
 static bool hint_equals(const struct gw_line *line, struct gw_yaml_error *error, struct gw_buf *out)
 {
@@ -391,9 +409,10 @@ static bool hint_line(const struct gw_source *source, struct gw_yaml_error *erro
         gw_buf_adds(out, "two byte order marks at the beginning (one or none expected)");
         return true;
     }
-    if (hint_unclosed(source, error, out))
+    bool found = gw_line_find(source, error->at.line, &line);
+    if ((found && hint_variable(&line, error, out)) || hint_unclosed(source, error, out))
         return true;
-    if (!gw_line_find(source, error->at.line, &line))
+    if (!found)
         return false;
     if (hint_tab(&line, error, out) || hint_equals(&line, error, out))
         return true;

@@ -195,7 +195,8 @@ enum gw_err gw_disk_db_open(struct gw_disk_db *db, const char *path, struct gw_d
         gw_buf_adds(&why, gw_disk_db_error(db));
     enum gw_err err = why.len ? GW_ERR_INTERNAL : GW_OK;
     if (why.len) {
-        gw_buf_printf(error, "storage.path: can't use '%s': %s", path, why.data);
+        gw_buf_printf(error, "storage.path: can't use '%s': %s (a folder that this user may write expected)", path,
+                      why.data);
         gw_disk_db_close(db);
     }
     gw_buf_fini(&why);

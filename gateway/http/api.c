@@ -192,12 +192,35 @@ static bool api_without(struct gw_request *request, const char *suffix)
     return true;
 }
 
+/* Does the whole path name a channel with a value, and the query ask for no payload? Then that is what was meant:
+ * devices do have channels called `raw`. */
+static bool api_is_called_raw(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct gw_buf name = {0}, key = {0}, value = {0};
+    size_t at = 0;
+    bool bad, payload = false;
+    while (!payload && gw_request_query(request, &at, &key, &value, &bad))
+        payload = key.data && (!strcmp(key.data, "v") || !strcmp(key.data, "stream"));
+    bool called = !payload && gw_request_path_after(request, "/channels/", &name, &bad) &&
+                  gw_topic_name_valid(name.data, name.len) &&
+                  gw_hub_last(gw_conn_hub(conn), api_grants(conn), name.data, name.len);
+    gw_buf_fini(&value);
+    gw_buf_fini(&key);
+    gw_buf_fini(&name);
+    return called;
+}
+
 /* `/channels/NAME` or, where the path ends in a plain `/history` or `/raw`, the history or the payload of NAME. (A
- * channel whose own last level is `history` or `raw` is reached by encoding the slash before it.) */
+ * channel whose own last level is `history` is reached by encoding the slash before it.) */
 static void api_channel(struct gw_conn *conn, const struct gw_request *request)
 {
     struct gw_request shortened = *request;
-    bool history = api_without(&shortened, "/history"), raw = !history && api_without(&shortened, "/raw");
+    bool history = api_without(&shortened, "/history");
+    bool raw = !history && api_without(&shortened, "/raw");
+    if (raw && api_is_called_raw(conn, request)) {
+        shortened = *request;
+        raw = false;
+    }
 
     struct gw_buf name;
     gw_buf_init(&name);

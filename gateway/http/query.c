@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "gateway/topic.h"
 
 static bool query_wait(const struct gw_buf *value, int64_t max_ms, int64_t *out)
 {
@@ -113,9 +114,10 @@ enum gw_err gw_query_subscribe(const struct gw_query *query, struct gw_session *
             start = query_start(from, strlen(from), without);
         start.interval_ms = query->interval_ms;
         enum gw_err err = gw_session_subscribe(session, name, strlen(name), &start, &subscribed);
-        if (err == GW_ERR_BAD_REQUEST)
-            *why = "a channel is no valid name or filter, or the cursor is none of this gateway's (last or "
-                   "<epoch>.<number> expected)";
+        if (err == GW_ERR_BAD_REQUEST && !gw_topic_filter_valid(name, strlen(name)))
+            *why = "a channel is no valid name or filter (+ and # as whole levels, # only as the last, expected)";
+        else if (err == GW_ERR_BAD_REQUEST)
+            *why = "the cursor is none of this gateway's (last or <epoch>.<number> expected)";
         if (err != GW_OK)
             return err;
         name = from + strlen(from) + 1;

@@ -1,3 +1,4 @@
+/* history.c: a channel's history: its instance, and the channel that needs none yet. */
 #include "hub/history.h"
 
 #include "hub/hub_private.h"
@@ -11,14 +12,16 @@ static bool history_needs_none(const struct gw_cfg_route *policy, const struct g
            (!msg || (!msg->clear && gw_message_size(msg) <= policy->history.bytes));
 }
 
-/* With what it holds: the last value, if there is one. */
+/* With what it holds: the last value, if there is one and it is not too old. */
 static void history_open(struct gw_hub *hub, struct gw_channel *channel, const struct gw_cfg_route *policy)
 {
     hub->channels.history_bytes -= gw_channel_history_bytes(channel);
     channel->engine = policy->history_engine;
     channel->history = channel->engine->open(&policy->history, 0);
-    if (channel->last)
+    if (channel->last) {
         channel->engine->append(channel->history, channel->last, hub->wall_ms);
+        channel->engine->expire(channel->history, hub->wall_ms);
+    }
     hub->channels.history_bytes += channel->engine->bytes(channel->history);
 }
 
@@ -51,6 +54,7 @@ static void history_change_engine(struct gw_hub *hub, struct gw_channel *channel
     channel->history = channel->engine->open(&policy->history, old_engine->evicted(old));
     struct move move = {hub, channel};
     old_engine->read(old, 0, history_move, &move);
+    channel->engine->expire(channel->history, hub->wall_ms); /* its newest message may be too old, too */
     hub->channels.history_bytes += channel->engine->bytes(channel->history) - old_engine->bytes(old);
     old_engine->close(old);
     gw_channel_keep_all(hub, channel);
@@ -104,14 +108,15 @@ void gw_channel_history_expire(struct gw_hub *hub, struct gw_channel *channel)
 
 void gw_channel_history_drop(struct gw_hub *hub, struct gw_channel *channel)
 {
-    if (!channel->history) {
+    if (!channel->history) { /* so its history is its last value */
         /* One whose route is gone gets no more messages; one that has yet to meet a reload gets its bounds then. */
         static const struct gw_history_limits none;
         bool current = channel->route != GW_ROUTE_BY_NAME && channel->policy_at == hub->channels.policy_at;
         const struct gw_history_limits *limits =
             current ? &gw_routes_get(hub->routes, channel->route)->history : &none;
         hub->channels.history_bytes -= gw_channel_history_bytes(channel);
-        channel->history = channel->engine->open(limits, channel->last_seq);
+        /* Not last_seq: what the engine lost since is told as lost, and is not to be had from anywhere. */
+        channel->history = channel->engine->open(limits, channel->last->seq);
         return;
     }
     hub->channels.history_bytes -= channel->engine->bytes(channel->history);

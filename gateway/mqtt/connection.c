@@ -1,5 +1,6 @@
 /* connection.c: the connection to the broker, from the attempt to its end. */
 #include <errno.h>
+#include <inttypes.h>
 #include <mqtt_protocol.h>
 #include <stdio.h>
 #include <string.h>
@@ -236,14 +237,15 @@ bool gw_connection_is_open(const struct gw_source *source)
 }
 
 /* mosquitto sends the stored values of a subscription before it answers SUBSCRIBE: a million take a while, and to
- * give up would be to begin with them again, for ever. So only a broker that has sent nothing since is one that is
- * silent.
- */
+ * give up would be to begin with them again, for ever. So only a broker that has sent nothing in all that time is
+ * silent. One that goes on sending and never answers is in the log again and again. */
 bool gw_connection_hears(struct gw_source *source, int64_t now)
 {
     uint64_t received = atomic_load_explicit(&source->received, memory_order_relaxed);
     if (!source->connected || received == source->received_before)
         return false;
+    gw_log(GW_LOG_WARN, "mqtt", "%s has sent %" PRIu64 " message(s), but does not answer SUBSCRIBE yet: waiting",
+           source->settings.url, received - source->received_before);
     source->received_before = received;
     source->deadline_ms = now + HANDSHAKE_MS;
     return true;

@@ -46,6 +46,21 @@ static bool listener_is_free(const struct sockaddr *address, socklen_t len)
     return !taken;
 }
 
+/* What to do about it. */
+static const char *listener_advice(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return " (another program listens there: stop it, or choose another port in listen:)";
+    case EADDRNOTAVAIL:
+        return " (this machine has no such address: 0.0.0.0 or [::] takes all it has)";
+    case EACCES:
+        return " (ports below 1024 need the right to them: choose one above, or give CAP_NET_BIND_SERVICE)";
+    default:
+        return "";
+    }
+}
+
 int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, bool first, struct gw_buf *error)
 {
     union {
@@ -91,7 +106,8 @@ int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, bool
         goto fail;
     return fd;
 fail:
-    gw_buf_printf(error, "can't listen on %s: %s: %s", listen_cfg->address, step, strerror(errno));
+    gw_buf_printf(error, "can't listen on %s: %s: %s%s", listen_cfg->address, step, strerror(errno),
+                  listener_advice(errno));
     if (fd >= 0)
         close(fd);
     return -1;

@@ -479,7 +479,7 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
             continue;
         }
         err = GW_ERR_FORBIDDEN;
-        target->why = NULL;
+        target->why = config->publish ? NULL : "the route of this channel has no publish: in the configuration";
         if (!config->publish || !gw_route_publish_topic(route, channel, len, &target->captures, &target->topic))
             continue;
         target->codec = config->codec;
@@ -487,6 +487,7 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
         target->state = route->state;
         target->qos = config->publish_qos;
         target->retain = config->publish_retain;
+        target->why = NULL;
         err = GW_OK;
     }
     routes_found_fini(&found);

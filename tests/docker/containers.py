@@ -103,7 +103,7 @@ def make_base():
         if line.split()[1].startswith(f"{tree}/"):
             run("umount", line.split()[1])
     shutil.rmtree(tree, ignore_errors=True)
-    result = run("debootstrap", "--variant=minbase", "bookworm", tree, url, check=False)
+    result = run("debootstrap", "--variant=minbase", "bookworm", tree, url, check=False, timeout=1200)
     if result.returncode:
         raise Failed("debootstrap: " + re.sub(r"https?://\S+", "URL", result.stdout[-800:]))
     (tree / "etc/dpkg/dpkg.cfg.d/docker-slim").write_text(

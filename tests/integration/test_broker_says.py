@@ -1,6 +1,7 @@
 """What a broker says in CONNACK, SUBACK, PUBACK and DISCONNECT (MQTT 5.0), each with what the gateway makes of it; and brokers
 that know 3.1.1 only. docs/mqtt.md has the same table in words."""
 import struct
+import time
 
 import pytest
 from conftest import yaml
@@ -319,6 +320,32 @@ def test_no_answer_to_connect(world):
     gateway = start(world, broker, ready=False)
     gateway.wait_ready(40)
     assert broker.levels() == [5, 4, 5, 4] and "does not answer CONNECT: trying MQTT 3.1.1" in gateway.text()
+
+
+class Late(FakeBroker):
+    """Answers SUBSCRIBE 11 s after it came, when the gateway gives a silent broker up; `stored`: it sends values until then."""
+    stored, values = False, 0
+
+    def subscribe(self, c, packet):
+        c.until = getattr(c, "until", time.monotonic() + 11)
+        while time.monotonic() < c.until:
+            if self.stored:
+                c.publish(f"home/{self.values}", b"1", retain=True)
+                self.values += 1
+            time.sleep(0.2)
+        super().subscribe(c, packet)
+
+
+def test_stored_values_before_suback(world):
+    """As long as the broker sends something it is not silent: beginning anew would never end."""
+    silent, sending = world.keep(Late()), world.keep(Late())
+    sending.stored = True
+    given_up, waits = (world.sluice(yaml(broker.port, routes=ROUTES).replace("keepalive: 5s", "keepalive: 30s"), ready=False)
+                       for broker in (silent, sending))
+    waits.wait_ready(20)
+    assert len(sending.connects) == 1 and "message(s), but does not answer SUBSCRIBE yet: waiting" in waits.text()
+    assert waits.get("/channels/home/0").json()["data"] == 1
+    wait_until(lambda: "the broker does not answer SUBSCRIBE" in given_up.text())
 
 
 def test_what_is_no_mqtt(world):

@@ -118,6 +118,7 @@ def test_explain_for_scripts(option, name, status):
 @pytest.mark.parametrize("typed, meant", [
     (["chekc"], "check"), (["helthcheck"], "healthcheck"), (["relod"], "reload"), (["explian", "--topic", "x"], "explain"),
     (["--hlep"], None), (["zzz"], None), (["explain", "--chanel", "x"], "--channel"), (["explain", "--topik", "x"], "--topic"),
+    (["run"], "sluice -c FILE"), (["--config", "x"], "-c"), (["-v"], "--version"), (["subscribe", "a"], "sub"), (["top", "--config-file=x"], "-c"),
     (["check", "a", "b"], None), (["reload", "--topic", "x"], None), (["schema", "x"], None), (["reference", "--man=1"], None)])
 def test_mistyped(typed, meant):
     result = run(*typed)
@@ -379,12 +380,25 @@ def test_pub_and_sub_refusals(world):
                 (["pub", "plants/x", "1", *own], 1, "--token with a valid one is expected"), (["sub", "plants/#", *own], 1, "--token with a valid one"),
                 (["sub", "plants/#", *own, "--token", token], 1, "forbidden: "), (["pub", "other/x", "1", *own, "--token", token], 1, ": "),
                 (["pub", "plants/#", "1", *own, "--token", token], 1, ": "), (["sub", "a/#/b", *own, "--token", token], 1, "bad_request: "),
-                (["pub", "a", "1", "--url", nobody], 1, f"no answer from {nobody}"), (["sub", "a", "--url", nobody], 1, f"no answer from {nobody}"),
+                (["pub", "a", "1", "--url", nobody], 1, f"no answer from {nobody}"), (["pub", "a", "1", "--url", nobody[7:]], 1, "is the gateway running"),
+                (["sub", "a", "--url", f"http://127.0.0.1:{broker.port}"], 1, "not that of the broker"), (["sub", "a/#/b", *own, "--token", token], 1, "# only as the last"),
+                (["sub", "a", "--url", gateway.http.replace("http", "https")], 1, "does this listener have tls:"), (["sub", "a", "--url", "http://host.invalid"], 1, "check the host's name"),
+                (["pub", "other/x", "1", *own, "--token", token], 1, "no role of this client may publish here"), (["sub", "a", "--url", nobody], 1, f"no answer from {nobody}"),
                 (["pub", "a", "1", "--url", f"{gateway.http}/none", "--token", token], 1, "not_found"), (["pub", "a", "1", "--url", "ftp://x"], 2, "such as http://localhost:8080"),
                 (["sub", "a", "--url", "localhost:8080", "--count", "0"], 2, "a number from 1"), (["pub", "a", *own], 2, "CHANNEL VALUE"),
                 (["pub", "a", "1", "-c", "/nonexistent"], 2, "give -c FILE")):
             result = run(*args)
             assert result.returncode == status and not result.stdout and said in result.stderr and result.stderr.startswith(("sluice: ", "/")), (args, result)
+
+
+def test_pub_says_what_is_wrong_with_a_value(world):
+    gateway = world.sluice(yaml(world.broker().port, "  - { topic: read/+ }\n  - { topic: json/+, codec: json, publish: true }\n  - { topic: number/+, codec: number, publish: true }"))
+    for channel, value, said in (
+            ("read/x", "1", "forbidden: the route of this channel has no publish:"), ("json/x", "{state:on}", "not_json: the data is not valid JSON (names and texts in double"),
+            ("json/x", "{'state':'on'}", "in double quotes"), ("number/x", "warm", "bad_request: the payload is none that the codec")):
+        result = run("pub", channel, value, "--url", gateway.http)
+        assert result.returncode == 1 and not result.stdout and said in result.stderr, result
+    assert run("pub", "json/x", '{"state":"on"}', "--url", gateway.http).returncode == 0
 
 
 def test_pub_knows_who_is_no_gateway():
@@ -461,7 +475,7 @@ def test_init_refusals(world):
     closed_url = f"mqtt://127.0.0.1:{closed.port}"
     for args, status, said in (
             ([], 2, "--broker URL is expected"), (["--broker", f"mqtt://127.0.0.1:{nobody}"], 1, "Connection refused"),
-            (["--broker", f"mqtt://127.0.0.1:{empty.port}"], 1, "sent nothing"), (["--broker", "ftp://x"], 2, "broker.url"),
+            (["--broker", f"mqtt://127.0.0.1:{empty.port}"], 1, "sent nothing"), (["--broker", f"127.0.0.1:{empty.port}"], 1, "sent nothing"), (["--broker", "ftp://x"], 2, "broker.url"),
             (["--broker", closed_url], 1, "refuses anonymous clients"),
             (["--broker", closed_url, "--username", "anna", "--password-file", str(world.directory / "wrong")], 1, "refuses the user anna"),
             (["--broker", closed_url, "--username", "anna", "--password-file", str(world.directory / "pass")], 1, "sent nothing"),

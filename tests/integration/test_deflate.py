@@ -17,7 +17,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from wsclient import Ws, closed, connect
 
 pytestmark = pytest.mark.sanitize
-ON = "web: { heartbeat: 1s, compression: true, compression_min: 100 }\n"
+ON = "web: { heartbeat: 30s, compression: true, compression_min: 100 }\n"
 MESSAGES = 60 if SANITIZED else 300
 ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 

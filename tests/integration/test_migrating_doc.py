@@ -9,9 +9,9 @@ from harness import BINARY, ROOT
 CONFIGS = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/migrating.md").read_text("utf-8"), re.M | re.S)
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(len(CONFIGS)))
 def test_configuration(tmp_path, number):
-    assert len(CONFIGS) == 6
+    assert len(CONFIGS) == 7
     file = tmp_path / "sluice.yaml"
     file.write_text(CONFIGS[number])
     checked = subprocess.run([BINARY, "check", file], capture_output=True, text=True, timeout=30, check=False)

@@ -203,6 +203,23 @@ CASES = [
         "3:10: routes[0]: not a mapping (- topic: a expected)",
         "3:13: routes[1]: not a mapping (- topic: b/c expected)",
     ]),
+    ("a list of a wildcard", BROKER + "routes: ['#', '{device}/x', 'a: b']\n", [
+        '3:10: routes[0]: not a mapping (- topic: "#" expected)',
+        '3:15: routes[1]: not a mapping (- topic: "{device}/x" expected)',
+        '3:29: routes[2]: not a mapping (- topic: "a: b" expected)',
+    ]),
+    ("a list as a wildcard", BROKER + "routes: '#'\n", [
+        '3:9: routes: a single value (a list expected: - topic: "#")',
+    ]),
+    ("a variable inside braces", "broker: { url: mqtt://h, username: u, password: ${NOSUCH} }\n" + ROUTE, [
+        '1:49: a variable inside { } or [ ] without quotes ("${NOSUCH}" expected)',
+    ]),
+    ("a variable inside braces over several lines", "broker: { url: mqtt://h,\n  username: ${USER_NAME:-me},\n  password: x }\n" + ROUTE, [
+        '2:13: a variable inside { } or [ ] without quotes ("${USER_NAME:-me}" expected)',
+    ]),
+    ("a variable inside brackets", BROKER + ROUTE + "web: { origins: [${ORIGIN}] }\n", [
+        '5:18: a variable inside { } or [ ] without quotes ("${ORIGIN}" expected)',
+    ]),
     ("an empty list", BROKER + "routes: []\n", [
         "3:9: routes: it is empty (a list expected: - topic: …)",
     ]),

@@ -98,7 +98,12 @@ def test_a_channel_may_be_called_raw(gateway, client):
     client.publish("plain/raw", b"outer")
     show(gateway, client, "plain/raw", b"inner")
     assert gateway.get("/channels/plain%2Fraw").json()["data"] == "inner"
-    assert code(gateway.get("/channels/plain/raw"), 404) in ("no_value", "unknown_channel")
+    assert gateway.get("/channels/plain/raw").json()["data"] == "inner"
+    assert code(gateway.get("/channels/plain/raw?v="), 404) in ("no_value", "unknown_channel")
+    client.publish("plain", b"outer")
+    assert gateway.get("/channels/plain/raw/raw").content == b"inner"
+    client.publish("plain/raw", b"")
+    wait_until(lambda: gateway.get("/channels/plain/raw").status_code == 404)
     assert gateway.get("/channels/plain/raw/history").json()["channel"] == "plain/raw"
     assert code(gateway.get("/channels/nowhere/raw"), 404) == "unknown_channel"
     assert code(gateway.get("/channels/plain/none/raw"), 404) == "no_value"

@@ -1,6 +1,6 @@
 /** One line of the list: a channel's row, or the head of a branch. */
 import { el, setText } from './dom';
-import { age, byInterest, clock, fields, isBinary, isObject, number, rate, short } from './format';
+import { age, byInterest, clock, fields, isBinary, isBlob, isObject, number, rate, short } from './format';
 import type { Line } from './outline';
 import { drawSpark } from './spark';
 import type { Channel } from './store';
@@ -45,12 +45,16 @@ const WORTH = { stale: 'silent', offline: 'offline', unknown: 'of unknown age' }
 export const worth = ({ status }: Channel): string =>
   status && status.state !== 'live' ? `${WORTH[status.state]} since ${clock(status.since)}` : '';
 
+/** The same in a word that the row has room for: a tooltip is out of reach on a phone. */
+const WORD = { live: '', stale: 'stale', offline: 'offline', unknown: 'age unknown' };
+
 export class Row {
   readonly item: HTMLLIElement;
   readonly button: HTMLButtonElement;
   dirty = true;
   private name = el('span', { class: 'name' });
   private value = el('span', { class: 'value', 'data-field': 'value' });
+  private doubt = el('span', { class: 'pill doubt', 'data-field': 'doubt' });
   private ageCell = el('span', { class: 'age', 'data-field': 'age' });
   private rateCell = el('span', { class: 'rate', 'data-field': 'rate' });
   private canvas = el('canvas', { class: 'spark', 'aria-hidden': 'true' });
@@ -83,7 +87,7 @@ export class Row {
     if (text !== this.drawn) {
       this.drawn = text;
       this.value.className = `value ${cleared ? 'cleared' : ''}`;
-      this.value.replaceChildren(...parts);
+      this.value.replaceChildren(this.doubt, ...parts);
     }
     // A constant has no line worth looking at.
     const { spark } = this.channel;
@@ -96,6 +100,7 @@ export class Row {
   clock(): void {
     this.button.title = worth(this.channel);
     this.item.classList.toggle('doubtful', !!this.button.title);
+    setText(this.doubt, WORD[this.channel.status?.state ?? 'live']);
     setText(this.ageCell, age(Date.now() - this.channel.message!.ts));
     setText(this.rateCell, rate(this.channel.rate()));
   }
@@ -108,7 +113,7 @@ function describe(data: unknown): HTMLElement[] {
   const state = isObject(data) && typeof data.state === 'string' ? data.state : typeof data === 'string' ? data : '';
   const onOff = /^(on|off|online|offline)$/i.test(state);
   const parts = onOff ? [pill(state, /^on/i.test(state))] : [];
-  const found = isObject(data) && !isBinary(data) ? fields(data).sort(byInterest).slice(0, PAIRS) : [];
+  const found = isObject(data) && !isBinary(data) && !isBlob(data) ? fields(data).sort(byInterest).slice(0, PAIRS) : [];
   for (const [path, one] of found)
     parts.push(el('span', { class: 'pair' }, el('span', { class: 'quiet' }, path.split('.').pop()! + ' '), typeof one === 'number' ? number(one) : String(one)));
   if (!parts.length) parts.push(el('span', { class: `plain-value ${typeof data === 'number' ? 'figure' : ''}` }, short(data)));
