@@ -52,9 +52,10 @@ static const char *tls_hosts(char out[NAME_MAX_LEN], X509 *certificate)
         const char *word = text;
         if (name->type == GEN_DNS)
             word = (const char *)ASN1_STRING_get0_data(name->d.dNSName);
-        else if (name->type == GEN_IPADD)
-            inet_ntop(ASN1_STRING_length(name->d.iPAddress) == 4 ? AF_INET : AF_INET6,
-                      ASN1_STRING_get0_data(name->d.iPAddress), text, sizeof text);
+        else if (name->type == GEN_IPADD && ASN1_STRING_length(name->d.iPAddress) == 4)
+            inet_ntop(AF_INET, ASN1_STRING_get0_data(name->d.iPAddress), text, sizeof text);
+        else if (name->type == GEN_IPADD && ASN1_STRING_length(name->d.iPAddress) == 16) /* others are malformed */
+            inet_ntop(AF_INET6, ASN1_STRING_get0_data(name->d.iPAddress), text, sizeof text);
         if (*word)
             at += (size_t)snprintf(out + at, NAME_MAX_LEN - at, "%s%s", at ? ", " : "", word);
     }

@@ -9,11 +9,13 @@
 #include "gateway/clock.h"
 #include "gateway/log.h"
 
-/* Questions that may wait; beyond that they are refused. */
-#define ASKS_MAX 4096
+/* Questions that may wait, and bytes of what they put; beyond that they are refused. */
+#define ASKS_MAX   65536 /* a gateway that stops leaves all its sessions at once */
+#define ASKS_BYTES (32 * 1024 * 1024)
 /* On their way at once. */
 #define ASKS_AT_ONCE 128
-#define ASK_MS       1000
+/* So long a question waits for its turn, and as long for its answer. */
+#define ASK_MS 1000
 /* So long after a connection could not be made, nobody waits for another try. */
 #define AWAY_MS 200
 
@@ -29,36 +31,60 @@ static void asks_refuse(struct gw_engine_ask *ask)
 void gw_valkey_ask(struct gw_engine_store *store, struct gw_engine_ask *ask)
 {
     struct gw_valkey_asks *asks = &store->asks;
+    size_t bytes = ask->text ? ask->len : 0;
     ask->next = NULL;
+    ask->send_by = gw_monotonic_ms() + ASK_MS;
     pthread_mutex_lock(&asks->lock);
-    bool taken = asks->running && asks->count < ASKS_MAX;
+    bool full = asks->count >= ASKS_MAX || asks->bytes + bytes > ASKS_BYTES;
+    bool running = asks->running, taken = running && !full;
     if (taken) {
+        asks->bytes += bytes;
         *asks->end = ask;
         asks->end = &ask->next;
         if (!asks->count++)
             pthread_cond_signal(&asks->work);
     }
     pthread_mutex_unlock(&asks->lock);
+    if (running && full)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "engine",
+                             "a question of a client is refused: too many wait for the engine");
     if (!taken)
         ask->done(ask, GW_ERR_OVERLOADED);
 }
 
 /* --- the server ------------------------------------------------------------------------------------------------- */
 
-static bool ask_send(struct gw_engine_store *store, const struct gw_engine_ask *ask)
+static bool ask_send(struct gw_engine_store *store, const struct gw_engine_ask *ask, int64_t left_ms)
 {
+    /* What another has claimed or left meanwhile is newer. */
+    static const char put_claimed[] = "local v=redis.call('GET',KEYS[1]) if v and v~=ARGV[1] then return 0 end "
+                                      "redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
     struct gw_resp_args args = {0};
     char ttl[24], key[GW_ENGINE_KEY_MAX + 1 + 160];
     int key_len = snprintf(key, sizeof key, "%s%s", store->keys.shared, ask->key);
+    size_t claim_len = strlen(ask->claim);
     snprintf(ttl, sizeof ttl, "%lld", (long long)(ask->ttl_ms > 0 ? ask->ttl_ms : 1));
-    gw_resp_arg(&args, ask->text ? "SET" : "GETDEL", ask->text ? 3 : 6);
-    gw_resp_arg(&args, key, (size_t)key_len);
-    if (ask->text) {
+    if (ask->text && claim_len) {
+        gw_resp_arg(&args, "EVAL", 4);
+        gw_resp_arg(&args, put_claimed, sizeof put_claimed - 1);
+        gw_resp_arg(&args, "1", 1);
+        gw_resp_arg(&args, key, (size_t)key_len);
+        gw_resp_arg(&args, ask->claim, claim_len);
         gw_resp_arg(&args, ask->text, ask->len);
+        gw_resp_arg(&args, ttl, strlen(ttl));
+    } else if (ask->text || claim_len) {
+        gw_resp_arg(&args, "SET", 3);
+        gw_resp_arg(&args, key, (size_t)key_len);
+        gw_resp_arg(&args, ask->text ? ask->text : ask->claim, ask->text ? ask->len : claim_len);
         gw_resp_arg(&args, "PX", 2);
         gw_resp_arg(&args, ttl, strlen(ttl));
+        if (!ask->text)
+            gw_resp_arg(&args, "GET", 3);
+    } else {
+        gw_resp_arg(&args, "GETDEL", 6);
+        gw_resp_arg(&args, key, (size_t)key_len);
     }
-    bool good = gw_resp_send(&store->asks.resp, &args, ASK_MS);
+    bool good = gw_resp_send(&store->asks.resp, &args, left_ms);
     gw_resp_args_fini(&args);
     return good;
 }
@@ -72,7 +98,7 @@ static enum gw_err ask_take(struct gw_engine_ask *ask, const redisReply *reply)
         return GW_ERR_OVERLOADED;
     }
     if (ask->text)
-        return GW_OK;
+        return reply->type == REDIS_REPLY_INTEGER && !reply->integer ? GW_ERR_NOT_FOUND : GW_OK;
     if (reply->type != REDIS_REPLY_STRING)
         return GW_ERR_NOT_FOUND;
     ask->len = (size_t)reply->len;
@@ -98,17 +124,45 @@ static bool asks_connect(struct gw_engine_store *store)
     return false;
 }
 
+static int64_t asks_left(int64_t until)
+{
+    int64_t left = until - gw_monotonic_ms();
+    return left > 0 ? left : 0;
+}
+
+/* Refuses those whose turn came too late: behind a slow engine a client would wait for all before it. */
+static struct gw_engine_ask *asks_in_time(struct gw_engine_ask *first)
+{
+    struct gw_engine_ask *late = NULL, **end = &first;
+    int64_t now = gw_monotonic_ms();
+    while (*end) {
+        struct gw_engine_ask *ask = *end;
+        if (ask->send_by >= now) {
+            end = &ask->next;
+            continue;
+        }
+        *end = ask->next;
+        ask->next = late;
+        late = ask;
+    }
+    asks_refuse(late);
+    return first;
+}
+
 /* Sends a list of questions in one go, and hands the answers out. */
 static void asks_serve(struct gw_engine_store *store, struct gw_engine_ask *first)
 {
     struct gw_valkey_asks *asks = &store->asks;
-    int64_t until = gw_monotonic_ms() + ASK_MS;
+    first = asks_in_time(first);
+    if (!first)
+        return;
     bool good = asks_connect(store);
+    int64_t until = gw_monotonic_ms() + ASK_MS;
     for (struct gw_engine_ask *ask = first; ask && good; ask = ask->next)
-        good = ask_send(store, ask);
+        good = ask_send(store, ask, asks_left(until));
     while (first && good) {
         struct gw_engine_ask *ask = first;
-        redisReply *reply = gw_resp_read(&asks->resp, until > gw_monotonic_ms() ? until - gw_monotonic_ms() : 0);
+        redisReply *reply = gw_resp_read(&asks->resp, asks_left(until));
         good = reply != NULL;
         if (!good)
             break;
@@ -128,8 +182,10 @@ static struct gw_engine_ask *asks_take(struct gw_valkey_asks *asks)
 {
     struct gw_engine_ask *first = asks->first, **end = &asks->first;
     unsigned count = 0;
-    for (; *end && count < ASKS_AT_ONCE; count++)
+    for (; *end && count < ASKS_AT_ONCE; count++) {
+        asks->bytes -= (*end)->text ? (*end)->len : 0;
         end = &(*end)->next;
+    }
     asks->first = *end;
     *end = NULL;
     asks->count -= count;

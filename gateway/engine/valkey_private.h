@@ -26,6 +26,7 @@ struct gw_valkey_asks {
     pthread_cond_t work;                /* {lock} there is one, or it is over */
     struct gw_engine_ask *first, **end; /* {lock} those that wait */
     unsigned count;                     /* {lock} of them */
+    size_t bytes;                       /* {lock} of what they put */
     bool running;                       /* {lock} */
     int64_t stop_by_ms;                 /* {lock} at the end, for what waits then */
     pthread_t thread;

@@ -1,22 +1,31 @@
 /* shared.c: questions to the engine on behalf of clients, whose answers come back as letters. */
 #include "gateway/shared.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "gateway/alloc.h"
 #include "gateway/engine.h"
+#include "gateway/log.h"
 #include "gateway/mail.h"
 #include "hub/hub_private.h"
 
+/* Two have it: the worker that asked, until it has heard or forgets it, and the letter. A letter may be dropped long
+ * before a worker that ends gets to its connections, and also on the thread of the engine. */
 struct gw_shared_wait {
     struct gw_engine_ask ask; /* first member */
     struct gw_letter letter;
     struct gw_mail mail;
+    const struct gw_engine_shared *sharing;
+    struct gw_engine_store *store;
     unsigned worker;
-    enum gw_err err;
+    enum gw_err err;     /* of the answer; GW_ERR_OVERLOADED before */
     gw_shared_done done; /* the worker's; NULL: nobody waits any more */
     void *context;
+    bool put, nobody; /* what it is; nobody ever waited */
+    int64_t back_ms;  /* by gw_shared_return(); 0: not */
+    atomic_uint refs;
 };
 
 bool gw_hub_shares(const struct gw_hub *hub)
@@ -29,19 +38,39 @@ static struct gw_shared_wait *wait_of(struct gw_letter *letter)
     return (struct gw_shared_wait *)((char *)letter - offsetof(struct gw_shared_wait, letter));
 }
 
-static void shared_drop(struct gw_letter *letter)
+/* Thread: any. */
+static void wait_unref(struct gw_shared_wait *wait)
 {
-    struct gw_shared_wait *wait = wait_of(letter);
+    if (atomic_fetch_sub(&wait->refs, 1) != 1)
+        return;
+    if (wait->back_ms > 0 && wait->err == GW_OK && wait->ask.text) { /* for whoever asks next */
+        wait->ask.ttl_ms = wait->back_ms;
+        wait->back_ms = 0;
+        wait->put = wait->nobody = true;
+        wait->err = GW_ERR_OVERLOADED;
+        atomic_store(&wait->refs, 1);
+        wait->sharing->ask(wait->store, &wait->ask);
+        return;
+    }
     free(wait->ask.text);
     free(wait);
+}
+
+static void shared_drop(struct gw_letter *letter)
+{
+    wait_unref(wait_of(letter));
 }
 
 static void shared_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     (void)hub;
     struct gw_shared_wait *wait = wait_of(letter);
-    if (wait->done)
-        wait->done(wait->context, wait->err, wait->ask.text, wait->ask.len);
+    gw_shared_done done = wait->done;
+    wait->done = NULL;
+    if (done) {
+        done(wait->context, wait->err, wait->ask.text, wait->ask.len);
+        wait_unref(wait);
+    }
     shared_drop(letter);
 }
 
@@ -49,12 +78,16 @@ static void shared_deliver(struct gw_letter *letter, struct gw_hub *hub)
 static void shared_answered(struct gw_engine_ask *ask, enum gw_err err)
 {
     struct gw_shared_wait *wait = (struct gw_shared_wait *)ask;
+    if (err == GW_ERR_OVERLOADED && wait->nobody)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "engine", "%s: the engine is away or too slow",
+                             wait->put ? "a session is not left for other gateways"
+                                       : "a session that is over may still be found by other gateways");
     wait->err = err;
     wait->mail.send(wait->mail.context, wait->worker, &wait->letter);
 }
 
-static struct gw_shared_wait *shared_ask(struct gw_hub *hub, const char *key, char *text, size_t len, int64_t ttl_ms,
-                                         gw_shared_done done, void *context)
+static struct gw_shared_wait *shared_ask(struct gw_hub *hub, const char *key, const char *claim, char *text,
+                                         size_t len, int64_t ttl_ms, gw_shared_done done, void *context)
 {
     GW_ASSERT_LOOP(hub);
     struct gw_shared_wait *wait = gw_calloc(1, sizeof *wait);
@@ -62,30 +95,58 @@ static struct gw_shared_wait *shared_ask(struct gw_hub *hub, const char *key, ch
         .ask = {.text = text, .len = len, .ttl_ms = ttl_ms, .done = shared_answered},
         .letter = {.deliver = shared_deliver, .drop = shared_drop},
         .mail = hub->mail,
+        .sharing = hub->sharing,
+        .store = hub->sharing_store,
         .worker = hub->worker,
+        .err = GW_ERR_OVERLOADED,
         .done = done,
         .context = context,
+        .put = text != NULL,
+        .nobody = !done,
     };
+    atomic_init(&wait->refs, done ? 2 : 1);
     snprintf(wait->ask.key, sizeof wait->ask.key, "%s", key);
+    snprintf(wait->ask.claim, sizeof wait->ask.claim, "%s", claim);
     hub->sharing->ask(hub->sharing_store, &wait->ask);
-    return wait;
+    return done ? wait : NULL; /* the other one may be free already */
 }
 
 struct gw_shared_wait *gw_shared_put(struct gw_hub *hub, const char *key, const char *text, size_t len,
                                      int64_t ttl_ms, gw_shared_done done, void *context)
 {
-    return shared_ask(hub, key, gw_strndup(text, len), len, ttl_ms, done, context);
+    return shared_ask(hub, key, "", gw_strndup(text, len), len, ttl_ms, done, context);
 }
 
 struct gw_shared_wait *gw_shared_take(struct gw_hub *hub, const char *key, gw_shared_done done, void *context)
 {
-    return shared_ask(hub, key, NULL, 0, 0, done, context);
+    return shared_ask(hub, key, "", NULL, 0, 0, done, context);
+}
+
+struct gw_shared_wait *gw_shared_claim(struct gw_hub *hub, const char *key, const char *claim, int64_t ttl_ms,
+                                       gw_shared_done done, void *context)
+{
+    return shared_ask(hub, key, claim, NULL, 0, ttl_ms, done, context);
+}
+
+void gw_shared_put_claimed(struct gw_hub *hub, const char *key, const char *claim, const char *text, size_t len,
+                           int64_t ttl_ms)
+{
+    shared_ask(hub, key, claim, gw_strndup(text, len), len, ttl_ms, NULL, NULL);
 }
 
 void gw_shared_forget(struct gw_shared_wait *wait)
 {
+    if (!wait)
+        return;
+    wait->done = NULL;
+    wait_unref(wait);
+}
+
+void gw_shared_return(struct gw_shared_wait *wait, int64_t ttl_ms)
+{
     if (wait)
-        wait->done = NULL;
+        wait->back_ms = ttl_ms;
+    gw_shared_forget(wait);
 }
 
 bool gw_shared_text(const char **at, const char *end, struct gw_slice *text)

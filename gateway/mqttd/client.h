@@ -32,8 +32,10 @@ enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 #define GW_MQTTD_GAPS 16
 
 struct gw_mqttd_kept;
-struct gw_mqttd_recall;
 struct gw_shared_wait;
+struct gw_mqttd_client;
+/* What the engine has of a client's session: NULL: there is none, or the error that the engine is away. */
+typedef void (*gw_mqttd_recalled)(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept, enum gw_err err);
 
 struct gw_mqttd_sub {
     char *filter;
@@ -92,11 +94,12 @@ struct gw_mqttd_client {
     uint64_t serial;                      /* of this client in the process */
     int64_t keep_alive_ms;                /* 0: none */
     int64_t heard_ms;
-    struct gw_buf in;               /* the beginning of a packet, or packets that wait while `held` */
-    struct gw_bucket frames;        /* limits.message_rate */
-    struct gw_mqttd_recall *recall; /* of its session, which the engine is asked for; NULL: not */
-    struct gw_shared_wait *asking;  /* for the ticket that is its password; NULL: not */
-    struct gw_buf asked;            /* ... in this CONNECT */
+    struct gw_buf in;              /* the beginning of a packet, or packets that wait while `held` */
+    struct gw_bucket frames;       /* limits.message_rate */
+    struct gw_shared_wait *recall; /* for its session, which the engine is asked for; NULL: not */
+    gw_mqttd_recalled recalled;    /* ... and who gets it */
+    struct gw_shared_wait *asking; /* for the ticket that is its password; NULL: not */
+    struct gw_buf asked;           /* ... in this CONNECT */
     struct gw_mqttd_will will;
     int64_t expiry_ms; /* how long its session is kept */
     int64_t asked_ms;  /* ... and how long it asked for */
@@ -212,13 +215,10 @@ void gw_mqttd_kept_free(struct gw_mqttd_kept *kept);
 
 /* Leaves it at the engine as well, so that the client may come back to any gateway. */
 void gw_mqttd_share(const struct gw_mqttd_client *client, const struct gw_mqttd_kept *kept);
-/* Takes it from there; `done` gets it (NULL: there is none), or the error that the engine is away. */
-typedef void (*gw_mqttd_recalled)(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept, enum gw_err err);
+/* Takes it from there; `done` gets it. */
 void gw_mqttd_recall(struct gw_mqttd_client *client, gw_mqttd_recalled done);
-/* The client wants none: the one there is goes. */
-void gw_mqttd_recall_none(const struct gw_mqttd_client *client);
-/* The client has gone meanwhile; NULL is fine. */
-void gw_mqttd_recall_forget(struct gw_mqttd_recall *recall);
+/* The client goes: what has been taken for it meanwhile is put back. */
+void gw_mqttd_recall_forget(struct gw_mqttd_client *client);
 
 /* publish.c: identifiers of QoS 2 as text, and back. */
 void gw_mqttd_ids_write(const struct gw_mqttd_ids *ids, struct gw_buf *out);

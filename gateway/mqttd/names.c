@@ -165,8 +165,7 @@ void gw_mqttd_leave(struct gw_mqttd_client *client)
     int64_t now = gw_hub_now(client->session.hub);
     struct gw_mqttd_kept *kept = client->connected ? gw_mqttd_keep(client, now) : NULL;
     uint32_t most = gw_mqttd_config(client)->sessions;
-    gw_mqttd_recall_forget(client->recall);
-    client->recall = NULL;
+    gw_mqttd_recall_forget(client);
     if (kept)
         gw_mqttd_share(client, kept);
     pthread_mutex_lock(&names.mutex);
@@ -229,14 +228,12 @@ static void client_recalled(struct gw_mqttd_client *client, struct gw_mqttd_kept
 
 static void client_proceed(struct gw_mqttd_client *client)
 {
-    bool shares = gw_hub_shares(client->session.hub);
-    if (shares && !client->clean) {
+    /* Also for a clean session: before it is told so, no other gateway must find the old one. */
+    if (gw_hub_shares(client->session.hub) && !client->assigned[0]) {
         client->waiting = true;
         gw_mqttd_recall(client, client_recalled);
         return;
     }
-    if (shares)
-        gw_mqttd_recall_none(client);
     gw_mqttd_connected(client, client_kept(client));
 }
 

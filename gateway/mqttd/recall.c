@@ -2,28 +2,55 @@
  * session from there. A place in the sequence means the same on each, and so do the identifiers of what is on its
  * way. */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/encode.h"
 #include "gateway/alloc.h"
-#include "gateway/hash.h"
+#include "gateway/engine.h"
 #include "gateway/shared.h"
 #include "mqttd/client.h"
 
-#define KEY_SIZE 24
+#define KEY_SIZE (2 + 64 + 1)
 /* Of one text; a client with more subscriptions is kept here only. */
 #define TEXT_BYTES (256 * 1024)
 #define NO_ORIGIN  "-"
+/* What lies there while a client is connected, so long at most: one that could leave a session, and another, which
+ * only keeps off what an older connection leaves late. */
+#define LIVING_MS (24 * 3600 * 1000)
+#define CLEAN_MS  (3600 * 1000)
 
+static pthread_once_t process_once = PTHREAD_ONCE_INIT;
+static uint64_t process; /* random: this one among all gateways */
+
+static void process_make(void)
+{
+    uint8_t random[32];
+    gw_random_32(random);
+    memcpy(&process, random, sizeof process);
+}
+
+/* No text of a session: those begin with a 1. */
+static void recall_claim(const struct gw_mqttd_client *client, char claim[GW_ENGINE_CLAIM_MAX + 1])
+{
+    pthread_once(&process_once, process_make);
+    snprintf(claim, GW_ENGINE_CLAIM_MAX + 1, "2 %016" PRIx64 ":%" PRIx64, process, client->serial);
+}
+
+/* A hash that nobody finds a second name for: that one would take the session of the first away. */
 static void recall_key(const struct gw_mqttd_client *client, char key[KEY_SIZE])
 {
-    snprintf(key, KEY_SIZE, "m:%016" PRIx64, gw_hash(client->name, strlen(client->name)));
+    uint8_t digest[GW_SHA256_SIZE];
+    gw_sha256(client->name, strlen(client->name), digest);
+    memcpy(key, "m:", 2);
+    gw_hex_32(digest, key + 2);
 }
 
 /* --- as text ---------------------------------------------------------------------------------------------------- */
 
-/* The name comes first, since keys are hashes. Texts have their length before them. */
+/* The name comes first, and is compared. Texts have their length before them. */
 static void kept_write(const char *name, const struct gw_mqttd_kept *kept, struct gw_buf *out)
 {
     gw_buf_printf(out, "1 %zu:%s %" PRIu64 " %s %s %u %u %u ", strlen(name), name, kept->place, kept->cursor,
@@ -104,64 +131,53 @@ static struct gw_mqttd_kept *kept_read(const char *name, const char *text, size_
 
 /* --- to the engine and back ------------------------------------------------------------------------------------- */
 
+static void recall_put(const struct gw_mqttd_client *client, const char *text, size_t len)
+{
+    char key[KEY_SIZE], claim[GW_ENGINE_CLAIM_MAX + 1];
+    recall_key(client, key);
+    recall_claim(client, claim);
+    gw_shared_put_claimed(client->session.hub, key, claim, text, len, client->expiry_ms);
+}
+
 void gw_mqttd_share(const struct gw_mqttd_client *client, const struct gw_mqttd_kept *kept)
 {
-    char key[KEY_SIZE];
     struct gw_buf text;
     if (!gw_hub_shares(client->session.hub))
         return;
-    recall_key(client, key);
     gw_buf_init(&text);
     kept_write(client->name, kept, &text);
     if (text.len <= TEXT_BYTES)
-        gw_shared_put(client->session.hub, key, text.data, text.len, client->expiry_ms, NULL, NULL);
+        recall_put(client, text.data, text.len);
     gw_buf_fini(&text);
 }
 
-/* A question on its way, which outlives the client that made it come. */
-struct gw_mqttd_recall {
-    struct gw_mqttd_client *client; /* NULL: it has gone */
-    struct gw_hub *hub;
-    gw_mqttd_recalled done;
-    int64_t expiry_ms;
-    char key[KEY_SIZE];
-};
-
 static void recall_answered(void *context, enum gw_err err, const char *text, size_t len)
 {
-    struct gw_mqttd_recall *recall = context;
-    struct gw_mqttd_client *client = recall->client;
-    if (client) {
-        client->recall = NULL;
-        struct gw_mqttd_kept *kept = err == GW_OK ? kept_read(client->name, text, len) : NULL;
-        if (kept)
-            kept->until_ms = INT64_MAX; /* the engine has seen to that */
-        recall->done(client, kept, err);
-    } else if (err == GW_OK) {
-        gw_shared_put(recall->hub, recall->key, text, len, recall->expiry_ms, NULL, NULL);
+    struct gw_mqttd_client *client = context;
+    client->recall = NULL;
+    if (client->ended) { /* its connection goes: whoever it comes back to asks again */
+        if (err == GW_OK && client->expiry_ms > 0)
+            recall_put(client, text, len);
+        return;
     }
-    free(recall);
+    struct gw_mqttd_kept *kept = err == GW_OK ? kept_read(client->name, text, len) : NULL;
+    if (kept)
+        kept->until_ms = INT64_MAX; /* the engine has seen to that */
+    client->recalled(client, kept, err);
 }
 
 void gw_mqttd_recall(struct gw_mqttd_client *client, gw_mqttd_recalled done)
 {
-    struct gw_mqttd_recall *recall = gw_calloc(1, sizeof *recall);
-    *recall = (struct gw_mqttd_recall){
-        .client = client, .hub = client->session.hub, .done = done, .expiry_ms = client->expiry_ms};
-    recall_key(client, recall->key);
-    client->recall = recall;
-    gw_shared_take(recall->hub, recall->key, recall_answered, recall);
-}
-
-void gw_mqttd_recall_none(const struct gw_mqttd_client *client)
-{
-    char key[KEY_SIZE];
+    char key[KEY_SIZE], claim[GW_ENGINE_CLAIM_MAX + 1];
     recall_key(client, key);
-    gw_shared_take(client->session.hub, key, NULL, NULL);
+    recall_claim(client, claim);
+    client->recalled = done;
+    client->recall = gw_shared_claim(client->session.hub, key, claim, client->expiry_ms > 0 ? LIVING_MS : CLEAN_MS,
+                                     recall_answered, client);
 }
 
-void gw_mqttd_recall_forget(struct gw_mqttd_recall *recall)
+void gw_mqttd_recall_forget(struct gw_mqttd_client *client)
 {
-    if (recall)
-        recall->client = NULL;
+    gw_shared_return(client->recall, client->expiry_ms);
+    client->recall = NULL;
 }

@@ -31,16 +31,21 @@
 
 struct gw_engine_store; /* each engine's own */
 
-#define GW_ENGINE_KEY_MAX 95
+#define GW_ENGINE_KEY_MAX   95
+#define GW_ENGINE_CLAIM_MAX 47
 
 /* Something small that any of the processes may take back, once: a ticket. Owned by the asker; the engine has it from
  * ask() until done(). */
 struct gw_engine_ask {
     struct gw_engine_ask *next;      /* the engine's */
     char key[GW_ENGINE_KEY_MAX + 1]; /* letters, digits, `-`, `_` and `:` */
-    char *text;                      /* to be put, malloc'd; NULL: to be taken, and then what was taken */
+    /* Empty, or: what is taken is replaced by this text, in one step; what is put is put only where nothing lies or
+     * this text does, and else not (GW_ERR_NOT_FOUND). */
+    char claim[GW_ENGINE_CLAIM_MAX + 1];
+    char *text; /* to be put, malloc'd; NULL: to be taken, and then what was taken */
     size_t len;
-    int64_t ttl_ms; /* of what is put: nobody gets it later */
+    int64_t ttl_ms;  /* of what is put, or of the claim: nobody gets it later */
+    int64_t send_by; /* the engine's */
     /* Called once, on any thread, also before ask() returns; must not wait. GW_OK; GW_ERR_NOT_FOUND: there is nothing
      * to take (any more); GW_ERR_OVERLOADED: the engine is away or too slow, or too many ask. What was to be taken is
      * gone then, or still there. */
@@ -144,7 +149,8 @@ struct gw_engine_shared {
     bool (*known)(struct gw_engine_store *store, uint16_t mid, uint64_t hash);
     /* The connection to the broker is there, or is not: every process hears of it. */
     void (*upstream)(struct gw_engine_store *store, bool up);
-    /* Puts or takes; done() comes within two seconds. Thread: any, until close(). */
+    /* Puts or takes; done() comes within two seconds, or four where a connection has to be made first. Thread: any,
+     * until close(). */
     void (*ask)(struct gw_engine_store *store, struct gw_engine_ask *ask);
 };
 

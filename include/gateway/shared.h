@@ -1,4 +1,5 @@
-/* shared.h: what any of several gateways may take back, once, wherever its client comes to: tickets. It lies in the
+/* shared.h: what any of several gateways may take back, once, wherever its client comes to: tickets,
+ * sessions. It lies in the
  * engine that they share (engine.h); a gateway without such an engine has none of this. Thread: the hub's. */
 #ifndef GATEWAY_SHARED_H
 #define GATEWAY_SHARED_H
@@ -22,15 +23,29 @@ struct gw_shared_wait;
  * what it was. GW_ERR_NOT_FOUND: there is none such (any more). GW_ERR_OVERLOADED: the engine is away. */
 typedef void (*gw_shared_done)(void *context, enum gw_err err, const char *text, size_t len);
 
-/* Both copy what they are given. `done` NULL: nobody waits. The wait is over with done() or gw_shared_forget(). */
+/* Both copy what they are given. `done` NULL: nobody waits, and they return NULL. Otherwise the wait is the caller's
+ * until done() is called, or until it calls gw_shared_forget() or gw_shared_return(), which it must if done() has not
+ * been called when its connection or session ends: a worker that ends answers nobody. */
 struct gw_shared_wait *gw_shared_put(struct gw_hub *hub, const char *key, const char *text, size_t len,
                                      int64_t ttl_ms, gw_shared_done done, void *context);
 struct gw_shared_wait *gw_shared_take(struct gw_hub *hub, const char *key, gw_shared_done done, void *context);
+/* For what one client at a time has, and any gateway may take over: takes what lies there and leaves `claim` in its
+ * place for ttl_ms, in one step; and puts a text only while that claim lies there, or nothing does. So a gateway that
+ * notices late that its client has gone elsewhere overwrites nothing newer. A claim of another's is taken as a text.
+ */
+struct gw_shared_wait *gw_shared_claim(struct gw_hub *hub, const char *key, const char *claim, int64_t ttl_ms,
+                                       gw_shared_done done, void *context);
+void gw_shared_put_claimed(struct gw_hub *hub, const char *key, const char *claim, const char *text, size_t len,
+                           int64_t ttl_ms);
+
 /* Reads a text that was put with its length and a colon before it, and a blank behind it, from a longer one that ends
  * at `end`. Borrowed. False: there is none. Thread: any. */
 bool gw_shared_text(const char **at, const char *end, struct gw_slice *text);
 
 /* done() will not be called. NULL is fine. */
 void gw_shared_forget(struct gw_shared_wait *wait);
+/* The same, and what was taken is put back under its key for ttl_ms, unless it was claimed by another meanwhile:
+ * nobody here has used it. */
+void gw_shared_return(struct gw_shared_wait *wait, int64_t ttl_ms);
 
 #endif

@@ -60,7 +60,8 @@ def test_a_kept_mqtt_session_at_another_gateway(world, version):
     world.device.send(topic, range(10))
     wait_until(lambda: len(client.got(topic)) == 10, what="the first")
     cut(client)
-    wait_until(lambda: world.redis.ask("--raw", "KEYS", "{test}:c:m:*"), what="the session at the engine")
+    at_engine = lambda: [world.redis.ask("GET", key) for key in world.redis.ask("--raw", "KEYS", "{test}:c:m:*").split()]
+    wait_until(lambda: any(topic in text for text in at_engine()), what="the session at the engine")
     world.device.send(topic, range(10, 30))
     client = attach(two, version, name)
     assert client.present == 1
@@ -87,6 +88,31 @@ def test_a_kept_mqtt_session_at_another_gateway(world, version):
     again = attach(one, version, name)
     assert again.present == 0
     again.close()
+
+
+def test_a_gateway_that_notices_late_overwrites_nothing_newer(world):
+    """The client is at a second gateway before the first has noticed that it has gone."""
+    one, two, three = world.nodes
+    late = attach(one, mqtt.MQTTv5, "twice")
+    assert late.present == 0 and late.subscribe("plant/old/t", 1) == [1]
+    client = attach(two, mqtt.MQTTv5, "twice")
+    assert client.present == 0 and client.subscribe("plant/new/t", 1) == [1]
+    at_engine = lambda: [world.redis.ask("GET", key) for key in world.redis.ask("--raw", "KEYS", "{test}:c:m:*").split()]
+    client.close()
+    wait_until(lambda: any("plant/new/t" in text for text in at_engine()), what="the session of the second gateway")
+    late.close()
+    barrier = attach(one, mqtt.MQTTv5, "barrier")  # what the first gateway leaves goes to the engine one after the other
+    barrier.subscribe("plant/barrier/t", 1)
+    barrier.close()
+    wait_until(lambda: any("plant/barrier/t" in text for text in at_engine()), what="what was left after it")
+    assert not any("plant/old/t" in text for text in at_engine())
+    client = attach(three, mqtt.MQTTv5, "twice")
+    assert client.present == 1
+    world.device.send("plant/old/t", [1])
+    world.device.send("plant/new/t", [2])
+    wait_until(lambda: client.got("plant/new/t") == [b"2"], what="what it subscribed to last")
+    assert client.got("plant/old/t") == []
+    client.close()
 
 
 def hop(node, transports, **auth):
