@@ -46,7 +46,7 @@ static void test_addresses(void **state)
         CHECK_ROW(!wrong == !row->wrong && (!wrong || strstr(wrong, row->wrong)), row->url);
         if (!row->wrong)
             CHECK_ROW(!strcmp(host, row->host) && !strcmp(port, row->port) && database == row->database &&
-                          tls == !!strstr(row->url, "s://"),
+                          tls == (!strncmp(row->url, "rediss:", 7) || !strncmp(row->url, "valkeys:", 8)),
                       row->url);
         free(host);
         free(port);
