@@ -92,6 +92,7 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
     entry->hash = hash;
     entry->keep = draft->keep;
     entry->state = draft->state != GW_STATE_NONE;
+    entry->clear = draft->clear;
     return entry;
 }
 
@@ -105,6 +106,7 @@ static bool entry_read_head(struct gw_entry *entry)
     entry->mid = (uint16_t)mid;
     entry->message = true;
     entry->state = gw_entry_field(entry, "s").data != NULL;
+    entry->clear = flags & FLAG_CLEAR;
     return true;
 }
 

@@ -30,6 +30,7 @@ struct gw_entry {
     bool last;       /* of its packet */
     bool message;    /* otherwise it is a control entry */
     bool state;      /* ... a message that tells of a channel's state */
+    bool clear;      /* ... one after which the channel has no value any more */
     uint8_t count;   /* of fields, names and values */
     uint32_t len[GW_ENTRY_FIELDS];
     char bytes[]; /* the fields one after the other, each with a NUL behind it */

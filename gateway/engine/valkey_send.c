@@ -75,7 +75,8 @@ static void batch_add(struct batch *batch, const struct gw_entry *entry)
     if (entry->state)
         strcpy(batch->texts[at].keep, "s");
     else if (entry->message) /* one more than nothing: the last value */
-        snprintf(batch->texts[at].keep, sizeof batch->texts[at].keep, "%u", entry->keep ? entry->keep : 1U);
+        snprintf(batch->texts[at].keep, sizeof batch->texts[at].keep, "%u%s", entry->keep ? entry->keep : 1U,
+                 entry->clear ? "c" : "");
     snprintf(batch->texts[at].count, sizeof batch->texts[at].count, "%u", entry->count);
     batch_word(batch, batch->texts[at].id);
     batch_word(batch, batch->texts[at].keep);

@@ -55,8 +55,8 @@ void gw_hub_on_state(struct gw_hub *hub, struct gw_message *msg)
     struct gw_channels *channels = &hub->channels;
     struct gw_channel *channel = gw_channel_find(hub, msg->channel.data, msg->channel.len, msg->hash);
     hub->head = msg->seq;
-    if (!channel)
-        return; /* it was forgotten */
+    if (!channel || !channel->last)
+        return; /* it was forgotten, or cleared while the state was on its way */
     hub->unflushed += msg->text.len;
     gw_channel_keep_state(channels, channel, msg);
     gw_order_add(&channels->messages, msg->seq, channel->slot | GW_SLOT_STATE);

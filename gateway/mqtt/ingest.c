@@ -447,8 +447,8 @@ void gw_ingest_tell_states(struct gw_ingest *ingest)
     while (gw_liveness_next(ingest->liveness, &ingest->change, now_ms)) {
         if (ingest_tell_state(ingest, now_ms) == GW_OK)
             continue;
-        gw_liveness_untold(ingest->liveness, &ingest->change);
-        return; /* the next turn tries again */
+        gw_liveness_untold(ingest->liveness, &ingest->change, now_ms);
+        return; /* a later turn tries again */
     }
 }
 

@@ -12,7 +12,6 @@
 #define HELD_UP_MS    2000  /* a turn that comes so late has heard nothing meanwhile */
 #define START_MS      3000  /* what was there before is told once the broker had so long to say what it has */
 #define RETURN_MS     1000  /* ... or so long after the connection */
-#define SAMPLE        16    /* channels of which the one silent the longest goes */
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
@@ -52,18 +51,7 @@ static int64_t watched_limit(const struct gw_liveness *liveness, const struct gw
     return stale_ms == GW_STALE_AUTO ? gw_rhythm_limit(&watched->rhythm) : stale_ms;
 }
 
-void gw_watched_note(struct gw_liveness *liveness, struct gw_watched *watched)
-{
-    if (watched->changed || (watched->state == watched->told && !watched->leaving))
-        return;
-    watched->changed = true;
-    watched->changed_next = NULL;
-    *liveness->changed_end = watched;
-    liveness->changed_end = &watched->changed_next;
-}
-
-static void watched_become(struct gw_liveness *liveness, struct gw_watched *watched, enum gw_state state,
-                           int64_t now_ms)
+void gw_watched_become(struct gw_liveness *liveness, struct gw_watched *watched, enum gw_state state, int64_t now_ms)
 {
     if (watched->state != state) {
         atomic_fetch_sub_explicit(&liveness->counts[watched->state], 1, memory_order_relaxed);
@@ -107,141 +95,7 @@ void gw_watched_look(struct gw_liveness *liveness, struct gw_watched *watched, i
         gw_wheel_cancel(&liveness->wheel, &watched->item);
     else
         gw_wheel_set(&liveness->wheel, &watched->item, until_ms);
-    watched_become(liveness, watched, state, now_ms);
-}
-
-/* --- the table -------------------------------------------------------------------------------------------------- */
-
-static void table_grow(struct gw_liveness *liveness)
-{
-    size_t buckets = liveness->buckets ? liveness->buckets * 2 : 256;
-    struct gw_watched **table = gw_calloc(buckets, sizeof(struct gw_watched *));
-    for (size_t i = 0; i < liveness->buckets; i++) {
-        for (struct gw_watched *watched = liveness->table[i], *next; watched; watched = next) {
-            next = watched->hash_next;
-            struct gw_watched **bucket = &table[watched->hash & (buckets - 1)];
-            watched->hash_next = *bucket;
-            *bucket = watched;
-        }
-    }
-    if (liveness->sweep < liveness->buckets)
-        liveness->sweep = 0; /* the places are others now */
-    else
-        liveness->sweep = buckets;
-    free(liveness->table);
-    liveness->table = table;
-    liveness->buckets = buckets;
-}
-
-struct gw_watched *gw_watched_find(const struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash)
-{
-    if (!liveness->buckets)
-        return NULL;
-    struct gw_watched *watched = liveness->table[hash & (liveness->buckets - 1)];
-    while (watched && (watched->hash != hash || watched->len != len || memcmp(watched->name, name, len) != 0))
-        watched = watched->hash_next;
-    return watched;
-}
-
-/* Not one that is in the list of changes. */
-void gw_watched_remove(struct gw_liveness *liveness, struct gw_watched *watched)
-{
-    gw_wheel_cancel(&liveness->wheel, &watched->item);
-    gw_watched_untie(liveness, watched);
-    struct gw_watched **link = &liveness->table[watched->hash & (liveness->buckets - 1)];
-    while (*link != watched)
-        link = &(*link)->hash_next;
-    *link = watched->hash_next;
-    liveness->count--;
-    atomic_fetch_sub_explicit(&liveness->counts[watched->state], 1, memory_order_relaxed);
-    free(watched);
-}
-
-/* It is watched no more. What clients know of it must be said before, if it is not `state`. */
-static void watched_leave(struct gw_liveness *liveness, struct gw_watched *watched, enum gw_state state,
-                          int64_t now_ms)
-{
-    gw_wheel_cancel(&liveness->wheel, &watched->item);
-    watched->leaving = watched->told != state;
-    if (watched->leaving || watched->changed) {
-        watched->leaving = true;
-        watched_become(liveness, watched, state, now_ms);
-    } else {
-        gw_watched_remove(liveness, watched);
-    }
-}
-
-/* Room for one more at limits.channels: one of those that are silent the longest is of unknown state from now on. */
-static void table_make_room(struct gw_liveness *liveness, int64_t now_ms)
-{
-    struct gw_watched *oldest = NULL;
-    for (unsigned seen = 0, tries = 0; seen < SAMPLE && tries < 16 * SAMPLE; tries++) {
-        liveness->draws = liveness->draws * 6364136223846793005u + 1442695040888963407u;
-        struct gw_watched *watched = liveness->table[(liveness->draws >> 33) & (liveness->buckets - 1)];
-        for (; watched; watched = watched->hash_next, seen++) {
-            if (!watched->leaving && (!oldest || watched->seen_ms < oldest->seen_ms))
-                oldest = watched;
-        }
-    }
-    if (oldest)
-        watched_leave(liveness, oldest, GW_STATE_UNKNOWN, now_ms);
-}
-
-static struct gw_watched *watched_make(struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash,
-                                       uint32_t route, int64_t now_ms)
-{
-    if (liveness->count >= gw_routes_config(liveness->routes)->limits.channels)
-        table_make_room(liveness, now_ms);
-    if (liveness->count >= liveness->buckets)
-        table_grow(liveness);
-    struct gw_watched *watched = gw_calloc(1, sizeof *watched + len + 1);
-    watched->hash = hash;
-    watched->seen_ms = watched->rhythm.at_ms = GW_NEVER_MS;
-    watched->since_ms = now_ms;
-    watched->route = route;
-    watched->met = liveness->reloads;
-    watched->state = watched->told = GW_STATE_LIVE;
-    watched->len = (uint16_t)len;
-    memcpy(watched->name, name, len);
-    struct gw_watched **bucket = &liveness->table[hash & (liveness->buckets - 1)];
-    watched->hash_next = *bucket;
-    *bucket = watched;
-    liveness->count++;
-    atomic_fetch_add_explicit(&liveness->counts[GW_STATE_LIVE], 1, memory_order_relaxed);
-    gw_watched_tie(liveness, watched);
-    return watched;
-}
-
-/* The route that makes the channel, if it says anything of states; GW_ROUTE_BY_NAME: none does. */
-static uint32_t channel_route(const struct gw_liveness *liveness, const char *name, size_t len, uint32_t route)
-{
-    const struct gw_cfg_route *config;
-    if (route == GW_ROUTE_BY_NAME) {
-        config = gw_routes_of_channel(liveness->routes, name, len);
-        route = config ? (uint32_t)(config - gw_routes_get(liveness->routes, 0)) : GW_ROUTE_BY_NAME;
-    } else {
-        config = gw_routes_get(liveness->routes, route);
-    }
-    return config && (config->stale_ms || config->available_topic) ? route : GW_ROUTE_BY_NAME;
-}
-
-/* After a reload. False: it is not watched any more. */
-static bool watched_meet(struct gw_liveness *liveness, struct gw_watched *watched, int64_t now_ms)
-{
-    if (watched->met == liveness->reloads)
-        return true;
-    uint32_t route = channel_route(liveness, watched->name, watched->len, GW_ROUTE_BY_NAME);
-    watched->met = liveness->reloads;
-    if (route == GW_ROUTE_BY_NAME) {
-        watched->route = 0;
-        gw_watched_untie(liveness, watched);
-        watched_leave(liveness, watched, GW_STATE_LIVE, now_ms);
-        return false;
-    }
-    watched->leaving = false;
-    watched->route = route;
-    gw_watched_tie(liveness, watched);
-    return true;
+    gw_watched_become(liveness, watched, state, now_ms);
 }
 
 /* --- what comes ------------------------------------------------------------------------------------------------- */
@@ -271,19 +125,19 @@ static void watched_touch(struct gw_liveness *liveness, struct gw_watched *watch
         gw_watched_look(liveness, watched, now_ms);
 }
 
-/* A message on a channel that was given up. False: it stays so. */
-static bool watched_revive(struct gw_liveness *liveness, struct gw_watched *watched)
+/* A state is numbered: the last one is what clients know, unless there are newer ones underway. */
+static void watched_on_state(struct gw_liveness *liveness, struct gw_watched *watched, enum gw_state state,
+                             int64_t now_ms)
 {
-    uint32_t route = channel_route(liveness, watched->name, watched->len, GW_ROUTE_BY_NAME);
-    if (route == GW_ROUTE_BY_NAME)
-        return false;
-    watched->leaving = false;
-    watched->route = route;
-    watched->met = liveness->reloads;
-    watched->seen_ms = GW_NEVER_MS;
-    watched->rhythm = (struct gw_rhythm){.at_ms = GW_NEVER_MS};
-    gw_watched_tie(liveness, watched);
-    return true;
+    if (watched->underway)
+        watched->underway--;
+    if (watched->underway || watched->told == state)
+        return;
+    watched->told = (uint8_t)state; /* by another process */
+    if (watched->leaving && watched->state == state)
+        gw_watched_remove(liveness, watched);
+    else if (gw_watched_meet(liveness, watched, now_ms))
+        gw_watched_look(liveness, watched, now_ms);
 }
 
 static void liveness_on_message(struct gw_liveness *liveness, const struct gw_message_spec *spec, int64_t now_ms)
@@ -291,28 +145,24 @@ static void liveness_on_message(struct gw_liveness *liveness, const struct gw_me
     uint64_t hash = gw_hash(spec->channel, spec->channel_len);
     struct gw_watched *watched = gw_watched_find(liveness, spec->channel, spec->channel_len, hash);
     if (spec->state) {
-        if (watched && watched->underway) {
-            watched->underway = false;
-        } else if (watched) { /* another process has told it */
-            watched->told = spec->state;
-            gw_watched_look(liveness, watched, now_ms);
-        }
+        if (watched)
+            watched_on_state(liveness, watched, (enum gw_state)spec->state, now_ms);
         return;
     }
-    if (watched && watched->leaving ? !watched_revive(liveness, watched)
-                                    : watched && !watched_meet(liveness, watched, now_ms))
+    if (watched && watched->leaving ? !gw_watched_revive(liveness, watched)
+                                    : watched && !gw_watched_meet(liveness, watched, now_ms))
         return;
     uint32_t route =
-        watched ? watched->route : channel_route(liveness, spec->channel, spec->channel_len, spec->route);
+        watched ? watched->route : gw_liveness_route(liveness, spec->channel, spec->channel_len, spec->route);
     if (watched && spec->clear) {
-        watched_leave(liveness, watched, (enum gw_state)watched->told, now_ms); /* it has no state any more */
+        gw_watched_leave(liveness, watched, (enum gw_state)watched->told, now_ms); /* it has no state any more */
         return;
     }
     if (route == GW_ROUTE_BY_NAME || spec->clear)
         return;
     bool first = !watched || watched->seen_ms == GW_NEVER_MS;
     if (!watched)
-        watched = watched_make(liveness, spec->channel, spec->channel_len, hash, route, now_ms);
+        watched = gw_watched_make(liveness, spec->channel, spec->channel_len, hash, route, now_ms);
     if (!spec->retained)
         watched_touch(liveness, watched, now_ms);
     if (first)
@@ -332,10 +182,10 @@ void gw_liveness_found(struct gw_liveness *liveness, const struct gw_message *la
     const char *name = last->channel.data;
     pthread_mutex_lock(&liveness->lock);
     uint32_t route = gw_routes_watch(liveness->routes)
-                         ? channel_route(liveness, name, last->channel.len, GW_ROUTE_BY_NAME)
+                         ? gw_liveness_route(liveness, name, last->channel.len, GW_ROUTE_BY_NAME)
                          : GW_ROUTE_BY_NAME;
     if (route != GW_ROUTE_BY_NAME && !gw_watched_find(liveness, name, last->channel.len, last->hash)) {
-        struct gw_watched *watched = watched_make(liveness, name, last->channel.len, last->hash, route, now_ms);
+        struct gw_watched *watched = gw_watched_make(liveness, name, last->channel.len, last->hash, route, now_ms);
         int64_t age_ms = wall_ms - last->ts;
         if (!last->retained && age_ms >= 0)
             watched->seen_ms = now_ms - age_ms;
@@ -359,7 +209,7 @@ static void liveness_sweep_on(struct gw_liveness *liveness, int64_t now_ms)
         struct gw_watched *watched = liveness->table[liveness->sweep++];
         while (watched) {
             struct gw_watched *next = watched->hash_next;
-            if (watched_meet(liveness, watched, now_ms))
+            if (gw_watched_meet(liveness, watched, now_ms))
                 gw_watched_look(liveness, watched, now_ms);
             watched = next;
         }
@@ -403,7 +253,7 @@ void gw_liveness_lost(struct gw_liveness *liveness)
         for (struct gw_watched *watched = liveness->table[i]; watched; watched = watched->hash_next) {
             if (!watched->underway)
                 continue;
-            watched->underway = false;
+            watched->underway = 0;
             watched->told = GW_STATE_NONE;
             gw_watched_note(liveness, watched);
         }
@@ -414,8 +264,6 @@ void gw_liveness_lost(struct gw_liveness *liveness)
 void gw_liveness_begin_anew(struct gw_liveness *liveness)
 {
     pthread_mutex_lock(&liveness->lock);
-    liveness->changed = NULL;
-    liveness->changed_end = &liveness->changed;
     for (size_t i = 0; i < liveness->buckets; i++) {
         while (liveness->table[i])
             gw_watched_remove(liveness, liveness->table[i]);
@@ -439,7 +287,7 @@ void gw_liveness_tick(struct gw_liveness *liveness, int64_t now_ms)
     struct gw_wheel_item *item;
     for (unsigned looks = TURN_LOOKS; looks && (item = gw_wheel_due(&liveness->wheel, now_ms)); looks--) {
         struct gw_watched *watched = (struct gw_watched *)item;
-        if (watched_meet(liveness, watched, now_ms))
+        if (gw_watched_meet(liveness, watched, now_ms))
             gw_watched_look(liveness, watched, now_ms);
     }
     pthread_mutex_unlock(&liveness->lock);

@@ -54,8 +54,8 @@ struct gw_liveness_change {
     int64_t since_ms, seen_ms; /* monotonic; seen_ms GW_NEVER_MS: none */
 };
 bool gw_liveness_next(struct gw_liveness *liveness, struct gw_liveness_change *change, int64_t now_ms);
-/* It could not be told: it is told later. */
-void gw_liveness_untold(struct gw_liveness *liveness, const struct gw_liveness_change *change);
+/* It could not be told: it is told a moment later, and so is everything else. */
+void gw_liveness_untold(struct gw_liveness *liveness, const struct gw_liveness_change *change, int64_t now_ms);
 
 /* Is there anything to be watched? Takes no lock. */
 bool gw_liveness_watches(const struct gw_liveness *liveness);

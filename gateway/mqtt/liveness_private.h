@@ -1,4 +1,5 @@
-/* liveness_private.h: the state of liveness.c, liveness_told.c and liveness_sources.c. All of it under the mutex. */
+/* liveness_private.h: the state of liveness.c, liveness_table.c, liveness_told.c and liveness_sources.c. All of it
+ * under the mutex. */
 #ifndef GW_MQTT_LIVENESS_PRIVATE_H
 #define GW_MQTT_LIVENESS_PRIVATE_H
 
@@ -9,7 +10,7 @@
 #include "mqtt/liveness.h"
 #include "mqtt/liveness_rule.h"
 
-/* Longer payloads of an availability are compared up to here. */
+/* A longer word is none of those that mean online. */
 #define GW_SOURCE_BYTES 128
 
 /* An availability. */
@@ -18,8 +19,10 @@ struct gw_source_word {
     struct gw_source_word *hash_next;
     struct gw_watched *watched; /* the channels that it speaks for */
     int64_t heard_ms;           /* GW_NEVER_MS: never */
-    char payload[GW_SOURCE_BYTES];
-    uint8_t payload_len;
+    char word[GW_SOURCE_BYTES]; /* without what it is wrapped in */
+    uint8_t word_len;
+    bool said; /* there is a word; false: its payload was empty, or none has come */
+    bool held; /* it stays though nothing needs it */
     uint16_t len;
     char topic[]; /* NUL-terminated */
 };
@@ -29,18 +32,17 @@ struct gw_watched {
     struct gw_wheel_item item; /* first member */
     uint64_t hash;
     struct gw_watched *hash_next;
-    struct gw_watched *changed_next;
-    struct gw_source_word *source; /* NULL: none */
+    struct gw_watched *changed_next, **changed_link; /* changed_link NULL: it is not in the list */
+    struct gw_source_word *source;                   /* NULL: none */
     struct gw_watched *source_next, **source_link;
     int64_t seen_ms, since_ms;
     struct gw_rhythm rhythm;
     uint32_t route;
-    uint32_t met;  /* gw_liveness.reloads when its route was looked up */
-    uint8_t state; /* enum gw_state, as the others */
-    uint8_t told;  /* GW_STATE_NONE: who knows */
-    bool changed;  /* it is in the list */
-    bool leaving;  /* it is removed once it has been told */
-    bool underway; /* what was told has not come back yet */
+    uint32_t met;      /* gw_liveness.reloads when its route was looked up */
+    uint8_t state;     /* enum gw_state, as the others */
+    uint8_t told;      /* GW_STATE_NONE: who knows */
+    bool leaving;      /* it is removed once it has been told */
+    uint16_t underway; /* states that were told and have not come back yet */
     uint16_t len;
     char name[]; /* NUL-terminated */
 };
@@ -53,10 +55,12 @@ struct gw_liveness {
     size_t buckets, count;
     struct gw_source_word **sources;
     size_t source_buckets, source_count;
+    uint32_t sources_reloads; /* `reloads` when those that no route names any more were dropped */
     struct gw_wheel wheel;
     struct gw_watched *changed, **changed_end;
     struct gw_listening listening;
     bool shared;                 /* with other processes */
+    bool evicted;                /* some were given up that clients may know by another state than live */
     int64_t ticked_ms, quiet_ms; /* nothing is told before that */
     size_t sweep;                /* bucket to be looked at next; `buckets`: none */
     uint64_t draws;
@@ -64,15 +68,37 @@ struct gw_liveness {
     _Atomic uint64_t counts[GW_STATE_COUNT];
 };
 
-/* Its state as things are, and when to look again. */
-void gw_watched_look(struct gw_liveness *liveness, struct gw_watched *watched, int64_t now_ms);
+/* --- liveness.c --- */
 
+/* Its state as things are, and when to look again. It has met the newest reload. */
+void gw_watched_look(struct gw_liveness *liveness, struct gw_watched *watched, int64_t now_ms);
+/* Another state, which is told. */
+void gw_watched_become(struct gw_liveness *liveness, struct gw_watched *watched, enum gw_state state, int64_t now_ms);
+
+/* --- liveness_table.c --- */
+
+/* The route that makes the channel, if it says anything of states; GW_ROUTE_BY_NAME: none does. */
+uint32_t gw_liveness_route(const struct gw_liveness *liveness, const char *name, size_t len, uint32_t route);
 /* NULL: it is not watched. */
 struct gw_watched *gw_watched_find(const struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash);
+/* One that is not there yet. At limits.channels another one is given up for it. */
+struct gw_watched *gw_watched_make(struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash,
+                                   uint32_t route, int64_t now_ms);
+void gw_watched_remove(struct gw_liveness *liveness, struct gw_watched *watched);
+/* It is watched no more. What clients know of it must be said before, if it is not `state`. */
+void gw_watched_leave(struct gw_liveness *liveness, struct gw_watched *watched, enum gw_state state, int64_t now_ms);
+/* A message on a channel that was given up. False: it stays so. */
+bool gw_watched_revive(struct gw_liveness *liveness, struct gw_watched *watched);
+/* To be called before its route is used, which a reload may have changed. False: it is not watched any more, and may
+ * be gone. */
+bool gw_watched_meet(struct gw_liveness *liveness, struct gw_watched *watched, int64_t now_ms);
+
+/* --- liveness_told.c --- */
+
 /* Into the list of changes, if there is something to be told. */
 void gw_watched_note(struct gw_liveness *liveness, struct gw_watched *watched);
-/* Not one that is in the list of changes. */
-void gw_watched_remove(struct gw_liveness *liveness, struct gw_watched *watched);
+/* Out of it; fine if it is not there. */
+void gw_watched_unnote(struct gw_liveness *liveness, struct gw_watched *watched);
 
 /* --- liveness_sources.c --- */
 

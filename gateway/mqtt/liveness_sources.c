@@ -47,18 +47,33 @@ static struct gw_slice word_trimmed(const char *text, size_t len)
     return (struct gw_slice){text, len};
 }
 
-enum gw_word gw_watched_word(const struct gw_liveness *liveness, const struct gw_watched *watched)
+/* What a payload says: the text itself, or the member `state` of an object. */
+static struct gw_slice word_of(const struct gw_packet *packet)
 {
-    const struct gw_source_word *source = watched->source;
-    const struct gw_cfg_route *route = gw_routes_get(liveness->routes, watched->route);
-    if (!source || source->heard_ms == GW_NEVER_MS || !source->payload_len)
-        return GW_WORD_NONE;
-    struct gw_slice text = word_trimmed(source->payload, source->payload_len), member;
+    struct gw_slice text = word_trimmed(packet->payload, packet->payload_len), member;
     bool object = text.len && text.data[0] == '{' && gw_json_valid(text.data, text.len);
     if (object && gw_json_find(text.data, text.len, "state", &member))
         text = member;
-    text = word_unquoted(text);
-    return word_is_online(route, text.data, text.len) ? GW_WORD_ONLINE : GW_WORD_OFFLINE;
+    return word_unquoted(text);
+}
+
+static void source_hear(struct gw_source_word *source, const struct gw_packet *packet, int64_t now_ms)
+{
+    struct gw_slice word = word_of(packet);
+    source->said = packet->payload_len > 0;
+    source->word_len = word.len < GW_SOURCE_BYTES ? (uint8_t)word.len : 0;
+    if (source->word_len)
+        memcpy(source->word, word.data, source->word_len);
+    source->heard_ms = now_ms;
+}
+
+enum gw_word gw_watched_word(const struct gw_liveness *liveness, const struct gw_watched *watched)
+{
+    const struct gw_source_word *source = watched->source;
+    if (!source || !source->said)
+        return GW_WORD_NONE;
+    const struct gw_cfg_route *route = gw_routes_get(liveness->routes, watched->route);
+    return word_is_online(route, source->word, source->word_len) ? GW_WORD_ONLINE : GW_WORD_OFFLINE;
 }
 
 /* --- their table ------------------------------------------------------------------------------------------------ */
@@ -80,6 +95,32 @@ static void sources_grow(struct gw_liveness *liveness)
     liveness->source_buckets = buckets;
 }
 
+static void source_ignore(void *context, uint32_t route)
+{
+    (void)context;
+    (void)route;
+}
+
+/* Once after each reload that needs the room: what no route names any more. */
+static void sources_drop_former(struct gw_liveness *liveness)
+{
+    if (liveness->sources_reloads == liveness->reloads)
+        return;
+    liveness->sources_reloads = liveness->reloads;
+    for (size_t i = 0; i < liveness->source_buckets; i++) {
+        for (struct gw_source_word **link = &liveness->sources[i], *source; (source = *link);) {
+            if (source->watched || source->held ||
+                gw_routes_is_availability(liveness->routes, source->topic, source->len, source_ignore, NULL)) {
+                link = &source->hash_next;
+                continue;
+            }
+            *link = source->hash_next;
+            liveness->source_count--;
+            free(source);
+        }
+    }
+}
+
 /* NULL: there is none, and either none is to be made or there are too many. */
 static struct gw_source_word *source_get(struct gw_liveness *liveness, const char *topic, size_t len, bool make)
 {
@@ -91,12 +132,15 @@ static struct gw_source_word *source_get(struct gw_liveness *liveness, const cha
         if (source || !make)
             return source;
     }
+    if (!make)
+        return NULL;
     uint32_t most = gw_routes_config(liveness->routes)->limits.channels;
-    if (!make || liveness->source_count >= most) {
-        if (make)
-            GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt",
-                                 "limits.channels (%u) reached: the availability on '%.*s' is not watched", most,
-                                 (int)len, topic);
+    if (liveness->source_count >= most)
+        sources_drop_former(liveness);
+    if (liveness->source_count >= most) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt",
+                             "limits.channels (%u) reached: the availability on '%.*s' is not watched", most,
+                             (int)len, topic);
         return NULL;
     }
     if (liveness->source_count >= liveness->source_buckets)
@@ -116,7 +160,7 @@ static struct gw_source_word *source_get(struct gw_liveness *liveness, const cha
 /* One that nobody needs and that has said nothing. */
 static void source_drop(struct gw_liveness *liveness, struct gw_source_word *source)
 {
-    if (source->watched || source->payload_len)
+    if (source->watched || source->said || source->held)
         return;
     struct gw_source_word **link = &liveness->sources[source->hash & (liveness->source_buckets - 1)];
     while (*link != source)
@@ -169,12 +213,6 @@ void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched)
     source->watched = watched;
 }
 
-static void source_ignore(void *context, uint32_t route)
-{
-    (void)context;
-    (void)route;
-}
-
 bool gw_liveness_available(struct gw_liveness *liveness, const struct gw_packet *packet, int64_t now_ms)
 {
     pthread_mutex_lock(&liveness->lock);
@@ -182,13 +220,14 @@ bool gw_liveness_available(struct gw_liveness *liveness, const struct gw_packet 
     struct gw_source_word *source =
         ours ? source_get(liveness, packet->topic, packet->topic_len, packet->payload_len > 0) : NULL;
     if (source) {
-        size_t len = packet->payload_len < GW_SOURCE_BYTES ? packet->payload_len : GW_SOURCE_BYTES;
-        if (len)
-            memcpy(source->payload, packet->payload, len);
-        source->payload_len = (uint8_t)len;
-        source->heard_ms = now_ms;
-        for (struct gw_watched *watched = source->watched; watched; watched = watched->source_next)
-            gw_watched_look(liveness, watched, now_ms);
+        source_hear(source, packet, now_ms);
+        source->held = true; /* a channel that a reload has changed leaves it */
+        for (struct gw_watched *watched = source->watched, *next; watched; watched = next) {
+            next = watched->source_next;
+            if (gw_watched_meet(liveness, watched, now_ms))
+                gw_watched_look(liveness, watched, now_ms);
+        }
+        source->held = false;
         source_drop(liveness, source);
     }
     pthread_mutex_unlock(&liveness->lock);

@@ -4,6 +4,8 @@
 #include "gateway/hash.h"
 #include "mqtt/liveness_private.h"
 
+#define RETRY_MS 100 /* what could not be told is told again after this */
+
 int64_t gw_liveness_wait(struct gw_liveness *liveness, bool telling, int64_t now_ms, int64_t most)
 {
     pthread_mutex_lock(&liveness->lock);
@@ -18,16 +20,26 @@ int64_t gw_liveness_wait(struct gw_liveness *liveness, bool telling, int64_t now
 
 /* --- what is told ----------------------------------------------------------------------------------------------- */
 
-static struct gw_watched *changed_take(struct gw_liveness *liveness)
+void gw_watched_note(struct gw_liveness *liveness, struct gw_watched *watched)
 {
-    struct gw_watched *watched = liveness->changed;
-    if (!watched)
-        return NULL;
-    liveness->changed = watched->changed_next;
-    if (!liveness->changed)
-        liveness->changed_end = &liveness->changed;
-    watched->changed = false;
-    return watched;
+    if (watched->changed_link || (watched->state == watched->told && !watched->leaving))
+        return;
+    watched->changed_next = NULL;
+    watched->changed_link = liveness->changed_end;
+    *liveness->changed_end = watched;
+    liveness->changed_end = &watched->changed_next;
+}
+
+void gw_watched_unnote(struct gw_liveness *liveness, struct gw_watched *watched)
+{
+    if (!watched->changed_link)
+        return;
+    *watched->changed_link = watched->changed_next;
+    if (watched->changed_next)
+        watched->changed_next->changed_link = watched->changed_link;
+    else
+        liveness->changed_end = watched->changed_link;
+    watched->changed_link = NULL;
 }
 
 bool gw_liveness_next(struct gw_liveness *liveness, struct gw_liveness_change *change, int64_t now_ms)
@@ -35,7 +47,8 @@ bool gw_liveness_next(struct gw_liveness *liveness, struct gw_liveness_change *c
     bool found = false;
     pthread_mutex_lock(&liveness->lock);
     struct gw_watched *watched;
-    while (!found && now_ms >= liveness->quiet_ms && (watched = changed_take(liveness))) {
+    while (!found && now_ms >= liveness->quiet_ms && (watched = liveness->changed)) {
+        gw_watched_unnote(liveness, watched);
         found = watched->state != watched->told;
         if (found) {
             gw_buf_clear(&change->channel);
@@ -45,7 +58,7 @@ bool gw_liveness_next(struct gw_liveness *liveness, struct gw_liveness_change *c
             change->since_ms = watched->since_ms;
             change->seen_ms = watched->seen_ms;
             watched->told = watched->state;
-            watched->underway = true;
+            watched->underway++;
         }
         if (watched->leaving)
             gw_watched_remove(liveness, watched);
@@ -54,16 +67,18 @@ bool gw_liveness_next(struct gw_liveness *liveness, struct gw_liveness_change *c
     return found;
 }
 
-void gw_liveness_untold(struct gw_liveness *liveness, const struct gw_liveness_change *change)
+void gw_liveness_untold(struct gw_liveness *liveness, const struct gw_liveness_change *change, int64_t now_ms)
 {
     pthread_mutex_lock(&liveness->lock);
     struct gw_watched *watched = gw_watched_find(liveness, change->channel.data, change->channel.len,
                                                  gw_hash(change->channel.data, change->channel.len));
     if (watched) {
-        watched->underway = false;
+        watched->underway = 0;
         watched->told = GW_STATE_NONE;
         gw_watched_note(liveness, watched);
     }
+    if (liveness->quiet_ms < now_ms + RETRY_MS)
+        liveness->quiet_ms = now_ms + RETRY_MS;
     pthread_mutex_unlock(&liveness->lock);
 }
 

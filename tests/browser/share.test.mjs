@@ -10,6 +10,7 @@ const ROUTES = `
   - { topic: n/#, history: { count: 20000, bytes: 64MiB }, publish: {} }
   - { topic: "lamps/{id}", publish: { topic: "lamps/{id}/set" } }
   - { topic: read/# }
+  - { topic: "s/{id}", stale: 300ms }
 `;
 const SECRET = 'a-secret-of-the-test-that-is-long-enough-for-it';
 const KEYS = { one: 'an-api-key-of-the-test-that-is-long-enough', two: 'another-api-key-of-the-test-that-is-long-enough' };
@@ -152,6 +153,31 @@ for (const [how, own] of [['a SharedWorker', true], ['a leading tab', false]]) {
     // When all have gone, the connection has.
     for (const tab of [...tabs.slice(1), late]) await tab.evaluate(() => sluice.close());
     await until(async () => (await world.sessions()) === 0, 'the end of the session');
+  });
+}
+
+for (const [how, own] of [['a SharedWorker', true], ['a leading tab', false]]) {
+  test(`${how}: every tab hears the states, one that comes later too`, async (t) => {
+    const world = await start(t, own);
+    const state = (tab) => tab.evaluate(() => sluice.status('s/a')?.state);
+    const first = await world.tab();
+    await first.live();
+    await first.subscribe('s/+');
+    await world.publish('s/a', ['1']);
+    await until(async () => (await state(first)) === 'stale', 'stale in the first tab');
+    const later = await world.tab();
+    await later.live();
+    await later.subscribe('s/+');
+    await until(async () => (await state(later)) === 'stale', 'stale in the later tab');
+    const stranger = await world.tab();
+    await stranger.live();
+    await stranger.subscribe('n/#');
+    await Promise.all([first, later].map((tab) => tab.evaluate(() => void sluice.on('status', (s) => events.push({ ...s, name: 'status' })))));
+    await world.publish('s/a', ['2']);
+    for (const tab of [first, later])
+      await until(() => tab.evaluate(() => events.filter(({ name }) => name === 'status').map((s) => s.state).join() === 'live,stale'), 'live, then stale');
+    assert.equal(await state(stranger), undefined);
+    assert.equal(await world.sessions(), 1);
   });
 }
 

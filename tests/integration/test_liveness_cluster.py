@@ -50,3 +50,21 @@ def test_states_on_every_node(tmp_path):
             until(nodes, {"plant/1/t": "stale", "dev/a": "live", "dev/b": "offline"})
         finally:
             device.close()
+
+
+def kept_states(world):
+    """The channels whose states the engine has."""
+    return set(world.redis.ask("HKEYS", "{test}:meta:states").split())
+
+
+def test_the_engine_forgets_states_with_their_channels(tmp_path):
+    with cases.World(tmp_path, nodes=1, routes=ROUTES) as world:
+        device = Mqtt(world.broker.port)
+        try:
+            for name in ("plant/1/t", "plant/2/t"):
+                device.publish(name, b"1", retain=True)
+            wait_until(lambda: kept_states(world) == {"plant/1/t", "plant/2/t"}, 15, lambda: f"{kept_states(world)}")
+            device.publish("plant/1/t", b"", retain=True)
+            wait_until(lambda: kept_states(world) == {"plant/2/t"}, 15, lambda: f"{kept_states(world)}")
+        finally:
+            device.close()

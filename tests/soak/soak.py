@@ -31,6 +31,7 @@ from ledger import Ledger # noqa: E402
 from link import Link # noqa: E402
 from oracle import Findings, Oracle, judge_ingest # noqa: E402
 from responder import Responder # noqa: E402
+from silence import silence # noqa: E402
 from upward import Observer, Upward # noqa: E402
 from watch import Watch # noqa: E402
 from world import Broker, Gateway, harness # noqa: E402
@@ -156,6 +157,7 @@ class World:
             await self.checkpoint()
         finally:
             self.ledger.paused = False
+        await asyncio.gather(*(silence(gateway, self.broker, self.findings) for gateway in self.gateways))
         for gateway, watch in zip(self.gateways, self.watches):
             watch.sample(self.begin, calm=True)
             gateway.check_log()

@@ -42,6 +42,8 @@ routes:
   - topic: "soak/#"
     qos: {qos}
     history: {{ count: {count}, bytes: 1MiB, age: 10m{store} }}
+  - topic: quiet/{{x}}
+    stale: 2s
   - topic: up/{{x}}
     history: {{ count: 20 }}
     publish: {{ qos: 1 }}

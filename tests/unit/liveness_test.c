@@ -1,14 +1,6 @@
 /* What a channel's state is: the rule by a table, the rhythm by courses of messages, and the whole against a plain
  * model. The clock is the test's. */
-#include "base/wheel.h"
-#include "check.h"
-#include "gateway/codec.h"
-#include "gateway/hash.h"
-#include "gateway/history.h"
-#include "mqtt/liveness.h"
-#include "mqtt/liveness_rule.h"
-#include "mqtt/packet.h"
-#include "route/routes.h"
+#include "liveness_world.h"
 
 #define NEVER GW_NEVER_MS
 #define NOT   GW_NOT_MS
@@ -104,70 +96,6 @@ static void test_rhythm(void **state)
 
 /* --- the whole -------------------------------------------------------------------------------------------------- */
 
-#define CHANNELS 40
-#define LATE_MS  (GW_WHEEL_TICK_MS + 200) /* and what a step of the test takes */
-#define STALE_MS 5000
-
-static struct gw_routes *make_routes(int64_t stale_ms, const char *available, uint32_t channels)
-{
-    struct gw_config *config = calloc(1, sizeof *config);
-    atomic_init(&config->refs, 1);
-    config->file = strdup("test");
-    config->route_count = 2;
-    config->routes = calloc(2, sizeof *config->routes);
-    for (size_t i = 0; i < 2; i++) {
-        config->routes[i].topic = strdup(i ? "plain/{id}" : "c/{id}");
-        config->routes[i].codec = gw_codec_find("auto");
-        config->routes[i].history_engine = gw_history_find("memory");
-    }
-    config->routes[0].stale_ms = stale_ms;
-    config->routes[0].available_topic = available ? strdup(available) : NULL;
-    config->limits.channels = channels;
-    struct gw_routes *routes = gw_routes_build(config);
-    gw_config_unref(config);
-    return routes;
-}
-
-static void say(struct gw_liveness *liveness, const char *channel, bool retained, bool clear, int64_t now)
-{
-    const struct gw_message_spec spec = {.channel = channel,
-                                         .channel_len = strlen(channel),
-                                         .route = GW_ROUTE_BY_NAME,
-                                         .retained = retained,
-                                         .clear = clear};
-    gw_liveness_message(liveness, &spec, now);
-}
-
-static void available(struct gw_liveness *liveness, const char *topic, const char *payload, bool ours, int64_t now)
-{
-    const struct gw_packet packet = {
-        .topic = topic, .topic_len = strlen(topic), .payload = payload, .payload_len = strlen(payload)};
-    assert_int_equal(gw_liveness_available(liveness, &packet, now), ours);
-}
-
-struct heard {
-    enum gw_state states[CHANNELS]; /* as clients have heard */
-    unsigned changes;
-};
-
-static void listen_to(struct gw_liveness *liveness, struct heard *heard, int64_t now)
-{
-    struct gw_liveness_change change = {.route = 0};
-    gw_buf_init(&change.channel);
-    while (gw_liveness_next(liveness, &change, now)) {
-        unsigned index = (unsigned)atoi(change.channel.data + 2);
-        assert_true(index < CHANNELS);
-        heard->states[index] = change.state;
-        heard->changes++;
-        const struct gw_message_spec back = {.channel = change.channel.data,
-                                             .channel_len = change.channel.len,
-                                             .route = GW_ROUTE_BY_NAME,
-                                             .state = (uint8_t)change.state};
-        gw_liveness_message(liveness, &back, now);
-    }
-    gw_buf_fini(&change.channel);
-}
-
 /* Every channel, by a plain look at when it spoke. */
 static void test_against_a_model(void **state)
 {
@@ -237,10 +165,17 @@ static void test_availability(void **state)
     say(liveness, "c/1", true, false, now);
     listen_to(liveness, &heard, now);
     assert_int_equal(heard.states[1], GW_STATE_OFFLINE);
-    static const char *const online[] = {"online", "ONLINE\n", "\"online\"", "{\"state\":\"online\"}",
-                                         " { \"a\": 1, \"state\" : \"Online\" } "};
-    static const char *const offline[] = {"offline", "1",      "{\"state\":\"offline\"}", "{\"state\":", "{}", "null",
-                                          "onlin",   "onlinee"};
+    static const char *const online[] = {
+        "online",
+        "ONLINE\n",
+        "\"online\"",
+        "{\"state\":\"online\"}",
+        " { \"a\": 1, \"state\" : \"Online\" } ",
+        "{\"state\":\"online\",\"more\":\"0123456789012345678901234567890123456789012345"
+        "6789012345678901234567890123456789012345678901234567890123456789\"}"};
+    static const char *const offline[] = {"offline",     "1",       "{\"state\":\"offline\"}",
+                                          "{\"state\":", "{}",      "null",
+                                          "onlin",       "onlinee", "{\"state\":\"\"}"};
     for (size_t i = 0; i < COUNT(offline); i++) {
         available(liveness, "c/1/availability", online[i % COUNT(online)], true, now);
         listen_to(liveness, &heard, now);

@@ -121,7 +121,7 @@ export class Hub {
     this.post([...this.tabs].filter((tab) => tab.greeted), { frame });
   }
 
-  /** A message or a gap, to whoever wants its channel. */
+  /** A message, a gap or a status, to whoever wants its channel. */
   forward(frame: { channel: string }): void {
     const now: Tab[] = [];
     for (const [tab, wants] of this.route(frame.channel)) {
@@ -161,6 +161,7 @@ export class Hub {
       for (const tab of [...this.tabs]) this.greet(tab);
     });
     source.on('gap', (gap) => this.forward({ ...gap, type: 'gap' } as any));
+    source.on('status', (status) => this.forward({ ...status, type: 'status' } as any));
     source.on('upstream', (upstream) => this.tell({ ...upstream, type: 'upstream' }));
     source.on('identity', (identity) => this.tell({ ...identity, type: 'hello' }));
     source.on('error', ({ code, message, channel }) => {
@@ -329,6 +330,7 @@ export class Hub {
       if (!isCursor(cursor)) return undefined;
       for (const gap of body.gaps || []) this.post([tab], { frame: { ...gap, type: 'gap' } });
       for (const message of body.messages || []) this.post([tab], { frame: { ...message, type: 'message' } });
+      for (const status of body.states || []) this.post([tab], { frame: { ...status, type: 'status' } });
       for (const sub of subs) sub.position = cursor;
       return cursor;
     } catch {
