@@ -78,10 +78,14 @@ static void shared_deliver(struct gw_letter *letter, struct gw_hub *hub)
 static void shared_answered(struct gw_engine_ask *ask, enum gw_err err)
 {
     struct gw_shared_wait *wait = (struct gw_shared_wait *)ask;
-    if (err == GW_ERR_OVERLOADED && wait->nobody)
-        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "engine", "%s: the engine is away or too slow",
-                             wait->put ? "a session is not left for other gateways"
-                                       : "a session that is over may still be found by other gateways");
+    bool unheard = err == GW_ERR_OVERLOADED && wait->nobody;
+    if (unheard && wait->put)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "engine",
+                             "a session is not left for other gateways: the engine is away or too slow");
+    else if (unheard)
+        GW_LOG_ONCE_A_SECOND(
+            GW_LOG_WARN, "engine",
+            "a session that is over may still be found by other gateways: the engine is away or too slow");
     wait->err = err;
     wait->mail.send(wait->mail.context, wait->worker, &wait->letter);
 }

@@ -1,6 +1,5 @@
 /* connection.c: the connection to the broker, from the attempt to its end. */
 #include <errno.h>
-#include <inttypes.h>
 #include <mqtt_protocol.h>
 #include <stdio.h>
 #include <string.h>
@@ -244,8 +243,8 @@ bool gw_connection_hears(struct gw_source *source, int64_t now)
     uint64_t received = atomic_load_explicit(&source->received, memory_order_relaxed);
     if (!source->connected || received == source->received_before)
         return false;
-    gw_log(GW_LOG_WARN, "mqtt", "%s has sent %" PRIu64 " message(s), but does not answer SUBSCRIBE yet: waiting",
-           source->settings.url, received - source->received_before);
+    gw_log(GW_LOG_WARN, "mqtt", "%s has sent %llu message(s), but does not answer SUBSCRIBE yet: waiting",
+           source->settings.url, (unsigned long long)(received - source->received_before));
     source->received_before = received;
     source->deadline_ms = now + HANDSHAKE_MS;
     return true;
