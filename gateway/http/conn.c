@@ -12,8 +12,8 @@
 #include "net/listener.h"
 #include "net/worker.h"
 
-/* How long a connection that has been answered for the last time may take to close, so that the answer isn't lost to
- * a reset (RFC 9112 section 9.6). */
+/* How long a connection may take to close after the last answer has left, so that the answer isn't lost to a reset
+ * (RFC 9112 section 9.6). */
 #define LINGER_MS 2000
 /* Thrown away in that time; beyond this the socket is not read. */
 #define DRAIN_BYTES (4 * 1024 * 1024)
@@ -22,10 +22,24 @@
 
 static const struct gw_sock_ops conn_sock_ops;
 
+/* A long answer, or one with a slow reader, leaves as long as the socket takes some of it before each deadline. */
+static bool conn_is_sending(struct gw_conn *conn)
+{
+    const struct gw_cfg_web *web = &gw_conn_config(conn)->web;
+    size_t unsent = gw_outbox_unsent(&conn->sock);
+    if ((conn->state != GW_CONN_HEAD && conn->state != GW_CONN_DRAIN) || unsent >= conn->unsent)
+        return false;
+    if (conn->state == GW_CONN_HEAD)
+        gw_conn_deadline(conn, conn->in.len ? web->request_timeout_ms : web->keepalive_ms);
+    else
+        gw_conn_deadline(conn, unsent ? web->request_timeout_ms : LINGER_MS);
+    return true;
+}
+
 static void conn_timed_out(struct gw_timer *timer)
 {
     struct gw_conn *conn = GW_CONTAINER_OF(timer, struct gw_conn, timer);
-    if (gw_conn_dead(conn))
+    if (gw_conn_dead(conn) || conn_is_sending(conn))
         return;
     if (conn->state == GW_CONN_OTHER && conn->protocol->timed_out)
         conn->protocol->timed_out(conn);
@@ -67,6 +81,7 @@ static void conn_on_closed(struct gw_sock *sock)
 
 void gw_conn_deadline(struct gw_conn *conn, int64_t after_ms)
 {
+    conn->unsent = gw_outbox_unsent(&conn->sock);
     gw_timer_set(&conn->sock.worker->timers, &conn->timer, gw_hub_now(gw_conn_hub(conn)) + after_ms);
 }
 

@@ -65,6 +65,7 @@ struct gw_conn {
     char *headers;           /* lines for every answer to this request, with CRLF; NULL: none */
     struct in6_addr address; /* of the client whose request this is: the origin, or what a trusted proxy said */
     size_t drained;          /* bytes thrown away after our last word */
+    size_t unsent;           /* when the deadline was set */
     uint8_t empty_lines;     /* before the request that is to come */
     bool keep_alive;         /* another request may follow this one */
     bool is_head;            /* the answer has no body */

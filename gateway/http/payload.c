@@ -52,11 +52,13 @@ static const char *asked_read(struct asked *asked)
     return why;
 }
 
-/* What `codec: blob` has written. The payloads of a whole history are not to be hashed for one request. */
+/* What `codec: blob` has written. The payloads of a whole history are neither hashed nor searched for one request. */
 static bool asked_is_written(const struct asked *asked, const struct gw_message *msg)
 {
+    static const char start[] = "{\"url\":\"channels/";
     char text[GW_MEDIA_TAG + 8];
-    if (msg->payload.data == msg->data.data || asked->tag.len != GW_MEDIA_TAG - 1)
+    if (msg->payload.data == msg->data.data || msg->data.len < sizeof start - 1 ||
+        memcmp(msg->data.data, start, sizeof start - 1) != 0)
         return false;
     int len = snprintf(text, sizeof text, "?v=%s\",", asked->tag.data);
     return memmem(msg->data.data, msg->data.len, text, (size_t)len) != NULL;
@@ -82,7 +84,7 @@ static void asked_find(struct asked *asked)
     const struct gw_grants *grants = asked_grants(asked);
     struct gw_message *last = gw_hub_last(hub, grants, asked->name->data, asked->name->len);
     asked->exact = last && asked_has_tag(asked, last);
-    if (!asked->exact && asked->tag.len &&
+    if (!asked->exact && asked->tag.len == GW_MEDIA_TAG - 1 &&
         gw_grants_contain(grants, GW_RIGHT_HISTORY, asked->name->data, asked->name->len)) {
         uint64_t evicted;
         gw_hub_history(hub, grants, asked->name->data, asked->name->len, 0, asked_visit, asked, &evicted);
@@ -90,6 +92,16 @@ static void asked_find(struct asked *asked)
     }
     if (!asked->exact || !asked->found)
         asked->found = last;
+}
+
+/* A cache that gives one client's or one page's answer to another leaks it, or breaks what the other may do: which
+ * pages may show it depends on who asks (gw_http_resource_policy()), who may read it on the credentials. */
+static const char *payload_vary(const struct asked *asked)
+{
+    bool pages = gw_conn_config(asked->conn)->web.origins.count > 0;
+    if (gw_hub_auth(gw_conn_hub(asked->conn)))
+        return pages ? "Vary: Authorization, Cookie, Origin, Referer\r\n" : "Vary: Authorization, Cookie\r\n";
+    return pages ? "Vary: Origin, Referer\r\n" : "";
 }
 
 static void payload_headers(const struct asked *asked, struct gw_buf *headers)
@@ -107,9 +119,9 @@ static void payload_headers(const struct asked *asked, struct gw_buf *headers)
     gw_buf_printf(headers,
                   "Cache-Control: %s\r\nETag: \"%s\"\r\nLast-Modified: %s\r\nAccept-Ranges: bytes\r\n"
                   "Content-Security-Policy: sandbox; default-src 'none'\r\nCross-Origin-Resource-Policy: %s\r\n"
-                  "Sluice-Cursor: %.*s\r\n",
+                  "Sluice-Cursor: %.*s\r\n%s",
                   caching, gw_media_tag_of(msg), modified, gw_http_resource_policy(asked->conn, asked->request),
-                  (int)cursor.len, cursor.data);
+                  (int)cursor.len, cursor.data, payload_vary(asked));
 }
 
 /* RFC 9110 section 13.1.5: a part of something else is no use. A date is no strong validator here: pictures come
@@ -127,18 +139,18 @@ static void payload_reply(const struct asked *asked)
     struct gw_message *msg = asked->found;
     char etag[GW_MEDIA_TAG + 2], kind[128];
     size_t from = 0, len = msg->payload.len;
-    struct gw_slice type = gw_media_type(gw_hub_content_type(gw_conn_hub(conn), asked->name->data, asked->name->len),
-                                         gw_message_properties(msg), msg->payload.data, msg->payload.len);
     struct gw_buf headers;
     gw_buf_init(&headers);
     payload_headers(asked, &headers);
-    snprintf(kind, sizeof kind, "%.*s", (int)type.len, type.data);
     snprintf(etag, sizeof etag, "\"%s\"", gw_media_tag_of(msg));
     if (gw_asset_is_known(gw_request_header(asked->request, "if-none-match"), etag)) {
         gw_http_reply(conn, 304, headers.data, NULL, NULL, 0);
         gw_buf_fini(&headers);
         return;
     }
+    struct gw_slice type = gw_media_type(gw_hub_content_type(gw_conn_hub(conn), asked->name->data, asked->name->len),
+                                         gw_message_properties(msg), msg->payload.data, msg->payload.len);
+    snprintf(kind, sizeof kind, "%.*s", (int)type.len, type.data);
     enum gw_range range = payload_in_parts(asked, etag)
                               ? gw_range_read(gw_request_header(asked->request, "range"), len, &from, &len)
                               : GW_RANGE_NONE;

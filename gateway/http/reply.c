@@ -34,6 +34,8 @@ static void reply_end(struct gw_conn *conn)
         return;
     if (!conn->keep_alive) {
         gw_conn_finish(conn);
+        if (!gw_conn_dead(conn) && gw_outbox_unsent(&conn->sock))
+            gw_conn_deadline(conn, gw_conn_config(conn)->web.request_timeout_ms);
         return;
     }
     conn->state = GW_CONN_HEAD;

@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
@@ -353,10 +354,15 @@ void gw_outbox_send_message(struct gw_sock *sock, struct gw_message *msg, gw_enc
     gw_item_release(&item);
 }
 
+/* The kernel asks for more only when a third of its buffer, a megabyte perhaps, is free again: whether a slow reader
+ * reads can be seen from what is in there. */
 size_t gw_outbox_unsent(const struct gw_sock *sock)
 {
     const struct gw_held *held = sock->out.held;
-    return (held ? held->end - held->sent : 0) + sock->out.rest.len - sock->out.rest_at;
+    size_t unsent = (held ? held->end - held->sent : 0) + sock->out.rest.len - sock->out.rest_at +
+                    (sock->tls ? gw_tls_unsent(sock) : 0);
+    int inside;
+    return unsent && !ioctl(sock->fd, TIOCOUTQ, &inside) && inside > 0 ? unsent + (size_t)inside : unsent;
 }
 
 static void outbox_send_items(struct gw_sock *sock, struct gw_session *session, struct batch *batch,

@@ -35,7 +35,8 @@ void gw_outbox_drain(struct gw_sock *sock, struct gw_session *session, gw_encode
  * does not take at once leaves later from where it lies: the message is held meanwhile, and nothing is copied. */
 void gw_outbox_send_message(struct gw_sock *sock, struct gw_message *msg, gw_encode encode, size_t from, size_t len);
 
-/* Bytes that the socket has not taken yet, before encryption. */
+/* 0: the socket has taken everything. Else how many bytes the peer has not taken yet; with TLS some of them are
+ * encrypted already. */
 size_t gw_outbox_unsent(const struct gw_sock *sock);
 
 /* From here on what is sent gathers, until uncorked (nothing happens if it is not corked): for an answer made in

@@ -53,6 +53,7 @@ ssize_t gw_tls_send(struct gw_sock *sock, struct iovec *parts, size_t count);
 bool gw_tls_flush(struct gw_sock *sock);
 /* Encrypted bytes wait for the socket. */
 bool gw_tls_waiting(const struct gw_sock *sock);
+size_t gw_tls_unsent(const struct gw_sock *sock); /* how many bytes of that */
 /* Encrypted bytes that the ring could not send. */
 void gw_tls_keep(struct gw_sock *sock, const char *data, size_t len);
 /* Sends close_notify. Returns false if it waits for the socket. */

@@ -139,6 +139,11 @@ bool gw_tls_waiting(const struct gw_sock *sock)
     return sock->tls->sealed.len > 0;
 }
 
+size_t gw_tls_unsent(const struct gw_sock *sock)
+{
+    return sock->tls->sealed.len - sock->tls->sealed_at;
+}
+
 void gw_tls_keep(struct gw_sock *sock, const char *data, size_t len)
 {
     gw_buf_add(&sock->tls->sealed, data, len);

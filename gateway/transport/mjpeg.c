@@ -27,6 +27,7 @@ struct mjpeg {
     struct gw_timer timer;     /* the heartbeat */
     struct gw_timer again;     /* when a browser gets the picture for the second time */
     bool browser;
+    bool over; /* it sends nothing more, and is closed when what was sent has left */
     struct gw_conn *conn;
     struct gw_message *shown; /* the last picture that was sent, to be sent again; NULL: none */
     struct gw_message *next;  /* waits for the socket */
@@ -85,6 +86,30 @@ static size_t mjpeg_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX
 
 /* --- sending --------------------------------------------------------------------------------------------------- */
 
+static void mjpeg_end(struct mjpeg *mjpeg)
+{
+    mjpeg->over = true;
+    gw_timer_cancel(gw_hub_timers(mjpeg->session.hub), &mjpeg->timer);
+    gw_timer_cancel(gw_hub_timers(mjpeg->session.hub), &mjpeg->again);
+    gw_conn_close(mjpeg->conn);
+}
+
+/* A reload may leave the viewer some fields of the channel only. */
+static bool mjpeg_may(const struct mjpeg *mjpeg, const struct gw_message *msg)
+{
+    const struct gw_identity *identity = mjpeg->session.identity;
+    return !identity || gw_grants_whole(identity->grants, msg->channel.data, msg->channel.len);
+}
+
+/* Sends the picture that is to be seen now, perhaps not for the first time. */
+static void mjpeg_show(struct mjpeg *mjpeg)
+{
+    if (mjpeg_may(mjpeg, mjpeg->shown))
+        gw_conn_send_message(mjpeg->conn, mjpeg->shown, mjpeg_encode);
+    else
+        mjpeg_end(mjpeg);
+}
+
 static void mjpeg_set_again(struct mjpeg *mjpeg)
 {
     struct gw_hub *hub = mjpeg->session.hub;
@@ -97,24 +122,28 @@ static void mjpeg_show_again(struct gw_timer *timer)
     if (gw_conn_unsent(mjpeg->conn))
         mjpeg_set_again(mjpeg);
     else if (mjpeg->shown)
-        gw_conn_send_message(mjpeg->conn, mjpeg->shown, mjpeg_encode);
+        mjpeg_show(mjpeg);
 }
 
 static void mjpeg_send_next(struct mjpeg *mjpeg)
 {
-    if (!mjpeg->next || gw_conn_blocked(mjpeg->conn))
+    if (mjpeg->over || !mjpeg->next || gw_conn_blocked(mjpeg->conn))
         return;
     gw_message_unref(mjpeg->shown);
     mjpeg->shown = mjpeg->next;
     mjpeg->next = NULL;
     mjpeg->silent = 0;
-    gw_conn_send_message(mjpeg->conn, mjpeg->shown, mjpeg_encode);
-    if (mjpeg->browser)
+    mjpeg_show(mjpeg);
+    if (mjpeg->browser && !mjpeg->over)
         mjpeg_set_again(mjpeg);
 }
 
 static void mjpeg_take(struct mjpeg *mjpeg, struct gw_message *msg)
 {
+    if (!mjpeg_may(mjpeg, msg)) {
+        mjpeg_end(mjpeg);
+        return;
+    }
     const char *content_type = gw_hub_content_type(mjpeg->session.hub, msg->channel.data, msg->channel.len);
     if (part_of(msg, content_type)->len) {
         gw_message_unref(mjpeg->next);
@@ -132,7 +161,7 @@ static void mjpeg_ready(struct gw_session *session)
     struct mjpeg *mjpeg = (struct mjpeg *)session;
     struct gw_item item;
     while (gw_session_next(session, &item)) {
-        if (item.type == GW_ITEM_MESSAGE)
+        if (item.type == GW_ITEM_MESSAGE && !mjpeg->over)
             mjpeg_take(mjpeg, item.u.message);
         gw_session_release(session, &item);
         mjpeg_send_next(mjpeg);
@@ -158,24 +187,20 @@ static void mjpeg_heartbeat(struct gw_timer *timer)
     mjpeg->unsent = unsent;
     mjpeg->silent++;
     if (unsent && mjpeg->silent > SILENT_MAX) {
-        gw_timer_cancel(gw_hub_timers(hub), &mjpeg->again);
-        gw_conn_close(mjpeg->conn);
+        mjpeg_end(mjpeg);
         return;
     }
     gw_timer_set(gw_hub_timers(hub), timer, gw_hub_now(hub) + gw_hub_config(hub)->web.heartbeat_ms);
     if (mjpeg->silent > 1 && !unsent && mjpeg->shown && !gw_message_is_expired(mjpeg->shown, gw_hub_wall(hub))) {
         mjpeg->silent = 1; /* that counts from now */
-        gw_conn_send_message(mjpeg->conn, mjpeg->shown, mjpeg_encode);
+        mjpeg_show(mjpeg);
     }
 }
 
 static void mjpeg_kick(struct gw_session *session, enum gw_err why)
 {
     (void)why; /* there is no place in the stream to say it */
-    struct mjpeg *mjpeg = (struct mjpeg *)session;
-    gw_timer_cancel(gw_hub_timers(session->hub), &mjpeg->timer);
-    gw_timer_cancel(gw_hub_timers(session->hub), &mjpeg->again);
-    gw_conn_close(mjpeg->conn);
+    mjpeg_end((struct mjpeg *)session);
 }
 
 static const struct gw_session_ops mjpeg_session_ops = {
@@ -262,9 +287,12 @@ static enum gw_err mjpeg_check(struct gw_conn *conn, const struct gw_request *re
     }
     const struct gw_identity *identity = gw_conn_identity(conn);
     const struct gw_grants *grants = identity ? identity->grants : NULL;
-    if (!gw_grants_contain(grants, GW_RIGHT_SUBSCRIBE, name->data, name->len))
+    if (!gw_grants_contain(grants, GW_RIGHT_SUBSCRIBE, name->data, name->len)) {
+        GW_STAT_ADD(gw_hub_stats(hub), forbidden, 1);
         return GW_ERR_FORBIDDEN;
+    }
     if (!gw_grants_whole(grants, name->data, name->len)) {
+        GW_STAT_ADD(gw_hub_stats(hub), forbidden, 1);
         *why = "your role sees only some fields of this channel, and a payload has all of them";
         return GW_ERR_FORBIDDEN;
     }

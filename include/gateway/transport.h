@@ -147,7 +147,7 @@ void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type,
                     void *context);
 void gw_conn_send(struct gw_conn *conn, const char *data, size_t len);
 bool gw_conn_blocked(const struct gw_conn *conn);
-/* Bytes that were sent and that the socket has not taken yet. */
+/* 0: the socket has taken everything that was sent. Else how many bytes the peer has not taken yet. */
 size_t gw_conn_unsent(const struct gw_conn *conn);
 /* For connections with input() or message(): reads no more from the socket, so that the client's window closes, or
  * goes on. What has been read already may still come to input(), 64 KiB at most; message() gets nothing. While paused

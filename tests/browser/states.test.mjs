@@ -1,10 +1,13 @@
 // What a channel's state is, by the client: over each transport, after a break, and after a restart of the gateway.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import WebSocket from 'ws';
 import { Sluice } from '../../client/dist/sluice-client.js';
 import { browse, until, World } from './world.mjs';
 
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const ROUTES = `
   - { topic: 'short/{id}', stale: 300ms }
   - { topic: 'long/{id}', stale: 1h, available: { topic: 'word/{id}' } }
@@ -60,6 +63,9 @@ test('the dashboard and an element grey what is not live, and say since when', a
   await world.publish('word/a', ['offline']);
   await page.waitForSelector('#v[data-state=stale][title^="the device is offline since"]');
   await page.waitForSelector('[data-channel="long/a"].doubtful > [title^="offline since"]');
+  await page.locator('[data-channel="long/a"] [data-field=doubt]', { hasText: 'offline' }).waitFor(); // a phone shows no tooltip
+  await page.evaluate(AXE);
+  assert.deepEqual(await page.evaluate(async () => (await axe.run('main')).violations.map(({ id }) => id)), []);
   await world.publish('word/a', ['online']);
   await page.waitForSelector('#v[data-state=live]');
   await page.waitForSelector('[data-channel="long/a"]:not(.doubtful)');

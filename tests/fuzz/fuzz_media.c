@@ -21,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *sniffed = gw_media_sniff(payload, rest);
     if (!gw_media_type_allowed(sniffed, strlen(sniffed)))
         abort();
+    if (!line)
+        return 0; /* no channel has an empty name */
     struct gw_buf address;
     gw_buf_init(&address);
     gw_media_address(&address, text, line, "T");

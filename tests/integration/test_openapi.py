@@ -38,13 +38,13 @@ class Api:
     def __init__(self):
         self.seen = set()
 
-    def __call__(self, gateway, method, path, status, key="all", name=None, **kwargs):
+    def __call__(self, gateway, method, path, status, key="all", name=None, more={}, **kwargs):
         operation = OPENAPI["paths"][path][method]
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **more}
         where = path.replace("{name}", requests.utils.quote(name or "", safe=""))
         query = {item["name"] if "name" in item else OPENAPI["components"]["parameters"][item["$ref"].rsplit("/", 1)[1]]["name"]
                  for item in operation.get("parameters", [])}
-        assert set(kwargs.get("params", {})) <= query, "a parameter that is not described"
+        assert {*kwargs.get("params", {}), *more} <= query, "a parameter that is not described"
         with requests.request(method, gateway.http + where, headers=headers, timeout=30, stream=True, **kwargs) as answer:
             assert answer.status_code == status, (method, path, answer.status_code)
             (content, schema), = operation["responses"][str(status)].get("content", {"": {}}).items()
@@ -79,6 +79,18 @@ def test_every_path_and_status(world):
     api(gateway, "get", "/channels/{name}", 401, "wrong", name="lamps/1")
     api(gateway, "get", "/channels/{name}", 403, little, name="lamps/1")
     api(gateway, "get", "/channels/{name}/history", 400, key, name="lamps/1", params={"cursor": "none"})
+
+    raw = "/channels/{name}/raw"
+    device.publish("read/raw", b"\xff\x00payload")
+    wait_until(lambda: requests.get(gateway.http + "/channels/read/raw/raw", headers={"Authorization": f"Bearer {key}"}, timeout=5).status_code == 200)
+    assert api(gateway, "get", raw, 200, key, name="read/raw") == b"\xff\x00payload"
+    assert api(gateway, "get", raw, 206, key, name="read/raw", more={"Range": "bytes=0-1"}) == b"\xff\x00"
+    api(gateway, "get", raw, 304, key, name="read/raw", more={"If-None-Match": "*"})
+    api(gateway, "get", raw, 400, key, name="read/raw", params={"stream": "mjpeg"})
+    api(gateway, "get", raw, 401, "wrong", name="read/raw")
+    api(gateway, "get", raw, 403, little, name="read/raw")
+    api(gateway, "get", raw, 404, key, name="nowhere")
+    api(gateway, "get", raw, 416, key, name="read/raw", more={"Range": "bytes=99-"})
 
     api(gateway, "post", "/channels/{name}", 200, key, name="lamps/1", data='{"state":"ON"}', params={"as": "json"})
     api(gateway, "post", "/channels/{name}", 202, key, name="quick/1", data="1")

@@ -240,6 +240,7 @@ def test_pages_that_may_show_it(gateway, client, asked, policy):
         show(gateway, client, "plain/policy", b"1")
     answer = gateway.get("/channels/plain/policy/raw", headers=asked)
     assert answer.headers["Cross-Origin-Resource-Policy"] == policy
+    assert {"Origin", "Referer"} <= set(answer.headers["Vary"].split(", "))
     if "Origin" in asked:
         assert answer.headers["Access-Control-Allow-Origin"] == asked["Origin"] and "ETag" in answer.headers["Access-Control-Expose-Headers"]
 
@@ -254,7 +255,9 @@ def test_who_may(shared, client):
     client.publish("rooms/a/t", JPEG)
     headers = doors.bearer("viewer")
     wait_until(lambda: gateway.get("/channels/rooms/a/t/raw", headers=headers).content == JPEG)
-    assert gateway.get("/channels/rooms/a/t/raw", headers=headers).headers["Cache-Control"] == "private, no-cache"
+    mine = gateway.get("/channels/rooms/a/t/raw", headers=headers)
+    assert mine.headers["Cache-Control"] == "private, no-cache" and mine.headers["Vary"] == "Authorization, Cookie"
+    assert gateway.get("/channels/rooms/a/t/raw", headers={**headers, "If-None-Match": mine.headers["ETag"]}).headers["Vary"] == mine.headers["Vary"]
     path = "/channels/rooms/a/t/raw"
     assert code(gateway.get(path), 401) == "unauthorized"
     token = headers["Authorization"].split()[1]

@@ -15,7 +15,7 @@ export function shortened(label: string): Node[] {
   const tail = leaf.length > TAIL * 1.5 ? leaf.slice(-TAIL) : '';
   const bold = el('b', { class: 'leaf-name' }, el('span', { class: 'cut' }, leaf.slice(0, leaf.length - tail.length)));
   if (tail) bold.append(el('span', { class: 'tail' }, tail));
-  return cut ? [el('span', { class: 'quiet prefix' }, label.slice(0, cut)), bold] : [bold];
+  return cut ? [el('span', { class: 'quiet prefix' }, el('bdi', { dir: 'ltr' }, label.slice(0, cut))), bold] : [bold];
 }
 
 export class Head {

@@ -53,12 +53,12 @@ export class Status {
   private banners(): void {
     const { downSince, lostSince } = this;
     const upstream = byId('upstream'), gateway = byId('gateway');
-    upstream.hidden = !downSince;
-    if (downSince) setText(upstream, `Broker unreachable. Values are stale since ${clock(downSince)} (${age(Date.now() - downSince)}).`);
     gateway.hidden = !lostSince || Date.now() - lostSince < LONG;
+    upstream.hidden = !downSince || !gateway.hidden; // without the gateway nobody here knows of the broker
+    if (downSince) setText(upstream, `Broker unreachable. Values are stale since ${clock(downSince)} (${age(Date.now() - downSince)}).`);
     if (!gateway.hidden) setText(gateway, 'Gateway unreachable. Reconnecting; you will get what it has kept meanwhile.');
     document.body.classList.toggle('old', !!downSince || !gateway.hidden);
-    this.title(downSince ? 'Broker down' : gateway.hidden ? '' : 'Offline');
+    this.title(!gateway.hidden ? 'Offline' : downSince ? 'Broker down' : '');
   }
 
   /** A tab in the background shows trouble too. */
