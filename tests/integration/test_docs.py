@@ -142,6 +142,7 @@ def literals():
     found = []
     for path in SOURCES:
         for run in re.findall(r'"(?:\\.|[^"\\])*"(?:\s*(?:PRI\w+\s*)?"(?:\\.|[^"\\])*")*', path.read_text()):
+            run = re.sub(r'"\s*PRI\w+\s*"', "d", run)
             text = "".join(re.findall(r'"((?:\\.|[^"\\])*)"', run)).replace('\\"', '"')
             found.append(re.sub(r"%[-+ #0-9.*]*(?:hh|h|ll|l|z|j)?[a-zA-Z]", "…", text))
     return found
