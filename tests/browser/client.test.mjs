@@ -31,6 +31,19 @@ async function start(t) {
   return world;
 }
 
+test('the address of a payload leads nowhere but to payloads, whatever a device writes', async (t) => {
+  const world = await start(t);
+  const client = world.client();
+  const tag = '?v=0123456789abcdef';
+  for (const good of ['n/a', 'n/%2Fb', 'n/..a', 'n/a%2F..%2Fb', 'n/caf%C3%A9'])
+    assert.equal(client.address(`channels/${good}/raw${tag}`), `${world.gateway.url}/channels/${good}/raw${tag}`);
+  for (const bad of ['channels/../other/raw', 'channels/a/../../x/raw', 'channels/a/%2e%2E/x/raw', 'channels/a/.%2e/raw', 'channels/a/./raw',
+    'channels/a\\..\\..\\x/raw', 'channels/a/.\t./raw', 'channels/a?b/raw', 'channels/a#/raw', '/channels/a/raw', 'https://x/channels/a/raw', 'other/a/raw']) {
+    assert.throws(() => client.address(bad + tag), { code: 'bad_request' }, bad);
+    await assert.rejects(client.payload(bad + tag), { code: 'bad_request' }, bad);
+  }
+});
+
 test('get(), history() and stream()', async (t) => {
   const world = await start(t);
   await world.publish('n/a', range(1, 20));

@@ -1,4 +1,3 @@
-/** The client: one current link, what to do when it ends, and what goes out. */
 import type { Host, Link } from './link.js';
 import { Subscriptions } from './subscriptions.js';
 import type { Events, Handler, Identity, Message, Options, State, Status, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';

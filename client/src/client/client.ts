@@ -1,4 +1,5 @@
 /** The client: one current link, what to do when it ends, and what goes out. */
+import { isBlobAddress } from './blob.js';
 import type { Ask, End, Host, Link } from './link.js';
 import { duration, isFilter, later } from './names.js';
 import { encode } from './payload.js';
@@ -166,11 +167,13 @@ export class Sluice {
 
   /** Where the bytes of a `codec: blob` value are (`data.url`), for `<img src>`. It knows no token: see `payload()`. */
   address(url: string): string {
+    if (!isBlobAddress(url)) throw new SluiceError('bad_request', `'${url}' is no address of a payload`);
     return `${this.host.base}/${url}`;
   }
 
   /** Those bytes, with this client's token. The browser keeps them. */
   async payload(url: string): Promise<Blob> {
+    this.address(url);
     await this.ready();
     const answer = await this.host.request('/' + url, { cache: 'default' });
     if (!answer.ok) throw new SluiceError(answer.status === 403 ? 'forbidden' : 'no_value', `status ${answer.status}`);

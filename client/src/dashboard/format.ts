@@ -1,4 +1,5 @@
 /** Values, ages and rates as people read them. */
+import { isBlobAddress } from '../client/blob';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -14,7 +15,7 @@ export const binarySize = ({ base64 }: { base64: string }): number =>
 
 /** Payloads that have an address (`codec: blob`). */
 export const isBlob = (value: unknown): value is { url: string; type: string; bytes: number } =>
-  isObject(value) && typeof value.url === 'string' && /^channels\/.+\/raw\?v=/.test(value.url) && typeof value.type === 'string' && typeof value.bytes === 'number';
+  isObject(value) && isBlobAddress(value.url) && typeof value.type === 'string' && typeof value.bytes === 'number';
 
 export function number(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);

@@ -1,3 +1,4 @@
+import { isBlobAddress } from '../client/blob.js';
 import { el, SluiceElement } from './element.js';
 
 const KINDS: [string, string][] = [['/9j/', 'jpeg'], ['iVBORw', 'png'], ['R0lGOD', 'gif'], ['UklGR', 'webp'], ['PHN2Zy', 'svg+xml'], ['PD94bWw', 'svg+xml'], ['Qk', 'bmp']];
@@ -36,7 +37,7 @@ p { margin: 0; color: var(--quiet); }`;
   /** `codec: blob`: {"url", "type", "bytes"}. */
   private blob(): string | undefined {
     const value = this.value as any;
-    return /^channels\/[^\s]+\/raw\?/.test(value?.url) && /^image\//.test(value?.type) ? value.url : undefined;
+    return isBlobAddress(value?.url) && /^image\//.test(value?.type) ? value.url : undefined;
   }
 
   private async fetch(url: string): Promise<void> {

@@ -1,0 +1,4 @@
+/** The address in a `codec: blob` value: below the gateway's channels, and nowhere else, whatever a device writes
+ * there. URL parsers take dots as steps up, take `\` for `/`, and leave out white space. */
+export const isBlobAddress = (url: unknown): url is string =>
+  typeof url === 'string' && /^channels\/[^?#\\\s]+\/raw\?v=[\w-]*$/.test(url) && !/\/(\.|%2e){1,2}(?=[/?])/i.test(url);
