@@ -372,4 +372,5 @@ const struct gw_transport gw_transport_socketio = {.name = "socketio",
                                                    .options = &gw_sio_options,
                                                    .late_identity = GW_LATE_ALWAYS,
                                                    .match = eio_match,
-                                                   .open = eio_open};
+                                                   .open = eio_open,
+                                                   .explain = gw_sio_explain};

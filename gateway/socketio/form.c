@@ -139,6 +139,26 @@ gw_encode gw_sio_shape_encode(const struct sio_shape *shape)
     return shape->encode;
 }
 
+void gw_sio_explain(const struct gw_config *config, const char *channel, size_t len, struct gw_buf *out)
+{
+    const struct sio_shape *shape = gw_sio_shape_get(gw_options_of(config, &gw_sio_options), "/");
+    const char *value = shape->text ? "TEXT" : "VALUE";
+    gw_buf_adds(out, "  socketio: event ");
+    if (shape->event)
+        gw_buf_add_json_string(out, shape->event, strlen(shape->event));
+    else
+        gw_buf_add_json_string(out, channel, len);
+    gw_buf_adds(out, " with ");
+    if (shape->data.len) {
+        gw_buf_printf(out, "{%s:", shape->channel.data);
+        gw_buf_add_json_string(out, channel, len);
+        gw_buf_printf(out, ",%s:%s%s}", shape->data.data, value, shape->whole ? ",…" : "");
+    } else {
+        gw_buf_adds(out, value);
+    }
+    gw_buf_addc(out, '\n');
+}
+
 /* --- packets --------------------------------------------------------------------------------------------------- */
 
 void gw_sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char *packet, size_t len)

@@ -20,6 +20,9 @@ const char *gw_sio_shape_space(const struct sio_shape *shape);
  * gw_sio_add_message() makes. Thread: any. */
 gw_encode gw_sio_shape_encode(const struct sio_shape *shape);
 
+/* struct gw_transport: explain(). */
+void gw_sio_explain(const struct gw_config *config, const char *channel, size_t len, struct gw_buf *out);
+
 /* How packets get to the client. */
 enum sio_carrier { SIO_FRAMES, SIO_PAYLOAD };
 

@@ -83,6 +83,9 @@ struct gw_transport {
      * client that sends nothing within web.request_timeout has been closed; every later deadline is the transport's.
      */
     void (*accept)(struct gw_conn *conn);
+    /* Appends to `sluice explain` what its clients get of a channel: lines that begin with two blanks. Not called
+     * while the transport is off. Thread: main. NULL: nothing. */
+    void (*explain)(const struct gw_config *config, const char *channel, size_t len, struct gw_buf *out);
 };
 
 /* Is the transport in force with this configuration? */

@@ -66,3 +66,21 @@ def test_may_this_client_publish_at_all(doors, role, may):
 def test_nobody_may_where_no_route_takes_it(shared):
     gateway = shared.sluice("broker: { url: mqtt://127.0.0.1:%d }\nlisten: [{ address: 127.0.0.1:0 }]\nroutes: [{ topic: a/# }]\n" % shared.main_broker.port)
     assert gateway.get("/channels").json()["publish"] is False
+
+
+@pytest.mark.parametrize("preset, says", [
+    ("sluice", 'event "message" with {"channel":"rooms/a","data":VALUE,…}'),
+    ("mqtt", 'event "mqtt" with {"topic":"rooms/a","payload":TEXT}'),
+    ("flask", 'event "mqtt_message" with {"topic":"rooms/a","payload":TEXT}'),
+    ("topic", 'event "rooms/a" with TEXT'),
+    ("mqtt, events: { message: news }, payload: json, members: { data: message }", 'event "news" with {"topic":"rooms/a","message":VALUE}')])
+def test_what_socketio_pages_get(tmp_path, preset, says):
+    file = tmp_path / "sluice.yaml"
+    text = 'broker: { url: "mqtt://h" }\nroutes: [{ topic: "in/{x}", channel: "rooms/{x}" }]\n'
+    file.write_text(text + f"socketio: {{ preset: {preset} }}\n")
+    for asked in (("--topic", "in/a"), ("--channel", "rooms/a")):
+        told = subprocess.run([BINARY, "explain", "-c", file, *asked], capture_output=True, text=True, timeout=30, check=True).stdout
+        assert told.endswith(f"  socketio: {says}\n"), told
+    file.write_text(text)
+    assert "socketio" not in subprocess.run([BINARY, "explain", "-c", file, "--topic", "in/a"], capture_output=True, text=True,
+                                            timeout=30, check=True).stdout
