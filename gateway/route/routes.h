@@ -96,8 +96,8 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
 bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len);
 
 /* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL, also where the channel's topic is excepted; GW_ERR_FORBIDDEN
- * where no route for the channel has publish; GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long).
- */
+ * where no route for the channel has publish; GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long),
+ * and for a topic of more levels than limits.levels. */
 GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
                                                    struct gw_publish_target *target);
 

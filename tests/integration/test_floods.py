@@ -7,7 +7,7 @@ import ssl
 import pytest
 from conftest import World, yaml
 from harness import SANITIZED
-from mqttclients import text
+from mqttclients import packet, text
 from test_field_http import GROWTH_BYTES, KERNEL_BYTES, connect_to, mask
 from tlsfiles import certificate, ports as ports_of, with_listeners
 from websockets.frames import Opcode
@@ -37,15 +37,6 @@ def doors(tmp_path_factory):
 def upgrade(path, protocol=""):
     return (f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{protocol}"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode()
-
-
-def packet(kind, body):
-    size, head = len(body), bytes([kind])
-    while True:
-        size, digit = divmod(size, 128)
-        head += bytes([digit | 128 * (size > 0)])
-        if not size:
-            return head + body
 
 
 def octets(data):
