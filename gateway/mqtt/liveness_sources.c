@@ -164,6 +164,16 @@ static void source_drop(struct gw_liveness *liveness, struct gw_source_word *sou
     free(source);
 }
 
+void gw_sources_hold(struct gw_liveness *liveness, int64_t now_ms)
+{
+    for (size_t i = 0; i < liveness->source_buckets; i++) {
+        for (struct gw_source_word *source = liveness->sources[i]; source; source = source->hash_next) {
+            if (source->heard_ms != GW_NEVER_MS)
+                source->heard_ms = now_ms;
+        }
+    }
+}
+
 void gw_sources_free(struct gw_liveness *liveness)
 {
     for (size_t i = 0; i < liveness->source_buckets; i++) {
