@@ -201,9 +201,8 @@ void gw_watched_untie(struct gw_liveness *liveness, struct gw_watched *watched)
 
 void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched)
 {
-    struct gw_buf topic;
+    struct gw_buf topic = {0};
     gw_watched_untie(liveness, watched);
-    gw_buf_init(&topic);
     if (gw_routes_availability(liveness->routes, watched->route, watched->name, watched->len, &topic))
         watched->source = source_get(liveness, topic.data, topic.len, true);
     gw_buf_fini(&topic);
