@@ -116,10 +116,8 @@ bool gw_routes_watch(const struct gw_routes *routes);
 /* The topic of the channel's availability, appended; false: the route has none. */
 bool gw_routes_availability(const struct gw_routes *routes, uint32_t route, const char *channel, size_t len,
                             struct gw_buf *topic);
-/* Visits the routes of which this may be the topic of an availability. True: there was one. */
-typedef void (*gw_routes_available_visit)(void *context, uint32_t route);
-bool gw_routes_is_availability(const struct gw_routes *routes, const char *topic, size_t len,
-                               gw_routes_available_visit visit, void *context);
+/* May this be the topic of an availability? */
+bool gw_routes_is_availability(const struct gw_routes *routes, const char *topic, size_t len);
 
 /* The configuration of route number `index`, as message->route has it. */
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);
