@@ -1,7 +1,8 @@
 """What a broker says in CONNACK, SUBACK, PUBACK and DISCONNECT (MQTT 5.0), each with what the gateway makes of it; and brokers
 that know 3.1.1 only. docs/mqtt.md has the same table in words."""
+import itertools
 import struct
-import time
+import threading
 
 import pytest
 from conftest import yaml
@@ -323,27 +324,33 @@ def test_no_answer_to_connect(world):
 
 
 class Late(FakeBroker):
-    """Answers SUBSCRIBE 11 s after it came, when the gateway gives a silent broker up; `stored`: it sends values until then."""
-    stored, values = False, 0
+    """Does not answer SUBSCRIBE before `answers` is set; `stored`: it sends values until then."""
+
+    def __init__(self, stored):
+        super().__init__()
+        self.stored, self.answers = stored, threading.Event()
 
     def subscribe(self, c, packet):
-        c.until = getattr(c, "until", time.monotonic() + 11)
-        while time.monotonic() < c.until:
+        values = itertools.count()
+        while not self.answers.wait(0.2):
             if self.stored:
-                c.publish(f"home/{self.values}", b"1", retain=True)
-                self.values += 1
-            time.sleep(0.2)
+                c.publish(f"home/{next(values)}", b"1", retain=True)
         super().subscribe(c, packet)
+
+    def end(self):
+        self.answers.set()
+        super().end()
 
 
 def test_stored_values_before_suback(world):
     """As long as the broker sends something it is not silent: beginning anew would never end."""
-    silent, sending = world.keep(Late()), world.keep(Late())
-    sending.stored = True
+    silent, sending = world.keep(Late(stored=False)), world.keep(Late(stored=True))
     given_up, waits = (world.sluice(yaml(broker.port, routes=ROUTES).replace("keepalive: 5s", "keepalive: 30s"), ready=False)
                        for broker in (silent, sending))
+    wait_until(lambda: "message(s), but does not answer SUBSCRIBE yet: waiting" in waits.text(), 20)
+    sending.answers.set()
     waits.wait_ready(20)
-    assert len(sending.connects) == 1 and "message(s), but does not answer SUBSCRIBE yet: waiting" in waits.text()
+    assert len(sending.connects) == 1
     assert waits.get("/channels/home/0").json()["data"] == 1
     wait_until(lambda: "the broker does not answer SUBSCRIBE" in given_up.text())
 

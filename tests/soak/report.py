@@ -58,6 +58,12 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
 
 
+def answers(name, counts):
+    """An entry of a list in two lines: publishes, then requests."""
+    said = [[f"{what} {count}" for what, count in sorted(counts.items()) if what.startswith("request: ") == requests] for requests in (False, True)]
+    return [f"- {name}: {', '.join(said[0])}", *([f"  {', '.join(said[1])}"] if said[1] else [])]
+
+
 def version(command):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
@@ -84,13 +90,12 @@ def markdown(result, picture):
              ", ".join(f"{k} {v}" for k, v in sorted(counts.items()) if k.startswith(("close", "status", "passed", "came")))]
             for name, counts in sorted(result["clients"].items())]
     out += ["Clients:", "", table(("client", *columns, "gaps told", "new epochs", "notes"), rows), "",
-            "*covered by gaps*: messages that the gateway had and the client did not get, but was told of. *missed by the "
+            "*covered by gaps*: messages that the gateway had and the client did not get, but was told of.\n*missed by the "
             "gateway*: the gateway was away from the broker, or the broker itself lost them; nobody could have them.", ""]
     if result.get("upward"):
         out += ["Publishes and requests through the gateways (over POST and `/ws`), by their answers, and how many publishes that were answered "
                 "with `published` arrived at a subscriber of the broker:", "",
-                *(f"- {name}: " + ", ".join(f"{what} {count}" for what, count in sorted(counts.items()))
-                  for name, counts in result["upward"].items()), ""]
+                *(line for name, counts in result["upward"].items() for line in answers(name, counts)), ""]
     out += ["Gateways:", "", table(("gateway", "processes", "largest memory, MiB", "most descriptors",
                                     "growth of memory, KiB", "growth of descriptors"),
             [(g["name"], g["lives"], f"{g['rss'] / MIB:.1f}", g["fds"], "-" if g["growth"] is None else g["growth"][0] // 1024,
