@@ -38,7 +38,7 @@ PUBLIC = {
     "base": ["alloc", "bucket", "buf", "clock", "container", "error", "hash", "histogram", "log", "options", "timer", "utf8"],
     "topic": ["capture", "topic"],
     "message": ["media", "message", "properties"],
-    "codec": ["codec"],
+    "codec": ["codec", "series"],
     "transform": ["transform"],
     "engine": ["engine", "history"],
     "config": ["config"],

@@ -90,52 +90,78 @@ static bool api_without(struct gw_request *request, const char *suffix)
     return true;
 }
 
-/* Does the whole path name a channel with a value, and the query ask for no payload? Then that is what was meant:
- * devices do have channels called `raw`. */
-static bool api_is_called_raw(struct gw_conn *conn, const struct gw_request *request)
+/* Addresses below a channel's. Devices do have channels that are called so: where the whole path names a channel with
+ * a value, and the query has none of these keys, that is what was meant. */
+static const struct below {
+    const char *suffix;
+    const char *const *keys; /* NULL: whatever is called so, it is always the address */
+    void (*answer)(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
+} api_below_channel[] = {
+    {"/history", NULL, gw_api_history},
+    {"/raw", (const char *const[]){"v", "stream", NULL}, gw_api_payload},
+    {"/series", (const char *const[]){"field", "from", "to", "points", NULL}, gw_api_series},
+};
+
+static bool api_has_key(const struct gw_request *request, const char *const *keys)
 {
-    struct gw_buf name = {0}, key = {0}, value = {0};
+    struct gw_buf key = {0}, value = {0};
     size_t at = 0;
-    bool bad, payload = false;
-    while (!payload && gw_request_query(request, &at, &key, &value, &bad))
-        payload = key.data && (!strcmp(key.data, "v") || !strcmp(key.data, "stream"));
-    bool called = !payload && gw_request_path_after(request, "/channels/", &name, &bad) &&
-                  gw_topic_name_valid(name.data, name.len) &&
-                  gw_hub_last(gw_conn_hub(conn), gw_api_grants(conn), name.data, name.len);
+    bool bad, has = false;
+    while (!has && gw_request_query(request, &at, &key, &value, &bad)) {
+        for (size_t i = 0; key.data && keys[i] && !has; i++)
+            has = !strcmp(key.data, keys[i]);
+    }
     gw_buf_fini(&value);
     gw_buf_fini(&key);
-    gw_buf_fini(&name);
-    return called;
+    return has;
 }
 
-/* `/channels/NAME` or, where the path ends in a plain `/history` or `/raw`, the history or the payload of NAME. (A
- * channel whose own last level is `history` is reached by encoding the slash before it.) */
+static bool api_is_channel(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct gw_buf name = {0};
+    bool bad;
+    bool is = gw_request_path_after(request, "/channels/", &name, &bad) && gw_topic_name_valid(name.data, name.len) &&
+              gw_hub_last(gw_conn_hub(conn), gw_api_grants(conn), name.data, name.len);
+    gw_buf_fini(&name);
+    return is;
+}
+
+/* Takes the suffix off the path. NULL: it is the channel itself that is asked for. */
+static const struct below *api_find_below(struct gw_conn *conn, struct gw_request *request)
+{
+    for (size_t i = 0; i < sizeof api_below_channel / sizeof *api_below_channel; i++) {
+        const struct below *below = &api_below_channel[i];
+        const struct gw_request whole = *request;
+        if (!api_without(request, below->suffix))
+            continue;
+        if (!below->keys || api_has_key(&whole, below->keys) || !api_is_channel(conn, &whole))
+            return below;
+        *request = whole;
+        return NULL;
+    }
+    return NULL;
+}
+
+/* `/channels/NAME` or, where the path ends in a plain suffix, something else of NAME. (A channel whose own last level
+ * is `history` is reached by encoding the slash before it.) */
 static void api_channel(struct gw_conn *conn, const struct gw_request *request)
 {
     struct gw_request shortened = *request;
-    bool history = api_without(&shortened, "/history");
-    bool raw = !history && api_without(&shortened, "/raw");
-    if (raw && api_is_called_raw(conn, request)) {
-        shortened = *request;
-        raw = false;
-    }
-
+    const struct below *below = api_find_below(conn, &shortened);
     struct gw_buf name;
     gw_buf_init(&name);
     bool bad;
     if (!gw_request_path_after(&shortened, "/channels/", &name, &bad) || !gw_topic_name_valid(name.data, name.len))
         gw_http_error(conn, GW_ERR_BAD_REQUEST,
                       "the path does not name a channel (percent-encoded UTF-8 without NUL, + and #, expected)");
-    else if (history)
-        gw_api_history(conn, request, &name);
-    else if (raw)
-        gw_api_payload(conn, request, &name);
+    else if (below)
+        below->answer(conn, request, &name);
     else if (api_is_read(request))
         api_last(conn, &name);
     else if (request->method == GW_POST)
         gw_api_post(conn, request, &name);
     else
-        api_method_not_allowed(conn, history ? "Allow: GET, HEAD\r\n" : "Allow: GET, HEAD, POST\r\n");
+        api_method_not_allowed(conn, "Allow: GET, HEAD, POST\r\n");
     gw_buf_fini(&name);
 }
 

@@ -52,6 +52,9 @@ void gw_api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char *cu
 /* GET /channels/NAME/history[?limit=N][&cursor=C|&since=T]. Thread: the worker's. */
 void gw_api_history(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
+/* GET /channels/NAME/series[?field=F][&from=T][&to=T][&points=N]. Thread: the worker's. */
+void gw_api_series(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
+
 /* GET /channels/NAME/raw[?v=TAG]. Thread: the worker's. */
 void gw_api_payload(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
