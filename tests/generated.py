@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The parts of documents that come out of the binary's tables: of fields (gateway/config/tables.c) and of commands (gateway/app/command.c).
+"""The parts of documents that come out of the binary's tables: of fields (gateway/config/tables*.c) and of commands (gateway/app/command.c).
 
 Without an argument it fails if one of them is not current; with --write it makes them so: ./dev generate.
 """

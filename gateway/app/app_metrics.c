@@ -87,8 +87,7 @@ static void app_state_metrics(struct gw_source *source, struct gw_exposition *to
     gw_source_states(source, counts);
     gw_metric_family(to, name, GW_METRIC_GAUGE, "Channels of routes with stale or available, by their state.");
     for (int state = GW_STATE_LIVE; state < GW_STATE_COUNT; state++) {
-        struct gw_buf labels;
-        gw_buf_init(&labels);
+        struct gw_buf labels = {0};
         gw_metric_label(&labels, "state", gw_state_name((enum gw_state)state));
         gw_metric_value(to, name, labels.data, counts[state]);
         gw_buf_fini(&labels);

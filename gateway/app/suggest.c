@@ -212,8 +212,7 @@ static bool branch_shapes(const struct branch *branch, struct gw_buf *out)
             return false;
     }
     for (size_t i = 0; i < count; i++) {
-        struct gw_buf tail;
-        gw_buf_init(&tail);
+        struct gw_buf tail = {0};
         gw_buf_printf(&tail, "/{device}%s", shapes[i].tail);
         suggest_route(out, branch->topics[0]->name, branch->len, tail.data, shapes[i].count, shapes[i].example,
                       shapes[i].kind);

@@ -57,8 +57,7 @@ static bool top_piece(void *context, const char *data, size_t len)
 
 static enum gw_http_outcome top_ask(struct top *top, struct sample *sample, struct gw_buf *problem)
 {
-    struct gw_buf answer;
-    gw_buf_init(&answer);
+    struct gw_buf answer = {0};
     gw_buf_clear(&sample->text);
     enum gw_http_outcome outcome =
         gw_http_client_ask(top->client, "/metrics", NULL, top_piece, sample, &answer, problem);
@@ -222,8 +221,7 @@ static void top_head(struct top *top)
     double workers = sample_value(now, "sluice_workers");
     double wanted = sample_value(now, "sluice_mqtt_subscriptions");
     double granted = sample_value(now, "sluice_mqtt_subscriptions_granted");
-    struct gw_buf line;
-    gw_buf_init(&line);
+    struct gw_buf line = {0};
     gw_buf_printf(&line, "%s   broker %s, %.0f of %.0f subscriptions", gw_http_client_address(top->client),
                   sample_value(now, "sluice_mqtt_up") > 0 ? "up" : "DOWN", granted, wanted);
     top_line(top, line.data);
@@ -254,8 +252,7 @@ static void top_table(struct top *top)
 {
     size_t count;
     struct route *routes = top_routes(top, &count);
-    struct gw_buf line;
-    gw_buf_init(&line);
+    struct gw_buf line = {0};
     top_line(top, "");
     top_line(top, "   MSG/S      B/S    TOTAL  ROUTE");
     for (size_t i = 0; i < count && i < top->rows; i++) {
@@ -314,8 +311,7 @@ static int top_run(struct top *top, int64_t interval_ms, uint64_t left)
 {
     size_t at = 0, taken = 0; /* the sample that comes next, and how many in a row are there */
     for (;;) {
-        struct gw_buf problem;
-        gw_buf_init(&problem);
+        struct gw_buf problem = {0};
         enum gw_http_outcome outcome = top_ask(top, &top->samples[at], &problem);
         bool shown = true;
         bool last = outcome == GW_HTTP_REFUSED || (outcome != GW_HTTP_GOOD && (!top->terminal || !taken));
@@ -353,9 +349,6 @@ int gw_cli_top(const struct gw_cli *cli)
     if (cli->interval && (!gw_parse_duration(cli->interval, &interval_ms) || interval_ms < INTERVAL_MIN_MS ||
                           interval_ms > INTERVAL_MAX_MS))
         return gw_cli_usage(NULL, "--interval: a duration from 100ms to 1h is expected, not", cli->interval);
-    gw_buf_init(&top.out);
-    gw_buf_init(&top.samples[0].text);
-    gw_buf_init(&top.samples[1].text);
     top.client = gw_cli_client(cli, &config, &status);
     if (top.client)
         status = top_run(&top, interval_ms, left);

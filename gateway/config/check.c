@@ -287,8 +287,7 @@ static void check_reached(const struct gw_config *config, const struct checked *
     }
 }
 
-/* A key that has no effect is a mistake of whoever wrote it. */
-/* What a browser would run is a device's, and the address the gateway's own. */
+/* A browser would run it as a page of the gateway's own, and it comes from a device. */
 static void check_content_type(const struct gw_cfg_route *route, const struct gw_node *map, size_t index,
                                struct gw_problems *problems)
 {
@@ -302,6 +301,7 @@ static void check_content_type(const struct gw_cfg_route *route, const struct gw
         index, route->content_type);
 }
 
+/* A key that has no effect is a mistake of whoever wrote it. */
 static void check_rate(const struct gw_cfg_route *route, const struct gw_node *rate, size_t index,
                        struct gw_problems *problems)
 {

@@ -6,9 +6,9 @@
 #include "config/tree.h"
 #include "gateway/config.h"
 
-/* tables.c: the gateway's own, and its parts. */
-extern const struct gw_field gw_fields_own[], gw_fields_broker[], gw_fields_listen[], gw_fields_route[],
-    gw_fields_role[], gw_fields_api_key[];
+/* tables.c: the gateway's own; tables_*.c: the parts of it. */
+extern const struct gw_field gw_fields_own[], gw_fields_broker[], gw_fields_listen[], gw_fields_web[],
+    gw_fields_route[], gw_fields_auth[], gw_fields_role[], gw_fields_api_key[], gw_fields_limits[];
 
 /* options.c: all keys, those of extensions included. */
 extern const struct gw_field *gw_fields_root;

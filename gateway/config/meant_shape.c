@@ -56,13 +56,13 @@ static bool shape_problem(const struct gw_node *node, const char *path, const ch
     return false;
 }
 
-/* The key that a mapping of the table cannot do without, or its first one. */
 /* What is proposed must be YAML itself: `- topic: #` would be an empty topic and a comment. */
 static const char *shape_quote(const char *text)
 {
     return strchr("#{[*&!|>%@`", text[0]) || strstr(text, " #") || strstr(text, ": ") ? "\"" : "";
 }
 
+/* The key that a mapping of the table cannot do without, or its first one. */
 static const char *first_key(const struct gw_field *table)
 {
     for (const struct gw_field *field = table; field->key; field++) {

@@ -170,8 +170,7 @@ static const struct gw_engine_shared valkey_shared = {
 
 static char *store_key(const char *prefix, const char *name)
 {
-    struct gw_buf key;
-    gw_buf_init(&key);
+    struct gw_buf key = {0};
     gw_buf_printf(&key, "{%s}:%s", prefix, name);
     return gw_buf_take(&key);
 }

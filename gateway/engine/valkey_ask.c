@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/valkey_private.h"
+#include "engine/valkey_scripts.h"
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
@@ -56,9 +57,6 @@ void gw_valkey_ask(struct gw_engine_store *store, struct gw_engine_ask *ask)
 
 static bool ask_send(struct gw_engine_store *store, const struct gw_engine_ask *ask, int64_t left_ms)
 {
-    /* What another has claimed or left meanwhile is newer. */
-    static const char put_claimed[] = "local v=redis.call('GET',KEYS[1]) if v and v~=ARGV[1] then return 0 end "
-                                      "redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
     struct gw_resp_args args = {0};
     char ttl[24], key[GW_ENGINE_KEY_MAX + 1 + 160];
     int key_len = snprintf(key, sizeof key, "%s%s", store->keys.shared, ask->key);
@@ -66,7 +64,7 @@ static bool ask_send(struct gw_engine_store *store, const struct gw_engine_ask *
     snprintf(ttl, sizeof ttl, "%lld", (long long)(ask->ttl_ms > 0 ? ask->ttl_ms : 1));
     if (ask->text && claim_len) {
         gw_resp_arg(&args, "EVAL", 4);
-        gw_resp_arg(&args, put_claimed, sizeof put_claimed - 1);
+        gw_resp_arg(&args, gw_script_put_claimed, strlen(gw_script_put_claimed));
         gw_resp_arg(&args, "1", 1);
         gw_resp_arg(&args, key, (size_t)key_len);
         gw_resp_arg(&args, ask->claim, claim_len);

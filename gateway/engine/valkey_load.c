@@ -73,8 +73,7 @@ static void load_channel(struct gw_engine_store *store, const struct gw_engine_l
 static bool load_ask_channel(struct gw_engine_store *store, const redisReply *name)
 {
     struct gw_resp_args args = {0};
-    struct gw_buf key;
-    gw_buf_init(&key);
+    struct gw_buf key = {0};
     gw_buf_adds(&key, store->keys.histories);
     gw_buf_add(&key, name->str, (size_t)name->len);
     gw_resp_arg(&args, "XRANGE", 6);
@@ -110,8 +109,7 @@ static bool load_histories(struct gw_engine_store *store, const struct gw_engine
 /* What was told last of the channels' states, as far as it is no younger than the top. */
 static bool load_states(struct gw_engine_store *store, const struct gw_engine_load *load)
 {
-    struct gw_buf key;
-    gw_buf_init(&key);
+    struct gw_buf key = {0};
     gw_buf_printf(&key, "%s:states", store->keys.meta);
     redisReply *all = gw_resp_ask(&store->commands, LOAD_MS, "HGETALL", key.data, NULL);
     gw_buf_fini(&key);

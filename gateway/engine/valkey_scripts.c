@@ -64,3 +64,8 @@ const char gw_script_resign[] =
     "redis.call('HSET', KEYS[2], 'upstream', '0 ' .. ARGV[4])\n"
     "redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], ARGV[2], 'k', 'resign', 's', ARGV[4])\n"
     "return 1\n";
+
+const char gw_script_put_claimed[] = "local there = redis.call('GET', KEYS[1])\n"
+                                     "if there and there ~= ARGV[1] then return 0 end\n"
+                                     "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])\n"
+                                     "return 1\n";

@@ -22,4 +22,8 @@ extern const char gw_script_renew[];
 /* Ends a term in order. KEYS: log, meta, lease. ARGV: who we are, id of the entry, entries of the log, wall clock. */
 extern const char gw_script_resign[];
 
+/* Leaves a text where we have claimed the place. KEYS: the place. ARGV: our claim, the text, how long it stays in ms.
+ * Returns 0 if another has claimed it or left something meanwhile, which is newer. */
+extern const char gw_script_put_claimed[];
+
 #endif

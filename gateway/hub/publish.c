@@ -144,10 +144,6 @@ static enum gw_err outgoing_admit(struct gw_session *session, struct outgoing *o
         return err;
     err = gw_routes_publish_target(hub->routes, out->channel, out->channel_len, &out->target);
     out->why = out->target.why;
-    if (err == GW_OK && gw_topic_levels(out->target.topic.data, out->target.topic.len) > hub->config->limits.levels) {
-        err = GW_ERR_BAD_REQUEST;
-        out->why = "the topic has more levels than limits.levels allows";
-    }
     return err;
 }
 

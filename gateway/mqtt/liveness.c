@@ -216,16 +216,6 @@ static void liveness_sweep_on(struct gw_liveness *liveness, int64_t now_ms)
     }
 }
 
-static void sources_hold(struct gw_liveness *liveness, int64_t now_ms)
-{
-    for (size_t i = 0; i < liveness->source_buckets; i++) {
-        for (struct gw_source_word *source = liveness->sources[i]; source; source = source->hash_next) {
-            if (source->heard_ms != GW_NEVER_MS)
-                source->heard_ms = now_ms;
-        }
-    }
-}
-
 void gw_liveness_up(struct gw_liveness *liveness, bool up, bool kept, bool settle, int64_t now_ms)
 {
     pthread_mutex_lock(&liveness->lock);
@@ -235,7 +225,7 @@ void gw_liveness_up(struct gw_liveness *liveness, bool up, bool kept, bool settl
     if (up && !was) {
         listening->since_ms = now_ms;
         if (kept)
-            sources_hold(liveness, now_ms);
+            gw_sources_hold(liveness, now_ms);
         if (settle || liveness->quiet_ms > now_ms + RETURN_MS)
             liveness->quiet_ms = now_ms + RETURN_MS;
     } else if (!up && was) {
@@ -279,7 +269,7 @@ void gw_liveness_tick(struct gw_liveness *liveness, int64_t now_ms)
     struct gw_listening *listening = &liveness->listening;
     if (now_ms - liveness->ticked_ms > HELD_UP_MS && listening->since_ms != GW_NOT_MS) {
         *listening = (struct gw_listening){.since_ms = now_ms, .away_ms = liveness->ticked_ms};
-        sources_hold(liveness, now_ms); /* what was said meanwhile is about to be read */
+        gw_sources_hold(liveness, now_ms); /* what was said meanwhile is about to be read */
         liveness->sweep = 0;
     }
     liveness->ticked_ms = now_ms;
@@ -291,4 +281,16 @@ void gw_liveness_tick(struct gw_liveness *liveness, int64_t now_ms)
             gw_watched_look(liveness, watched, now_ms);
     }
     pthread_mutex_unlock(&liveness->lock);
+}
+
+int64_t gw_liveness_wait(struct gw_liveness *liveness, bool telling, int64_t now_ms, int64_t most)
+{
+    pthread_mutex_lock(&liveness->lock);
+    int64_t next = gw_wheel_next(&liveness->wheel);
+    if (telling && liveness->changed && liveness->quiet_ms < next)
+        next = liveness->quiet_ms;
+    if (liveness->sweep < liveness->buckets)
+        next = now_ms;
+    pthread_mutex_unlock(&liveness->lock);
+    return next <= now_ms ? 0 : next - now_ms < most ? next - now_ms : most;
 }

@@ -106,6 +106,8 @@ void gw_watched_unnote(struct gw_liveness *liveness, struct gw_watched *watched)
 void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched);
 void gw_watched_untie(struct gw_liveness *liveness, struct gw_watched *watched);
 enum gw_word gw_watched_word(const struct gw_liveness *liveness, const struct gw_watched *watched);
+/* What was heard before is true still. */
+void gw_sources_hold(struct gw_liveness *liveness, int64_t now_ms);
 void gw_sources_free(struct gw_liveness *liveness);
 
 #endif

@@ -95,12 +95,6 @@ static void sources_grow(struct gw_liveness *liveness)
     liveness->source_buckets = buckets;
 }
 
-static void source_ignore(void *context, uint32_t route)
-{
-    (void)context;
-    (void)route;
-}
-
 /* Once after each reload that needs the room: what no route names any more. */
 static void sources_drop_former(struct gw_liveness *liveness)
 {
@@ -110,7 +104,7 @@ static void sources_drop_former(struct gw_liveness *liveness)
     for (size_t i = 0; i < liveness->source_buckets; i++) {
         for (struct gw_source_word **link = &liveness->sources[i], *source; (source = *link);) {
             if (source->watched || source->held ||
-                gw_routes_is_availability(liveness->routes, source->topic, source->len, source_ignore, NULL)) {
+                gw_routes_is_availability(liveness->routes, source->topic, source->len)) {
                 link = &source->hash_next;
                 continue;
             }
@@ -170,6 +164,16 @@ static void source_drop(struct gw_liveness *liveness, struct gw_source_word *sou
     free(source);
 }
 
+void gw_sources_hold(struct gw_liveness *liveness, int64_t now_ms)
+{
+    for (size_t i = 0; i < liveness->source_buckets; i++) {
+        for (struct gw_source_word *source = liveness->sources[i]; source; source = source->hash_next) {
+            if (source->heard_ms != GW_NEVER_MS)
+                source->heard_ms = now_ms;
+        }
+    }
+}
+
 void gw_sources_free(struct gw_liveness *liveness)
 {
     for (size_t i = 0; i < liveness->source_buckets; i++) {
@@ -197,9 +201,8 @@ void gw_watched_untie(struct gw_liveness *liveness, struct gw_watched *watched)
 
 void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched)
 {
-    struct gw_buf topic;
+    struct gw_buf topic = {0};
     gw_watched_untie(liveness, watched);
-    gw_buf_init(&topic);
     if (gw_routes_availability(liveness->routes, watched->route, watched->name, watched->len, &topic))
         watched->source = source_get(liveness, topic.data, topic.len, true);
     gw_buf_fini(&topic);
@@ -216,7 +219,7 @@ void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched)
 bool gw_liveness_available(struct gw_liveness *liveness, const struct gw_packet *packet, int64_t now_ms)
 {
     pthread_mutex_lock(&liveness->lock);
-    bool ours = gw_routes_is_availability(liveness->routes, packet->topic, packet->topic_len, source_ignore, NULL);
+    bool ours = gw_routes_is_availability(liveness->routes, packet->topic, packet->topic_len);
     struct gw_source_word *source =
         ours ? source_get(liveness, packet->topic, packet->topic_len, packet->payload_len > 0) : NULL;
     if (source) {

@@ -6,20 +6,6 @@
 
 #define RETRY_MS 100 /* what could not be told is told again after this */
 
-int64_t gw_liveness_wait(struct gw_liveness *liveness, bool telling, int64_t now_ms, int64_t most)
-{
-    pthread_mutex_lock(&liveness->lock);
-    int64_t next = gw_wheel_next(&liveness->wheel);
-    if (telling && liveness->changed && liveness->quiet_ms < next)
-        next = liveness->quiet_ms;
-    if (liveness->sweep < liveness->buckets)
-        next = now_ms;
-    pthread_mutex_unlock(&liveness->lock);
-    return next <= now_ms ? 0 : next - now_ms < most ? next - now_ms : most;
-}
-
-/* --- what is told ----------------------------------------------------------------------------------------------- */
-
 void gw_watched_note(struct gw_liveness *liveness, struct gw_watched *watched)
 {
     if (watched->changed_link || (watched->state == watched->told && !watched->leaving))

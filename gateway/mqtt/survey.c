@@ -96,7 +96,6 @@ bool gw_survey(const struct gw_cfg_broker *broker, const char *filter, int64_t l
                void *context, struct gw_buf *problem)
 {
     struct survey survey = {.filter = filter, .message = message, .context = context};
-    gw_mqtt_tls_name(&survey.tls, broker);
     struct gw_cfg_broker clean = *broker;
     struct mosquitto *mosq;
     clean.session_expiry_ms = 0; /* the broker keeps nothing for a visitor */

@@ -385,18 +385,14 @@ bool gw_routes_availability(const struct gw_routes *routes, uint32_t route, cons
            gw_pattern_expand(own->available, &captures, topic);
 }
 
-bool gw_routes_is_availability(const struct gw_routes *routes, const char *topic, size_t len,
-                               gw_routes_available_visit visit, void *context)
+bool gw_routes_is_availability(const struct gw_routes *routes, const char *topic, size_t len)
 {
-    bool found = false;
-    for (uint32_t i = 0; routes->watching && i < routes->config->route_count; i++) {
+    for (size_t i = 0; routes->watching && i < routes->config->route_count; i++) {
         const struct gw_pattern *own = routes->routes[i].available;
-        if (!own || !gw_pattern_match(own, topic, len, NULL))
-            continue;
-        found = true;
-        visit(context, i);
+        if (own && gw_pattern_match(own, topic, len, NULL))
+            return true;
     }
-    return found;
+    return false;
 }
 
 const struct gw_config *gw_routes_config(const struct gw_routes *routes)
@@ -493,5 +489,9 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
     routes_found_fini(&found);
     if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len))
         err = GW_ERR_BAD_REQUEST; /* the captures made it longer than a topic can be */
+    if (err == GW_OK && gw_topic_levels(target->topic.data, target->topic.len) > routes->config->limits.levels) {
+        err = GW_ERR_BAD_REQUEST;
+        target->why = "the topic has more levels than limits.levels allows";
+    }
     return err;
 }

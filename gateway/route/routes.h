@@ -96,8 +96,8 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
 bool gw_routes_channel_possible(const struct gw_routes *routes, const char *filter, size_t len);
 
 /* GW_OK and *target filled; GW_ERR_UNKNOWN_CHANNEL, also where the channel's topic is excepted; GW_ERR_FORBIDDEN
- * where no route for the channel has publish; GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long).
- */
+ * where no route for the channel has publish; GW_ERR_BAD_REQUEST for a name that is none (wildcards, NUL, too long),
+ * and for a topic of more levels than limits.levels. */
 GW_MUST_CHECK enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char *channel, size_t len,
                                                    struct gw_publish_target *target);
 
@@ -116,10 +116,8 @@ bool gw_routes_watch(const struct gw_routes *routes);
 /* The topic of the channel's availability, appended; false: the route has none. */
 bool gw_routes_availability(const struct gw_routes *routes, uint32_t route, const char *channel, size_t len,
                             struct gw_buf *topic);
-/* Visits the routes of which this may be the topic of an availability. True: there was one. */
-typedef void (*gw_routes_available_visit)(void *context, uint32_t route);
-bool gw_routes_is_availability(const struct gw_routes *routes, const char *topic, size_t len,
-                               gw_routes_available_visit visit, void *context);
+/* May this be the topic of an availability? */
+bool gw_routes_is_availability(const struct gw_routes *routes, const char *topic, size_t len);
 
 /* The configuration of route number `index`, as message->route has it. */
 const struct gw_cfg_route *gw_routes_get(const struct gw_routes *routes, uint32_t index);

@@ -194,7 +194,7 @@ class Field:
             sent.update(publisher.stop())
         end = time.monotonic() + timeout
         while time.monotonic() < end and any(hopper.last.get(topic) != n for hopper in self.hoppers for topic, n in sent.items()):
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks; what is missing at the end is told as a fault
         for hopper in self.hoppers:
             hopper.stopping.set()
         for hopper in self.hoppers:

@@ -179,7 +179,7 @@ def try_out(stage, work):
         healthy = ["chroot", f"--userspec={uid}:{gid}", stage.folder, *probe]
         while subprocess.run(healthy, stderr=subprocess.DEVNULL).returncode:
             assert parent.poll() is None and time.monotonic() < end, (work / "run.log").read_text()
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two health checks
         child = int(pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()[0])
         status = pathlib.Path(f"/proc/{child}/status").read_text()
         assert re.search(r"^NSpid:\t\d+\t1$", status, re.M), status

@@ -28,6 +28,13 @@ def gateway(shared):
     return shared.sluice(yaml(shared.main_broker.port, routes=PLACES, extra="mqtt: {}\nlimits: { properties: 1KiB }\nlog: { level: debug }\n"))
 
 
+@pytest.fixture(scope="module")
+def narrow(shared):
+    """With a broker that takes no large packets."""
+    broker = shared.broker(config="allow_anonymous true\nmax_packet_size 2000\n")
+    return shared.sluice(yaml(broker.port, routes=PLACES, extra="mqtt: {}\n"))
+
+
 @pytest.fixture
 def paho(gateway):
     with contextlib.ExitStack() as stack:
@@ -249,6 +256,30 @@ def test_a_response_topic_that_leads_nowhere_is_refused(gateway, shared):
         assert puback(raw, "deep/ask", b"\x08" + text("lamps/1")) == 0
         for channel in ("devices/lamp", "nowhere/1", "split/a/b"):
             assert puback(raw, "deep/ask", b"\x08" + text(channel)) in (0x87, 0x90), channel
+
+
+@pytest.mark.parametrize("block", [
+    b"\x26" + text(b"\xff") + text("v"), b"\x26" + text("a\0") + text("v"), b"\x03" + text(b"\xed\xa0\x80"), b"\x03" + text("a") + b"\x03" + text("b"),
+    b"\x08" + text("deep/#"), b"\x08" + text("$share/g/deep/a"), b"\x08" + text(""), b"\x08" + text("deep" + "/a" * 300), b"\x01\x02",
+    b"\x02\0\0\0\1\x02\0\0\0\1", b"\x0b\x01", b"\x23\0\0", b"\x09" + text(b"x" * 1990), (b"\x26" + text("k" * 100) + text("v" * 100)) * 10],
+    ids=["not UTF-8", "NUL", "a surrogate", "a type twice", "a wildcard", "a shared filter", "no topic", "300 levels", "another format",
+         "expiry twice", "an identifier", "alias 0", "more than the broker takes", "more than the broker takes, in pieces"])
+def test_no_property_of_a_client_ends_the_connection_to_the_broker(narrow, block):
+    """Whatever becomes of the publish."""
+    size, length = len(block), b""
+    while True:
+        size, digit = divmod(size, 128)
+        length += bytes([digit | 128 * (size > 0)])
+        if not size:
+            break
+    with Raw(narrow) as raw:
+        raw.connect(5)
+        raw.send(0x32, text("deep/odd") + b"\0\1" + length + block + b"x")
+        answer = raw.receive()
+        assert answer is None or answer[0] in (0x40, 0xe0), answer
+        assert answer != (0x40, b"\0\1"), "the broker has taken it"
+    assert narrow.post("/channels/lamps/1", data="1").json()["status"] == "published"
+    assert narrow.metric("sluice_mqtt_connects_total") == 1
 
 
 def test_a_response_topic_is_one_that_the_client_may_publish_to(shared):

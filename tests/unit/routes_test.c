@@ -198,6 +198,7 @@ static void test_sets(void **state)
 static struct gw_config *table(size_t count, const char *const (*from)[3], const int *qos)
 {
     struct gw_config *config = calloc(1, sizeof *config);
+    config->limits.levels = 200;
     atomic_init(&config->refs, 1);
     config->file = strdup("test");
     config->route_count = count;
