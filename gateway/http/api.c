@@ -253,6 +253,9 @@ static void api_answer(struct gw_conn *conn, const struct gw_request *request)
     static const char prefix[] = "/channels/";
     if (request->path.len >= sizeof prefix - 1 && !memcmp(request->path.data, prefix, sizeof prefix - 1))
         api_channel(conn, request);
+    else if (request->path.len >= strlen("/grafana") && !memcmp(request->path.data, "/grafana", strlen("/grafana")) &&
+             (request->path.len == strlen("/grafana") || request->path.data[strlen("/grafana")] == '/'))
+        gw_api_grafana(conn, request);
     else if (gw_request_path_is(request, "/ticket"))
         gw_ticket_request(conn, request);
     else if (gw_asset_find(request))

@@ -55,6 +55,9 @@ void gw_api_history(struct gw_conn *conn, const struct gw_request *request, cons
 /* GET /channels/NAME/series[?field=F][&from=T][&to=T][&points=N]. Thread: the worker's. */
 void gw_api_series(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
+/* /grafana and what is below it. Thread: the worker's. */
+void gw_api_grafana(struct gw_conn *conn, const struct gw_request *request);
+
 /* GET /channels/NAME/raw[?v=TAG]. Thread: the worker's. */
 void gw_api_payload(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 
