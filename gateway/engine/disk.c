@@ -163,8 +163,6 @@ static struct gw_engine_stats disk_stats(struct gw_engine_store *store)
     return stats;
 }
 
-/* --- the writer ------------------------------------------------------------------------------------------------- */
-
 /* --- charts ----------------------------------------------------------------------------------------------------- */
 
 static enum gw_err disk_series(struct gw_engine_store *store, struct gw_engine_series *question)
@@ -217,6 +215,8 @@ static bool store_answer(struct gw_engine_store *store, bool written)
     pthread_mutex_lock(&store->lock);
     return true;
 }
+
+/* --- the writer ------------------------------------------------------------------------------------------------- */
 
 /* One transaction. The lock is not held; `state` is what the row shall say. */
 static bool store_write(struct gw_engine_store *store, const struct gw_disk_state *state)
