@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -246,15 +246,20 @@ redisReply *gw_resp_ask(struct gw_resp *resp, int64_t timeout_ms, ...)
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
-static int resp_connect_one(struct gw_resp *resp, const struct addrinfo *info, int64_t until_ms)
+static int resp_connect_one(struct gw_resp *resp, const struct gw_address *address, uint16_t port, int64_t until_ms)
 {
-    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0, one = 1;
+    struct sockaddr_storage to = address->socket;
+    int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0, one = 1;
     socklen_t len = sizeof error;
+    if (to.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&to)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)&to)->sin_port = htons(port);
     if (fd < 0) {
         resp_fail(resp, "no socket", strerror(errno));
         return -1;
     }
-    if (connect(fd, info->ai_addr, info->ai_addrlen) && errno != EINPROGRESS)
+    if (connect(fd, (const struct sockaddr *)&to, address->len) && errno != EINPROGRESS)
         error = errno;
     else if (!resp_wait(fd, POLLOUT, until_ms))
         error = ETIMEDOUT;
@@ -279,7 +284,6 @@ static bool resp_shake_hands(struct gw_resp *resp, const struct gw_resp_server *
         return false;
     }
     SSL_set_app_data(resp->tls, &resp->reason);
-    SSL_set_tlsext_host_name(resp->tls, server->host);
     for (;;) {
         short events = POLLIN;
         ERR_clear_error();
@@ -329,20 +333,30 @@ static bool resp_greet(struct gw_resp *resp, const struct gw_resp_server *server
     return good;
 }
 
+/* Every address of the name has its share of the time. */
+static int resp_connect(struct gw_resp *resp, const struct gw_resp_server *server, int64_t timeout_ms)
+{
+    struct gw_lookup_answer answer;
+    int64_t now = gw_monotonic_ms(), until = now + timeout_ms;
+    gw_lookup_wait(server->lookup, timeout_ms / 2, &answer);
+    if (!answer.count)
+        resp_fail(resp, answer.reason, "");
+    for (size_t i = 0; i < answer.count; i++) {
+        now = gw_monotonic_ms();
+        int64_t share = until > now ? (until - now) / (int64_t)(answer.count - i) : 0;
+        int fd = resp_connect_one(resp, &answer.addresses[i], (uint16_t)atoi(server->port), now + share);
+        if (fd < 0)
+            continue;
+        gw_lookup_prefer(server->lookup, &answer.addresses[i]);
+        return fd;
+    }
+    return -1;
+}
+
 bool gw_resp_open(struct gw_resp *resp, const struct gw_resp_server *server, int64_t timeout_ms)
 {
     gw_resp_close(resp);
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
-    int wrong = getaddrinfo(server->host, server->port, &hints, &list);
-    if (wrong) {
-        resp_fail(resp, "its name is not known", gai_strerror(wrong));
-        return false;
-    }
-    int fd = -1;
-    int64_t until = gw_monotonic_ms() + timeout_ms;
-    for (const struct addrinfo *info = list; info && fd < 0; info = info->ai_next)
-        fd = resp_connect_one(resp, info, until);
-    freeaddrinfo(list);
+    int fd = resp_connect(resp, server, timeout_ms);
     if (fd < 0)
         return false;
     atomic_store(&resp->fd, fd);
