@@ -273,13 +273,10 @@ static bool connection_is_elsewhere(struct gw_source *source, const char *why)
     return true;
 }
 
-void gw_connection_overdue(struct gw_source *source)
+/* Nothing came for too long. */
+static void connection_is_silent(struct gw_source *source)
 {
     bool open = source->open;
-    if (open && gw_monotonic_ms() < source->begun_ms + HANDSHAKE_MS) { /* it was only to be reached by now */
-        source->deadline_ms = source->begun_ms + HANDSHAKE_MS;
-        return;
-    }
     if (connection_is_elsewhere(source, "no answer"))
         return;
     bool other = open && !source->connected &&
@@ -292,6 +289,15 @@ void gw_connection_overdue(struct gw_source *source)
                           false);
     if (other)
         connection_try_again(source);
+}
+
+void gw_connection_overdue(struct gw_source *source)
+{
+    int64_t until = source->begun_ms + HANDSHAKE_MS;
+    if (source->open && gw_monotonic_ms() < until)
+        source->deadline_ms = until; /* it was only to be reached by now */
+    else
+        connection_is_silent(source);
 }
 
 /* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
@@ -309,7 +315,7 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
     if (!*source->told && connection_is_elsewhere(source, gw_reason_of_error(rc, error)))
         return;
     if (rc == MOSQ_ERR_KEEPALIVE && source->connecting && !source->connected) {
-        gw_connection_overdue(source);
+        connection_is_silent(source); /* libmosquitto has closed it */
         return;
     }
     /* Closed between CONNECT and CONNACK: some brokers do that with a version they don't know. */
