@@ -394,9 +394,3 @@ struct gw_upstream gw_source_upstream(struct gw_source *source)
 {
     return (struct gw_upstream){.context = &source->publisher, .publish = gw_publisher_publish};
 }
-
-void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told)
-{
-    if (gw_liveness_watches(source->ingest.liveness))
-        gw_liveness_found(source->ingest.liveness, last, told, gw_monotonic_ms(), gw_wall_ms());
-}
