@@ -1,6 +1,7 @@
 """Names of the broker and of the engine: a name server that stalls, goes or errs, and names with several addresses (docs/field.md)."""
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -144,10 +145,22 @@ def test_the_next_address_is_tried(world, named):
 
 @pytest.mark.sanitize
 def test_stopping_while_the_name_server_stalls(world, named):
+    """Also while the host of the key set is looked up."""
     named.server.stalled = True
-    gateway = named.gateway(free_port(), ready=False)
-    wait_until(lambda: (NAME, A) in named.server.asked)
+    gateway = named.gateway(free_port(), ready=False, extra='auth: { jwt: { jwks_url: "https://keys.test/jwks" }, anonymous: any }\n'
+                            "roles: { any: { subscribe: '#' } }\n")
+    wait_until(lambda: {(NAME, A), ("keys.test", A)} <= set(named.server.asked))
     assert seconds(gateway.stop) < 2
+
+
+def test_another_address_by_a_reload_while_the_name_server_stalls(world, named):
+    broker = world.broker()
+    named.server.stalled = True
+    gateway = named.gateway(broker.port, ready=False)
+    wait_until(lambda: (NAME, A) in named.server.asked)
+    gateway.config.write_text(gateway.config.read_text().replace(f"//{NAME}:", "//127.0.0.1:"))
+    gateway.signal(signal.SIGHUP)
+    assert seconds(gateway.wait_ready) < 2
 
 
 def test_doctor_says_the_same(world, named):
