@@ -312,7 +312,7 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
         connection_try_again(source);
         return;
     }
-    if (!*source->told && connection_is_elsewhere(source, gw_reason_of_error(rc, error)))
+    if (!tls && !*source->told && connection_is_elsewhere(source, gw_reason_of_error(rc, error)))
         return;
     if (rc == MOSQ_ERR_KEEPALIVE && source->connecting && !source->connected) {
         connection_is_silent(source); /* libmosquitto has closed it */
