@@ -487,8 +487,10 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
         err = GW_OK;
     }
     routes_found_fini(&found);
-    if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len))
-        err = GW_ERR_BAD_REQUEST; /* the captures made it longer than a topic can be */
+    if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len)) {
+        err = GW_ERR_BAD_REQUEST;
+        target->why = "the channel's name makes a topic that is longer than MQTT allows";
+    }
     if (err == GW_OK && gw_topic_levels(target->topic.data, target->topic.len) > routes->config->limits.levels) {
         err = GW_ERR_BAD_REQUEST;
         target->why = "the topic has more levels than limits.levels allows";
