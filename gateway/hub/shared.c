@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "gateway/alloc.h"
+#include "gateway/auth.h"
 #include "gateway/engine.h"
 #include "gateway/log.h"
 #include "gateway/mail.h"
@@ -162,4 +163,29 @@ bool gw_shared_text(const char **at, const char *end, struct gw_slice *text)
     text->data = *at + skip;
     *at += (size_t)skip + text->len + 1;
     return true;
+}
+
+/* --- tickets ---------------------------------------------------------------------------------------------------- */
+
+struct gw_shared_wait *gw_hub_ask_ticket(struct gw_hub *hub, struct gw_slice ticket, gw_shared_done done,
+                                         void *context)
+{
+    char key[GW_TICKET_KEY_SIZE];
+    if (!hub->sharing || !hub->auth || !gw_auth_ticket_key(ticket.data, ticket.len, key))
+        return NULL;
+    return gw_shared_take(hub, key, done, context);
+}
+
+enum gw_err gw_hub_redeem(struct gw_hub *hub, struct gw_slice ticket, const struct gw_shared_answer *taken,
+                          struct gw_identity **out, const char **why)
+{
+    bool away = taken && taken->err == GW_ERR_OVERLOADED;
+    *out = NULL;
+    *why = away ? "the engine, which keeps the tickets of all gateways, can't be reached"
+                : "the ticket is unknown, used or too old";
+    if (!taken && !hub->sharing)
+        return gw_auth_redeem(hub->auth, ticket.data, ticket.len, hub->wall_ms, out);
+    if (taken && taken->err == GW_OK)
+        return gw_auth_redeem_text(hub->auth, ticket.data, ticket.len, taken->text, taken->len, hub->wall_ms, out);
+    return away ? GW_ERR_OVERLOADED : GW_ERR_UNAUTHORIZED;
 }
