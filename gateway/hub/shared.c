@@ -154,6 +154,13 @@ void gw_shared_return(struct gw_shared_wait *wait, int64_t ttl_ms)
     gw_shared_forget(wait);
 }
 
+void gw_shared_add_text(struct gw_buf *out, const char *text, size_t len)
+{
+    gw_buf_printf(out, "%zu:", len);
+    gw_buf_add(out, text, len);
+    gw_buf_addc(out, ' ');
+}
+
 bool gw_shared_text(const char **at, const char *end, struct gw_slice *text)
 {
     int skip = 0;

@@ -40,8 +40,12 @@ struct gw_shared_wait *gw_shared_claim(struct gw_hub *hub, const char *key, cons
 void gw_shared_put_claimed(struct gw_hub *hub, const char *key, const char *claim, const char *text, size_t len,
                            int64_t ttl_ms);
 
-/* Reads a text that was put with its length and a colon before it, and a blank behind it, from a longer one that ends
- * at `end`. Borrowed. False: there is none. Thread: any. */
+/* What a client that is there leaves behind if its gateway is killed lies there for so long at most. */
+#define GW_SHARED_LIVING_MS (24 * 3600 * 1000)
+
+/* A text within a longer one: with its length and a colon before it, and a blank behind it. Thread: any. */
+void gw_shared_add_text(struct gw_buf *out, const char *text, size_t len);
+/* Reads it from one that ends at `end`. Borrowed. False: there is none. */
 bool gw_shared_text(const char **at, const char *end, struct gw_slice *text);
 
 /* done() will not be called. NULL is fine. */
