@@ -126,6 +126,19 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants
     return err == GW_OK;
 }
 
+enum gw_err gw_hub_check_payloads(struct gw_hub *hub, const struct gw_grants *grants, const char *channel, size_t len,
+                                  const char **why)
+{
+    bool sees = gw_grants_contain(grants, GW_RIGHT_SUBSCRIBE, channel, len);
+    *why = NULL;
+    if (sees && gw_grants_whole(grants, channel, len))
+        return GW_OK;
+    if (sees)
+        *why = "your role sees only some fields of this channel, and a payload has all of them";
+    GW_STAT_ADD(&hub->stats, forbidden, 1);
+    return GW_ERR_FORBIDDEN;
+}
+
 static void hub_note_publish(void *context, enum gw_right right, const char *filter, bool projected)
 {
     (void)filter;
