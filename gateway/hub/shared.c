@@ -7,6 +7,7 @@
 
 #include "gateway/alloc.h"
 #include "gateway/auth.h"
+#include "gateway/container.h"
 #include "gateway/engine.h"
 #include "gateway/log.h"
 #include "gateway/mail.h"
@@ -34,11 +35,6 @@ bool gw_hub_shares(const struct gw_hub *hub)
     return hub->sharing != NULL;
 }
 
-static struct gw_shared_wait *wait_of(struct gw_letter *letter)
-{
-    return (struct gw_shared_wait *)((char *)letter - offsetof(struct gw_shared_wait, letter));
-}
-
 /* Thread: any. */
 static void wait_unref(struct gw_shared_wait *wait)
 {
@@ -59,13 +55,13 @@ static void wait_unref(struct gw_shared_wait *wait)
 
 static void shared_drop(struct gw_letter *letter)
 {
-    wait_unref(wait_of(letter));
+    wait_unref(GW_CONTAINER_OF(letter, struct gw_shared_wait, letter));
 }
 
 static void shared_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     (void)hub;
-    struct gw_shared_wait *wait = wait_of(letter);
+    struct gw_shared_wait *wait = GW_CONTAINER_OF(letter, struct gw_shared_wait, letter);
     gw_shared_done done = wait->done;
     wait->done = NULL;
     if (done) {

@@ -256,14 +256,7 @@ static bool routes_collect(void *context, void *value)
 {
     struct candidates *found = context;
     for (uint32_t at = (uint32_t)(uintptr_t)value; at;) {
-        if (found->count == found->allocated) {
-            uint32_t *items = gw_reallocarray(NULL, found->allocated * 2, sizeof *items);
-            memcpy(items, found->items, found->count * sizeof *items);
-            if (found->items != found->first)
-                free(found->items);
-            found->items = items;
-            found->allocated *= 2;
-        }
+        GW_GROW_FROM(found->first, found->items, found->count, found->allocated);
         found->items[found->count++] = at - 1;
         at = *(const uint32_t *)(const void *)((const char *)&found->routes->routes[at - 1] + found->next_offset);
     }

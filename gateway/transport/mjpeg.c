@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/identity.h"
 #include "gateway/media.h"
 #include "gateway/query.h"
@@ -118,7 +119,7 @@ static void mjpeg_set_again(struct mjpeg *mjpeg)
 
 static void mjpeg_show_again(struct gw_timer *timer)
 {
-    struct mjpeg *mjpeg = (struct mjpeg *)((char *)timer - offsetof(struct mjpeg, again));
+    struct mjpeg *mjpeg = GW_CONTAINER_OF(timer, struct mjpeg, again);
     if (gw_conn_unsent(mjpeg->conn))
         mjpeg_set_again(mjpeg);
     else if (mjpeg->shown)
@@ -179,7 +180,7 @@ static void mjpeg_on_writable(struct gw_conn *conn)
 
 static void mjpeg_heartbeat(struct gw_timer *timer)
 {
-    struct mjpeg *mjpeg = (struct mjpeg *)((char *)timer - offsetof(struct mjpeg, timer));
+    struct mjpeg *mjpeg = GW_CONTAINER_OF(timer, struct mjpeg, timer);
     struct gw_hub *hub = mjpeg->session.hub;
     size_t unsent = gw_conn_unsent(mjpeg->conn);
     if (unsent < mjpeg->unsent)
