@@ -15,6 +15,7 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "gateway/topic.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
@@ -58,11 +59,7 @@ static struct gw_pause **pause_bucket(const struct gw_pauses *pauses, const stru
 static void pause_link(struct gw_pauses *pauses, struct gw_pause *pause)
 {
     struct gw_pause **bucket = pause_bucket(pauses, pause->session, pause->channel);
-    pause->hash_next = *bucket;
-    pause->hash_link = bucket;
-    if (pause->hash_next)
-        pause->hash_next->hash_link = &pause->hash_next;
-    *bucket = pause;
+    GW_LIST_ADD(*bucket, pause, hash_next, hash_link);
 }
 
 static void pauses_grow(struct gw_pauses *pauses)
@@ -92,12 +89,8 @@ static void pause_free(struct gw_pause *pause)
 {
     struct gw_hub *hub = pause->session->hub;
     gw_timer_cancel(hub->timers, &pause->timer);
-    *pause->hash_link = pause->hash_next;
-    if (pause->hash_next)
-        pause->hash_next->hash_link = pause->hash_link;
-    *pause->link = pause->next;
-    if (pause->next)
-        pause->next->link = pause->link;
+    GW_LIST_REMOVE(pause, hash_next, hash_link);
+    GW_LIST_REMOVE(pause, next, link);
     pause->session->pause_count--;
     hub->pauses.count--;
     gw_message_unref(pause->held);
@@ -139,11 +132,7 @@ static struct gw_pause *pause_begin(struct gw_session *session, const struct gw_
     if (hub->pauses.count++ >= hub->pauses.buckets)
         pauses_grow(&hub->pauses);
     pause_link(&hub->pauses, pause);
-    pause->next = session->pauses;
-    pause->link = &session->pauses;
-    if (pause->next)
-        pause->next->link = &pause->next;
-    session->pauses = pause;
+    GW_LIST_ADD(session->pauses, pause, next, link);
     session->pause_count++;
     gw_timer_set(hub->timers, &pause->timer, due_ms);
     return pause;

@@ -7,6 +7,7 @@
 #include "base/json_scan.h"
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/list.h"
 #include "gateway/log.h"
 #include "mqtt/liveness_private.h"
 #include "mqtt/packet.h"
@@ -192,9 +193,7 @@ void gw_watched_untie(struct gw_liveness *liveness, struct gw_watched *watched)
     struct gw_source_word *source = watched->source;
     if (!source)
         return;
-    *watched->source_link = watched->source_next;
-    if (watched->source_next)
-        watched->source_next->source_link = watched->source_link;
+    GW_LIST_REMOVE(watched, source_next, source_link);
     watched->source = NULL;
     source_drop(liveness, source);
 }
@@ -209,11 +208,7 @@ void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched)
     struct gw_source_word *source = watched->source;
     if (!source)
         return;
-    watched->source_next = source->watched;
-    watched->source_link = &source->watched;
-    if (watched->source_next)
-        watched->source_next->source_link = &watched->source_next;
-    source->watched = watched;
+    GW_LIST_ADD(source->watched, watched, source_next, source_link);
 }
 
 bool gw_liveness_available(struct gw_liveness *liveness, const struct gw_packet *packet, int64_t now_ms)

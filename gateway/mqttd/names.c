@@ -9,6 +9,7 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/list.h"
 #include "gateway/log.h"
 #include "gateway/mail.h"
 #include "gateway/shared.h"
@@ -19,7 +20,7 @@
 struct holder {
     struct holder *next; /* of the same slot */
     struct gw_mqttd_kept *kept;
-    struct holder *older, *newer; /* in the list of those with `kept` */
+    struct holder *newer, **kept_link; /* in the list of those with `kept` */
     uint64_t hash;
     uint64_t serial; /* of the client; 0: nobody */
     unsigned worker; /* where it is */
@@ -30,10 +31,10 @@ static struct {
     pthread_mutex_t mutex;
     struct holder **slots; /* a power of two */
     size_t slot_count, count;
-    struct holder *oldest, *newest; /* with `kept` */
+    struct holder *oldest, **kept_end; /* with `kept` */
     uint32_t kept_count;
     uint64_t serials;
-} names = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} names = {.mutex = PTHREAD_MUTEX_INITIALIZER, .kept_end = &names.oldest};
 
 /* The clients of this worker. */
 static _Thread_local struct gw_mqttd_client *clients;
@@ -89,9 +90,7 @@ static struct gw_mqttd_kept *names_unkeep(struct holder *holder)
     struct gw_mqttd_kept *kept = holder->kept;
     if (!kept)
         return NULL;
-    *(holder->older ? &holder->older->newer : &names.oldest) = holder->newer;
-    *(holder->newer ? &holder->newer->older : &names.newest) = holder->older;
-    holder->older = holder->newer = NULL;
+    GW_QUEUE_REMOVE(names.kept_end, holder, newer, kept_link);
     holder->kept = NULL;
     names.kept_count--;
     return kept;
@@ -122,9 +121,7 @@ static void names_keep(struct holder *holder, struct gw_mqttd_kept *kept, uint32
 {
     gw_mqttd_kept_free(names_unkeep(holder));
     holder->kept = kept;
-    holder->older = names.newest;
-    *(names.newest ? &names.newest->newer : &names.oldest) = holder;
-    names.newest = holder;
+    GW_QUEUE_ADD(names.kept_end, holder, newer, kept_link);
     names.kept_count++;
     while (names.oldest != holder && gw_mqttd_kept_until(names.oldest->kept) <= now_ms)
         names_drop(names.oldest);
@@ -179,9 +176,7 @@ void gw_mqttd_leave(struct gw_mqttd_client *client)
         gw_mqttd_kept_free(names_unkeep(holder));
     names_forget(holder);
     pthread_mutex_unlock(&names.mutex);
-    *client->link = client->next;
-    if (client->next)
-        client->next->link = client->link;
+    GW_LIST_REMOVE(client, next, link);
     free(client->name);
     client->name = NULL;
 }
@@ -282,11 +277,7 @@ void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_i
     holder->serial = client->serial = ++names.serials;
     holder->worker = worker;
     pthread_mutex_unlock(&names.mutex);
-    client->next = clients;
-    client->link = &clients;
-    if (client->next)
-        client->next->link = &client->next;
-    clients = client;
+    GW_LIST_ADD(clients, client, next, link);
     if (before && where != worker) {
         struct ask *ask = gw_calloc(1, sizeof *ask);
         *ask = (struct ask){{NULL, ask_asked, ask_drop}, before, client->serial, worker};
