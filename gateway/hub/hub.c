@@ -41,7 +41,6 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
     hub->filters = gw_topic_tree_create();
-    gw_pauses_init(&hub->pauses);
     hub->dirty_end = &hub->dirty;
     gw_slices_init(&hub->slices);
     hub->filters_at = 1;

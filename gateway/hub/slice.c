@@ -104,5 +104,5 @@ bool gw_hub_busy(const struct gw_hub *hub)
 {
     const struct gw_channels *channels = &hub->channels;
     return hub->slices.later || hub->dirty || hub->stored_ask || channels->policy_slot < channels->slot_count ||
-           channels->count > hub->config->limits.channels;
+           channels->table.count > hub->config->limits.channels;
 }

@@ -13,24 +13,23 @@
 #include "gateway/log.h"
 #include "gateway/mail.h"
 #include "gateway/shared.h"
+#include "gateway/table.h"
 #include "mqttd/client.h"
 
 /* A name, and who has it or what is kept for it. As many as there are connected clients, which limits.connections
  * bounds, and kept sessions, which mqtt.sessions bounds. */
 struct holder {
-    struct holder *next; /* of the same slot */
+    struct gw_table_item item; /* first member */
     struct gw_mqttd_kept *kept;
     struct holder *newer, **kept_link; /* in the list of those with `kept` */
-    uint64_t hash;
-    uint64_t serial; /* of the client; 0: nobody */
-    unsigned worker; /* where it is */
+    uint64_t serial;                   /* of the client; 0: nobody */
+    unsigned worker;                   /* where it is */
     char name[];
 };
 
 static struct {
     pthread_mutex_t mutex;
-    struct holder **slots; /* a power of two */
-    size_t slot_count, count;
+    struct gw_table table;
     struct holder *oldest, **kept_end; /* with `kept` */
     uint32_t kept_count;
     uint64_t serials;
@@ -41,47 +40,18 @@ static _Thread_local struct gw_mqttd_client *clients;
 
 /* --- the table. Thread: any, with the mutex. ------------------------------------------------------------------- */
 
-/* Where the holder of that name hangs, or would. */
-static struct holder **names_find(const char *name)
-{
-    uint64_t hash = gw_hash(name, strlen(name));
-    struct holder **link = &names.slots[hash & (names.slot_count - 1)];
-    while (*link && ((*link)->hash != hash || strcmp((*link)->name, name) != 0))
-        link = &(*link)->next;
-    return link;
-}
-
-static void names_grow(void)
-{
-    if (names.count < names.slot_count)
-        return;
-    size_t before = names.slot_count;
-    struct holder **old = names.slots;
-    names.slot_count = before ? before * 2 : 64;
-    names.slots = gw_calloc(names.slot_count, sizeof(struct holder *));
-    for (size_t i = 0; i < before; i++) {
-        for (struct holder *holder = old[i], *next; holder; holder = next) {
-            next = holder->next;
-            struct holder **slot = &names.slots[holder->hash & (names.slot_count - 1)];
-            holder->next = *slot;
-            *slot = holder;
-        }
-    }
-    free(old);
-}
-
 static struct holder *names_get(const char *name)
 {
-    names_grow();
-    struct holder **link = names_find(name);
-    if (*link)
-        return *link;
     size_t len = strlen(name);
+    uint64_t hash = gw_hash(name, len);
+    for (struct gw_table_item *item = gw_table_first(&names.table, hash); item; item = gw_table_next(item)) {
+        if (!strcmp(((struct holder *)item)->name, name))
+            return (struct holder *)item;
+    }
     struct holder *holder = gw_calloc(1, sizeof *holder + len + 1);
-    holder->hash = gw_hash(name, len);
     memcpy(holder->name, name, len + 1);
-    names.count++;
-    return *link = holder;
+    gw_table_add(&names.table, &holder->item, hash);
+    return holder;
 }
 
 /* What is kept for the name, which is the caller's from here on; NULL: nothing. */
@@ -101,14 +71,10 @@ static void names_forget(struct holder *holder)
 {
     if (holder->serial || holder->kept)
         return;
-    struct holder **link = names_find(holder->name);
-    *link = holder->next;
+    gw_table_remove(&names.table, &holder->item);
     free(holder);
-    if (--names.count)
-        return;
-    free(names.slots); /* nothing is left behind at the end of the process */
-    names.slots = NULL;
-    names.slot_count = 0;
+    if (!names.table.count)
+        gw_table_empty(&names.table); /* nothing is left behind at the end of the process */
 }
 
 static void names_drop(struct holder *holder)
