@@ -13,7 +13,8 @@
 #include "gateway/topic.h"
 #include "mqttd/client.h"
 
-#define BATCH       64
+/* More than the usual window, so that what acknowledgements make room for leaves in one piece. */
+#define BATCH       128
 #define BATCH_BYTES (64 * 1024)
 
 /* --- what came along ------------------------------------------------------------------------------------------- */

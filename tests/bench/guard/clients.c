@@ -156,7 +156,7 @@ static void mqtt_attach(struct client *client)
     input(client, frame, mqtt_connect(frame, client->number, !client_leaves()));
     receive(client, " \x02");
     snprintf(filter, sizeof filter, "guard/%u", client->channel);
-    input(client, frame, mqtt_subscribe(frame, filter, guard_is("mqtt") ? 0 : 1));
+    input(client, frame, mqtt_subscribe(frame, filter, guard_at_qos1()));
     receive(client, "\x90\x03");
 }
 
@@ -202,9 +202,14 @@ void client_attach(struct client *client, unsigned number)
 
 /* --- away and back --------------------------------------------------------------------------------------------- */
 
+bool guard_at_qos1(void)
+{
+    return guard_is("mqtt-qos1") || guard_is("mqtt-resume-qos1");
+}
+
 bool client_leaves(void)
 {
-    return guard_is("ws-resume") || guard_is("mqtt-resume");
+    return guard_is("ws-resume") || guard_is("mqtt-resume") || guard_is("mqtt-resume-qos1");
 }
 
 void client_leave(struct client *client)
@@ -221,7 +226,7 @@ void client_return(struct client *client)
     char frame[6 + 125], text[120];
     client_connect(client);
     client_upgrade(client, guard_is("ws-resume") ? "/ws" : "/mqtt");
-    if (guard_is("mqtt-resume")) {
+    if (!guard_is("ws-resume")) {
         ask(client, frame, mqtt_connect(frame, client->number, false));
         return;
     }
@@ -234,7 +239,7 @@ unsigned client_collect(struct client *client)
 {
     static char acks[sizeof received];
     unsigned all = 0, came;
-    bool more = guard_is("mqtt-qos1") || client_leaves();
+    bool more = guard_at_qos1() || client_leaves();
     do {
         came = receive(client, NULL);
         all += came;

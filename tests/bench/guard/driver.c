@@ -4,11 +4,12 @@
  * connection sends for itself.
  *
  *   driver TRANSPORT CLIENTS CHANNELS BATCH OTHERS ROUNDS      TRANSPORT: ws raw sse poll socketio socketio-poll
- *                                                              mqtt mqtt-qos1 ws-resume mqtt-resume none
+ *                                                              mqtt mqtt-qos1 ws-resume mqtt-resume
+ *                                                              mqtt-resume-qos1 none
  *
  * With `none` there are no clients: what is counted is what a message costs that is only taken in.
- * With `ws-resume` and `mqtt-resume` (QoS 1, in a kept session) the clients are away while a batch comes in. What is
- * counted is what they cost from their return until they have it.
+ * With `ws-resume` and, in a kept session, `mqtt-resume` and `mqtt-resume-qos1` the clients are away while a batch
+ * comes in. What is counted is what they cost from their return until they have it.
  *
  * OTHERS is a number of routes and, with ws, of filters subscribed to that none of the messages matches: they should
  * cost nothing.
@@ -157,7 +158,7 @@ static __attribute__((noinline)) void turn(unsigned first)
                                    .topic_len = (size_t)len,
                                    .payload = payload,
                                    .payload_len = sizeof payload - 1,
-                                   .qos = guard_is("mqtt-qos1") || guard_is("mqtt-resume")};
+                                   .qos = guard_at_qos1()};
         gw_ingest_message(&ingest, routes, &packet);
     }
     struct gw_event *events;

@@ -30,11 +30,13 @@ struct guard {
 extern struct guard guard;
 
 bool guard_is(const char *transport);
+/* Do clients acknowledge? */
+bool guard_at_qos1(void);
 void guard_fail(const char *what);
 
 /* Connects it and subscribes to its channel. */
 void client_attach(struct client *client, unsigned number);
-/* The clients of `ws-resume` and `mqtt-resume` are away while messages come in. */
+/* The clients of the `…-resume` kinds are away while messages come in. */
 bool client_leaves(void);
 void client_leave(struct client *client);
 void client_return(struct client *client);
