@@ -134,6 +134,13 @@ static bool deliver_is_local(const struct gw_mqttd_client *client, const struct 
     return origin.len == GW_ORIGIN_SIZE && !memcmp(origin.data, client->origin, GW_ORIGIN_SIZE);
 }
 
+/* Was it published with RETAIN? A live one was, if the broker keeps it (docs/mqtt.md "Values that were cleared
+ * meanwhile"). */
+static bool deliver_was_retained(const struct gw_message *msg)
+{
+    return msg->retained || msg->stored;
+}
+
 static struct copy deliver_look(const struct gw_mqttd_client *client, const struct gw_message *msg,
                                 struct gw_buf *properties)
 {
@@ -151,7 +158,7 @@ static struct copy deliver_look(const struct gw_mqttd_client *client, const stru
         wanted = true;
         copy.qos |= sub->qos & msg->qos; /* section 3.8.4 */
         copy.cursor |= sub->cursors;
-        if (msg->seq <= sub->fresh_to || (sub->as_published && msg->retained))
+        if (msg->seq <= sub->fresh_to || (sub->as_published && deliver_was_retained(msg)))
             copy.flags = GW_MQTTD_RETAIN;
         if (sub->id)
             gw_mqttd_put_varint(properties, GW_MQTTD_P_SUBSCRIPTION_ID, sub->id);
@@ -242,6 +249,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
 /* What all of the client's subscriptions have in common, so that its messages need not be looked up in them. */
 struct shape {
     bool plain;        /* nothing of theirs is in a message */
+    bool as_published; /* ... but RETAIN, as the device set it */
     unsigned qos;      /* at which they bring messages */
     uint64_t fresh_to; /* up to here messages may be retained ones */
 };
@@ -254,6 +262,7 @@ static struct shape deliver_shape(const struct gw_mqttd_client *client)
     for (uint32_t i = 0; i < client->sub_count && shape.plain; i++) {
         const struct gw_mqttd_sub *sub = &subs[i];
         shape.plain = sub->qos == shape.qos && !sub->id && !sub->cursors && !sub->no_local && !sub->since_ms;
+        shape.as_published |= sub->as_published;
         if (sub->fresh_to > shape.fresh_to)
             shape.fresh_to = sub->fresh_to;
     }
@@ -262,8 +271,8 @@ static struct shape deliver_shape(const struct gw_mqttd_client *client)
 
 static bool shape_fits(const struct shape *shape, const struct gw_mqttd_client *client, const struct gw_message *msg)
 {
-    return shape->plain && msg->seq > shape->fresh_to && !client->replay && !client->gap_count && !msg->retained &&
-           !msg->expires_ms;
+    return shape->plain && msg->seq > shape->fresh_to && !client->replay && !client->gap_count && !msg->expires_ms &&
+           !(shape->as_published && deliver_was_retained(msg));
 }
 
 static void deliver_one(struct gw_mqttd_client *client, const struct shape *shape, struct gw_item *item,
