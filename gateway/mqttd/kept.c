@@ -152,7 +152,7 @@ static void keep_inflight(struct gw_mqttd_client *client, struct gw_mqttd_kept *
     uint32_t again = client->replay ? client->replay_count : 0;
     kept->inflight = gw_calloc((size_t)client->inflight_count + again + 1, sizeof *kept->inflight);
     for (uint32_t i = 0; i < client->inflight_count; i++)
-        kept->inflight[kept->inflight_count++] = client->inflight[i];
+        kept->inflight[kept->inflight_count++] = *gw_mqttd_window_at(client, i);
     for (uint32_t i = 0; i < again; i++)
         kept->inflight[kept->inflight_count++] = client->replay[i];
     if (again && client->replay_to > kept->place)
