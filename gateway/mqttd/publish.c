@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "gateway/alloc.h"
+#include "gateway/random.h"
 #include "gateway/session_log.h"
 #include "mqttd/client.h"
 
@@ -154,9 +154,8 @@ static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publis
 
 void gw_mqttd_make_origin(struct gw_mqttd_client *client)
 {
-    uint64_t number = 0;
-    while (getrandom(&number, sizeof number, 0) != sizeof number) /* comes whole or not at all (getrandom(2)) */
-        continue;
+    uint64_t number;
+    gw_random(&number, sizeof number);
     snprintf(client->origin, sizeof client->origin, "%016llx", (unsigned long long)number);
 }
 
@@ -218,14 +217,8 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",
                                      publish.qos, gw_err_code(err));
-    int code = 0;
-    /* Its name is good: unless the topic is to blame, the payload is. */
-    if (err == GW_ERR_BAD_REQUEST && (!why || strncmp(why, "the topic ", 10) != 0)) {
-        why = why ? why : "the payload is nothing that the channel's codec takes";
-        code = GW_MQTTD_BAD_PAYLOAD;
-    }
     if (err != GW_OK || accepted)
-        publish_settle(client, publish.qos, publish.id, err, code, why);
+        publish_settle(client, publish.qos, publish.id, err, 0, why);
 }
 
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id)
