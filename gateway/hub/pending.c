@@ -8,6 +8,7 @@
 #include "gateway/codec.h"
 #include "gateway/container.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "gateway/session_log.h"
 #include "hub/hub_private.h"
 #include "hub/stats.h"
@@ -35,9 +36,7 @@ void gw_pending_free(struct gw_pending *pending)
 {
     struct gw_hub *hub = pending->hub;
     gw_timer_cancel(hub->timers, &pending->timer);
-    *pending->link = pending->next;
-    if (pending->next)
-        pending->next->link = pending->link;
+    GW_LIST_REMOVE(pending, next, link);
     pending->session->pending_count--;
     hub->pending[pending->slot] = NULL;
     hub->pending_count--;
@@ -87,11 +86,7 @@ struct gw_pending *gw_pending_create(struct gw_session *session, const struct gw
     pending->timer.fire = pending_timed_out;
     hub->pending[slot] = pending;
     hub->pending_count++;
-    pending->next = session->pending;
-    pending->link = &session->pending;
-    if (pending->next)
-        pending->next->link = &pending->next;
-    session->pending = pending;
+    GW_LIST_ADD(session->pending, pending, next, link);
     session->pending_count++;
     gw_timer_set(hub->timers, &pending->timer, hub->now_ms + timeout_ms);
     return pending;

@@ -218,14 +218,8 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",
                                      publish.qos, gw_err_code(err));
-    int code = 0;
-    /* Its name is good: unless the topic is to blame, the payload is. */
-    if (err == GW_ERR_BAD_REQUEST && (!why || strncmp(why, "the topic ", 10) != 0)) {
-        why = why ? why : "the payload is nothing that the channel's codec takes";
-        code = GW_MQTTD_BAD_PAYLOAD;
-    }
     if (err != GW_OK || accepted)
-        publish_settle(client, publish.qos, publish.id, err, code, why);
+        publish_settle(client, publish.qos, publish.id, err, 0, why);
 }
 
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id)
