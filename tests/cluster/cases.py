@@ -108,6 +108,21 @@ def kill_leader(world, _):
     dead.again()
 
 
+def crash_points(world, rng):
+    """kill -9 of the leader between the append and the PUBACK: of what the engine has, the broker knows nothing yet, or the leader itself."""
+    for which, way in ((0, "back"), (1, "out"), (0, "back")):
+        flow(1)
+        dead = world.leader()
+        line = world.lines[dead.node][which]
+        line.hold(way)
+        flow(rng.uniform(0.05, 0.5))
+        dead.end()
+        wait_until(lambda: any(node.leads() for node in world.nodes if node is not dead), 10, "another leader")
+        line.splice()
+        dead.again()
+    flow(1)
+
+
 def kill_other(world, rng):
     """kill -9 of a node that only serves; its clients go on elsewhere, by another transport."""
     flow(1)
@@ -270,6 +285,7 @@ CASES = {
     "C4": rolling,
     "C5": pause_leader,
     "C5-tls": pause_leader,
+    "C6": crash_points,
     "C7": kill_engine,
     "C7-pause": pause_engine,
     "C8": promote,
@@ -282,7 +298,8 @@ CASES = {
     "C15": flush_engine,
 }
 GAPS = {"C9", "C14"}  # where something may be lost, and must be told
-WORLDS = {"C2-tls": {"tls": True}, "C5-tls": {"tls": True}, "C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
+WORLDS = {"C2-tls": {"tls": True}, "C5-tls": {"tls": True}, "C6": {"cut": True},
+          "C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
           "C14": {"log": 1000}}
 
 
