@@ -9,6 +9,7 @@
 #include "gateway/topic.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/confirm.h"
 #include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/history.h"
@@ -214,6 +215,8 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         GW_STAT_ADD(&hub->stats, repeats, 1);
     } else if (gw_hub_unchanged(hub->routes, channel->route, channel->last, msg)) {
         GW_STAT_ADD(&hub->stats, unchanged, 1);
+        if (hub->confirms.count && !msg->retained)
+            gw_confirms_see(hub, channel->last);
     } else {
         hub_note_moment(hub, msg);
         hub->head = msg->seq;
@@ -223,6 +226,8 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         hub_fan_out(hub, channel, msg);
         if (atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed) != before)
             gw_stats_arrived(&hub->arrivals, msg->born_ns);
+        if (hub->confirms.count && !msg->retained)
+            gw_confirms_see(hub, msg);
     }
     gw_message_unref(msg);
 }

@@ -9,6 +9,7 @@
 #include "gateway/container.h"
 #include "gateway/hub.h"
 #include "gateway/session_log.h"
+#include "hub/confirm.h"
 #include "hub/hub_private.h"
 #include "hub/stats.h"
 
@@ -23,6 +24,8 @@ struct gw_pending {
     struct gw_pending *next, **link; /* of the same session */
     char *reference;
     const struct gw_codec *codec; /* of a request's answer; NULL: it is a publish */
+    struct gw_confirm *confirm;   /* NULL: the broker's acknowledgement is all */
+    bool acknowledged;            /* the broker has it, and it waits to be confirmed */
     uint32_t slot, generation;
 };
 
@@ -41,6 +44,7 @@ void gw_pending_free(struct gw_pending *pending)
     pending->session->pending_count--;
     hub->pending[pending->slot] = NULL;
     hub->pending_count--;
+    gw_confirm_free(pending->confirm);
     free(pending->reference);
     free(pending);
 }
@@ -58,13 +62,38 @@ static void pending_finish(struct gw_pending *pending, enum gw_err err, int reas
     free(reference);
 }
 
+void gw_pending_confirm(struct gw_pending *pending, bool confirmed)
+{
+    struct gw_hub *hub = pending->hub;
+    struct gw_session *session = pending->session;
+    char *reference = pending->reference;
+    struct gw_confirm *confirm = pending->confirm;
+    pending->reference = NULL;
+    pending->confirm = NULL;
+    gw_pending_free(pending);
+    if (confirmed)
+        GW_STAT_ADD(&hub->stats, confirmed, 1);
+    else
+        GW_STAT_ADD(&hub->stats, confirm_timeouts, 1);
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "a publish is %s", confirmed ? "confirmed" : "not confirmed in time");
+    struct gw_confirmed outcome = gw_confirm_outcome(confirm, session, confirmed);
+    if (!session->kicked)
+        session->ops->confirmed(session, reference, &outcome);
+    gw_confirm_free(confirm);
+    free(reference);
+}
+
 static void pending_timed_out(struct gw_timer *timer)
 {
-    pending_finish(GW_CONTAINER_OF(timer, struct gw_pending, timer), GW_ERR_TIMEOUT, 0);
+    struct gw_pending *pending = GW_CONTAINER_OF(timer, struct gw_pending, timer);
+    if (pending->acknowledged)
+        gw_pending_confirm(pending, false);
+    else
+        pending_finish(pending, GW_ERR_TIMEOUT, 0);
 }
 
 struct gw_pending *gw_pending_create(struct gw_session *session, const struct gw_codec *codec, int64_t timeout_ms,
-                                     char *reference)
+                                     char *reference, struct gw_confirm *confirm, bool acknowledged)
 {
     struct gw_hub *hub = session->hub;
     if (hub->pending_count == hub->pending_slots) {
@@ -94,6 +123,10 @@ struct gw_pending *gw_pending_create(struct gw_session *session, const struct gw
     session->pending = pending;
     session->pending_count++;
     gw_timer_set(hub->timers, &pending->timer, hub->now_ms + timeout_ms);
+    pending->confirm = confirm;
+    pending->acknowledged = acknowledged;
+    if (confirm)
+        gw_confirm_begin(confirm, pending, acknowledged);
     return pending;
 }
 
@@ -104,13 +137,32 @@ static struct gw_pending *pending_find(const struct gw_hub *hub, uint64_t token)
     return pending && gw_pending_token(pending) == token ? pending : NULL;
 }
 
+/* The broker has it; what remains is its device. The receipt may end the session, and the publish with it. */
+static void pending_acknowledged(struct gw_pending *pending)
+{
+    struct gw_hub *hub = pending->hub;
+    struct gw_session *session = pending->session;
+    uint64_t token = gw_pending_token(pending);
+    bool shown = gw_confirm_acknowledged(pending->confirm);
+    pending->acknowledged = true;
+    gw_stats_publish(&hub->stats, GW_OUTCOME_PUBLISHED);
+    gw_timer_set(hub->timers, &pending->timer, hub->now_ms + gw_confirm_within_ms(pending->confirm));
+    if (session->ops->stages && !session->kicked)
+        session->ops->published(session, pending->reference, GW_OK, 0);
+    if (shown && (pending = pending_find(hub, token)))
+        gw_pending_confirm(pending, true);
+}
+
 void gw_hub_settle(struct gw_hub *hub, const struct gw_publish_result *result)
 {
     struct gw_pending *pending = pending_find(hub, result->token);
-    if (!pending)
+    bool waits = pending && (pending->codec || pending->confirm); /* for a device */
+    if (!pending || pending->acknowledged)
         GW_STAT_ADD(&hub->stats, publish_late, 1);
-    else if (pending->codec && result->err == GW_OK && result->reason == MQTT_NO_MATCHING_SUBSCRIBERS)
+    else if (waits && result->err == GW_OK && result->reason == MQTT_NO_MATCHING_SUBSCRIBERS)
         pending_finish(pending, GW_ERR_NO_RESPONDER, 0);
+    else if (pending->confirm && result->err == GW_OK)
+        pending_acknowledged(pending);
     else if (!pending->codec || result->err != GW_OK)
         pending_finish(pending, result->err, result->err == GW_OK ? 0 : result->reason);
     /* A request that the broker has taken waits for its answer. */
@@ -153,7 +205,8 @@ void gw_hub_respond(struct gw_hub *hub, struct gw_response *response)
 void gw_pending_drop(struct gw_session *session)
 {
     while (session->pending) {
-        gw_stats_publish(&session->hub->stats, GW_OUTCOME_ABANDONED);
+        if (!session->pending->acknowledged)
+            gw_stats_publish(&session->hub->stats, GW_OUTCOME_ABANDONED);
         gw_pending_free(session->pending);
     }
 }

@@ -11,6 +11,7 @@
 #include "gateway/topic.h"
 #include "gateway/transform.h"
 #include "hub/access.h"
+#include "hub/confirm.h"
 #include "hub/hub_private.h"
 #include "hub/pending.h"
 #include "hub/stats.h"
@@ -112,7 +113,8 @@ struct outgoing {
     bool json;
     int64_t timeout_ms;           /* of a request; -1: it is a publish */
     const struct gw_along *along; /* NULL: nothing */
-    char *reference;              /* NULL once it is with what waits for the broker */
+    bool confirm;
+    char *reference; /* NULL once it is with what waits for the broker */
     bool accepted;
     const char *why;
     /* Filled on the way. */
@@ -218,23 +220,34 @@ static struct gw_publish *outgoing_create(const struct gw_hub *hub, const struct
 static enum gw_err outgoing_hand_over(struct gw_session *session, struct outgoing *out)
 {
     struct gw_hub *hub = session->hub;
-    bool request = outgoing_is_request(out), waits = request || out->target.qos > 0;
+    bool request = outgoing_is_request(out), waits = request || out->confirm || out->target.qos > 0;
     if (waits && session->pending_count >= hub->config->limits.publishes_per_session)
         return GW_ERR_OVERLOADED;
+    struct gw_confirm *confirm = NULL;
+    enum gw_err err = GW_OK;
+    if (out->confirm)
+        err = gw_confirm_create(hub, &out->target, (struct gw_slice){out->channel, out->channel_len},
+                                (struct gw_slice){out->data, out->data_len}, out->json,
+                                (struct gw_slice){out->payload.data, out->payload.len}, &confirm, &out->why);
+    if (err != GW_OK)
+        return err;
     struct gw_publish *publish = outgoing_create(hub, out);
     struct gw_pending *pending = NULL;
     if (waits) {
-        pending =
-            gw_pending_create(session, request ? out->target.codec : NULL,
-                              request ? out->timeout_ms : hub->config->broker.publish_timeout_ms, out->reference);
+        bool heard = request || out->target.qos > 0;
+        pending = gw_pending_create(session, request ? out->target.codec : NULL,
+                                    request  ? out->timeout_ms
+                                    : !heard ? gw_confirm_within_ms(confirm)
+                                             : hub->config->broker.publish_timeout_ms,
+                                    out->reference, confirm, !heard);
         out->reference = NULL;
         publish->token = gw_pending_token(pending);
     }
-    enum gw_err err = hub->upstream.publish(hub->upstream.context, &publish);
+    err = hub->upstream.publish(hub->upstream.context, &publish);
     free(publish);
     if (pending && err != GW_OK) {
         gw_pending_free(pending);
-    } else if (!pending && err == GW_OK) {
+    } else if (!request && !out->target.qos && err == GW_OK) {
         gw_stats_publish(&hub->stats, GW_OUTCOME_ACCEPTED);
         out->accepted = true;
     }
@@ -266,19 +279,35 @@ static enum gw_err session_send(struct gw_session *session, struct outgoing *out
     return err;
 }
 
+enum gw_err gw_session_command(struct gw_session *session, struct gw_command *command)
+{
+    struct outgoing out = {.channel = command->channel,
+                           .channel_len = command->channel_len,
+                           .data = command->data,
+                           .data_len = command->data_len,
+                           .json = command->json,
+                           .timeout_ms = -1,
+                           .along = command->along,
+                           .confirm = command->confirm,
+                           .reference = command->reference};
+    enum gw_err err = session_send(session, &out);
+    command->accepted = out.accepted;
+    command->why = out.why;
+    return err;
+}
+
 enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
                                size_t data_len, bool json, char *reference, bool *accepted, const char **why)
 {
-    struct outgoing out = {.channel = channel,
-                           .channel_len = channel_len,
-                           .data = data,
-                           .data_len = data_len,
-                           .json = json,
-                           .timeout_ms = -1,
-                           .reference = reference};
-    enum gw_err err = session_send(session, &out);
-    *accepted = out.accepted;
-    *why = out.why;
+    struct gw_command command = {.channel = channel,
+                                 .channel_len = channel_len,
+                                 .data = data,
+                                 .data_len = data_len,
+                                 .json = json,
+                                 .reference = reference};
+    enum gw_err err = gw_session_command(session, &command);
+    *accepted = command.accepted;
+    *why = command.why;
     return err;
 }
 
@@ -286,16 +315,15 @@ enum gw_err gw_session_publish_along(struct gw_session *session, const char *cha
                                      const char *data, size_t data_len, const struct gw_along *along, char *reference,
                                      bool *accepted, const char **why)
 {
-    struct outgoing out = {.channel = channel,
-                           .channel_len = channel_len,
-                           .data = data,
-                           .data_len = data_len,
-                           .timeout_ms = -1,
-                           .along = along,
-                           .reference = reference};
-    enum gw_err err = session_send(session, &out);
-    *accepted = out.accepted;
-    *why = out.why;
+    struct gw_command command = {.channel = channel,
+                                 .channel_len = channel_len,
+                                 .data = data,
+                                 .data_len = data_len,
+                                 .along = along,
+                                 .reference = reference};
+    enum gw_err err = gw_session_command(session, &command);
+    *accepted = command.accepted;
+    *why = command.why;
     return err;
 }
 

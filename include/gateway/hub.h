@@ -55,9 +55,11 @@ struct gw_stats {
     _Atomic uint64_t kicked;     /* sessions ended by the hub */
     _Atomic uint64_t published;  /* settled by the broker's acknowledgement, or sent at QoS 0 */
     _Atomic uint64_t publish_errors;
-    _Atomic uint64_t publish_late;   /* acknowledgements that nobody waited for any more */
-    _Atomic uint64_t responses;      /* answers to requests */
-    _Atomic uint64_t responses_late; /* ... that nobody waited for any more */
+    _Atomic uint64_t publish_late;                /* acknowledgements that nobody waited for any more */
+    _Atomic uint64_t confirmed, confirm_timeouts; /* publishes that asked to be confirmed, by how they ended */
+    _Atomic uint64_t confirms;                    /* ... that wait, now */
+    _Atomic uint64_t responses;                   /* answers to requests */
+    _Atomic uint64_t responses_late;              /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
     _Atomic uint64_t history_evicted;         /* channels whose history was dropped for limits.history */
     _Atomic uint64_t fetches, fetches_failed; /* parts of the past that an engine was asked for */
