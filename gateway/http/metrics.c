@@ -40,6 +40,7 @@ static const struct metric metric_counters[] = {
     {"sluice_kicked_total", "Sessions ended by the gateway.", M(kicked)},
     {"sluice_publishes_total", "Publishes of clients that were settled well.", M(published)},
     {"sluice_publish_errors_total", "Publishes of clients that were refused or timed out.", M(publish_errors)},
+    {"sluice_publish_repeats_total", "Publishes that an idempotency key showed to be repeats.", M(publish_repeats)},
     {"sluice_confirmed_total", "Publishes whose device's state showed them in time.", M(confirmed)},
     {"sluice_confirm_timeouts_total", "Publishes whose device's state did not show them in time.",
      M(confirm_timeouts)},

@@ -145,10 +145,22 @@ static const char *post_query_read(struct post_query *query, const struct gw_req
     return why;
 }
 
+/* Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a string of RFC 8941, or one without its quotes, as
+ * many clients send it. */
+static struct gw_slice post_key(const struct gw_request *request)
+{
+    struct gw_slice key = gw_request_header(request, "idempotency-key");
+    if (key.data && key.len > 1 && key.data[0] == '"' && key.data[key.len - 1] == '"')
+        return (struct gw_slice){key.data + 1, key.len - 2};
+    return key;
+}
+
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
 {
     struct post_query query;
     const char *why = post_query_read(&query, request);
+    if (!why && query.timeout_ms >= 0 && post_key(request).data)
+        why = "an Idempotency-Key is for publishes (no reply expected)";
     if (why) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
         return;
@@ -170,7 +182,8 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
                                  .data = request->body.data,
                                  .data_len = request->body.len,
                                  .json = query.as_json,
-                                 .confirm = query.confirm};
+                                 .confirm = query.confirm,
+                                 .key = post_key(request)};
     enum gw_err err;
     if (query.timeout_ms >= 0)
         err = gw_session_request(&post->session, name->data, name->len, request->body.data, request->body.len,

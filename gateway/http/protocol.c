@@ -83,6 +83,15 @@ static enum gw_err frame_take_confirm(json_t *object, struct gw_frame *out, cons
     return GW_ERR_BAD_REQUEST;
 }
 
+/* Of a publish alone. */
+static enum gw_err frame_take_wishes(json_t *object, struct gw_frame *out, const char **why)
+{
+    enum gw_err err = frame_take_confirm(object, out, why);
+    return err != GW_OK ? err
+                        : frame_take_string(object, "idempotency_key", &out->key, &out->key_len,
+                                            "idempotency_key must be a string", why);
+}
+
 static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char **why)
 {
     if (!json_is_object(object)) {
@@ -124,7 +133,7 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
         return err;
     if (out->type == GW_FRAME_REQUEST && (err = frame_take_timeout(object, out, why)) != GW_OK)
         return err;
-    if (out->type == GW_FRAME_PUBLISH && (err = frame_take_confirm(object, out, why)) != GW_OK)
+    if (out->type == GW_FRAME_PUBLISH && (err = frame_take_wishes(object, out, why)) != GW_OK)
         return err;
     bool publishes = out->type == GW_FRAME_PUBLISH || out->type == GW_FRAME_REQUEST;
     bool needs_channel = out->type == GW_FRAME_SUBSCRIBE || out->type == GW_FRAME_UNSUBSCRIBE || publishes;
@@ -168,6 +177,7 @@ void gw_frame_fini(struct gw_frame *frame)
     free(frame->channel);
     free(frame->cursor);
     free(frame->token);
+    free(frame->key);
     free(frame->type_name);
     *frame = (struct gw_frame){.type = GW_FRAME_UNKNOWN};
 }

@@ -221,7 +221,7 @@ struct gw_confirmed gw_confirm_outcome(struct gw_confirm *confirm, struct gw_ses
     if (confirmed)
         return (struct gw_confirmed){.confirmed = true, .cursor = {confirm->cursor, strlen(confirm->cursor)}};
     struct gw_channel *channel;
-    struct gw_message *last = confirm_last(confirm, &channel);
+    struct gw_message *last = session ? confirm_last(confirm, &channel) : NULL;
     if (last)
         last = gw_channel_show(confirm->hub, channel, session->grants, last);
     if (!last)

@@ -42,6 +42,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->sharing = setup->sharing;
     hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
+    hub->repeats = setup->repeats;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
     hub->filters = gw_topic_tree_create();
@@ -65,7 +66,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
-    free(hub->pending);
+    gw_pending_fini(hub);
     free(hub->presences);
     gw_grants_unref(hub->nothing);
     gw_auth_unref(hub->auth);

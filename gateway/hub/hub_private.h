@@ -60,6 +60,7 @@ struct gw_hub {
     uint32_t pending_slots, pending_count;
     uint32_t pending_generation;
     struct gw_confirms confirms;
+    struct gw_repeats *repeats; /* of all workers; NULL: no idempotency keys */
     pthread_t thread;
     bool thread_known;
 };

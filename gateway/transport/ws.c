@@ -187,6 +187,7 @@ static void ws_publish(struct ws *ws, struct gw_frame *frame)
                                  .data_len = frame->data.len,
                                  .json = true,
                                  .confirm = frame->confirm,
+                                 .key = {frame->key, frame->key_len},
                                  .reference = frame->id ? gw_strdup(frame->id) : NULL};
     enum gw_err err = gw_session_command(&ws->session, &command);
     if (err != GW_OK)

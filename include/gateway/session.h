@@ -261,6 +261,8 @@ GW_MUST_CHECK enum gw_err gw_session_publish_along(struct gw_session *session, c
                                                    const struct gw_along *along, char *reference, bool *accepted,
                                                    const char **why);
 
+#define GW_KEY_MAX 255
+
 /* A publish with everything that one may have. */
 struct gw_command {
     const char *channel;
@@ -270,7 +272,9 @@ struct gw_command {
     bool json;                    /* `data` is JSON text as in the protocol, not the payload */
     bool confirm;                 /* confirmed() is to tell when the device's state shows it */
     const struct gw_along *along; /* NULL: nothing */
-    char *reference;              /* malloc'd, the hub's from here on; NULL is fine */
+    struct gw_slice key; /* of 1 to GW_KEY_MAX bytes: a repeat of the same identity with the same key on the same
+                            channel is not published, and gets the same receipt; data NULL: none */
+    char *reference;     /* malloc'd, the hub's from here on; NULL is fine */
     /* Filled: */
     bool accepted;   /* QoS 0: it was sent; with `confirm` confirmed() still comes */
     const char *why; /* on error: what was expected; may be NULL */

@@ -127,14 +127,6 @@ def test_a_state_that_was_shown_and_taken_back_is_confirmed_by_what_showed_it(ha
     assert shows(values, got[1]["cursor"])["state"] == "ON"
 
 
-def test_a_stored_value_confirms_nothing(hall):
-    gateway, devices = hall
-    devices.say("z2m/old", {"state": "ON"}, retain=True)
-    wait_until(lambda: gateway.get("/channels/lamps/old").status_code == 200)
-    got, _ = run(command(gateway, "lamps/never-old", {"state": "ON"}))
-    assert got[-1]["type"] == "timeout"
-
-
 def test_another_topic_shows_the_state(hall):
     got, values = run(command(hall[0], "tasmota/t7", "on"))
     assert [frame["type"] for frame in got] == ["published", "confirmed"]
