@@ -37,6 +37,8 @@ export declare class Subscriptions {
     pace(sub: Own): number;
     /** The page was hidden or shown. */
     repace(): void;
+    /** Whoever wants it has changed. `fresh`: not all that a slower pace has left out. */
+    tune(sub: Own, fresh?: boolean): void;
     /** Tells the link, once for all changes of this turn. */
     change(sub: Own, gone?: boolean): void;
     flush(): void;

@@ -120,6 +120,9 @@ const strange = (answer: Response): string =>
 /** An object, whatever came. */
 export const bodyOf = async (answer: Response): Promise<any> => (await answer.json().catch(() => 0)) || {};
 
+/** Of a channel, if the gateway says so. */
+export const isRefusal = ({ status }: Response): boolean => [400, 403, 404].includes(status);
+
 /** The gateway's own error, if it is one. */
 export async function errorOf(answer: Response): Promise<SluiceError | undefined> {
   const { type, code, message, reason } = await bodyOf(answer);
@@ -156,12 +159,11 @@ async function sortOut(host: Host, answer: Response, signal: AbortSignal): Promi
   if (!error) return { reason: strange(answer), heard: true, retryAfter: Math.min(asked, 30_000) };
   if (answer.status === 401) return { code: 4401, reason: error.message };
   const end: End = { reason: `HTTP ${answer.status}: ${error.message}`, heard: true, retryAfter: Math.min(asked, 300_000) };
-  const refusal = ({ status }: Response): boolean => [400, 403, 404].includes(status);
-  if (!refusal(answer)) return end;
+  if (!isRefusal(answer)) return end;
   let found = false;
   for (const sub of host.subs()) {
     const alone = await host.request(`/poll${query([sub])}&wait=0`, { signal });
-    const why = refusal(alone) && (await errorOf(alone));
+    const why = isRefusal(alone) && (await errorOf(alone));
     if (!why) continue;
     found = true;
     host.refused(sub.channel, new SluiceError(why.code, why.message, undefined, sub.channel));

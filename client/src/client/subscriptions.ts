@@ -57,14 +57,7 @@ export class Subscriptions {
 
   drop(sub: Own, listener: Listener): void {
     if (!sub.listeners.delete(listener)) return;
-    if (sub.listeners.size) {
-      const interval = this.pace(sub);
-      if (interval !== sub.interval) {
-        sub.interval = interval;
-        this.change(sub);
-      }
-      return;
-    }
+    if (sub.listeners.size) return this.tune(sub);
     this.own.delete(sub.channel);
     this.routes.clear();
     if (!sub.refused) this.change(sub, true);
@@ -103,13 +96,16 @@ export class Subscriptions {
   /** The page was hidden or shown. */
   repace(): void {
     if (!duration(this.hidden)) return;
-    for (const sub of this.own.values()) {
-      const interval = this.pace(sub);
-      if (interval === sub.interval) continue;
-      if (interval < sub.interval) sub.position = undefined; // back: fresh values, not all that was left out
-      sub.interval = interval;
-      this.change(sub);
-    }
+    for (const sub of this.own.values()) this.tune(sub, true);
+  }
+
+  /** Whoever wants it has changed. `fresh`: not all that a slower pace has left out. */
+  tune(sub: Own, fresh = false): void {
+    const interval = this.pace(sub);
+    if (interval === sub.interval) return;
+    if (fresh && interval < sub.interval) sub.position = undefined;
+    sub.interval = interval;
+    this.change(sub);
   }
 
   /** Tells the link, once for all changes of this turn. */

@@ -2,7 +2,7 @@
  *
  * The first tab that wants a channel makes the gateway's subscription, from its own cursor. One that comes later first
  * gets what it lacks by a poll; what comes in live meanwhile is held until then, so that nothing is out of order. */
-import { bodyOf, errorOf, query } from '../client/http.js';
+import { bodyOf, errorOf, isRefusal, query } from '../client/http.js';
 import { Sluice } from '../client/index.js';
 import type { Sub } from '../client/link.js';
 import { compare, duration, isCursor, matches } from '../client/names.js';
@@ -61,14 +61,8 @@ class Source extends Sluice {
     this.sub(channel)!.position = position;
   }
 
-  /** The tabs that want it have changed. `fresh`: what a slower pace left out is not wanted. */
   tune(channel: string, fresh: boolean): void {
-    const sub = this.subs.own.get(channel)!;
-    const interval = this.subs.pace(sub);
-    if (interval === sub.interval) return;
-    if (fresh && interval < sub.interval) sub.position = undefined;
-    sub.interval = interval;
-    this.subs.change(sub);
+    this.subs.tune(this.subs.own.get(channel)!, fresh);
   }
 
   poll(subs: Sub[]): Promise<Response> {
@@ -316,7 +310,7 @@ export class Hub {
     const subs = lacks.map(({ sub }) => sub);
     try {
       const answer = await this.source!.poll(subs);
-      if ([400, 403, 404].includes(answer.status)) {
+      if (isRefusal(answer)) {
         const error = await errorOf(answer);
         if (!error) return undefined;
         // Which of them is it?

@@ -34,6 +34,8 @@ export declare abstract class HttpLink implements Link {
 export declare function query(subs: Sub[]): string;
 /** An object, whatever came. */
 export declare const bodyOf: (answer: Response) => Promise<any>;
+/** Of a channel, if the gateway says so. */
+export declare const isRefusal: ({ status }: Response) => boolean;
 /** The gateway's own error, if it is one. */
 export declare function errorOf(answer: Response): Promise<SluiceError | undefined>;
 /** POST /channels/NAME. Slashes stay as they are, unless a proxy would tidy the path. */
