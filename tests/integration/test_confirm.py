@@ -88,6 +88,7 @@ def shows(values, cursor):
     ("lamps/plain1", {"state": "ON", "transition": 2}, {"state": "ON", "brightness": 0, "linkquality": 90}),
     ("lamps/plain2", {"state": "on", "brightness": 12}, {"state": "ON", "brightness": 12, "linkquality": 90}),
     ("lamps/twice1", {"state": "ON"}, {"state": "ON", "brightness": 0, "linkquality": 90}),
+    ("lamps/stored1", {"state": "ON"}, {"state": "ON", "brightness": 0, "linkquality": 90}),  # retained, and live all the same
     ("lamps/late1", {"brightness": 99}, {"state": "OFF", "brightness": 99, "linkquality": 90}),
     ("lamps/parts1", {"state": "ON", "brightness": 7}, {"brightness": 7}),
     ("power/t1", "on", "ON"),
