@@ -17,7 +17,7 @@ struct gw_shared_wait;
 struct gw_conn_ticket {
     struct gw_shared_wait *wait; /* NULL: nothing is on its way */
     bool answered;
-    enum gw_err err; /* the answer; GW_OK: with `text`, malloc'd */
+    enum gw_err err; /* ... and with what; GW_OK: with `text`, malloc'd */
     char *text;
     size_t len;
 };

@@ -200,6 +200,22 @@ static bool outcome_usual(unsigned outcome)
     }
 }
 
+static const char *outcome_label(unsigned outcome)
+{
+    switch (outcome) {
+    case GW_OUTCOME_PUBLISHED:
+        return "published";
+    case GW_OUTCOME_ACCEPTED:
+        return "accepted";
+    case GW_OUTCOME_ANSWERED:
+        return "answered";
+    case GW_OUTCOME_ABANDONED:
+        return "abandoned";
+    default:
+        return gw_err_code((enum gw_err)outcome);
+    }
+}
+
 static void metrics_outcomes(const struct gw_server *server, struct gw_exposition *to)
 {
     static const char name[] = "sluice_publish_outcomes_total";
@@ -207,15 +223,16 @@ static void metrics_outcomes(const struct gw_server *server, struct gw_expositio
                      "Publishes and requests of clients, by how they ended: published, accepted, answered, "
                      "abandoned, or the code of the error.");
     for (unsigned i = 0; i < GW_OUTCOME_COUNT; i++) {
-        uint64_t value = metric_sum(server, offsetof(struct gw_stats, outcomes) + i * sizeof(uint64_t));
-        if (!value && !outcome_usual(i))
-            continue;
-        const char *label = i == GW_OUTCOME_PUBLISHED   ? "published"
-                            : i == GW_OUTCOME_ACCEPTED  ? "accepted"
-                            : i == GW_OUTCOME_ANSWERED  ? "answered"
-                            : i == GW_OUTCOME_ABANDONED ? "abandoned"
-                                                        : gw_err_code((enum gw_err)i);
-        metric_labelled(to, name, "outcome", label, value);
+        const char *label = outcome_label(i);
+        uint64_t value = 0;
+        bool earlier = false; /* several errors may have one code */
+        for (unsigned j = 0; j < GW_OUTCOME_COUNT && !earlier; j++) {
+            bool same = !strcmp(outcome_label(j), label);
+            earlier = same && j < i;
+            value += same ? metric_sum(server, offsetof(struct gw_stats, outcomes) + j * sizeof(uint64_t)) : 0;
+        }
+        if (!earlier && (value || outcome_usual(i)))
+            metric_labelled(to, name, "outcome", label, value);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "gateway/alloc.h"
 #include "gateway/codec.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "hub/access.h"
 #include "hub/hub_private.h"
 #include "hub/pending.h"
@@ -78,7 +79,7 @@ static enum gw_err confirm_want(struct gw_confirm *confirm, const struct gw_publ
     *why = "the codec of the channel that shows the state can't read it";
     if (err != GW_OK || !gw_wanted_init(&confirm->wanted, value, &target->route->confirm_fields,
                                         target->route->confirm_tolerance, why))
-        err = GW_ERR_BAD_REQUEST;
+        err = GW_ERR_BAD_PAYLOAD;
     gw_buf_fini(&scratch);
     return err;
 }
@@ -114,22 +115,6 @@ enum gw_err gw_confirm_create(struct gw_hub *hub, const struct gw_publish_target
     return GW_OK;
 }
 
-static void confirm_unlink(struct gw_confirm *confirm)
-{
-    *confirm->link = confirm->next;
-    if (confirm->next)
-        confirm->next->link = confirm->link;
-}
-
-static void confirm_link(struct gw_confirm *confirm, struct gw_confirm **list)
-{
-    confirm->next = *list;
-    confirm->link = list;
-    if (confirm->next)
-        confirm->next->link = &confirm->next;
-    *list = confirm;
-}
-
 static struct gw_message *confirm_last(const struct gw_confirm *confirm, struct gw_channel **channel)
 {
     *channel = gw_channel_find(confirm->hub, confirm->channel.data, confirm->channel.len, confirm->hash);
@@ -146,7 +131,7 @@ void gw_confirm_begin(struct gw_confirm *confirm, struct gw_pending *pending, bo
     confirm->acknowledged = acknowledged;
     confirm->was_shown = last && gw_wanted_see(&confirm->wanted, last->data);
     gw_wanted_forget(&confirm->wanted);
-    confirm_link(confirm, &confirms->buckets[confirm->hash % GW_CONFIRM_BUCKETS]);
+    GW_LIST_ADD(confirms->buckets[confirm->hash % GW_CONFIRM_BUCKETS], confirm, next, link);
     confirms->count++;
     GW_STAT_SET(&confirm->hub->stats, confirms, confirms->count);
 }
@@ -157,7 +142,7 @@ void gw_confirm_free(struct gw_confirm *confirm)
         return;
     if (confirm->pending) {
         struct gw_hub *hub = confirm->hub;
-        confirm_unlink(confirm);
+        GW_LIST_REMOVE(confirm, next, link);
         hub->confirms.count--;
         GW_STAT_SET(&hub->stats, confirms, hub->confirms.count);
     }
@@ -209,8 +194,8 @@ void gw_confirms_see(struct gw_hub *hub, const struct gw_message *msg)
         if (at->hash != msg->hash || at->channel.len != msg->channel.len ||
             memcmp(at->channel.data, msg->channel.data, msg->channel.len) != 0 || !confirm_see(at, msg))
             continue;
-        confirm_unlink(at);
-        confirm_link(at, &done);
+        GW_LIST_REMOVE(at, next, link);
+        GW_LIST_ADD(done, at, next, link);
     }
     while (done)
         gw_pending_confirm(done->pending, true);

@@ -22,7 +22,7 @@ struct gw_confirms {
 
 /* One of them, from before the publish is handed over. `json` is the value that was sent, as its channel has it, or
  * the payload where another topic shows the state (gw_confirm_reads_payload()). GW_ERR_UNSUPPORTED: the route
- * confirms nothing; GW_ERR_OVERLOADED: limits.confirms; GW_ERR_BAD_REQUEST: there is nothing to compare. */
+ * confirms nothing; GW_ERR_OVERLOADED: limits.confirms; GW_ERR_BAD_PAYLOAD: there is nothing to compare. */
 GW_MUST_CHECK enum gw_err gw_confirm_create(struct gw_hub *hub, const struct gw_publish_target *target,
                                             struct gw_slice channel, struct gw_slice data, bool json,
                                             struct gw_slice payload, struct gw_confirm **out, const char **why);

@@ -43,7 +43,7 @@ struct gw_hub {
     uint64_t next_session;
     int64_t now_ms, wall_ms;
     struct gw_channels channels;
-    struct gw_pauses pauses;
+    struct gw_table pauses; /* hub/pace.c */
     struct gw_moments moments;
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;

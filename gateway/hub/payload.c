@@ -20,7 +20,7 @@ static enum gw_err payload_check(const struct gw_codec *codec, const char *data,
     gw_buf_fini(&scratch);
     if (err == GW_ERR_NOT_JSON)
         *why = "the data is not valid JSON (names and texts in double quotes, as in {\"state\":\"ON\"}, expected)";
-    else if (err == GW_ERR_BAD_REQUEST)
+    else if (err == GW_ERR_BAD_PAYLOAD)
         *why = "the payload is none that the codec of this channel's route reads";
     return err;
 }

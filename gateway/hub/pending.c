@@ -8,6 +8,7 @@
 #include "gateway/codec.h"
 #include "gateway/container.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "gateway/session_log.h"
 #include "hub/confirm.h"
 #include "hub/hub_private.h"
@@ -40,9 +41,7 @@ static void pending_leave(struct gw_pending *pending)
 {
     if (!pending->session)
         return;
-    *pending->link = pending->next;
-    if (pending->next)
-        pending->next->link = pending->link;
+    GW_LIST_REMOVE(pending, next, link);
     pending->session->pending_count--;
     pending->session = NULL;
 }
@@ -162,11 +161,7 @@ struct gw_pending *gw_pending_create(struct gw_session *session, const struct gw
     pending->timer.fire = pending_timed_out;
     hub->pending[slot] = pending;
     hub->pending_count++;
-    pending->next = session->pending;
-    pending->link = &session->pending;
-    if (pending->next)
-        pending->next->link = &pending->next;
-    session->pending = pending;
+    GW_LIST_ADD(session->pending, pending, next, link);
     session->pending_count++;
     gw_timer_set(hub->timers, &pending->timer, hub->now_ms + spec->timeout_ms);
     pending->confirm = spec->confirm;

@@ -278,18 +278,11 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
     command.along = &along;
     enum gw_err err = gw_session_command(&client->session, &command);
     gw_buf_fini(&block);
-    why = command.why;
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",
                                      publish.qos, gw_err_code(err));
-    int code = 0;
-    /* Its name is good: unless the topic is to blame, the payload is. */
-    if (err == GW_ERR_BAD_REQUEST && !wishes && (!why || strncmp(why, "the topic ", 10) != 0)) {
-        why = why ? why : "the payload is nothing that the channel's codec takes";
-        code = GW_MQTTD_BAD_PAYLOAD;
-    }
     if (err != GW_OK || (command.accepted && !command.confirm))
-        publish_settle(client, publish.qos, publish.id, &(struct receipt){.err = err, .why = why}, code);
+        publish_settle(client, publish.qos, publish.id, &(struct receipt){.err = err, .why = command.why}, 0);
 }
 
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id)

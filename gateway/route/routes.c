@@ -259,14 +259,7 @@ static bool routes_collect(void *context, void *value)
 {
     struct candidates *found = context;
     for (uint32_t at = (uint32_t)(uintptr_t)value; at;) {
-        if (found->count == found->allocated) {
-            uint32_t *items = gw_reallocarray(NULL, found->allocated * 2, sizeof *items);
-            memcpy(items, found->items, found->count * sizeof *items);
-            if (found->items != found->first)
-                free(found->items);
-            found->items = items;
-            found->allocated *= 2;
-        }
+        GW_GROW_FROM(found->first, found->items, found->count, found->allocated);
         found->items[found->count++] = at - 1;
         at = *(const uint32_t *)(const void *)((const char *)&found->routes->routes[at - 1] + found->next_offset);
     }
@@ -492,8 +485,10 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
         err = GW_OK;
     }
     routes_found_fini(&found);
-    if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len))
-        err = GW_ERR_BAD_REQUEST; /* the captures made it longer than a topic can be */
+    if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len)) {
+        err = GW_ERR_BAD_REQUEST;
+        target->why = "the channel's name makes a topic that is longer than MQTT allows";
+    }
     if (err == GW_OK && gw_topic_levels(target->topic.data, target->topic.len) > routes->config->limits.levels) {
         err = GW_ERR_BAD_REQUEST;
         target->why = "the topic has more levels than limits.levels allows";

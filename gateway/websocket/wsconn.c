@@ -393,12 +393,11 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
 static void ws_process(struct gw_conn *conn)
 {
     struct ws *ws = conn->speaker;
-    size_t at = 0;
+    size_t at = 0, max = gw_conn_config(conn)->limits.frame_bytes;
     ws->heard_ms = gw_hub_now(gw_conn_hub(conn));
     while (!gw_conn_dead(conn) && conn->state == GW_CONN_OTHER && !conn->held_back && at < conn->in.len) {
         struct gw_ws_frame frame;
         const char *why;
-        size_t max = gw_conn_config(conn)->limits.frame_bytes;
         size_t room = max > ws->body.len ? max - ws->body.len : 0;
         int read = gw_ws_read_header((const uint8_t *)conn->in.data + at, conn->in.len - at, room, ws->deflate,
                                      &frame, &why);

@@ -196,6 +196,11 @@ const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, s
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
 
+/* May they have the channel's payloads as they are? GW_ERR_FORBIDDEN, which is counted: no; *why says why, or is
+ * NULL. */
+GW_MUST_CHECK enum gw_err gw_hub_check_payloads(struct gw_hub *hub, const struct gw_grants *grants,
+                                                const char *channel, size_t len, const char **why);
+
 /* Could it be a response topic (gw_session_publish_along())? */
 bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                               size_t len);
