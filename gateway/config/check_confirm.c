@@ -73,6 +73,11 @@ void gw_check_confirm(const struct gw_config *config, size_t index, const struct
     const struct gw_node *topic = gw_node_get(confirm, "topic");
     if (!route->confirm)
         return;
+    if (!route->publish_topic && !route->confirm_topic)
+        gw_warning_add(problems, confirm->line, confirm->column,
+                       "routes[%zu].publish.confirm: commands go to the topic that shows the state, so each one "
+                       "confirms itself (publish.topic or confirm.topic expected)",
+                       index);
     confirm_check_fields(route, gw_node_get(confirm, "field"), index, problems);
     if (route->confirm_topic && topic && giver)
         confirm_check_topic(config, topic, index, giver, problems);

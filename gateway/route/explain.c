@@ -111,7 +111,7 @@ static void explain_publish(const struct gw_routes *routes, size_t index, const 
         for (size_t i = 0; i < config->confirm_fields.count; i++)
             gw_buf_printf(out, "%s%s", i ? ", " : "", config->confirm_fields.items[i]);
         gw_buf_printf(out, "%s of %s%s%s is as it was sent, within %lldms\n",
-                      config->confirm_fields.count ? "" : "all that is sent",
+                      config->confirm_fields.count ? "" : "everything",
                       config->confirm_topic ? "topic '" : "the channel",
                       !config->confirm_topic ? ""
                       : known                ? shows.data
