@@ -257,8 +257,9 @@ static enum gw_err outgoing_once(struct gw_session *session, struct outgoing *ou
         return GW_ERR_BAD_REQUEST;
     const char *who = session->identity ? session->identity->name : "";
     gw_buf_add(&name, who, strlen(who) + 1);
-    gw_buf_add(&name, out->channel, out->channel_len);
-    gw_buf_addc(&name, '\0');
+    /* A channel's name may have 64 KiB. Who finds another one with this hash spoils his own keys. */
+    gw_buf_printf(&name, "%016llx.%zu ", (unsigned long long)gw_hash(out->channel, out->channel_len),
+                  out->channel_len);
     gw_buf_add(&name, out->key.data, out->key.len);
     const struct gw_repeat_ask ask = {.name = {name.data, name.len},
                                       .payload = {out->payload.data, out->payload.len},

@@ -29,7 +29,7 @@ struct gw_repeat_outcome {
 
 /* A publish with a key. */
 struct gw_repeat_ask {
-    struct gw_slice name;    /* identity, channel and key, with a NUL between: they are the same for a repeat */
+    struct gw_slice name;    /* of identity, channel and key: it is the same for a repeat */
     struct gw_slice payload; /* and so must be this */
     bool confirm;            /* and this */
     int64_t now_ms, window_ms;

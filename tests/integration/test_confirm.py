@@ -175,7 +175,7 @@ def test_two_browsers_racing(hall):
     """Each hears of its own command: whoever is confirmed has a message that shows it, from after its command."""
     async def race():
         async with connect(hall[0]) as one, connect(hall[0]) as two:
-            for turn in range(20):
+            for turn in range(10):
                 ends = await asyncio.gather(watched(one, {"state": "ON"}, turn), watched(two, {"state": "OFF"}, turn))
                 assert all(end == "confirmed" for end in ends)
 
