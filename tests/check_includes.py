@@ -35,8 +35,8 @@ TRANSPORTS_SHARE = {"base/base64.h", "base/json_scan.h", "base/units.h", "messag
 # Pure functions, with fuzz targets.
 PURE = r"gateway/mqttd/(packet|properties|reader|write)\."
 PUBLIC = {
-    "base": ["alloc", "bucket", "buf", "clock", "container", "error", "hash", "histogram", "list", "log", "options", "table", "timer",
-             "utf8"],
+    "base": ["alloc", "bucket", "buf", "clock", "container", "error", "hash", "histogram", "list", "log", "options", "random",
+             "table", "timer", "utf8"],
     "topic": ["capture", "topic"],
     "message": ["media", "message", "properties"],
     "codec": ["codec"],

@@ -7,6 +7,7 @@
 #include "auth/encode.h"
 #include "gateway/alloc.h"
 #include "gateway/list.h"
+#include "gateway/random.h"
 
 #define BUCKETS 16384
 
@@ -140,7 +141,7 @@ enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *ide
     uint8_t bytes[32], digest[GW_SHA256_SIZE];
     struct ticket *ticket = gw_calloc(1, sizeof *ticket);
     gw_sha256(owner->data, owner->len, digest);
-    gw_random_32(bytes);
+    gw_random(bytes, sizeof bytes);
     gw_base64url_32(bytes, out);
     gw_sha256(out, GW_TICKET_SIZE - 1, ticket->digest);
     ticket->identity = gw_identity_ref(identity);

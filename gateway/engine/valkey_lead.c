@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "engine/valkey_scripts.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
+#include "gateway/random.h"
 
 #define RETRY_MS 200
 /* A leader's clock may be so far from the server's: numbers begin by it, and a term later they must be higher. */
@@ -257,10 +257,9 @@ static int64_t lead_try(struct lead *lead)
 {
     struct gw_engine_store *store = lead->store;
     char lease[24];
-    uint8_t random = 0;
+    uint8_t random;
     const char *why = "";
-    ssize_t got = getrandom(&random, sizeof random, 0);
-    (void)got;
+    gw_random(&random, sizeof random);
     redisReply *reply = lead_ask(lead, "PTTL", store->keys.lease, NULL);
     if (!reply)
         return RETRY_MS;

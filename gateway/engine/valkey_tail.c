@@ -16,7 +16,6 @@
 struct tail {
     struct gw_engine_store *store;
     bool told_up, told; /* what was told last, and whether anything was */
-    int64_t told_since;
     bool told_engine;
     int64_t since; /* when the connection was made, or lost */
 };

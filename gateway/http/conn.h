@@ -117,6 +117,9 @@ extern const struct gw_conn_protocol gw_bytes_protocol;
 void gw_http_reply_payload(struct gw_conn *conn, int status, const char *headers, const char *type,
                            struct gw_message *msg, size_t from, size_t len);
 
+/* As gw_http_error_headers(), with another status than the error's. */
+void gw_http_error_as(struct gw_conn *conn, int status, enum gw_err err, const char *message, const char *headers);
+
 /* --- refusal.c: for struct gw_service ------------------------------------------------------------------------ */
 
 const char *gw_conn_refusal(const struct gw_listener *listener, enum gw_admit why);

@@ -184,10 +184,8 @@ static void stored_subscribe(void *context, const struct gw_cfg_route *route, co
         topic->refused = true;
         return;
     }
-    if (gw_subscriptions_again(&source->subs, source->mosq, &source->broker, filter, stored->kept)) {
-        topic->own = true;
-        return;
-    }
+    if (gw_subscriptions_again(&source->subs, source->mosq, &source->broker, filter, stored->kept))
+        return; /* it is one of the routes' filters, and so stays subscribed to */
     topic->mid = gw_subscriptions_try(&source->subs, source->mosq, &source->broker, filter);
     topic->refused = !topic->mid;
     if (topic->refused)

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "gateway/alloc.h"
+#include "gateway/random.h"
 #include "gateway/session_log.h"
 #include "mqttd/client.h"
 
@@ -182,9 +182,8 @@ static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publis
 
 void gw_mqttd_make_origin(struct gw_mqttd_client *client)
 {
-    uint64_t number = 0;
-    while (getrandom(&number, sizeof number, 0) != sizeof number) /* comes whole or not at all (getrandom(2)) */
-        continue;
+    uint64_t number;
+    gw_random(&number, sizeof number);
     snprintf(client->origin, sizeof client->origin, "%016llx", (unsigned long long)number);
 }
 

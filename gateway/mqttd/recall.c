@@ -10,6 +10,7 @@
 #include "auth/encode.h"
 #include "gateway/alloc.h"
 #include "gateway/engine.h"
+#include "gateway/random.h"
 #include "gateway/shared.h"
 #include "mqttd/client.h"
 
@@ -25,9 +26,7 @@ static uint64_t process; /* random: this one among all gateways */
 
 static void process_make(void)
 {
-    uint8_t random[32];
-    gw_random_32(random);
-    memcpy(&process, random, sizeof process);
+    gw_random(&process, sizeof process);
 }
 
 /* No text of a session: those begin with a 1. */

@@ -175,9 +175,8 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     struct gw_slice version = gw_request_header(request, "sec-websocket-version");
     struct gw_slice key = gw_request_header(request, "sec-websocket-key");
     if (version.len != 2 || memcmp(version.data, "13", 2) != 0) {
-        static const char body[] =
-            "{\"type\":\"error\",\"code\":\"bad_request\",\"message\":\"WebSocket version 13 expected\"}";
-        gw_http_reply(conn, 426, "Sec-WebSocket-Version: 13\r\n", "application/json", body, sizeof body - 1);
+        gw_http_error_as(conn, 426, GW_ERR_BAD_REQUEST, "WebSocket version 13 expected",
+                         "Sec-WebSocket-Version: 13\r\n");
         return false;
     }
     if (!ws_key_valid(key) || ws_header_count(request, "sec-websocket-key") != 1) {

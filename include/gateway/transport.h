@@ -36,7 +36,6 @@ struct gw_request {
     bool http10;  /* an HTTP/1.0 client: it knows neither chunks nor Upgrade */
     bool upgrade; /* a WebSocket handshake (RFC 6455 section 4.2.1): Upgrade and Connection say so */
     bool chunked, expect_continue;
-    bool has_length;
     size_t content_length;
     unsigned header_count;
     struct {
