@@ -57,7 +57,7 @@ LIBRARIES = {
     "hiredis.h": ("gateway/engine/",),
     "liburing.h": ("gateway/net/ring.c",),
     "zlib.h": ("gateway/websocket/deflate.c",),
-    "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/base/tls_peer.c", "gateway/engine/resp.c", "gateway/engine/valkey.c", "gateway/app/healthcheck.c"),
+    "openssl/ssl.h": ("gateway/net/tls.c", "gateway/net/tls_conn.c", "gateway/mqtt/tls.c", "gateway/mqtt/stream.c", "gateway/base/tls_peer.c", "gateway/engine/resp.c", "gateway/engine/valkey.c", "gateway/app/healthcheck.c"),
     "openssl/pem.h": ("gateway/net/tls.c", "gateway/config/pem.c"),
     "jansson.h": ("gateway/codec/", "gateway/http/protocol.c", "gateway/auth/", "gateway/app/http_client.c"),
     "rhonabwy.h": ("gateway/auth/",),

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cond.h"
 #include "gateway/alloc.h"
 #include "gateway/buf.h"
 #include "gateway/clock.h"
@@ -277,8 +278,7 @@ void gw_lookup_wait(struct gw_lookup *lookup, int64_t timeout_ms, struct gw_look
         if (answer->state != GW_LOOKUP_WAITING)
             break;
         int64_t wait = now + HEDGE_MS / 4 < until ? now + HEDGE_MS / 4 : until;
-        pthread_cond_timedwait(&lookup->answered, &lookup->lock,
-                               &(struct timespec){.tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000});
+        gw_cond_wait_until(&lookup->answered, &lookup->lock, wait);
     }
     lookup_unlock_tell(lookup, now, answer);
 }
@@ -307,11 +307,7 @@ struct gw_lookup *gw_lookup_create(const char *part, const char *key, const char
     *lookup = (struct gw_lookup){.part = part, .key = key, .wake = wake, .context = context, .refs = 1};
     lookup->host = gw_strdup(host);
     pthread_mutex_init(&lookup->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&lookup->answered, &attributes);
-    pthread_condattr_destroy(&attributes);
+    gw_cond_init(&lookup->answered);
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
     struct addrinfo *list = NULL;
     if (!getaddrinfo(host, NULL, &hints, &list)) {

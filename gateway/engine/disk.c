@@ -7,8 +7,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/cond.h"
 #include "engine/disk_batch.h"
 #include "engine/disk_options.h"
 #include "engine/memory.h"
@@ -260,13 +260,6 @@ static struct gw_disk_state store_take(struct gw_engine_store *store)
     return state;
 }
 
-/* {lock} */
-static void store_wait(struct gw_engine_store *store, int64_t until_ms)
-{
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    pthread_cond_timedwait(&store->work, &store->lock, &until);
-}
-
 /* Waits until it is time to write, and answers questions meanwhile. {lock} */
 static void store_collect(struct gw_engine_store *store, bool failed)
 {
@@ -277,7 +270,7 @@ static void store_collect(struct gw_engine_store *store, bool failed)
             continue;
         if (store->urgent)
             return;
-        store_wait(store, due);
+        gw_cond_wait_until(&store->work, &store->lock, due);
     }
 }
 
@@ -318,12 +311,8 @@ static enum gw_err disk_open(const void *options, struct gw_engine_found *found,
         free(store);
         return err;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&store->work, &attributes);
-    pthread_cond_init(&store->room, &attributes);
-    pthread_condattr_destroy(&attributes);
+    gw_cond_init(&store->work);
+    gw_cond_init(&store->room);
     pthread_mutex_init(&store->lock, NULL);
     store->flush_ms = own->flush_ms;
     store->queue_bytes = own->queue_bytes;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cond.h"
 #include "engine/valkey_options.h"
 #include "engine/valkey_private.h"
 #include "gateway/alloc.h"
@@ -281,11 +282,7 @@ static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
     char random[GW_EPOCH_MAX + 1];
     gw_epoch_make(random);
     snprintf(store->who, sizeof store->who, "%.128s:%s", own->node, random);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&store->moved, &attributes);
-    pthread_condattr_destroy(&attributes);
+    gw_cond_init(&store->moved);
     pthread_mutex_init(&store->lock, NULL);
     store->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     gw_resp_init(&store->tail);

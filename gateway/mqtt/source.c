@@ -193,7 +193,8 @@ static void source_turn(struct gw_source *source, int timeout_ms)
         fds[1].fd = mosquitto_socket(source->mosq);
         fds[1].events = gw_receiver_events(&source->receiver, source->mosq);
     }
-    if (poll(fds, 2, timeout_ms) < 0)
+    bool pending = active && gw_receiver_pending(&source->receiver, source->mosq);
+    if (poll(fds, 2, pending ? 0 : timeout_ms) < 0)
         return;
     if (fds[0].revents) {
         uint64_t count;
@@ -206,7 +207,7 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     source->open = source->open || gw_connection_is_open(source);
     errno = 0;
     int rc = MOSQ_ERR_SUCCESS;
-    if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
+    if (pending || fds[1].revents & (POLLIN | POLLHUP | POLLERR))
         rc = gw_receiver_read(&source->receiver, source->mosq);
     if (rc == MOSQ_ERR_SUCCESS && !source->again && mosquitto_socket(source->mosq) >= 0)
         rc = gw_receiver_write(&source->receiver, source->mosq);

@@ -140,3 +140,33 @@ def test_retain_as_published(paho, gateway, client, qos):
     wait_until(lambda: len(watcher.messages) == len(other.messages) == 4)
     assert [(m.payload, m.retain) for m in watcher.messages] == [(b"old", 1), (b"1", 1), (b"2", 0), (b"3", 1)]
     assert [m.retain for m in other.messages] == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("way", ["live", "kept"])
+def test_a_client_that_acknowledges_late_misses_nothing(shared, client, way):
+    """What does not fit into its queue comes from the history, in order and once; a kept session goes on in the middle of that."""
+    gateway = shared.sluice(yaml(shared.main_broker.port, extra="mqtt: { receive_maximum: 5 }\nlimits: { queue: 4KiB }\n"))
+    name = f"rooms/late-{way}/t"
+    raw, got = Raw(gateway), []
+    raw.connect(4, 0, name)
+    raw.send(0x82, b"\0\1" + text(name) + b"\1")
+    assert raw.receive()[0] == 0x90
+    for number in range(2000):
+        client.publish(name, str(number))
+    wait_until(lambda: gateway.get(f"/channels/{name}").json().get("data") == 1999)
+    breaks = {100, 101, 1500} if way == "kept" else set()
+    while len(got) < 2000:
+        if len(got) in breaks:
+            breaks.remove(len(got))
+            raw.socket.close()
+            raw = Raw(gateway)
+            assert raw.connect(4, 0, name)[0] == 1
+        first, body = raw.receive()
+        at = 2 + len(name)
+        number = int(body[at + 2:])
+        raw.send(0x40, body[at:at + 2])
+        if first & 8 and number < len(got):  # its acknowledgement was on the way when the connection broke
+            continue
+        assert first & 0xf6 == 0x32 and number == len(got), (first, number, len(got))
+        got.append(number)
+    raw.socket.close()
