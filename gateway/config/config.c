@@ -213,6 +213,8 @@ static void config_read_routes(struct gw_config *config, const struct gw_node *l
         gw_route_read_transform(route, gw_node_get(map, "transform"), path, problems);
         const struct gw_node *publish = gw_node_get(map, "publish");
         route->publish = publish && !(gw_node_is_bool(publish) && !strcmp(publish->text, "false"));
+        const struct gw_node *confirm = gw_node_get(publish, "confirm");
+        route->confirm = route->publish && confirm && !(gw_node_is_bool(confirm) && !strcmp(confirm->text, "false"));
     }
     gw_check_routes(config, list, problems);
 }

@@ -22,6 +22,7 @@ static const struct metric metric_gauges[] = {
     {"sluice_connections", "Open sockets now.", M(connections)},
     {"sluice_channels", "Channels that have had a message, each counted in every worker.", M(channels)},
     {"sluice_history_bytes", "Bytes referred to by histories, each counted in every worker.", M(history_bytes)},
+    {"sluice_confirms", "Publishes that wait to be confirmed now.", M(confirms)},
     {"sluice_queued_sessions", "Sessions that something waits for, as of the last second.", M(queued_sessions)},
     {"sluice_queued_bytes", "Bytes waiting in the queues of all sessions, as of the last second.", M(queued_bytes)},
 };
@@ -39,6 +40,10 @@ static const struct metric metric_counters[] = {
     {"sluice_kicked_total", "Sessions ended by the gateway.", M(kicked)},
     {"sluice_publishes_total", "Publishes of clients that were settled well.", M(published)},
     {"sluice_publish_errors_total", "Publishes of clients that were refused or timed out.", M(publish_errors)},
+    {"sluice_publish_repeats_total", "Publishes that an idempotency key showed to be repeats.", M(publish_repeats)},
+    {"sluice_confirmed_total", "Publishes whose device's state showed them in time.", M(confirmed)},
+    {"sluice_confirm_timeouts_total", "Publishes whose device's state did not show them in time.",
+     M(confirm_timeouts)},
     {"sluice_publish_late_total", "Acknowledgements that nobody waited for any more.", M(publish_late)},
     {"sluice_responses_total", "Answers to clients' requests.", M(responses)},
     {"sluice_responses_late_total", "Answers that nobody waited for any more.", M(responses_late)},

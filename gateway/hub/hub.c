@@ -8,6 +8,7 @@
 #include "gateway/log.h"
 #include "hub/access.h"
 #include "hub/channel.h"
+#include "hub/confirm.h"
 #include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/hub_private.h"
@@ -38,6 +39,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->sharing = setup->sharing;
     hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
+    hub->repeats = setup->repeats;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
     hub->filters = gw_topic_tree_create();
@@ -60,7 +62,7 @@ void gw_hub_destroy(struct gw_hub *hub)
     gw_channels_fini(&hub->channels);
     gw_pauses_fini(&hub->pauses);
     gw_topic_tree_destroy(hub->filters);
-    free(hub->pending);
+    gw_pending_fini(hub);
     free(hub->presences);
     gw_grants_unref(hub->nothing);
     gw_auth_unref(hub->auth);
@@ -210,6 +212,8 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         GW_STAT_ADD(&hub->stats, repeats, 1);
     } else if (gw_hub_unchanged(hub->routes, channel->route, channel->last, msg)) {
         GW_STAT_ADD(&hub->stats, unchanged, 1);
+        if (hub->confirms.count && !msg->retained)
+            gw_confirms_see(hub, channel->last);
     } else {
         hub_note_moment(hub, msg);
         hub->head = msg->seq;
@@ -219,6 +223,8 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         hub_fan_out(hub, channel, msg);
         if (atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed) != before)
             gw_stats_arrived(&hub->arrivals, msg->born_ns);
+        if (hub->confirms.count && !msg->retained)
+            gw_confirms_see(hub, msg);
     }
     gw_message_unref(msg);
 }

@@ -10,6 +10,7 @@
 #include "gateway/timer.h"
 #include "gateway/upstream.h"
 #include "hub/channel.h"
+#include "hub/confirm.h"
 #include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/moments.h"
@@ -58,6 +59,8 @@ struct gw_hub {
     struct gw_pending **pending; /* by slot */
     uint32_t pending_slots, pending_count;
     uint32_t pending_generation;
+    struct gw_confirms confirms;
+    struct gw_repeats *repeats; /* of all workers; NULL: no idempotency keys */
     pthread_t thread;
     bool thread_known;
 };

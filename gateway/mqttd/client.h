@@ -64,6 +64,10 @@ struct gw_mqttd_will {
     bool wanted;     /* it is published if the connection ends now */
 };
 
+/* User properties of a PUBLISH that are meant for the gateway. */
+#define GW_MQTTD_CONFIRM "sluice-confirm"
+#define GW_MQTTD_KEY     "sluice-idempotency-key"
+
 struct gw_mqttd_client {
     struct gw_session session; /* first member; open from the CONNECT that was accepted on */
     /* What every delivery looks at, side by side: with many clients each line of the cache that it needs costs more
@@ -163,6 +167,7 @@ void gw_mqttd_forget_subs(struct gw_mqttd_client *client);
 bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client);
 void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct gw_slice body);
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id);
+void gw_mqttd_confirmed(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed);
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client);
 /* From now on its publishes are known by its origin, for subscriptions with No Local (section 3.8.3.1). */

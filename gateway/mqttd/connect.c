@@ -179,6 +179,7 @@ static const struct gw_session_ops session_ops = {
     .transport = "mqtt",
     .ready = session_ready,
     .published = gw_mqttd_published,
+    .confirmed = gw_mqttd_confirmed,
     .kick = session_kick,
 };
 

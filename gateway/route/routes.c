@@ -145,6 +145,8 @@ struct gw_routes *gw_routes_build(struct gw_config *config)
         route->channel = routes_compile(config->routes[i].channel, GW_PATTERN_CHANNEL);
         route->publish = routes_compile(config->routes[i].publish_topic, GW_PATTERN_PUBLISH);
         route->available = routes_compile(config->routes[i].available_topic, GW_PATTERN_CHANNEL);
+        route->confirm =
+            routes_compile(config->routes[i].confirm ? config->routes[i].confirm_topic : NULL, GW_PATTERN_PUBLISH);
         routes->watching |= config->routes[i].stale_ms || route->available;
         route->except_count = config->routes[i].except.count;
         route->except = gw_calloc(route->except_count, sizeof *route->except);
@@ -175,6 +177,7 @@ void gw_routes_unref(struct gw_routes *routes)
         gw_pattern_free(routes->routes[i].channel);
         gw_pattern_free(routes->routes[i].publish);
         gw_pattern_free(routes->routes[i].available);
+        gw_pattern_free(routes->routes[i].confirm);
         for (size_t j = 0; j < routes->routes[i].except_count; j++)
             gw_pattern_free(routes->routes[i].except[j]);
         free(routes->routes[i].except);
@@ -476,6 +479,8 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
         target->state = route->state;
         target->qos = config->publish_qos;
         target->retain = config->publish_retain;
+        target->route = config;
+        target->confirm = route->confirm;
         target->why = NULL;
         err = GW_OK;
     }
