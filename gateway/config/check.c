@@ -357,6 +357,7 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
             check_capture_forms(own, channel, i, problems);
         }
         check_publish(route, own, map, i, problems);
+        gw_check_confirm(config, i, map, own->usable ? own->channel ? own->channel : own->topic : NULL, problems);
         if (own->usable)
             check_captures(own->available, own->channel ? own->channel : own->topic, "the channel", NULL, available,
                            i, "available.topic", problems);

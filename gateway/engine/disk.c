@@ -7,8 +7,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/cond.h"
 #include "engine/disk_batch.h"
 #include "engine/disk_options.h"
 #include "engine/memory.h"
@@ -186,13 +186,6 @@ static struct gw_disk_state store_take(struct gw_engine_store *store)
     return state;
 }
 
-/* {lock} */
-static void store_wait(struct gw_engine_store *store, int64_t until_ms)
-{
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    pthread_cond_timedwait(&store->work, &store->lock, &until);
-}
-
 static void *store_run(void *context)
 {
     struct gw_engine_store *store = context;
@@ -206,7 +199,7 @@ static void *store_run(void *context)
         int64_t due = gw_monotonic_ms() + (failed && store->flush_ms < RETRY_MS ? RETRY_MS : store->flush_ms);
         while (!store->closing && gw_monotonic_ms() < due &&
                (failed || (store->bytes <= store->queue_bytes / 2 && store->wanted <= store->reserved)))
-            store_wait(store, due);
+            gw_cond_wait_until(&store->work, &store->lock, due);
         struct gw_disk_state state = store_take(store);
         pthread_mutex_unlock(&store->lock);
         failed = !store_write(store, &state);
@@ -228,12 +221,8 @@ static enum gw_err disk_open(const void *options, struct gw_engine_found *found,
         free(store);
         return err;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&store->work, &attributes);
-    pthread_cond_init(&store->room, &attributes);
-    pthread_condattr_destroy(&attributes);
+    gw_cond_init(&store->work);
+    gw_cond_init(&store->room);
     pthread_mutex_init(&store->lock, NULL);
     store->flush_ms = own->flush_ms;
     store->queue_bytes = own->queue_bytes;

@@ -9,7 +9,8 @@
 
 /* A channel as the database knows it, or will after this batch. */
 struct gw_disk_record {
-    struct gw_disk_record *next, *next_dirty;
+    struct gw_table_item item; /* first member */
+    struct gw_disk_record *next_dirty;
     struct gw_engine_channel channel; /* the name is malloc'd */
     int64_t id;
     size_t since; /* entries of the batch before this one are void: the channel was forgotten there */
@@ -46,53 +47,24 @@ void gw_disk_queue_fini(struct gw_disk_queue *queue)
 
 /* --- records ---------------------------------------------------------------------------------------------------- */
 
-static struct gw_disk_record **record_place(struct gw_disk_batch *batch, const struct gw_engine_channel *channel)
-{
-    struct gw_disk_record **place = &batch->table[channel->hash & (batch->buckets - 1)];
-    while (*place && ((*place)->channel.hash != channel->hash || (*place)->channel.len != channel->len ||
-                      memcmp((*place)->channel.name, channel->name, channel->len) != 0))
-        place = &(*place)->next;
-    return place;
-}
-
-static void records_grow(struct gw_disk_batch *batch)
-{
-    size_t buckets = batch->buckets * 2;
-    struct gw_disk_record **table = gw_calloc(buckets, sizeof(struct gw_disk_record *));
-    for (size_t i = 0; i < batch->buckets; i++) {
-        for (struct gw_disk_record *record = batch->table[i], *next; record; record = next) {
-            next = record->next;
-            struct gw_disk_record **place = &table[record->channel.hash & (buckets - 1)];
-            record->next = *place;
-            *place = record;
-        }
-    }
-    free(batch->table);
-    batch->table = table;
-    batch->buckets = buckets;
-}
-
 static struct gw_disk_record *record_of(struct gw_disk_batch *batch, const struct gw_engine_channel *channel)
 {
-    struct gw_disk_record *record = *record_place(batch, channel);
-    if (record)
-        return record;
-    if (batch->records >= batch->buckets)
-        records_grow(batch);
-    struct gw_disk_record **place = record_place(batch, channel);
-    record = gw_calloc(1, sizeof *record);
+    struct gw_table_item *item = gw_table_first(&batch->records, channel->hash);
+    for (; item; item = gw_table_next(item)) {
+        struct gw_disk_record *known = (struct gw_disk_record *)item;
+        if (known->channel.len == channel->len && !memcmp(known->channel.name, channel->name, channel->len))
+            return known;
+    }
+    struct gw_disk_record *record = gw_calloc(1, sizeof *record);
     record->channel = *channel;
     record->channel.name = gw_strndup(channel->name, channel->len);
     record->id = batch->next_id++;
-    *place = record;
-    batch->records++;
+    gw_table_add(&batch->records, &record->item, channel->hash);
     return record;
 }
 
-static void record_free(struct gw_disk_batch *batch, struct gw_disk_record *record)
+static void record_free(struct gw_disk_record *record)
 {
-    *record_place(batch, &record->channel) = record->next;
-    batch->records--;
     free((char *)(uintptr_t)record->channel.name);
     free(record);
 }
@@ -109,24 +81,23 @@ void gw_disk_batch_know(void *context, const struct gw_engine_channel *channel, 
 
 void gw_disk_batch_init(struct gw_disk_batch *batch)
 {
-    *batch = (struct gw_disk_batch){.buckets = 256, .next_id = 1};
-    batch->table = gw_calloc(batch->buckets, sizeof(struct gw_disk_record *));
+    *batch = (struct gw_disk_batch){.next_id = 1};
 }
 
 void gw_disk_batch_fini(struct gw_disk_batch *batch)
 {
     gw_disk_queue_fini(&batch->queue);
-    for (size_t i = 0; i < batch->buckets; i++) {
-        while (batch->table[i])
-            record_free(batch, batch->table[i]);
+    for (struct gw_table_item *item = gw_table_empty(&batch->records), *next; item; item = next) {
+        next = item->next;
+        record_free((struct gw_disk_record *)item);
     }
-    free(batch->table);
 }
 
 void gw_disk_batch_drop_unkept(struct gw_disk_batch *batch)
 {
-    for (size_t i = 0; i < batch->buckets; i++) {
-        for (struct gw_disk_record *record = batch->table[i]; record; record = record->next) {
+    for (size_t i = 0; i < batch->records.size; i++) {
+        for (struct gw_table_item *item = batch->records.buckets[i]; item; item = item->next) {
+            struct gw_disk_record *record = (struct gw_disk_record *)item;
             if (record->gone && !record->dirty) {
                 record->dirty = record->wipe = true;
                 record->next_dirty = batch->dirty;
@@ -228,8 +199,10 @@ size_t gw_disk_batch_done(struct gw_disk_batch *batch)
         next = record->next_dirty;
         record->dirty = record->wipe = false;
         record->since = 0;
-        if (record->gone)
-            record_free(batch, record);
+        if (record->gone) {
+            gw_table_remove(&batch->records, &record->item);
+            record_free(record);
+        }
     }
     batch->dirty = NULL;
     return bytes;

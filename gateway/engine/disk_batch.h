@@ -7,6 +7,7 @@
 #define GW_ENGINE_DISK_BATCH_H
 
 #include "engine/disk_db.h"
+#include "gateway/table.h"
 
 enum gw_disk_kind { DISK_APPEND, DISK_UPDATE, DISK_FORGET };
 
@@ -33,9 +34,8 @@ void gw_disk_queue_fini(struct gw_disk_queue *queue);
 
 struct gw_disk_batch {
     struct gw_disk_queue queue;
-    struct gw_disk_record **table; /* by hash, a power of two */
+    struct gw_table records; /* by hash of the channel's name */
     struct gw_disk_record *dirty;
-    size_t buckets, records;
     int64_t next_id;
 };
 

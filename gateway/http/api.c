@@ -226,8 +226,7 @@ static void api_channel(struct gw_conn *conn, const struct gw_request *request)
     gw_buf_init(&name);
     bool bad;
     if (!gw_request_path_after(&shortened, "/channels/", &name, &bad) || !gw_topic_name_valid(name.data, name.len))
-        gw_http_error(conn, GW_ERR_BAD_REQUEST,
-                      "the path does not name a channel (percent-encoded UTF-8 without NUL, + and #, expected)");
+        gw_http_error(conn, GW_ERR_BAD_REQUEST, GW_CHANNEL_PATH_EXPECTED);
     else if (history)
         api_history(conn, request, &name);
     else if (raw)

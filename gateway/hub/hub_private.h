@@ -10,6 +10,7 @@
 #include "gateway/timer.h"
 #include "gateway/upstream.h"
 #include "hub/channel.h"
+#include "hub/confirm.h"
 #include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/moments.h"
@@ -42,7 +43,7 @@ struct gw_hub {
     uint64_t next_session;
     int64_t now_ms, wall_ms;
     struct gw_channels channels;
-    struct gw_pauses pauses;
+    struct gw_table pauses; /* hub/pace.c */
     struct gw_moments moments;
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;
@@ -58,6 +59,8 @@ struct gw_hub {
     struct gw_pending **pending; /* by slot */
     uint32_t pending_slots, pending_count;
     uint32_t pending_generation;
+    struct gw_confirms confirms;
+    struct gw_repeats *repeats; /* of all workers; NULL: no idempotency keys */
     pthread_t thread;
     bool thread_known;
 };

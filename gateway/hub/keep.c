@@ -27,7 +27,7 @@ static struct gw_engine_channel channel_numbers(const struct gw_hub *hub, const 
     return (struct gw_engine_channel){
         .name = channel->name,
         .len = channel->len,
-        .hash = channel->hash,
+        .hash = channel->item.hash,
         .last_seq = channel->last_seq,
         .before_last = channel->before_last,
         .last = channel->last ? channel->last->seq : 0,

@@ -171,7 +171,7 @@ static void subscribe_look(struct subscription *count)
     if (all)
         return;
     count->session->paced |= gw_walk_longest_interval(count->session) > 0;
-    count->values = (uint32_t)hub->channels.count;
+    count->values = (uint32_t)hub->channels.table.count;
     if (count->all)
         count->lost = !subscribe_count_losses(count) || count->lost;
 }

@@ -4,14 +4,15 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "gateway/alloc.h"
+#include "mqtt/stream.h"
 
 #define PEEK_SIZE 65536
 /* Looks at the socket in one turn, before the loop sees to anything else. */
 #define PEEKS 4
-/* Packets that libmosquitto reads in one turn where it reads them all. */
+/* The same over TLS, where a look sees one record, which is often one packet; and the packets that libmosquitto reads
+ * in one turn where it reads them all. */
 #define READ_BATCH 256
 
 void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet),
@@ -44,6 +45,7 @@ void gw_receiver_lost(struct gw_receiver *receiver)
     free(receiver->buffer);
     receiver->buffer = NULL;
     receiver->between = false;
+    receiver->blocked = false;
     receiver->ack_len = receiver->ack_sent = 0;
 }
 
@@ -60,7 +62,8 @@ void gw_receiver_connected(struct gw_receiver *receiver, bool v5, bool plain)
 {
     gw_receiver_lost(receiver);
     receiver->v5 = v5;
-    if (plain && receiver_knows_library())
+    receiver->tls = !plain;
+    if (receiver_knows_library())
         receiver->buffer = gw_malloc(PEEK_SIZE);
 }
 
@@ -73,12 +76,12 @@ static bool receiver_has_acks(const struct gw_receiver *receiver)
  * sees its end. */
 static void receiver_send_acks(struct gw_receiver *receiver, struct mosquitto *mosq)
 {
-    ssize_t sent = send(mosquitto_socket(mosq), receiver->acks + receiver->ack_sent,
-                        receiver->ack_len - receiver->ack_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-    bool broken = sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+    ssize_t sent = gw_stream_send(mosq, receiver->tls, receiver->acks + receiver->ack_sent,
+                                  receiver->ack_len - receiver->ack_sent);
+    receiver->blocked = receiver->tls && sent == 0;
     if (sent > 0)
         receiver->ack_sent += (size_t)sent;
-    if (broken || !receiver_has_acks(receiver))
+    if (sent < 0 || !receiver_has_acks(receiver))
         receiver->ack_len = receiver->ack_sent = 0;
 }
 
@@ -88,12 +91,18 @@ bool gw_receiver_send(struct gw_receiver *receiver, struct mosquitto *mosq)
     return mosquitto_socket(mosq) >= 0;
 }
 
+/* A part of a PUBACK has left, or TLS has it: the rest goes before anything else. */
+static bool receiver_is_inside_ack(const struct gw_receiver *receiver)
+{
+    return receiver->ack_sent % 4 || receiver->blocked;
+}
+
 int gw_receiver_write(struct gw_receiver *receiver, struct mosquitto *mosq)
 {
     int rc = MOSQ_ERR_SUCCESS;
-    if (receiver->ack_sent % 4) /* the rest of a PUBACK, before anything else */
+    if (receiver_is_inside_ack(receiver))
         receiver_send_acks(receiver, mosq);
-    if (receiver->ack_sent % 4 == 0 && mosquitto_want_write(mosq))
+    if (!receiver_is_inside_ack(receiver) && mosquitto_want_write(mosq))
         rc = mosquitto_loop_write(mosq, 1);
     if (rc == MOSQ_ERR_SUCCESS && receiver_has_acks(receiver) && mosquitto_socket(mosq) >= 0 &&
         !mosquitto_want_write(mosq))
@@ -114,6 +123,12 @@ short gw_receiver_events(const struct gw_receiver *receiver, struct mosquitto *m
     bool acks = receiver_has_acks(receiver);
     return (short)((acks || !receiver_may_read(receiver) ? 0 : POLLIN) |
                    (acks || mosquitto_want_write(mosq) ? POLLOUT : 0));
+}
+
+bool gw_receiver_pending(const struct gw_receiver *receiver, struct mosquitto *mosq)
+{
+    return receiver->buffer && !receiver_has_acks(receiver) && receiver_may_read(receiver) &&
+           gw_stream_pending(mosq, receiver->tls);
 }
 
 static void receiver_acknowledge(struct gw_receiver *receiver, uint16_t mid)
@@ -170,35 +185,23 @@ static size_t receiver_take(struct gw_receiver *receiver, size_t len)
     return at;
 }
 
-/* False: what was looked at is gone, which no other reader can have done. */
-static bool receiver_drop(int fd, uint8_t *buffer, size_t len)
-{
-    while (len) {
-        ssize_t got = recv(fd, buffer, len, MSG_TRUNC | MSG_DONTWAIT); /* tcp(7): drops without copying */
-        if (got == 0 || (got < 0 && errno != EINTR))
-            return false;
-        len -= got > 0 ? (size_t)got : 0;
-    }
-    return true;
-}
-
 /* Takes what libmosquitto need not see. *more: look again. False: what comes next is libmosquitto's. */
 static bool receiver_take_messages(struct gw_receiver *receiver, struct mosquitto *mosq, bool *more, int *rc)
 {
     *more = false;
-    ssize_t got = recv(mosquitto_socket(mosq), receiver->buffer, PEEK_SIZE, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got = gw_stream_peek(mosq, receiver->tls, receiver->buffer, PEEK_SIZE);
     if (got <= 0) /* the end and errors are libmosquitto's: it sees the same and has words for it */
-        return got < 0 && (errno == EAGAIN || errno == EINTR);
+        return got == 0;
     size_t taken = receiver_take(receiver, (size_t)got);
     if (taken < (size_t)got && receiver->other)
         receiver->other(receiver->context, receiver->buffer + taken, (size_t)got - taken);
-    if (!receiver_drop(mosquitto_socket(mosq), receiver->buffer, taken))
+    if (!gw_stream_drop(mosq, receiver->tls, receiver->buffer, taken))
         *rc = MOSQ_ERR_CONN_LOST;
     else if (receiver_has_acks(receiver))
         *rc = gw_receiver_write(receiver, mosq);
     if (*rc != MOSQ_ERR_SUCCESS || receiver_has_acks(receiver))
         return true;
-    *more = got == PEEK_SIZE && taken > 0;
+    *more = taken > 0 && (receiver->tls ? receiver_may_read(receiver) : got == PEEK_SIZE);
     return *more || taken == (size_t)got;
 }
 
@@ -206,7 +209,8 @@ int gw_receiver_read(struct gw_receiver *receiver, struct mosquitto *mosq)
 {
     int rc = MOSQ_ERR_SUCCESS;
     bool more = true;
-    for (int i = 0; i < (receiver->buffer ? PEEKS : READ_BATCH) && more && mosquitto_socket(mosq) >= 0; i++) {
+    int most = receiver->buffer && !receiver->tls ? PEEKS : READ_BATCH;
+    for (int i = 0; i < most && more && mosquitto_socket(mosq) >= 0; i++) {
         if (receiver->buffer && receiver->between && receiver_take_messages(receiver, mosq, &more, &rc))
             continue;
         errno = 0;

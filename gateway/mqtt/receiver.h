@@ -1,9 +1,10 @@
-/* receiver.h: takes messages from the broker's socket many at a time.
+/* receiver.h: takes messages from the broker's connection many at a time.
  *
  * libmosquitto reads a packet in four calls of read(2), three of them for one byte, which costs more than all that we
  * do with a message (docs/decisions/0012-reading-beside-libmosquitto.md). So we look at what has arrived (MSG_PEEK),
  * take the PUBLISH packets of QoS 0 and 1 at its head, and drop those bytes from the socket; any other packet, and
- * any that is not there as a whole, is left where it is, for libmosquitto. What must hold:
+ * any that is not there as a whole, is left where it is, for libmosquitto. Over TLS the same is done with
+ * SSL_peek(3), a record at a time (stream.h). What must hold:
  *   - we look only while libmosquitto is between two packets: it says so by errno 0 after mosquitto_loop_read(). It
  * leaves another number when it wakes a loop of its own that nobody runs, so the message callback must set errno to 0
  * at its end;
@@ -39,11 +40,12 @@ struct gw_receiver {
     void (*take)(void *context, const struct gw_packet *packet);
     void (*other)(void *context, const uint8_t *data, size_t len);
     void *context;
-    uint8_t *buffer; /* NULL: libmosquitto reads everything: TLS, or a version of it that we don't know */
-    bool v5;
+    uint8_t *buffer; /* NULL: libmosquitto reads everything: a version of it that we don't know */
+    bool v5, tls;
     bool between;                       /* libmosquitto is not inside of a packet */
     uint8_t acks[GW_RECEIVER_ACKS * 4]; /* PUBACKs to be sent */
     size_t ack_len, ack_sent;
+    bool blocked;                            /* TLS has some of them, and could not write them */
     const struct gw_receiver_safety *safety; /* NULL: a message is safe when `take` returns */
     struct gw_receiver_waiting *waiting;     /* a ring */
     size_t waiting_first, waiting_count;
@@ -52,7 +54,7 @@ struct gw_receiver {
 
 /* `take` gets every message that libmosquitto does not see; it belongs to the callee until that returns. `other`, if
  * it is given, may look at what has arrived of a packet that is left to libmosquitto, just before it reads that; it
- * may be shown the same one twice, and gets nothing over TLS. */
+ * may be shown the same one twice. */
 void gw_receiver_init(struct gw_receiver *receiver, void (*take)(void *context, const struct gw_packet *packet),
                       void (*other)(void *context, const uint8_t *data, size_t len), void *context);
 
@@ -81,5 +83,7 @@ bool gw_receiver_send(struct gw_receiver *receiver, struct mosquitto *mosq);
 
 /* POLLIN, POLLOUT: what to wait for. */
 short gw_receiver_events(const struct gw_receiver *receiver, struct mosquitto *mosq);
+/* Is there something to be read that poll(2) does not tell of? */
+bool gw_receiver_pending(const struct gw_receiver *receiver, struct mosquitto *mosq);
 
 #endif

@@ -30,15 +30,13 @@ const struct gw_receiver_safety gw_sharing_safety = {sharing_taken, sharing_safe
 
 /* Has it come before, to whichever process? The broker says that it may have, but libmosquitto does not hand that on,
  * and a broker that went back to an older state of its own does not know. So what comes first after the connection
- * was made may have, too, up to the first that has not. */
-static bool sharing_is_known(struct gw_source *source, const struct gw_packet *packet, uint64_t hash)
+ * was made may have, too, up to the first that has not. A packet that makes no message, since its payload is refused,
+ * leaves no trace in the log: it says nothing of those behind it. */
+static bool sharing_is_known(const struct gw_source *source, const struct gw_packet *packet, uint64_t hash)
 {
     const struct gw_ingest *ingest = &source->ingest;
-    if (!packet->qos || !(packet->dup || source->expecting))
-        return false;
-    bool known = ingest->engine->shared->known(ingest->store, packet->mid, hash);
-    source->expecting = source->expecting && known;
-    return known;
+    return packet->qos && (packet->dup || source->expecting) &&
+           ingest->engine->shared->known(ingest->store, packet->mid, hash);
 }
 
 void gw_sharing_take(struct gw_source *source, const struct gw_packet *packet)
@@ -50,9 +48,12 @@ void gw_sharing_take(struct gw_source *source, const struct gw_packet *packet)
         atomic_fetch_add_explicit(&source->doubles, 1, memory_order_relaxed);
         return;
     }
+    uint64_t taken = source->expecting ? sharing_taken(source) : 0;
     shared->begin(ingest->store, packet->mid, hash);
     gw_ingest_message(ingest, source->routes, packet);
     shared->commit(ingest->store);
+    if (source->expecting && packet->qos && sharing_taken(source) != taken)
+        source->expecting = false;
 }
 
 /* libmosquitto acknowledges when its callback returns. So that waits until the message is safe, and if it never will

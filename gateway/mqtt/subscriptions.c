@@ -3,6 +3,7 @@
 #include <mqtt_protocol.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
@@ -67,6 +68,17 @@ enum subs_step {
 static uint32_t subs_id(int id, enum subs_step step)
 {
     return (uint32_t)id * 2 + (step == STEP_STAY);
+}
+
+/* A kept session may still have messages with the identifiers of another process: the last one, or another gateway of
+ * the cluster, started at the same time. They must not mean other filters here. */
+static int subs_first_id(void)
+{
+    uint32_t random = 0;
+    ssize_t got = getrandom(&random, sizeof random, 0);
+    if (got != (ssize_t)sizeof random)
+        random = (uint32_t)gw_monotonic_ns();
+    return (int)(random % (1 << 26)) + 1;
 }
 
 /* Returns a MOSQ_ERR_... code. */
@@ -189,8 +201,8 @@ void gw_subscriptions_change(struct gw_subscriptions *subs, const struct gw_rout
                              const struct gw_abilities *broker)
 {
     const struct gw_subscription *wanted;
-    if (!subs->next_id) /* not where the last process began, whose identifiers a kept session may still have */
-        subs->next_id = (int)(gw_wall_ms() / 100 % (1 << 26)) + 1;
+    if (!subs->next_id)
+        subs->next_id = subs_first_id();
     struct gw_sub_entry *old = subs->items;
     size_t old_count = subs->count;
     struct gw_sub_entry **old_sorted = subs_sorted(old, old_count);

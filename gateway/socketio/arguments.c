@@ -99,6 +99,14 @@ static enum gw_err arguments_member(struct sio_arguments *arguments, const char 
         return arguments_interval(arguments, value, why);
     if (!strcmp(key, "timeout"))
         return arguments_timeout(arguments, value, why);
+    if (!strcmp(key, "confirm")) {
+        arguments->confirm = value.len >= 4 && !memcmp(value.data, "true", 4);
+        return arguments->confirm || (value.len >= 5 && !memcmp(value.data, "false", 5))
+                   ? GW_OK
+                   : BAD("confirm must be true or false");
+    }
+    if (!strcmp(key, "idempotency_key"))
+        return arguments_string(value, &arguments->key, "idempotency_key must be a string", why);
     if (!strcmp(key, "cursor"))
         return arguments_string(value, &arguments->cursor, "cursor must be a string", why);
     if (!strcmp(key, "token"))
@@ -182,4 +190,5 @@ void gw_sio_arguments_fini(struct sio_arguments *arguments)
     gw_buf_fini(&arguments->pid);
     gw_buf_fini(&arguments->offset);
     gw_buf_fini(&arguments->text);
+    gw_buf_fini(&arguments->key);
 }

@@ -134,6 +134,25 @@ static bool call_value(const struct call *call, struct value *value)
     return true;
 }
 
+/* *accepted: nothing more will come. */
+static enum gw_err call_command(const struct call *call, const struct value *value, char *reference, bool *accepted,
+                                const char **why)
+{
+    const struct sio_arguments *arguments = &call->arguments;
+    struct gw_command command = {.channel = arguments->channels.data,
+                                 .channel_len = strlen(arguments->channels.data),
+                                 .data = value->data,
+                                 .data_len = value->len,
+                                 .json = value->json,
+                                 .confirm = arguments->confirm,
+                                 .key = {arguments->key.data, arguments->key.len},
+                                 .reference = reference};
+    enum gw_err err = gw_session_command(&call->sio->session, &command);
+    *accepted = command.accepted && !command.confirm;
+    *why = command.why;
+    return err;
+}
+
 static void call_send(const struct call *call, bool request)
 {
     const struct sio_arguments *arguments = &call->arguments;
@@ -160,8 +179,7 @@ static void call_send(const struct call *call, bool request)
         err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json,
                                  arguments->timeout_ms, reference, &why);
     else
-        err = gw_session_publish(session, channel, strlen(channel), value.data, value.len, value.json, reference,
-                                 &accepted, &why);
+        err = call_command(call, &value, reference, &accepted, &why);
     gw_buf_fini(&value.filled);
     if (err != GW_OK)
         call_refuse(call, err, why);

@@ -11,6 +11,7 @@ sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("support", "cluster"
 import cluster
 from harness import Broker, free_port, wait_until
 from tlsfiles import certificate
+import hoppers
 from hoppers import Field
 
 
@@ -106,6 +107,21 @@ def kill_leader(world, _):
     wait_until(lambda: any(node.leads() for node in world.nodes if node is not dead), 10, "another leader")
     flow(1.5)
     dead.again()
+
+
+def crash_points(world, rng):
+    """kill -9 of the leader between the append and the PUBACK: of what the engine has, the broker knows nothing yet, or the leader itself."""
+    for which, way in ((0, "back"), (1, "out"), (0, "back")):
+        flow(1)
+        dead = world.leader()
+        line = world.lines[dead.node][which]
+        line.hold(way)
+        flow(rng.uniform(0.05, 0.5))
+        dead.end()
+        wait_until(lambda: any(node.leads() for node in world.nodes if node is not dead), 10, "another leader")
+        line.splice()
+        dead.again()
+    flow(1)
 
 
 def kill_other(world, rng):
@@ -270,6 +286,8 @@ CASES = {
     "C4": rolling,
     "C5": pause_leader,
     "C5-tls": pause_leader,
+    "C6": crash_points,
+    "C6-tls": crash_points,
     "C7": kill_engine,
     "C7-pause": pause_engine,
     "C8": promote,
@@ -282,7 +300,8 @@ CASES = {
     "C15": flush_engine,
 }
 GAPS = {"C9", "C14"}  # where something may be lost, and must be told
-WORLDS = {"C2-tls": {"tls": True}, "C5-tls": {"tls": True}, "C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
+WORLDS = {"C2-tls": {"tls": True}, "C5-tls": {"tls": True}, "C6": {"cut": True}, "C6-tls": {"cut": True, "tls": True},
+          "C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
           "C14": {"log": 1000}}
 
 
@@ -291,7 +310,7 @@ def run(names, directory, seed=0, append=False, rate=300, clients=6, nodes=3, pa
     global PACE
     PACE = pace
     names = [names] if isinstance(names, str) else names
-    with World(directory, nodes, append, **WORLDS.get(names[0], {})) as world:
+    with World(directory, nodes, append, routes=hoppers.ROUTES, extra=hoppers.EXTRA, **WORLDS.get(names[0], {})) as world:
         field = Field(world.plain, world.nodes, clients=clients, rate=rate, stay=(0.3 * pace, 3.0 * pace))
         try:
             for name in names:

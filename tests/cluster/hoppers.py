@@ -1,5 +1,6 @@
 """Publishers that number what they send, clients that hop from node to node with their cursor, and the judge of what they got."""
 import asyncio
+import hashlib
 import json
 import random
 import threading
@@ -12,6 +13,38 @@ import websockets
 
 FILTER = "plant/#"
 TRANSPORTS = ("ws", "sse", "poll")
+KEY = "a client that sees n only"
+
+# What the judge understands. `state` is retained, and cleared by every second message; of `news` every second message says
+# nothing new; `split` makes two messages of each payload.
+ROUTES = """
+  - { topic: "plant/{id}/t", qos: 1, history: { count: 2000 }, publish: true }
+  - { topic: "plant/{id}/state", qos: 1, history: { count: 2000 } }
+  - { topic: "plant/{id}/news", qos: 1, history: { count: 2000 }, rate: { policy: on_change, pointer: /n } }
+  - { topic: "parts/{id}", channel: "plant/{id}/{member}", qos: 1, transform: split, history: { count: 2000 } }
+"""
+EXTRA = f"""
+auth:
+  anonymous: [all]
+  api_keys: [ {{ name: less, hash: "sha256:{hashlib.sha256(KEY.encode()).hexdigest()}", roles: [less] }} ]
+roles:
+  all: {{ subscribe: "{FILTER}", publish: "{FILTER}" }}
+  less: {{ subscribe: "{FILTER}", fields: [n] }}
+"""
+
+
+def payloads(topic, n):
+    """What is published as number n: topic, payload, retained."""
+    now = time.time()
+    if topic.endswith("/state"):
+        return [(topic, json.dumps({"n": n, "t": now}) if n % 2 else b"", True)]
+    if topic.startswith("parts/"):
+        return [(topic, json.dumps({member: {"n": n, "t": now} for member in "ab"}), False)]
+    return [(topic, json.dumps({"n": n, "t": now + i}), False) for i in range(2 if topic.endswith("/news") else 1)]
+
+
+def channels(topic):
+    return [f"plant/{topic[6:]}/{member}" for member in "ab"] if topic.startswith("parts/") else [topic]
 
 
 class Publisher:
@@ -28,46 +61,63 @@ class Publisher:
         self.client.max_queued_messages_set(0)
         self.client.reconnect_delay_set(1, 1)
         self.client.on_disconnect = lambda *_: self.lost.set()
+        self.acknowledged = None
+        self.client.on_publish = self.on_publish
         self.client.connect("127.0.0.1", port, 30)
         self.client.loop_start()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
+    def on_publish(self, _client, _data, mid):
+        self.acknowledged = mid
+
+    def waits(self):
+        """paho would send new ones between those that it sends again."""
+        if self.lost.is_set() and (not self.client.is_connected() or (self.newest and self.acknowledged != self.newest.mid)):
+            self.stopping.wait(0.005)
+            return True
+        self.lost.clear()
+        return False
+
+    def send(self, topic):
+        self.topics[topic] += 1
+        for to, payload, retain in payloads(topic, self.topics[topic]):
+            self.newest = self.client.publish(to, payload, 1, retain)
+
     def run(self):
         names, sent, begun = list(self.topics), 0, time.monotonic()
         while not self.stopping.is_set():
-            if self.lost.is_set() and (not self.client.is_connected() or not (self.newest is None or self.newest.is_published())):
-                self.stopping.wait(0.005)  # paho would send new ones between those that it sends again
+            if self.waits():
                 continue
-            self.lost.clear()
             for _ in range(int((time.monotonic() - begun) * self.rate) - sent):
-                topic = names[sent % len(names)]
-                self.topics[topic] += 1
-                self.newest = self.client.publish(topic, json.dumps({"n": self.topics[topic], "t": time.time()}), 1)
+                self.send(names[sent % len(names)])
                 sent += 1
             self.stopping.wait(0.005)
 
     def stop(self):
-        """Returns what was sent in all once the broker has it: topic -> count."""
+        """Returns what was sent in all once the broker has it: channel -> count."""
         self.stopping.set()
         self.thread.join()
         info = self.client.publish("drained", b"", 1)
         info.wait_for_publish(60)
         self.client.disconnect()
         self.client.loop_stop()
-        return self.topics
+        return {channel: n for topic, n in self.topics.items() for channel in channels(topic)}
 
 
 class Hopper(threading.Thread):
     """One client: connects to a node by a transport, stays a while, and goes on elsewhere with its cursor."""
 
-    def __init__(self, nodes, cursor, seed, stay=(0.3, 3.0), transports=TRANSPORTS):
+    def __init__(self, nodes, cursor, seed, stay=(0.3, 3.0), transports=TRANSPORTS, filter=FILTER):
         super().__init__(daemon=True)
+        self.filter = filter
+        self.headers = {"Authorization": "Bearer " + KEY} if seed % 3 == 2 else {}
         self.nodes, self.cursor, self.stay, self.transports = nodes, cursor, stay, transports
         self.random = random.Random(seed)
         self.stopping = threading.Event()
         self.last = {}      # channel -> the last n
         self.positions = {} # channel -> the number of that message
+        self.unsure = set() # channels cleared behind a gap: which one it was of several, nobody says
         self.number = int(cursor.split(".")[1])
         self.faults = []    # what must never be
         self.missing = {}   # channel -> how many, where no gap has told so
@@ -79,19 +129,34 @@ class Hopper(threading.Thread):
 
     # --- the judge -------------------------------------------------------------------------------------------------
 
+    def number_of(self, message):
+        """Which one it is of its channel."""
+        data, before = message["data"], self.last.get(message["channel"], 0)
+        if message.get("cleared"):
+            return before + 1 if before % 2 else before + 2
+        if set(data) != ({"n"} if self.headers else {"n", "t"}):
+            self.faults.append(f"{self.where}: {message['channel']} has {data}")
+        return data["n"]
+
+    def told(self, channel):
+        """Has a gap been told that ends behind what we had of it?"""
+        return any(gap["channel"] in (channel, self.filter) and int(gap["to"].split(".")[1]) > self.positions.get(channel, 0)
+                   for gap in self.gaps)
+
     def message(self, message):
-        number, n, channel = int(message["cursor"].split(".")[1]), message["data"]["n"], message["channel"]
-        before = self.last.get(channel, 0)
+        number, n, channel = int(message["cursor"].split(".")[1]), self.number_of(message), message["channel"]
+        before, told = self.last.get(channel, 0), self.told(channel)
         if number <= self.number:
             self.faults.append(f"{self.where}: {channel} number {number} after {self.number}")
         if n <= before:
             self.faults.append(f"{self.where}: {channel} n {n} after {before}")
         elif n > before + 1:
-            told = any(gap["channel"] in (channel, FILTER) and int(gap["to"].split(".")[1]) > self.positions.get(channel, 0)
-                       for gap in self.gaps)
-            if not told:
+            if not told and channel not in self.unsure:
                 self.faults.append(f"{self.where}: {channel} n {n} after {before}, no gap")
             self.missing[channel] = self.missing.get(channel, 0) + n - before - 1
+        self.unsure.discard(channel)
+        if message.get("cleared") and told:
+            self.unsure.add(channel)
         self.last[channel] = max(n, before)
         self.positions[channel] = number
         self.number = max(number, self.number)
@@ -101,6 +166,11 @@ class Hopper(threading.Thread):
         if self.heard:
             self.silence = max(self.silence, now - self.heard)
         self.heard = now
+
+    def lacks(self, sent):
+        """The channels of which it does not have the end; `sent`: channel -> count."""
+        return [channel for channel, n in sent.items() if self.filter in (channel, FILTER) and self.last.get(channel) != n
+                and not (channel in self.unsure and n % 2 == 0)]
 
     def frame(self, frame):
         if frame.get("type") == "gap":
@@ -113,8 +183,8 @@ class Hopper(threading.Thread):
     # --- transports ------------------------------------------------------------------------------------------------
 
     async def ws_hop(self, node, until):
-        async with websockets.connect(node.ws + "/ws", max_size=None, open_timeout=3, close_timeout=0.2) as socket:
-            await socket.send(json.dumps({"type": "subscribe", "id": 1, "channel": FILTER, "cursor": self.cursor}))
+        async with websockets.connect(node.ws + "/ws", max_size=None, extra_headers=self.headers, open_timeout=3, close_timeout=0.2) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "id": 1, "channel": self.filter, "cursor": self.cursor}))
             while time.monotonic() < until and not self.stopping.is_set():
                 try:
                     frame = json.loads(await asyncio.wait_for(socket.recv(), 0.2))
@@ -129,8 +199,8 @@ class Hopper(threading.Thread):
         asyncio.run(self.ws_hop(node, until))
 
     def sse(self, node, until):
-        url = node.http + "/sse?channel=" + urllib.parse.quote(FILTER, safe="")
-        with requests.get(url, headers={"Last-Event-ID": self.cursor}, stream=True, timeout=(3, 1)) as answer:
+        url = node.http + "/sse?channel=" + urllib.parse.quote(self.filter, safe="")
+        with requests.get(url, headers={"Last-Event-ID": self.cursor, **self.headers}, stream=True, timeout=(3, 1)) as answer:
             if answer.status_code != 200:
                 raise ConnectionError(answer.status_code)
             event = "message"
@@ -150,8 +220,8 @@ class Hopper(threading.Thread):
 
     def poll(self, node, until):
         while time.monotonic() < until and not self.stopping.is_set():
-            answer = requests.get(node.http + "/poll", params={"channel": FILTER, "cursor": self.cursor, "wait": "0.3"},
-                                  timeout=(3, 5))
+            answer = requests.get(node.http + "/poll", params={"channel": self.filter, "cursor": self.cursor, "wait": "0.3"},
+                                  headers=self.headers, timeout=(3, 5))
             if answer.status_code == 200:
                 body = answer.json()
                 for gap in body["gaps"]:
@@ -184,8 +254,26 @@ class Field:
         self.hoppers = [Hopper(nodes, cursor, seed, stay) for seed in range(clients)]
         for hopper in self.hoppers:
             hopper.start()
-        self.publishers = [Publisher(broker, f"publisher-{i}", [f"plant/{i}-{j}/t" for j in range(topics)], rate / publishers)
-                           for i in range(publishers)]
+        self.nodes = nodes
+        self.publishers = [Publisher(broker, f"publisher-{i}", self.topics(i, topics), rate / publishers) for i in range(publishers)]
+
+    @staticmethod
+    def topics(i, count):
+        """Most are plain ones."""
+        kinds = ["plant/{}/state", "plant/{}/news", "parts/{}"] + ["plant/{}/t"] * 3
+        return [kinds[j % len(kinds)].format(f"{i}-{j}") for j in range(count)]
+
+    def last_values(self, sent):
+        """They must be the same at every node, and what was sent last; returns what is wrong."""
+        wrong = []
+        for channel, n in sent.items():
+            answers = [node.get(f"/channels/{channel}") for node in self.nodes if node.child.poll() is None]
+            if len({answer.text for answer in answers}) > 1:
+                wrong.append(f"{channel} differs: {[answer.text for answer in answers]}")
+            cleared = channel.endswith("/state") and n % 2 == 0
+            if answers[0].status_code != (404 if cleared else 200):
+                wrong.append(f"{channel} after {n}: {answers[0].status_code}")
+        return wrong
 
     def finish(self, timeout=30):
         """Stops the publishers, waits until every client has everything, and returns what it came to."""
@@ -193,7 +281,7 @@ class Field:
         for publisher in self.publishers:
             sent.update(publisher.stop())
         end = time.monotonic() + timeout
-        while time.monotonic() < end and any(hopper.last.get(topic) != n for hopper in self.hoppers for topic, n in sent.items()):
+        while time.monotonic() < end and any(hopper.lacks(sent) for hopper in self.hoppers):
             time.sleep(0.05)  # between two looks; what is missing at the end is told as a fault
         for hopper in self.hoppers:
             hopper.stopping.set()
@@ -201,8 +289,8 @@ class Field:
             hopper.join(10)
         faults = [fault for hopper in self.hoppers for fault in hopper.faults]
         for hopper in self.hoppers:
-            faults += [f"{hopper.where}: {topic} ends at {hopper.last.get(topic)} of {n}" for topic, n in sent.items()
-                       if hopper.last.get(topic) != n]
+            faults += [f"{hopper.where}: {channel} ends at {hopper.last.get(channel)} of {sent[channel]}" for channel in hopper.lacks(sent)]
+        faults += self.last_values(sent)
         return {
             "sent": sum(sent.values()),
             "received": sum(hopper.got for hopper in self.hoppers),

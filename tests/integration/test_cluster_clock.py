@@ -18,8 +18,8 @@ class Clock(cluster.Line):
     """The line of a node to the engine, whose clock seems to be that of this machine plus `ahead` seconds."""
     ahead = 0
 
-    async def carry(self, reader, writer):
-        await super().carry(Reader(self, reader), writer)
+    async def carry(self, reader, writer, way):
+        await super().carry(Reader(self, reader), writer, way)
 
 
 class Reader:

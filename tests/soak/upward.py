@@ -9,6 +9,7 @@ import time
 import requests
 import websockets
 from atbroker import AtBroker
+from commands import command
 
 ANSWER = 12 # seconds; broker.publish_timeout is 5 s
 
@@ -60,7 +61,7 @@ class Upward:
 
     async def run(self):
         while True:
-            for way in (self.post, self.ws, self.ask):
+            for way in (self.post, self.ws, self.ask, self.command):
                 life = self.gateway.truth.life
                 try:
                     await way()
@@ -103,6 +104,9 @@ class Upward:
                     self.answered(frame["id"], begin, frame.get("code") or "published")
                 await asyncio.sleep(0.1)
 
+    async def command(self):
+        await command(self)
+
     async def ask(self):
         """Requests, which responder.py answers with what was asked. Any answer will do but somebody else's."""
         async with websockets.connect(f"ws://127.0.0.1:{self.gateway.port}/ws", open_timeout=ANSWER, ping_interval=None,
@@ -133,6 +137,8 @@ class Upward:
         """At the end: in calm moments at least they are answered."""
         if not self.counts["request: response"]:
             self.findings.add("no answer", f"{self.gateway.name}: not one request got a response")
+        if not self.counts["command: confirmed"]:
+            self.findings.add("no answer", f"{self.gateway.name}: not one command was confirmed")
 
     def judge(self):
         """In a calm moment. The broker keeps the order, so it counts that something later has arrived at the observer on the

@@ -72,14 +72,17 @@ class Redis(Process):
 
 
 class Line:
-    """A line to a port of this machine that can be cut: nothing comes through then, and nobody is told, as with a pulled cable."""
+    """A line to a port of this machine that can be cut: nothing comes through then, and nobody is told, as with a pulled cable.
+
+    It can also be held in one direction, so that one side has what the other does not know of yet."""
 
     def __init__(self, target):
         self.target = target
         self.port = None
         self.loop = asyncio.new_event_loop()
-        self.flowing = asyncio.Event()
-        self.flowing.set()
+        self.flowing, self.out, self.back = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for event in (self.flowing, self.out, self.back):
+            event.set()
         self.writers = set()
         ready = threading.Event()
         self.thread = threading.Thread(target=self.run, args=(ready,), daemon=True)
@@ -99,13 +102,14 @@ class Line:
             await self.flowing.wait()
             there, out = await asyncio.open_connection("127.0.0.1", self.target)
             self.writers.add(out)
-            await asyncio.gather(self.carry(reader, out), self.carry(there, writer))
+            await asyncio.gather(self.carry(reader, out, self.out), self.carry(there, writer, self.back))
         writer.close()
 
-    async def carry(self, reader, writer):
+    async def carry(self, reader, writer, way):
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self.flowing.wait()
+                await way.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -113,13 +117,24 @@ class Line:
     def cut(self):
         self.loop.call_soon_threadsafe(self.flowing.clear)
 
+    def hold(self, way):
+        """`way`: `out`, to the port, or `back`; the other way goes on."""
+        held = threading.Event()
+
+        def clear():
+            getattr(self, way).clear()
+            held.set()
+        self.loop.call_soon_threadsafe(clear)
+        assert held.wait(5)
+
     def splice(self):
         """The cable is there again; connections that were through it end, as they would after a time."""
         def again():
             for writer in self.writers:
                 writer.transport.abort()
             self.writers.clear()
-            self.flowing.set()
+            for event in (self.flowing, self.out, self.back):
+                event.set()
         self.loop.call_soon_threadsafe(again)
 
     def end(self):

@@ -173,7 +173,7 @@ static void assert_same_message(const struct gw_message *a, const struct gw_mess
 /* What a restart in order must leave as it was. */
 static void assert_same_hub(const struct gw_hub *before, const struct gw_hub *after)
 {
-    assert_int_equal(before->channels.count, after->channels.count);
+    assert_int_equal(before->channels.table.count, after->channels.table.count);
     assert_int_equal(before->channels.forgotten, after->channels.forgotten);
     const struct gw_channel *b = after->channels.all.oldest;
     for (const struct gw_channel *a = before->channels.all.oldest; a; a = a->newer, b = b->newer) {
