@@ -199,6 +199,7 @@ def jobs(fuzz_seconds, soak_minutes):
         ctest_job("asan"),
         ctest_job("tsan"),
         *fuzz_jobs(fuzz_seconds),
+        Job("arm64 under qemu", [python, "-B", "tests/cross/cross.py", "arm64"], timeout=1800),
         Job("functions without callers", [python, "tests/check_callers.py"]),
         Job("include directions", [python, "tests/check_includes.py"]),
         Job("symbol directions", [python, "tests/check_symbols.py"]),
