@@ -1,5 +1,6 @@
 // docs/recipes/: what the pages show, run as they show it; only addresses and folders are others.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -81,4 +82,45 @@ test('Node-RED: the flow is whole', () => {
     if (node.client) assert.equal(ids.get(node.client).type, 'websocket-client');
     if (node.type === 'switch') assert.equal(node.wires.length, node.rules.length);
   }
+});
+
+/** By the API's own schemas. */
+async function faults(manifest) {
+  const [version, group] = manifest.apiVersion.split('/').reverse();
+  const Model = (await import(`kubernetes-models/${group ? `${group}/` : ''}${version}/${manifest.kind}`))[manifest.kind];
+  try {
+    new Model(manifest).validate();
+  } catch (error) {
+    return error.message;
+  }
+  return '';
+}
+
+/** The schemas let unknown members pass; those are the members that may have a value of any kind. */
+async function unknown(manifest, node = manifest, path = '') {
+  const found = [];
+  for (const key of Object.keys(node)) {
+    if (node === manifest && (key === 'kind' || key === 'apiVersion')) continue;
+    const value = node[key];
+    node[key] = typeof value === 'object' ? 7 : [[]];
+    if (!(await faults(manifest))) found.push(`${path}/${key}`);
+    node[key] = value;
+    if (typeof value === 'object') found.push(...(await unknown(manifest, value, `${path}/${key}`)));
+  }
+  return found;
+}
+
+test('Kubernetes: the manifests are valid', async () => {
+  const read = 'import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(sys.stdin))))';
+  const manifests = JSON.parse(execFileSync('/usr/bin/python3', ['-c', read], { input: block('kubernetes', 'yaml kubernetes') }));
+  assert.deepEqual(manifests.map((manifest) => manifest.kind), ['ConfigMap', 'Deployment', 'Service', 'Ingress']);
+  for (const manifest of manifests) {
+    assert.equal(await faults(manifest), '', manifest.kind);
+    assert.deepEqual(await unknown(manifest), [], manifest.kind);
+  }
+  const [container] = manifests[1].spec.template.spec.containers;
+  container.volumeMount = [];
+  assert.deepEqual(await unknown(manifests[1]), ['/spec/template/spec/containers/0/volumeMount']);
+  container.ports[0].containerPort = 'http';
+  assert.match(await faults(manifests[1]), /containerPort/);
 });
