@@ -39,7 +39,7 @@ PUBLIC = {
              "table", "timer", "utf8"],
     "topic": ["capture", "topic"],
     "message": ["media", "message", "properties"],
-    "codec": ["codec"],
+    "codec": ["codec", "series"],
     "transform": ["transform"],
     "engine": ["engine", "history"],
     "config": ["config"],

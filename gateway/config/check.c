@@ -430,5 +430,11 @@ void gw_check_engine(const struct gw_config *config, const struct gw_node *root,
                            "routes[%zu].history.store: there is no place for it (%s expected)", i,
                            places.len ? places.data : "memory");
     }
+    for (size_t i = 0; i < config->route_count && !engine->series; i++) {
+        const struct gw_node *rollup = gw_node_get(gw_node_get(routes->items[i], "history"), "rollup");
+        if (config->routes[i].rollup && rollup)
+            gw_problem_add(problems, rollup->line, rollup->column,
+                           "routes[%zu].history.rollup: there is no place for it (storage: expected)", i);
+    }
     gw_buf_fini(&places);
 }

@@ -11,10 +11,12 @@
 #include "config/meant.h"
 #include "config/options.h"
 #include "config/pem.h"
+#include "config/rollup.h"
 #include "config/transform.h"
 #include "config/values.h"
 #include "gateway/alloc.h"
 #include "gateway/random.h"
+#include "gateway/series.h"
 #include "gateway/topic.h"
 
 struct gw_config *gw_config_ref(struct gw_config *config)
@@ -41,6 +43,7 @@ void gw_config_unref(struct gw_config *config)
     for (size_t i = 0; i < config->route_count; i++) {
         gw_fields_free(gw_fields_route, &config->routes[i]);
         gw_route_free_transform(&config->routes[i]);
+        gw_rollup_unref(config->routes[i].rollup);
     }
     free(config->routes);
     gw_access_free(config);
@@ -210,6 +213,7 @@ static void config_read_routes(struct gw_config *config, const struct gw_node *l
             continue;
         }
         gw_fields_read(gw_fields_route, map, path, route, problems);
+        gw_route_read_rollup(route, map, path, problems);
         gw_route_read_transform(route, gw_node_get(map, "transform"), path, problems);
         const struct gw_node *publish = gw_node_get(map, "publish");
         route->publish = publish && !(gw_node_is_bool(publish) && !strcmp(publish->text, "false"));

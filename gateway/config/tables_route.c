@@ -7,6 +7,27 @@ static const struct gw_choice choices_qos[] = {{"0", 0}, {"1", 1}, {"2", 2}, {NU
 static const struct gw_choice choices_rate[] = {
     {"all", GW_RATE_ALL}, {"latest", GW_RATE_LATEST}, {"on_change", GW_RATE_ON_CHANGE}, {NULL, 0}};
 
+static const struct gw_field fields_rollup[] = {
+    {.key = "fields",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(rollup_fields),
+     .required = true,
+     .doc = "JSON pointers to the numbers, such as `/temperature`, 64 at most; `value` where the payload is the "
+            "number itself."},
+    {.key = "every",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(rollup_every),
+     .required = true,
+     .doc = "Lengths of the windows, the shortest first, such as `[10s, 5m, 1h]`; 1s to 366d, 8 at most."},
+    {.key = "keep",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(rollup_keep),
+     .required = true,
+     .doc = "How long the windows of each length are kept, such as `[7d, 90d, 1825d]`; 131072 windows of each at "
+            "most."},
+    {.key = NULL},
+};
+
 static const struct gw_field fields_history[] = {
     {.key = "count",
      .type = GW_FIELD_INT,
@@ -35,6 +56,12 @@ static const struct gw_field fields_history[] = {
      .def = "memory",
      .doc =
          "Where it is kept: `memory` is lost at a restart of the gateway, `disk` survives it and needs `storage`."},
+    {.key = "rollup",
+     .type = GW_FIELD_TABLE,
+     .table = fields_rollup,
+     .doc =
+         "What charts need for longer than messages are kept: min, max, mean, last and count of each window. Needs "
+         "`store: disk`."},
     {.key = NULL},
 };
 

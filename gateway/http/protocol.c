@@ -59,6 +59,17 @@ static enum gw_err frame_take_interval(json_t *object, struct gw_frame *out, con
     return GW_ERR_BAD_REQUEST;
 }
 
+/* "-10m", or a number of milliseconds. */
+static enum gw_err frame_take_since(json_t *object, struct gw_frame *out, const char **why)
+{
+    json_t *value = json_object_get(object, "since");
+    if (!json_is_integer(value))
+        return frame_take_string(object, "since", &out->since, &out->since_len, GW_SINCE_EXPECTED, why);
+    out->since = json_dumps(value, JSON_ENCODE_ANY);
+    out->since_len = strlen(out->since);
+    return GW_OK;
+}
+
 static enum gw_err frame_take_timeout(json_t *object, struct gw_frame *out, const char **why)
 {
     json_t *value = json_object_get(object, "timeout");
@@ -129,7 +140,8 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
         err = frame_take_string(object, "token", &out->token, &out->token_len, "token must be a string", why);
     if (err != GW_OK)
         return err;
-    if (out->type == GW_FRAME_SUBSCRIBE && (err = frame_take_interval(object, out, why)) != GW_OK)
+    if (out->type == GW_FRAME_SUBSCRIBE && ((err = frame_take_interval(object, out, why)) != GW_OK ||
+                                            (err = frame_take_since(object, out, why)) != GW_OK))
         return err;
     if (out->type == GW_FRAME_REQUEST && (err = frame_take_timeout(object, out, why)) != GW_OK)
         return err;
@@ -176,6 +188,7 @@ void gw_frame_fini(struct gw_frame *frame)
     free(frame->id);
     free(frame->channel);
     free(frame->cursor);
+    free(frame->since);
     free(frame->token);
     free(frame->key);
     free(frame->type_name);

@@ -12,6 +12,7 @@
 #include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/keep.h"
+#include "hub/series.h"
 #include "hub/slice.h"
 #include "route/routes.h"
 #include "topic/topic_tree.h"
@@ -310,6 +311,8 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
     else
         history_unlink(channels, channel);
     gw_channel_keep(hub, channel, msg);
+    if (hub->series_catching)
+        gw_series_catch(hub, msg);
     gw_order_add(&channels->messages, msg->seq, channel->slot);
     channel_note_loss(hub, channel);
     channels_bound_history(hub);

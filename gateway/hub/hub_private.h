@@ -49,8 +49,13 @@ struct gw_hub {
     struct gw_giveback giveback;
     struct gw_slices slices;
     struct gw_fetches fetches;
-    struct gw_stored_ask *stored_ask; /* NULL: none is being answered */
-    uint32_t stored_slot;             /* ... the next channel to be looked at */
+    const struct gw_engine *series_engine; /* NULL: it rolls nothing up */
+    struct gw_engine_store *series_store;
+    struct gw_series *series_catching; /* charts that need what comes in now */
+    uint32_t series_count;             /* charts that are being made */
+    int64_t started_ms;                /* wall clock */
+    struct gw_stored_ask *stored_ask;  /* NULL: none is being answered */
+    uint32_t stored_slot;              /* ... the next channel to be looked at */
     uint64_t filters_at;           /* counts filters that came or went without being tied to every channel at once */
     int64_t queues_due_ms;         /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */

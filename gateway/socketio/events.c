@@ -42,6 +42,11 @@ static void call_subscribe(const struct call *call)
         start.cursor = arguments->cursor.data;
         start.cursor_len = strcspn(arguments->cursor.data, "~"); /* offsets are cursors, too */
     }
+    if (!arguments->cursor.len && arguments->since.len &&
+        !gw_start_since(session->hub, arguments->since.data, arguments->since.len, &start)) {
+        call_refuse(call, GW_ERR_BAD_REQUEST, GW_SINCE_EXPECTED);
+        return;
+    }
     struct gw_subscribed first = {.recovered = true}, subscribed;
     uint32_t snapshot = 0;
     bool recovered = true;

@@ -166,6 +166,11 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
     struct gw_start start = {.at = GW_START_LAST};
     if (frame->cursor && strcmp(frame->cursor, "last") != 0)
         start = (struct gw_start){.at = GW_START_CURSOR, .cursor = frame->cursor, .cursor_len = frame->cursor_len};
+    else if (frame->since && !frame->cursor &&
+             !gw_start_since(ws->session.hub, frame->since, frame->since_len, &start)) {
+        ws_push_error(ws, frame->id, GW_ERR_BAD_REQUEST, GW_SINCE_EXPECTED, 0);
+        return;
+    }
     start.interval_ms = frame->interval_ms;
     struct gw_subscribed subscribed;
     enum gw_err err = gw_session_subscribe(&ws->session, frame->channel, frame->channel_len, &start, &subscribed);

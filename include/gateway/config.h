@@ -16,6 +16,7 @@
 #include "gateway/options.h"
 
 struct gw_codec;
+struct gw_rollup;
 struct gw_transform;
 struct gw_engine;
 
@@ -120,6 +121,8 @@ struct gw_cfg_route {
     int qos;                              /* of the subscription: 0, 1, 2 */
     struct gw_history_limits history;
     const struct gw_history_engine *history_engine;
+    struct gw_strings rollup_fields, rollup_every, rollup_keep; /* as written */
+    struct gw_rollup *rollup;                                   /* what they say; NULL: nothing is rolled up */
     enum gw_rate_policy rate;
     int64_t rate_interval_ms; /* 0: none */
     double rate_deadband;     /* a number may differ by so much and still be the same */

@@ -31,6 +31,8 @@ struct gw_frame {
     size_t channel_len;
     char *cursor; /* NULL if there is none */
     size_t cursor_len;
+    char *since; /* of subscribe; NULL if there is none */
+    size_t since_len;
     char *token; /* of hello; NULL if there is none */
     size_t token_len;
     int64_t interval_ms; /* of subscribe; 0: none */

@@ -184,14 +184,21 @@ enum gw_start_at {
     GW_START_LAST,      /* with the last values */
     GW_START_NOW,       /* with what comes */
     GW_START_CURSOR,    /* with what came after a cursor */
+    GW_START_SINCE,     /* with what came at a time or later */
     GW_START_LAST_AFTER /* with the last values as of a cursor, and then everything after it */
 };
 struct gw_start {
     enum gw_start_at at;
     const char *cursor; /* for GW_START_CURSOR and GW_START_LAST_AFTER: the client's text */
     size_t cursor_len;
+    int64_t since_ms;    /* for GW_START_SINCE: wall clock, ms since 1970; gw_start_since() */
     int64_t interval_ms; /* at most one value a channel in this time, the last one always; 0: as the routes say */
 };
+
+/* `since` as clients write it: -10m, milliseconds since 1970, or a time of RFC 3339. False: it is none of them. */
+bool gw_start_since(const struct gw_hub *hub, const char *text, size_t len, struct gw_start *start);
+#define GW_SINCE_EXPECTED                                                                                            \
+    "since is a time: before now, such as -10m, in milliseconds since 1970, or such as 2026-11-28T10:00:00Z"
 
 #define GW_INTERVAL_MAX_MS (3600 * 1000)
 

@@ -105,6 +105,12 @@ def test_every_path_and_status(world):
     api(gateway, "post", "/channels/{name}", 404, key, name="nowhere", data="1")
     api(gateway, "post", "/channels/{name}", 413, key, name="quick/1", data="x" * 4000)
 
+    series = {"field": "/state", "from": "-1h", "to": "now", "points": "10"}
+    api(gateway, "get", "/channels/{name}/series", 200, key, name="lamps/1", params=series)
+    api(gateway, "get", "/channels/{name}/series", 400, key, name="lamps/1", params={"field": "state"})
+    api(gateway, "get", "/channels/{name}/series", 403, little, name="lamps/1")
+    api(gateway, "get", "/channels/{name}/series", 404, key, name="nowhere")
+
     for where in ("/poll", "/sse"):
         api(gateway, "get", where, 200, key, params={"channel": ["lamps/+", "read/#"], "cursor": "last"})
         api(gateway, "get", where, 400, key)

@@ -29,7 +29,8 @@ static uint32_t random_below(uint32_t below)
 
 static void open_store(int64_t flush_ms, size_t queue, uint64_t block)
 {
-    const struct gw_disk_options options = {path, flush_ms, queue, block};
+    const struct gw_disk_options options = {
+        .path = path, .flush_ms = flush_ms, .queue_bytes = queue, .series = 1000, .block = block};
     struct gw_buf error;
     gw_buf_init(&error);
     if (engine->open(&options, &found, &store, &error) != GW_OK)
