@@ -198,7 +198,8 @@ def pause_engine(world, _):
 
 def promote(world, _):
     """A replica that lags takes the master's place: the end of the log is gone with the master."""
-    replica = world.keep(cluster.Redis(world.directory / "replica"))
+    folder = world.directory / f"replica-{len(world.processes)}"
+    replica = world.keep(cluster.Redis(folder))
     replica.ask("REPLICAOF", "127.0.0.1", str(world.redis.port))
     wait_until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"), 10, "the replica")
     flow(1)
@@ -211,8 +212,6 @@ def promote(world, _):
     replica.ask("SAVE")
     replica.end()
     replica.port = port  # the address moves with the master
-    (world.directory / "replica").joinpath("dump.rdb").rename(world.directory / "replica/keep.rdb")
-    (world.directory / "replica/keep.rdb").rename(world.directory / "replica/dump.rdb")
     replica.start()
     world.redis = replica
     world.leader()

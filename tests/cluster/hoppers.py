@@ -2,9 +2,11 @@
 import asyncio
 import hashlib
 import json
+import multiprocessing
 import random
 import threading
 import time
+import types
 import urllib.parse
 
 import paho.mqtt.client as mqtt
@@ -13,6 +15,7 @@ import websockets
 
 FILTER = "plant/#"
 TRANSPORTS = ("ws", "sse", "poll")
+CROWD = 100 # clients of a process
 KEY = "a client that sees n only"
 
 # What the judge understands. `state` is retained, and cleared by every second message; of `news` every second message says
@@ -60,8 +63,10 @@ class Publisher:
         self.client.max_inflight_messages_set(100)
         self.client.max_queued_messages_set(0)
         self.client.reconnect_delay_set(1, 1)
-        self.client.on_disconnect = lambda *_: self.lost.set()
-        self.acknowledged = None
+        self.client.on_disconnect = self.on_disconnect
+        self.under_way = {}     # packet identifier -> channel and n, where the broker has not acknowledged it
+        self.early = set()
+        self.sent_again = set() # those that paho sends again: the broker may have them already, and takes them for new ones
         self.client.on_publish = self.on_publish
         self.client.connect("127.0.0.1", port, 30)
         self.client.loop_start()
@@ -69,11 +74,17 @@ class Publisher:
         self.thread.start()
 
     def on_publish(self, _client, _data, mid):
-        self.acknowledged = mid
+        if self.under_way.pop(mid, None) is None:
+            self.early.add(mid)
+
+    def on_disconnect(self, *_):
+        for channel, n in list(self.under_way.values()):
+            self.sent_again.update((channel, n) for channel in channels(channel))
+        self.lost.set()
 
     def waits(self):
         """paho would send new ones between those that it sends again."""
-        if self.lost.is_set() and (not self.client.is_connected() or (self.newest and self.acknowledged != self.newest.mid)):
+        if self.lost.is_set() and (not self.client.is_connected() or (self.newest and self.newest.mid in self.under_way)):
             self.stopping.wait(0.005)
             return True
         self.lost.clear()
@@ -83,6 +94,10 @@ class Publisher:
         self.topics[topic] += 1
         for to, payload, retain in payloads(topic, self.topics[topic]):
             self.newest = self.client.publish(to, payload, 1, retain)
+            self.under_way[self.newest.mid] = topic, self.topics[topic]
+            if self.newest.mid in self.early: # acknowledged before that was noted
+                self.early.discard(self.newest.mid)
+                self.under_way.pop(self.newest.mid, None)
 
     def run(self):
         names, sent, begun = list(self.topics), 0, time.monotonic()
@@ -120,6 +135,7 @@ class Hopper(threading.Thread):
         self.unsure = set() # channels cleared behind a gap: which one it was of several, nobody says
         self.number = int(cursor.split(".")[1])
         self.faults = []    # what must never be
+        self.doubles = []   # channel, n, fault: unless the publisher has sent it twice
         self.missing = {}   # channel -> how many, where no gap has told so
         self.gaps = []
         self.upstream = []
@@ -149,7 +165,7 @@ class Hopper(threading.Thread):
         if number <= self.number:
             self.faults.append(f"{self.where}: {channel} number {number} after {self.number}")
         if n <= before:
-            self.faults.append(f"{self.where}: {channel} n {n} after {before}")
+            self.doubles.append((channel, n, f"{self.where}: {channel} n {n} after {before}"))
         elif n > before + 1:
             if not told and channel not in self.unsure:
                 self.faults.append(f"{self.where}: {channel} n {n} after {before}, no gap")
@@ -245,13 +261,70 @@ class Hopper(threading.Thread):
                 self.stopping.wait(0.1)
 
 
+def settle(hoppers, sent, again, timeout):
+    """Waits until every client has everything that was sent, stops them, and returns what they came to.
+    `again`: what the publishers may have sent twice."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end and any(hopper.lacks(sent) for hopper in hoppers):
+        time.sleep(0.05)  # between two looks; what is missing at the end is told as a fault
+    for hopper in hoppers:
+        hopper.stopping.set()
+    for hopper in hoppers:
+        hopper.join(10)
+    faults = [fault for hopper in hoppers for fault in hopper.faults]
+    faults += [fault for hopper in hoppers for channel, n, fault in hopper.doubles if (channel, n) not in again]
+    for hopper in hoppers:
+        faults += [f"{hopper.where}: {channel} ends at {hopper.last.get(channel)} of {sent[channel]}" for channel in hopper.lacks(sent)]
+    return {
+        "received": sum(hopper.got for hopper in hoppers),
+        "clients": len(hoppers),
+        "hops": sum(hopper.hops for hopper in hoppers),
+        "errors": sum(hopper.errors for hopper in hoppers),
+        "gaps": sum(len(hopper.gaps) for hopper in hoppers),
+        "missing": sum(sum(hopper.missing.values()) for hopper in hoppers),
+        "upstream": sum(len(hopper.upstream) for hopper in hoppers),
+        "silence": max((hopper.silence for hopper in hoppers), default=0),
+        "faults": faults,
+    }
+
+
+def crowd_run(pipe, doors, cursor, seeds, stay, filters):
+    hoppers = [Hopper(doors, cursor, seed, stay, filter=filters[seed % len(filters)]) for seed in seeds]
+    for hopper in hoppers:
+        hopper.start()
+    pipe.send(settle(hoppers, *pipe.recv()))
+
+
+class Crowd:
+    """Clients in a process of their own: a hundred of them would keep the faults' own threads from running."""
+
+    def __init__(self, doors, *args):
+        self.pipe, other = multiprocessing.get_context("spawn").Pipe()
+        doors = [types.SimpleNamespace(http=door.http, ws=door.ws, node=door.node) for door in doors]
+        self.process = multiprocessing.get_context("spawn").Process(target=crowd_run, args=(other, doors, *args), daemon=True)
+        self.process.start()
+
+    def ask(self, sent, again, timeout):
+        self.pipe.send((sent, again, timeout))
+
+    def report(self, timeout):
+        assert self.pipe.poll(timeout + 60), "no report from a process of clients"
+        report = self.pipe.recv()
+        self.process.join(10)
+        return report
+
+
 class Field:
     """Everything together: publishers, hoppers, and the verdict."""
 
-    def __init__(self, broker, nodes, clients=6, publishers=2, topics=10, rate=300, stay=(0.3, 3.0)):
+    def __init__(self, broker, nodes, clients=6, publishers=2, topics=10, rate=300, stay=(0.3, 3.0), doors=None, filters=(FILTER,)):
+        """`doors`: where clients connect to, by default the nodes; `filters`: of the clients in turn."""
         answer = nodes[0].get("/poll?channel=" + urllib.parse.quote(FILTER, safe="") + "&wait=0")
         cursor = answer.headers["Sluice-Cursor"]
-        self.hoppers = [Hopper(nodes, cursor, seed, stay) for seed in range(clients)]
+        beside = [range(at, min(at + CROWD, clients)) for at in range(0, clients, CROWD)] if clients > CROWD else []
+        self.crowds = [Crowd(doors or nodes, cursor, seeds, stay, filters) for seeds in beside]
+        self.hoppers = [Hopper(doors or nodes, cursor, seed, stay, filter=filters[seed % len(filters)])
+                        for seed in range(0 if beside else clients)]
         for hopper in self.hoppers:
             hopper.start()
         self.nodes = nodes
@@ -277,29 +350,14 @@ class Field:
 
     def finish(self, timeout=30):
         """Stops the publishers, waits until every client has everything, and returns what it came to."""
-        sent = {}
+        sent, again = {}, set()
         for publisher in self.publishers:
             sent.update(publisher.stop())
-        end = time.monotonic() + timeout
-        while time.monotonic() < end and any(hopper.lacks(sent) for hopper in self.hoppers):
-            time.sleep(0.05)  # between two looks; what is missing at the end is told as a fault
-        for hopper in self.hoppers:
-            hopper.stopping.set()
-        for hopper in self.hoppers:
-            hopper.join(10)
-        faults = [fault for hopper in self.hoppers for fault in hopper.faults]
-        for hopper in self.hoppers:
-            faults += [f"{hopper.where}: {channel} ends at {hopper.last.get(channel)} of {sent[channel]}" for channel in hopper.lacks(sent)]
-        faults += self.last_values(sent)
-        return {
-            "sent": sum(sent.values()),
-            "received": sum(hopper.got for hopper in self.hoppers),
-            "clients": len(self.hoppers),
-            "hops": sum(hopper.hops for hopper in self.hoppers),
-            "errors": sum(hopper.errors for hopper in self.hoppers),
-            "gaps": sum(len(hopper.gaps) for hopper in self.hoppers),
-            "missing": sum(sum(hopper.missing.values()) for hopper in self.hoppers),
-            "upstream": sum(len(hopper.upstream) for hopper in self.hoppers),
-            "silence": max(hopper.silence for hopper in self.hoppers),
-            "faults": faults,
-        }
+            again |= publisher.sent_again
+        for crowd in self.crowds:
+            crowd.ask(sent, again, timeout)
+        reports = [settle(self.hoppers, sent, again, timeout)] + [crowd.report(timeout) for crowd in self.crowds]
+        report = {name: (max if name == "silence" else sum)(one[name] for one in reports) for name in reports[0] if name != "faults"}
+        report["sent"] = sum(sent.values())
+        report["faults"] = [fault for one in reports for fault in one["faults"]] + self.last_values(sent)
+        return report

@@ -2,6 +2,7 @@
 """./dev cluster [minutes]: the cases of a cluster over and over, at random, and a report.
 
 run.py [--minutes M] [--seed N] [--case NAME ...] [--rate R] [--clients N]   exit status 1 if anything was lost, doubled or out of order
+run.py --soak [--minutes M] [--clients 300]   C16: all of them in one cluster behind HAProxy (soak.py)
 """
 import argparse
 import random
@@ -11,6 +12,7 @@ import tempfile
 import time
 
 import cases
+import soak
 
 
 def bad(name, report):
@@ -28,10 +30,14 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--case", action="append", choices=list(cases.CASES))
     parser.add_argument("--rate", type=float, default=300)
-    parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--clients", type=int)
+    parser.add_argument("--soak", action="store_true")
     args = parser.parse_args()
     rng = random.Random(args.seed)
     print(f"seed {args.seed}")
+    if args.soak:
+        return soak.main(rng, args.minutes or 1, args.clients or 300)
+    args.clients = args.clients or 6
     print("| case | sent | received | hops | gaps | missing, told | mended | sent again | longest silence | |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     todo, failed, total = [], 0, 0
     end = time.monotonic() + args.minutes * 60

@@ -34,6 +34,19 @@ class Lamp(AtBroker):
                 say(n)
 
 
+def ended(upward, n, frame, values):
+    """`values`: what came to the client, by cursor."""
+    upward.counts["command: " + frame.get("code", frame["type"])] += 1
+    if frame["type"] == "confirmed" and (how(n) == "never" or values.get(frame["cursor"]) != {"n": n}):
+        upward.findings.add("confirmed without the state", f"{upward.gateway.name}: {frame}, there {values.get(frame['cursor'])}")
+
+
+def judge_commands(upward):
+    """At the end: in calm moments at least they are confirmed."""
+    if not upward.counts["command: confirmed"]:
+        upward.findings.add("no answer", f"{upward.gateway.name}: not one command was confirmed")
+
+
 async def command(upward):
     """Five of them, of a client that sees the channel: what is called confirmed must be there, under the cursor that is named."""
     gateway = upward.gateway
@@ -51,7 +64,5 @@ async def command(upward):
                     values[frame["cursor"]] = frame["data"]
                 elif frame["type"] in ("confirmed", "timeout", "error") and frame.get("id") == n:
                     break
-            upward.counts["command: " + frame.get("code", frame["type"])] += 1
-            if frame["type"] == "confirmed" and (how(n) == "never" or values.get(frame["cursor"]) != {"n": n}):
-                upward.findings.add("confirmed without the state", f"{gateway.name}: {frame}, there {values.get(frame['cursor'])}")
+            ended(upward, n, frame, values)
             await asyncio.sleep(0.1)

@@ -30,7 +30,7 @@ from faults import Faults # noqa: E402
 from ledger import Ledger # noqa: E402
 from link import Link # noqa: E402
 from oracle import Findings, Oracle, judge_ingest # noqa: E402
-from commands import Lamp # noqa: E402
+from commands import Lamp, judge_commands # noqa: E402
 from responder import Responder # noqa: E402
 from silence import silence # noqa: E402
 from upward import Observer, Upward # noqa: E402
@@ -255,6 +255,7 @@ class World:
             watch.judge()
         for upward in getattr(self, "upwards", []):
             upward.judge_requests()
+            judge_commands(upward)
         return {
             "seed": self.options.seed, "minutes": (time.monotonic() - self.begin) / 60, "rounds": self.rounds,
             "begun": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() - time.monotonic() + self.begin)),
