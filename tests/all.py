@@ -22,7 +22,7 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build/test"
-CLIENT_MAX_BYTES = 8000
+CLIENT_MAX_BYTES = 8 * 1024
 SKIPPED = 77  # the machine itself does not allow it; a package that is missing is no such reason
 PRESETS = ["release", "asan", "tsan", "fuzz"]
 
