@@ -336,14 +336,10 @@ int gw_app_run(struct gw_config *config)
         gw_notify_stopping(&app.notify);
     }
     gw_server_stop(&app.server);
-    bool ended = !app.source || gw_source_stop(app.source);
+    if (app.source)
+        gw_source_stop(app.source);
     if (app.publisher)
-        ended = gw_source_stop(app.publisher) && ended;
-    if (!ended) {
-        gw_log(GW_LOG_WARN, "app", "stopped while the broker's name was looked up");
-        app_close_engine(&app, good);
-        _exit(good ? 0 : 1); /* everything clients were owed is done; the rest is the kernel's to take apart */
-    }
+        gw_source_stop(app.publisher);
     app_close_engine(&app, good);
     gw_source_destroy(app.source);
     gw_source_destroy(app.publisher);

@@ -141,6 +141,9 @@ static void app_store_metrics(const struct gw_app_metrics *metrics, struct gw_ex
     const struct gw_engine_stats stats =
         metrics->engine->stats ? metrics->engine->stats(metrics->store) : (struct gw_engine_stats){0};
     gw_metric_counter(to, "sluice_storage_written_total", "Messages written to the disk.", stats.written);
+    gw_metric_counter(to, "sluice_storage_series_refused_total",
+                      "Messages of fields that are not rolled up because of storage.series.", stats.series_refused);
+    gw_metric_gauge(to, "sluice_storage_series", "Fields of channels that are rolled up.", (double)stats.series);
     gw_metric_counter(to, "sluice_storage_dropped_total",
                       "Changes not written because more than storage.queue waited.", stats.dropped);
     gw_metric_counter(to, "sluice_storage_errors_total", "Transactions that failed and were tried again.",

@@ -85,6 +85,18 @@ static const char *const sandbox_refused[] = {
     "setfsuid",
     "setfsgid",
     "capset",
+    /* The same under the names of architectures with 32 bits, armv7 among them; elsewhere they are no calls. */
+    "clock_settime64",
+    "clock_adjtime64",
+    "setuid32",
+    "setgid32",
+    "setreuid32",
+    "setregid32",
+    "setresuid32",
+    "setresgid32",
+    "setgroups32",
+    "setfsuid32",
+    "setfsgid32",
 };
 
 static bool sandbox_become(const char *name)

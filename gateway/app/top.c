@@ -158,10 +158,7 @@ static struct route *top_routes(const struct top *top, size_t *count)
         route.rate = top_per_second(top, route.total, route_other(top->before, messages, labels, len, &hints[0]));
         double sent = route_other(top->now, bytes, labels, len, &hints[1]);
         route.bytes = top_per_second(top, sent, route_other(top->before, bytes, labels, len, &hints[2]));
-        if (*count == size) {
-            size = size ? size * 2 : 64;
-            routes = gw_reallocarray(routes, size, sizeof *routes);
-        }
+        GW_GROW(routes, *count, size, 64);
         routes[(*count)++] = route;
     }
     if (routes)

@@ -18,6 +18,7 @@
 #include "auth/token.h"
 #include "gateway/alloc.h"
 #include "gateway/log.h"
+#include "gateway/random.h"
 
 #define KEY_PREFIX      "slk_"
 #define NAME_MAX_OCTETS 128
@@ -399,7 +400,7 @@ enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len,
 void gw_auth_make_key(char key[48], char hash[72])
 {
     uint8_t bytes[32], digest[GW_SHA256_SIZE];
-    gw_random_32(bytes);
+    gw_random(bytes, sizeof bytes);
     memcpy(key, KEY_PREFIX, strlen(KEY_PREFIX));
     gw_base64url_32(bytes, key + strlen(KEY_PREFIX));
     gw_sha256(key, strlen(key), digest);

@@ -1,13 +1,11 @@
-/* encode.c: SHA-256, its digits, and random bytes. */
+/* encode.c: SHA-256 and its digits. */
 #include "auth/encode.h"
 
-#include <errno.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 void gw_sha256(const void *data, size_t len, uint8_t out[GW_SHA256_SIZE])
 {
@@ -26,17 +24,5 @@ void gw_unhex_32(const char *text, uint8_t out[32])
     for (size_t i = 0; i < 64; i += 2) {
         const char pair[3] = {text[i], text[i + 1], '\0'};
         out[i / 2] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-}
-
-void gw_random_32(uint8_t out[32])
-{
-    ssize_t got;
-    do /* up to 256 bytes come whole or not at all (getrandom(2)) */
-        got = getrandom(out, 32, 0);
-    while (got < 0 && errno == EINTR);
-    if (got != 32) {
-        fprintf(stderr, "sluice: no random numbers from the system: %s\n", strerror(errno));
-        abort();
     }
 }

@@ -1,4 +1,4 @@
-/* encode.h: SHA-256 and random bytes, as tokens, keys and tickets need them. Thread: any. */
+/* encode.h: SHA-256 and its digits, as tokens, keys and tickets need them. Thread: any. */
 #ifndef GW_AUTH_ENCODE_H
 #define GW_AUTH_ENCODE_H
 
@@ -13,8 +13,5 @@ void gw_sha256(const void *data, size_t len, uint8_t out[GW_SHA256_SIZE]);
 void gw_hex_32(const uint8_t bytes[32], char out[65]);
 /* 64 lower-case digits, checked before. */
 void gw_unhex_32(const char *text, uint8_t out[32]);
-
-/* Ends the process if the system has no randomness. */
-void gw_random_32(uint8_t out[32]);
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/projection.h"
 #include "gateway/alloc.h"
 #include "gateway/identity.h"
 #include "gateway/topic.h"
@@ -92,6 +93,13 @@ bool gw_grants_whole(const struct gw_grants *grants, const char *channel, size_t
 {
     struct gw_projection *projection;
     return gw_grants_allow(grants, GW_RIGHT_SUBSCRIBE, channel, len, &projection) && !projection;
+}
+
+bool gw_grants_shows(const struct gw_grants *grants, const char *channel, size_t len, const char *pointer)
+{
+    struct gw_projection *projection;
+    return gw_grants_allow(grants, GW_RIGHT_SUBSCRIBE, channel, len, &projection) &&
+           (!projection || gw_projection_shows(projection, pointer));
 }
 
 void gw_grants_list(const struct gw_grants *grants, gw_grants_visit visit, void *context)

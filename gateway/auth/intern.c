@@ -7,6 +7,7 @@
 
 #include "auth/encode.h"
 #include "gateway/alloc.h"
+#include "gateway/list.h"
 
 /* Whoever writes tokens writes what goes into the key, so it is found by its SHA-256 and not by a hash that invites
  * collisions; the key itself need not be kept. */
@@ -15,14 +16,14 @@ struct intern_entry {
     void *object;
     size_t bytes;
     struct intern_entry *next;          /* in the bucket */
-    struct intern_entry *newer, *older; /* by last use */
+    struct intern_entry *newer, **link; /* by last use */
 };
 
 struct gw_intern {
     pthread_mutex_t lock;
     size_t max_count, max_bytes, count, bytes, bucket_count;
     struct intern_entry **buckets;
-    struct intern_entry *newest, *oldest;
+    struct intern_entry *oldest, **end;
     void *(*ref)(void *);
     void (*unref)(void *);
 };
@@ -36,6 +37,7 @@ struct gw_intern *gw_intern_create(size_t count, size_t bytes, void *(*ref)(void
     for (intern->bucket_count = 16; intern->bucket_count < count; intern->bucket_count *= 2)
         ;
     intern->buckets = gw_calloc(intern->bucket_count, sizeof(struct intern_entry *));
+    intern->end = &intern->oldest;
     intern->ref = ref;
     intern->unref = unref;
     return intern;
@@ -48,27 +50,13 @@ static struct intern_entry **intern_bucket(struct gw_intern *intern, const uint8
     return &intern->buckets[hash & (intern->bucket_count - 1)];
 }
 
-static void intern_unlink(struct gw_intern *intern, struct intern_entry *entry)
-{
-    *(entry->newer ? &entry->newer->older : &intern->newest) = entry->older;
-    *(entry->older ? &entry->older->newer : &intern->oldest) = entry->newer;
-}
-
-static void intern_link(struct gw_intern *intern, struct intern_entry *entry)
-{
-    entry->newer = NULL;
-    entry->older = intern->newest;
-    *(intern->newest ? &intern->newest->newer : &intern->oldest) = entry;
-    intern->newest = entry;
-}
-
 static void intern_forget_oldest(struct gw_intern *intern)
 {
     struct intern_entry *entry = intern->oldest, **at = intern_bucket(intern, entry->digest);
     while (*at != entry)
         at = &(*at)->next;
     *at = entry->next;
-    intern_unlink(intern, entry);
+    GW_QUEUE_REMOVE(intern->end, entry, newer, link);
     intern->count--;
     intern->bytes -= entry->bytes;
     intern->unref(entry->object);
@@ -93,8 +81,8 @@ static struct intern_entry *intern_find(struct gw_intern *intern, const uint8_t 
     while (entry && memcmp(entry->digest, digest, sizeof entry->digest) != 0)
         entry = entry->next;
     if (entry) {
-        intern_unlink(intern, entry);
-        intern_link(intern, entry);
+        GW_QUEUE_REMOVE(intern->end, entry, newer, link);
+        GW_QUEUE_ADD(intern->end, entry, newer, link);
     }
     return entry;
 }
@@ -114,7 +102,7 @@ static void intern_add(struct gw_intern *intern, const uint8_t *digest, size_t l
     *bucket = entry;
     intern->count++;
     intern->bytes += len;
-    intern_link(intern, entry);
+    GW_QUEUE_ADD(intern->end, entry, newer, link);
 }
 
 void *gw_intern_get(struct gw_intern *intern, const void *key, size_t len, void *(*make)(void *context),

@@ -5,9 +5,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "auth/fetch.h"
+#include "base/cond.h"
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
@@ -92,12 +92,6 @@ static bool jwks_read(struct gw_jwks *jwks)
     return good;
 }
 
-static void jwks_sleep(struct gw_jwks *jwks, pthread_cond_t *cond, int64_t until_ms)
-{
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    pthread_cond_timedwait(cond, &jwks->lock, &until);
-}
-
 static void *jwks_main(void *context)
 {
     struct gw_jwks *jwks = context;
@@ -106,7 +100,7 @@ static void *jwks_main(void *context)
     while (!jwks->stopping) {
         int64_t next = jwks->next_ms;
         if (gw_monotonic_ms() < next) {
-            jwks_sleep(jwks, &jwks->wake, next);
+            gw_cond_wait_until(&jwks->wake, &jwks->lock, next);
             continue;
         }
         jwks->next_ms = INT64_MAX; /* unless a token asks in the meantime */
@@ -156,16 +150,12 @@ static void jwks_destroy(struct gw_jwks *jwks)
 struct gw_jwks *gw_jwks_create(struct gw_config *config, struct gw_jwks *previous, struct gw_buf *problem)
 {
     struct gw_jwks *jwks = gw_calloc(1, sizeof *jwks);
-    pthread_condattr_t monotonic;
     jwks->config = gw_config_ref(config);
     jwks->cfg = &config->auth.jwt;
     jwks->wanted_ms = INT64_MIN;
     pthread_mutex_init(&jwks->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&jwks->wake, &monotonic);
-    pthread_cond_init(&jwks->settled, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    gw_cond_init(&jwks->wake);
+    gw_cond_init(&jwks->settled);
     struct gw_buf why = {0};
     if (jwks->cfg->jwks_file && !(jwks->file_keys = jwks_read_file(jwks, &why)))
         gw_buf_printf(problem, "auth.jwt.jwks_file: %s", why.data);
@@ -235,6 +225,6 @@ void gw_jwks_wait(struct gw_jwks *jwks, int64_t ms)
     int64_t until = gw_monotonic_ms() + ms;
     pthread_mutex_lock(&jwks->lock);
     while (!jwks->read && gw_monotonic_ms() < until)
-        jwks_sleep(jwks, &jwks->settled, until);
+        gw_cond_wait_until(&jwks->settled, &jwks->lock, until);
     pthread_mutex_unlock(&jwks->lock);
 }

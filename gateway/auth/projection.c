@@ -51,6 +51,24 @@ static bool projection_has(const struct gw_projection *projection, struct gw_sli
     return false;
 }
 
+bool gw_projection_shows(const struct gw_projection *projection, const char *pointer)
+{
+    if (*pointer != '/' || strspn(pointer + 1, "0123456789") == strcspn(pointer + 1, "/"))
+        return false;
+    struct gw_buf name;
+    gw_buf_init(&name);
+    for (const char *at = pointer + 1; *at && *at != '/'; at++) { /* RFC 6901 section 4 */
+        bool escape = *at == '~' && (at[1] == '0' || at[1] == '1');
+        gw_buf_addc(&name, !escape ? *at : at[1] == '1' ? '/' : '~');
+        at += escape;
+    }
+    bool shows = false;
+    for (size_t i = 0; i < projection->count && !shows; i++)
+        shows = projection->names[i].len == name.len && !memcmp(projection->names[i].data, name.data, name.len);
+    gw_buf_fini(&name);
+    return shows;
+}
+
 static void projection_object(const struct gw_projection *projection, const char *json, size_t len,
                               struct gw_buf *out)
 {

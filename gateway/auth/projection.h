@@ -9,6 +9,9 @@
  * else it is becomes null. Appends. */
 void gw_projection_json(const struct gw_projection *projection, const char *json, size_t len, struct gw_buf *out);
 
+/* Is what the JSON pointer leads to, in an object, among the members? */
+bool gw_projection_shows(const struct gw_projection *projection, const char *pointer);
+
 /* The message as it is seen, borrowed from msg: made the first time that anybody asks, on whatever thread. */
 struct gw_message *gw_projection_of(struct gw_projection *projection, struct gw_message *msg, const char *epoch);
 

@@ -6,10 +6,15 @@
 #include "base/base64.h"
 #include "gateway/auth.h"
 
+bool gw_auth_is_ticket(const char *text, size_t len)
+{
+    return len == GW_TICKET_SIZE - 1 && gw_base64url_text(text, len);
+}
+
 bool gw_auth_ticket_key(const char *ticket, size_t len, char key[GW_TICKET_KEY_SIZE])
 {
     uint8_t digest[GW_SHA256_SIZE];
-    if (len != GW_TICKET_SIZE - 1 || !gw_base64url_text(ticket, len))
+    if (!gw_auth_is_ticket(ticket, len))
         return false;
     gw_sha256(ticket, len, digest);
     memcpy(key, "t:", 2);

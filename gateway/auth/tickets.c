@@ -6,6 +6,8 @@
 
 #include "auth/encode.h"
 #include "gateway/alloc.h"
+#include "gateway/list.h"
+#include "gateway/random.h"
 
 #define BUCKETS 16384
 
@@ -22,15 +24,15 @@ struct ticket {
     struct owner *owner;
     int64_t expires_ms;
     uint64_t age;
-    struct ticket *next;            /* in the bucket */
-    struct ticket *later, *earlier; /* in the order in which they were given out */
+    struct ticket *next;          /* in the bucket */
+    struct ticket *later, **link; /* in the order in which they were given out */
 };
 
 struct gw_tickets {
     atomic_uint refs;
     pthread_mutex_t lock;
     size_t count;
-    struct ticket *first, *last;
+    struct ticket *first, **end;
     struct ticket *buckets[BUCKETS];
     struct owner *owners[BUCKETS];
 };
@@ -39,6 +41,7 @@ struct gw_tickets *gw_tickets_create(void)
 {
     struct gw_tickets *tickets = gw_calloc(1, sizeof *tickets);
     atomic_init(&tickets->refs, 1);
+    tickets->end = &tickets->first;
     pthread_mutex_init(&tickets->lock, NULL);
     return tickets;
 }
@@ -90,8 +93,7 @@ static void tickets_remove(struct gw_tickets *tickets, struct ticket *ticket)
     while (*at != ticket)
         at = &(*at)->next;
     *at = ticket->next;
-    *(ticket->earlier ? &ticket->earlier->later : &tickets->first) = ticket->later;
-    *(ticket->later ? &ticket->later->earlier : &tickets->last) = ticket->earlier;
+    GW_QUEUE_REMOVE(tickets->end, ticket, later, link);
     tickets->count--;
     tickets_discount(tickets, ticket->owner);
 }
@@ -128,9 +130,7 @@ static enum gw_err tickets_add(struct gw_tickets *tickets, struct ticket *ticket
     struct ticket **bucket = &tickets->buckets[tickets_slot(ticket->digest)];
     ticket->next = *bucket;
     *bucket = ticket;
-    ticket->earlier = tickets->last;
-    *(tickets->last ? &tickets->last->later : &tickets->first) = ticket;
-    tickets->last = ticket;
+    GW_QUEUE_ADD(tickets->end, ticket, later, link);
     tickets->count++;
     return GW_OK;
 }
@@ -141,7 +141,7 @@ enum gw_err gw_tickets_issue(struct gw_tickets *tickets, struct gw_identity *ide
     uint8_t bytes[32], digest[GW_SHA256_SIZE];
     struct ticket *ticket = gw_calloc(1, sizeof *ticket);
     gw_sha256(owner->data, owner->len, digest);
-    gw_random_32(bytes);
+    gw_random(bytes, sizeof bytes);
     gw_base64url_32(bytes, out);
     gw_sha256(out, GW_TICKET_SIZE - 1, ticket->digest);
     ticket->identity = gw_identity_ref(identity);

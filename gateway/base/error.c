@@ -11,6 +11,7 @@ static const struct {
 } error_table[GW_ERR_COUNT] = {
     [GW_OK] = {"ok", 200, 1000, "all is well"},
     [GW_ERR_BAD_REQUEST] = {"bad_request", 400, 1008, "the request can't be understood"},
+    [GW_ERR_BAD_PAYLOAD] = {"bad_request", 400, 1008, "the payload is nothing that the channel's codec takes"},
     [GW_ERR_UNKNOWN_CHANNEL] = {"unknown_channel", 404, 1008, "no route leads to this channel"},
     [GW_ERR_NO_VALUE] = {"no_value", 404, 1008, "the channel has no value yet"},
     [GW_ERR_NOT_FOUND] = {"not_found", 404, 1008, "there is nothing at this address"},

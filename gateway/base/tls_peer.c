@@ -179,9 +179,22 @@ static void tls_on_alert(struct gw_tls_reason *tls, int alert)
     }
 }
 
+/* The name that we mean (RFC 6066 section 3), whatever address the caller connects to, and has put there; for an
+ * address, which may not be there, nothing. */
+static void tls_name_server(SSL *ssl, const char *host)
+{
+    unsigned char address[16];
+    char name[256];
+    bool numeric = strchr(host, ':') || inet_pton(AF_INET, host, address) == 1;
+    snprintf(name, sizeof name, "%s", host); /* OpenSSL wants a text that it could write to */
+    SSL_set_tlsext_host_name(ssl, numeric ? NULL : name);
+}
+
 static void tls_on_info(const SSL *ssl, int where, int value)
 {
     struct gw_tls_reason *tls = tls_reason_of(ssl);
+    if (where & SSL_CB_HANDSHAKE_START)
+        tls_name_server((SSL *)ssl, tls->peer->host);
     if ((where & (SSL_CB_READ | SSL_CB_ALERT)) == (SSL_CB_READ | SSL_CB_ALERT) &&
         (value & 0xff) != SSL_AD_CLOSE_NOTIFY && !tls->final)
         tls_on_alert(tls, value & 0xff);

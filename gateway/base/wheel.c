@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+#include "gateway/list.h"
+
 /* The tick with which a time has passed. */
 static int64_t wheel_tick(int64_t ms)
 {
@@ -22,11 +24,7 @@ static void wheel_place(struct gw_wheel *wheel, struct gw_wheel_item *item)
     if (tick >= wheel->at + GW_WHEEL_SLOTS)
         tick = wheel->at + GW_WHEEL_SLOTS - 1;
     size_t slot = (size_t)(tick % GW_WHEEL_SLOTS);
-    item->next = wheel->slots[slot];
-    item->link = &wheel->slots[slot];
-    if (item->next)
-        item->next->link = &item->next;
-    wheel->slots[slot] = item;
+    GW_LIST_ADD(wheel->slots[slot], item, next, link);
     wheel->filled[slot / 64] |= (uint64_t)1 << slot % 64;
     wheel->count++;
 }
@@ -35,9 +33,7 @@ void gw_wheel_cancel(struct gw_wheel *wheel, struct gw_wheel_item *item)
 {
     if (!item->link)
         return;
-    *item->link = item->next;
-    if (item->next)
-        item->next->link = item->link;
+    GW_LIST_REMOVE(item, next, link);
     item->link = NULL;
     item->next = NULL;
     wheel->count--;

@@ -40,7 +40,7 @@ static enum gw_err auto_encode(const char *json, size_t len, struct gw_buf *out,
         gw_buf_fini(&text);
         if (!valid) {
             *why = "the base64 in data is malformed";
-            return GW_ERR_BAD_REQUEST;
+            return GW_ERR_BAD_PAYLOAD;
         }
         return GW_OK;
     }

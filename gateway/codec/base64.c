@@ -19,14 +19,14 @@ static enum gw_err base64_encode(const char *json, size_t len, struct gw_buf *ou
     struct gw_slice value = {json, len};
     *why = "data must be a base64 string, or {\"base64\":\"…\"}, on this channel";
     if (json[0] == '{' && !gw_json_find(json, len, "base64", &value))
-        return GW_ERR_BAD_REQUEST;
+        return GW_ERR_BAD_PAYLOAD;
     if (value.data[0] != '"')
-        return GW_ERR_BAD_REQUEST;
+        return GW_ERR_BAD_PAYLOAD;
     struct gw_buf text = {0};
     gw_json_unescape(value.data, value.len, &text);
     bool valid = gw_base64_decode(out, text.data ? text.data : "", text.len);
     gw_buf_fini(&text);
-    return valid ? GW_OK : GW_ERR_BAD_REQUEST;
+    return valid ? GW_OK : GW_ERR_BAD_PAYLOAD;
 }
 
 const struct gw_codec gw_codec_base64 = {.name = "base64", .decode = base64_decode, .encode = base64_encode};

@@ -42,8 +42,15 @@ bool gw_json_pointer(const char *text, size_t len, const char *pointer, struct g
     bool found = true;
     while (found && *pointer == '/') {
         size_t token_len = strcspn(pointer + 1, "/");
-        pointer_token(pointer + 1, token_len, &token);
-        found = pointer_step(value, token.data);
+        char plain[64];
+        if (token_len < sizeof plain && !memchr(pointer + 1, '~', token_len)) { /* mostly; without allocation */
+            memcpy(plain, pointer + 1, token_len);
+            plain[token_len] = '\0';
+            found = pointer_step(value, plain);
+        } else {
+            pointer_token(pointer + 1, token_len, &token);
+            found = pointer_step(value, token.data);
+        }
         pointer += 1 + token_len;
     }
     gw_buf_fini(&token);

@@ -68,13 +68,13 @@ static enum gw_err number_decode(const char *payload, size_t len, struct gw_buf 
     while (len && number_is_blank(payload[len - 1]))
         len--;
     if (!len)
-        return GW_ERR_BAD_REQUEST;
+        return GW_ERR_BAD_PAYLOAD;
     if ((payload[0] == '-' || number_is_digit(payload, len, 0)) && gw_json_valid(payload, len)) {
         *out = (struct gw_decoded){.json = payload, .len = len};
         return GW_OK;
     }
     if (!number_normalise(payload, len, scratch))
-        return GW_ERR_BAD_REQUEST;
+        return GW_ERR_BAD_PAYLOAD;
     *out = (struct gw_decoded){.json = scratch->data, .len = scratch->len};
     return GW_OK;
 }
@@ -110,7 +110,7 @@ static enum gw_err number_encode(const char *json, size_t len, struct gw_buf *ou
 {
     if (json[0] != '-' && !number_is_digit(json, len, 0)) {
         *why = "data must be a number on this channel";
-        return GW_ERR_BAD_REQUEST;
+        return GW_ERR_BAD_PAYLOAD;
     }
     gw_buf_add(out, json, len);
     return GW_OK;

@@ -357,6 +357,7 @@ void gw_check_routes(const struct gw_config *config, const struct gw_node *list,
             check_capture_forms(own, channel, i, problems);
         }
         check_publish(route, own, map, i, problems);
+        gw_check_confirm(config, i, map, own->usable ? own->channel ? own->channel : own->topic : NULL, problems);
         if (own->usable)
             check_captures(own->available, own->channel ? own->channel : own->topic, "the channel", NULL, available,
                            i, "available.topic", problems);
@@ -428,6 +429,12 @@ void gw_check_engine(const struct gw_config *config, const struct gw_node *root,
             gw_problem_add(problems, store->line, store->column,
                            "routes[%zu].history.store: there is no place for it (%s expected)", i,
                            places.len ? places.data : "memory");
+    }
+    for (size_t i = 0; i < config->route_count && !engine->series; i++) {
+        const struct gw_node *rollup = gw_node_get(gw_node_get(routes->items[i], "history"), "rollup");
+        if (config->routes[i].rollup && rollup)
+            gw_problem_add(problems, rollup->line, rollup->column,
+                           "routes[%zu].history.rollup: there is no place for it (storage: expected)", i);
     }
     gw_buf_fini(&places);
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "config/access.h"
@@ -12,9 +11,12 @@
 #include "config/meant.h"
 #include "config/options.h"
 #include "config/pem.h"
+#include "config/rollup.h"
 #include "config/transform.h"
 #include "config/values.h"
 #include "gateway/alloc.h"
+#include "gateway/random.h"
+#include "gateway/series.h"
 #include "gateway/topic.h"
 
 struct gw_config *gw_config_ref(struct gw_config *config)
@@ -41,6 +43,7 @@ void gw_config_unref(struct gw_config *config)
     for (size_t i = 0; i < config->route_count; i++) {
         gw_fields_free(gw_fields_route, &config->routes[i]);
         gw_route_free_transform(&config->routes[i]);
+        gw_rollup_unref(config->routes[i].rollup);
     }
     free(config->routes);
     gw_access_free(config);
@@ -69,10 +72,9 @@ static char *config_password(const struct gw_node *node, struct gw_problems *pro
 static char *config_default_client_id(void)
 {
     char host[65] = "";
-    uint32_t random = 0;
+    uint32_t random;
     gethostname(host, sizeof host - 1);
-    ssize_t got = getrandom(&random, sizeof random, 0);
-    (void)got; /* it only has to differ from others, most of the time */
+    gw_random(&random, sizeof random);
     struct gw_buf id = {0};
     gw_buf_printf(&id, "sluice-%s-%08x", host, random);
     return gw_buf_take(&id);
@@ -211,9 +213,12 @@ static void config_read_routes(struct gw_config *config, const struct gw_node *l
             continue;
         }
         gw_fields_read(gw_fields_route, map, path, route, problems);
+        gw_route_read_rollup(route, map, path, problems);
         gw_route_read_transform(route, gw_node_get(map, "transform"), path, problems);
         const struct gw_node *publish = gw_node_get(map, "publish");
         route->publish = publish && !(gw_node_is_bool(publish) && !strcmp(publish->text, "false"));
+        const struct gw_node *confirm = gw_node_get(publish, "confirm");
+        route->confirm = route->publish && confirm && !(gw_node_is_bool(confirm) && !strcmp(confirm->text, "false"));
     }
     gw_check_routes(config, list, problems);
 }

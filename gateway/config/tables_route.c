@@ -7,6 +7,27 @@ static const struct gw_choice choices_qos[] = {{"0", 0}, {"1", 1}, {"2", 2}, {NU
 static const struct gw_choice choices_rate[] = {
     {"all", GW_RATE_ALL}, {"latest", GW_RATE_LATEST}, {"on_change", GW_RATE_ON_CHANGE}, {NULL, 0}};
 
+static const struct gw_field fields_rollup[] = {
+    {.key = "fields",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(rollup_fields),
+     .required = true,
+     .doc = "JSON pointers to the numbers, such as `/temperature`, 64 at most; `value` where the payload is the "
+            "number itself."},
+    {.key = "every",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(rollup_every),
+     .required = true,
+     .doc = "Lengths of the windows, the shortest first, such as `[10s, 5m, 1h]`; 1s to 366d, 8 at most."},
+    {.key = "keep",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(rollup_keep),
+     .required = true,
+     .doc = "How long the windows of each length are kept, such as `[7d, 90d, 1825d]`; 131072 windows of each at "
+            "most."},
+    {.key = NULL},
+};
+
 static const struct gw_field fields_history[] = {
     {.key = "count",
      .type = GW_FIELD_INT,
@@ -35,6 +56,12 @@ static const struct gw_field fields_history[] = {
      .def = "memory",
      .doc =
          "Where it is kept: `memory` is lost at a restart of the gateway, `disk` survives it and needs `storage`."},
+    {.key = "rollup",
+     .type = GW_FIELD_TABLE,
+     .table = fields_rollup,
+     .doc =
+         "What charts need for longer than messages are kept: min, max, mean, last and count of each window. Needs "
+         "`store: disk`."},
     {.key = NULL},
 };
 
@@ -67,6 +94,35 @@ static const struct gw_field fields_rate[] = {
     {.key = NULL},
 };
 
+static const struct gw_field fields_confirm[] = {
+    {.key = "field",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(confirm_fields),
+     .doc =
+         "JSON pointers to what must be as it was sent, such as `/state`; those that a command does not have don't "
+         "count. Default: all that was sent."},
+    {.key = "topic",
+     .type = GW_FIELD_STRING,
+     .offset = ROUTE(confirm_topic),
+     .doc = "Topic that shows the state, made from the captures of the channel, such as `stat/{device}/POWER`; some "
+            "route must take it in. Default: the channel itself shows it."},
+    {.key = "within",
+     .type = GW_FIELD_DURATION,
+     .offset = ROUTE(confirm_within_ms),
+     .min = 1,
+     .max = MS(300),
+     .def = "5s",
+     .doc =
+         "How long after the broker's acknowledgement the state may take to show; then the client gets `timeout`."},
+    {.key = "tolerance",
+     .type = GW_FIELD_NUMBER,
+     .offset = ROUTE(confirm_tolerance),
+     .min = 0,
+     .def = "0",
+     .doc = "Numbers that differ by no more than this are the same, for devices that round."},
+    {.key = NULL},
+};
+
 static const struct gw_field fields_publish[] = {
     {.key = "topic",
      .type = GW_FIELD_STRING,
@@ -84,6 +140,18 @@ static const struct gw_field fields_publish[] = {
      .offset = ROUTE(publish_retain),
      .def = "false",
      .doc = "Is the broker to store them as retained?"},
+    {.key = "identify",
+     .type = GW_FIELD_BOOL,
+     .offset = ROUTE(publish_identify),
+     .def = "false",
+     .doc = "Tells the broker and the device who publishes: the client's name goes along as the user property `sub` "
+            "(MQTT 5 only). A client can't send that property itself then."},
+    {.key = "confirm",
+     .type = GW_FIELD_TABLE,
+     .table = fields_confirm,
+     .switchable = true,
+     .doc = "Lets clients ask for a further receipt: `confirmed` when the device's state shows what was sent. For "
+            "devices that know no responses of MQTT 5. `confirm: true` takes all defaults."},
     {.key = NULL},
 };
 

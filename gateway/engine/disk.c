@@ -7,8 +7,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/cond.h"
 #include "engine/disk_batch.h"
 #include "engine/disk_options.h"
 #include "engine/memory.h"
@@ -16,7 +16,8 @@
 #include "gateway/clock.h"
 #include "gateway/log.h"
 
-#define RETRY_MS 500 /* at least, after a failure */
+#define RETRY_MS      500   /* at least, after a failure */
+#define DROPS_JOIN_MS 60000 /* dropped messages that are no further apart are one gap */
 
 struct gw_engine_store {
     pthread_mutex_t lock;
@@ -28,6 +29,10 @@ struct gw_engine_store {
     uint64_t reserved, wanted;    /* {lock} numbers up to here are reserved, or are to be */
     uint64_t lost, forgotten;     /* {lock} */
     struct gw_engine_stats stats; /* {lock} */
+    int64_t newest_ts;            /* {lock} of the messages that were put; 0: none yet. Any that is lost came later */
+    int64_t dropped_from, dropped_to;            /* {lock} when messages came that were dropped; 0: none */
+    struct gw_engine_series *asked, **asked_end; /* {lock} charts that are wanted */
+    bool urgent;                                 /* {lock} the first of them needs what waits */
 
     pthread_t thread;
     bool started;
@@ -63,9 +68,15 @@ static void store_put(struct gw_engine_store *store, struct gw_disk_entry *entry
         uint64_t *mark = entry->msg ? &store->lost : entry->channel.kept ? NULL : &store->forgotten;
         if (mark && entry->channel.last_seq > *mark)
             *mark = entry->channel.last_seq;
+        if (entry->msg && !store->dropped_from)
+            store->dropped_from = entry->msg->ts;
+        if (entry->msg)
+            store->dropped_to = entry->msg->ts;
     } else {
         bool first = !store->queue.count, half = store->bytes <= store->queue_bytes / 2;
         store->bytes += bytes;
+        if (entry->msg)
+            store->newest_ts = entry->msg->ts;
         gw_disk_queue_add(&store->queue, entry);
         if (first || (half && store->bytes > store->queue_bytes / 2))
             pthread_cond_signal(&store->work);
@@ -80,7 +91,10 @@ static void store_put(struct gw_engine_store *store, struct gw_disk_entry *entry
 
 static void disk_keep(struct gw_engine_store *store, const struct gw_engine_channel *channel, struct gw_message *msg)
 {
-    struct gw_disk_entry entry = {.kind = DISK_APPEND, .msg = gw_message_ref(msg), .channel = *channel};
+    struct gw_disk_entry entry = {.kind = DISK_APPEND,
+                                  .msg = gw_message_ref(msg),
+                                  .channel = *channel,
+                                  .rollup = gw_rollup_ref(channel->rollup)};
     entry.channel.name = msg->channel.data;
     store_put(store, &entry);
 }
@@ -149,6 +163,59 @@ static struct gw_engine_stats disk_stats(struct gw_engine_store *store)
     return stats;
 }
 
+/* --- charts ----------------------------------------------------------------------------------------------------- */
+
+static enum gw_err disk_series(struct gw_engine_store *store, struct gw_engine_series *question)
+{
+    pthread_mutex_lock(&store->lock);
+    enum gw_err err = store->closing ? GW_ERR_SHUTDOWN : GW_OK;
+    if (err == GW_OK) {
+        question->next = NULL;
+        *store->asked_end = question;
+        store->asked_end = &question->next;
+        pthread_cond_signal(&store->work);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return err;
+}
+
+static const struct gw_disk_series *store_series(const struct gw_engine_store *store,
+                                                 const struct gw_engine_series *question)
+{
+    const struct gw_disk_rolled *rolled = gw_disk_batch_rolled(&store->batch, question);
+    return rolled ? gw_disk_rolled_find(rolled, question->field) : NULL;
+}
+
+/* Answers the first, unless what waits has to be written before. {lock}, which is given up meanwhile. False: there is
+ * none, or it has to wait. */
+static bool store_answer(struct gw_engine_store *store, bool written)
+{
+    struct gw_engine_series *question = store->asked;
+    if (!question)
+        return false;
+    const struct gw_disk_series *series = store_series(store, question);
+    store->urgent = !written && question->every_ms && (series ? series->seq : 0) < question->need;
+    if (store->urgent)
+        return false;
+    store->asked = question->next;
+    if (!store->asked)
+        store->asked_end = &store->asked;
+    pthread_mutex_unlock(&store->lock);
+    const struct gw_disk_gaps *gaps = &store->batch.gaps;
+    for (uint32_t i = 0; i < gaps->count; i++)
+        question->gap(question, gaps->items[i].from, gaps->items[i].to);
+    bool good = !series || !question->every_ms || gw_disk_rolled_read(series, &store->db, question);
+    if (!good)
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "history", "can't read windows from the disk: %s",
+                             gw_disk_db_error(&store->db));
+    if (series && question->every_ms)
+        question->done(question, good ? GW_OK : GW_ERR_INTERNAL, series->seq, series->ts, series->since);
+    else
+        question->done(question, GW_OK, 0, 0, INT64_MAX);
+    pthread_mutex_lock(&store->lock);
+    return true;
+}
+
 /* --- the writer ------------------------------------------------------------------------------------------------- */
 
 /* One transaction. The lock is not held; `state` is what the row shall say. */
@@ -168,6 +235,8 @@ static bool store_write(struct gw_engine_store *store, const struct gw_disk_stat
     store->stats.errors += !good;
     if (good) {
         store->state = *state;
+        store->stats.series = store->batch.series.now;
+        store->stats.series_refused = store->batch.series.refused;
         store->reserved = state->reserved;
         pthread_cond_broadcast(&store->room);
     }
@@ -183,14 +252,26 @@ static struct gw_disk_state store_take(struct gw_engine_store *store)
     state.reserved = store->wanted > store->reserved ? store->wanted : store->reserved;
     state.lost = store->lost;
     state.forgotten = store->forgotten;
+    if (store->newest_ts)
+        state.written = store->newest_ts;
+    if (store->dropped_from)
+        gw_disk_gaps_add(&store->batch.gaps, store->dropped_from, store->dropped_to + 1, DROPS_JOIN_MS);
+    store->dropped_from = 0;
     return state;
 }
 
-/* {lock} */
-static void store_wait(struct gw_engine_store *store, int64_t until_ms)
+/* Waits until it is time to write, and answers questions meanwhile. {lock} */
+static void store_collect(struct gw_engine_store *store, bool failed)
 {
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    pthread_cond_timedwait(&store->work, &store->lock, &until);
+    int64_t due = gw_monotonic_ms() + (failed && store->flush_ms < RETRY_MS ? RETRY_MS : store->flush_ms);
+    while (!store->closing && gw_monotonic_ms() < due &&
+           (failed || (store->bytes <= store->queue_bytes / 2 && store->wanted <= store->reserved))) {
+        if (store_answer(store, failed))
+            continue;
+        if (store->urgent)
+            return;
+        gw_cond_wait_until(&store->work, &store->lock, due);
+    }
 }
 
 static void *store_run(void *context)
@@ -200,18 +281,20 @@ static void *store_run(void *context)
     pthread_mutex_lock(&store->lock);
     while (!store->closing) {
         if (!store->queue.count && !store->batch.queue.count && store->wanted <= store->reserved) {
-            pthread_cond_wait(&store->work, &store->lock);
+            if (!store_answer(store, true))
+                pthread_cond_wait(&store->work, &store->lock);
             continue;
         }
-        int64_t due = gw_monotonic_ms() + (failed && store->flush_ms < RETRY_MS ? RETRY_MS : store->flush_ms);
-        while (!store->closing && gw_monotonic_ms() < due &&
-               (failed || (store->bytes <= store->queue_bytes / 2 && store->wanted <= store->reserved)))
-            store_wait(store, due);
+        store_collect(store, failed);
         struct gw_disk_state state = store_take(store);
         pthread_mutex_unlock(&store->lock);
         failed = !store_write(store, &state);
         pthread_mutex_lock(&store->lock);
+        if (store->urgent)
+            store_answer(store, true);
     }
+    while (store_answer(store, true))
+        ;
     pthread_mutex_unlock(&store->lock);
     return NULL;
 }
@@ -228,17 +311,15 @@ static enum gw_err disk_open(const void *options, struct gw_engine_found *found,
         free(store);
         return err;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&store->work, &attributes);
-    pthread_cond_init(&store->room, &attributes);
-    pthread_condattr_destroy(&attributes);
+    gw_cond_init(&store->work);
+    gw_cond_init(&store->room);
     pthread_mutex_init(&store->lock, NULL);
     store->flush_ms = own->flush_ms;
     store->queue_bytes = own->queue_bytes;
     store->block = own->block;
     gw_disk_batch_init(&store->batch);
+    store->batch.series.most = own->series;
+    store->asked_end = &store->asked;
 
     const struct gw_disk_state *state = &store->state;
     *found = (struct gw_engine_found){
@@ -257,7 +338,14 @@ static enum gw_err disk_open(const void *options, struct gw_engine_found *found,
 
 static enum gw_err disk_load(struct gw_engine_store *store, const struct gw_engine_load *load, struct gw_buf *error)
 {
-    return gw_disk_db_load(&store->db, store->state.epoch, gw_disk_batch_know, &store->batch, load, error);
+    enum gw_err err = gw_disk_db_load(&store->db, store->state.epoch, gw_disk_batch_know, &store->batch, load, error);
+    if (err == GW_OK && (!gw_disk_series_load(&store->db, gw_disk_batch_know_series, &store->batch) ||
+                         !gw_disk_gaps_load(&store->batch.gaps, &store->db))) {
+        gw_buf_printf(error, "storage.path: can't read '%s': %s", sqlite3_db_filename(store->db.handle, "main"),
+                      gw_disk_db_error(&store->db));
+        err = GW_ERR_INTERNAL;
+    }
+    return err;
 }
 
 static enum gw_err disk_start(struct gw_engine_store *store, const struct gw_engine_sink *sink, struct gw_buf *error)
@@ -273,6 +361,8 @@ static enum gw_err disk_start(struct gw_engine_store *store, const struct gw_eng
     store->lost = state.lost;
     store->forgotten = state.forgotten;
     store->wanted = state.reserved;
+    state.written = gw_wall_ms();
+    gw_disk_gaps_add(&store->batch.gaps, store->state.written, state.written, 0); /* nobody listened meanwhile */
     if (!store_write(store, &state)) {
         gw_buf_printf(error, "storage.path: can't write to '%s': %s", sqlite3_db_filename(store->db.handle, "main"),
                       gw_disk_db_error(&store->db));
@@ -314,6 +404,7 @@ static void disk_close(struct gw_engine_store *store, bool in_order, uint64_t fo
         state.clean = in_order;
         if (in_order) {
             state.seq = store->seq;
+            state.written = gw_wall_ms();
             state.forgotten = forgotten > state.forgotten ? forgotten : state.forgotten;
         }
         if (!store_write(store, &state))
@@ -332,6 +423,7 @@ const struct gw_engine gw_engine_disk = {
     .keep = disk_keep,
     .update = disk_update,
     .forget = disk_forget,
+    .series = disk_series,
     .close = disk_close,
     .stats = disk_stats,
 };

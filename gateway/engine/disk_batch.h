@@ -7,6 +7,8 @@
 #define GW_ENGINE_DISK_BATCH_H
 
 #include "engine/disk_db.h"
+#include "engine/disk_rollup.h"
+#include "gateway/table.h"
 
 enum gw_disk_kind { DISK_APPEND, DISK_UPDATE, DISK_FORGET };
 
@@ -17,6 +19,7 @@ struct gw_disk_entry {
     struct gw_message *msg;           /* of DISK_APPEND; its name is the channel's */
     struct gw_engine_channel channel; /* otherwise the name is malloc'd */
     struct gw_disk_record *record;    /* the batch's */
+    struct gw_rollup *rollup;         /* a reference; NULL: none */
 };
 
 struct gw_disk_queue {
@@ -33,16 +36,22 @@ void gw_disk_queue_fini(struct gw_disk_queue *queue);
 
 struct gw_disk_batch {
     struct gw_disk_queue queue;
-    struct gw_disk_record **table; /* by hash, a power of two */
+    struct gw_table records; /* by hash of the channel's name */
     struct gw_disk_record *dirty;
-    size_t buckets, records;
     int64_t next_id;
+    struct gw_disk_series_count series;
+    struct gw_disk_gaps gaps;
 };
 
 void gw_disk_batch_init(struct gw_disk_batch *batch);
 void gw_disk_batch_fini(struct gw_disk_batch *batch);
 /* The database has this channel, under this number. */
 void gw_disk_batch_know(void *batch, const struct gw_engine_channel *channel, int64_t id);
+/* ... and has rolled up this field of it; after all channels. */
+void gw_disk_batch_know_series(void *batch, const char *channel, size_t len, const struct gw_disk_series *series);
+/* What is rolled up of the channel; NULL: nothing. */
+const struct gw_disk_rolled *gw_disk_batch_rolled(const struct gw_disk_batch *batch,
+                                                  const struct gw_engine_series *question);
 /* Channels that only the last process knew leave with the next batch. */
 void gw_disk_batch_drop_unkept(struct gw_disk_batch *batch);
 /* Moves everything out of the queue. */

@@ -9,8 +9,8 @@
 #include "message/cursor.h"
 
 #define DISK_APPLICATION 0x534c4348 /* in the file's header: it is one of ours */
-#define DISK_VERSION     2
-/* It had no properties. */
+#define DISK_VERSION     3
+/* 1 had no properties, 2 no rollups. */
 #define DISK_VERSION_OLD 1
 
 #define FLAG_RETAINED 1
@@ -27,22 +27,30 @@
 static const char disk_settings[] = "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                                     "PRAGMA journal_size_limit=4194304; PRAGMA temp_store=MEMORY;";
 
+#define DISK_ROLLUP_SCHEMA                                                                                           \
+    "CREATE TABLE series(id INTEGER PRIMARY KEY, channel INTEGER, field TEXT, seq INTEGER, ts INTEGER, since "       \
+    "INTEGER);"                                                                                                      \
+    "CREATE INDEX series_channel ON series(channel);"                                                                \
+    "CREATE TABLE rollup(series INTEGER, every INTEGER, t INTEGER, low REAL, high REAL, total REAL, last REAL,"      \
+    " last_seq INTEGER, samples INTEGER, skipped INTEGER, PRIMARY KEY(series, every, t)) WITHOUT ROWID;"             \
+    "CREATE TABLE gap(id INTEGER PRIMARY KEY, since INTEGER, until INTEGER);"
+
 static const char disk_schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE state(epoch TEXT NOT NULL, clean INTEGER, seq INTEGER, reserved INTEGER, lost INTEGER, forgotten "
-    "INTEGER);"
+    "INTEGER, written INTEGER);"
     "CREATE TABLE channel(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_seq INTEGER, before_last INTEGER,"
     " last INTEGER, evicted INTEGER, kept INTEGER);"
     "CREATE TABLE message(channel INTEGER, seq INTEGER, ts INTEGER, flags INTEGER, data BLOB, payload BLOB,"
-    " properties BLOB, PRIMARY KEY(channel, seq)) WITHOUT ROWID;"
-    "PRAGMA application_id=1397506888; PRAGMA user_version=2;";
-_Static_assert(DISK_APPLICATION == 1397506888 && DISK_VERSION == 2, "as in the schema");
+    " properties BLOB, PRIMARY KEY(channel, seq)) WITHOUT ROWID;" DISK_ROLLUP_SCHEMA
+    "PRAGMA application_id=1397506888; PRAGMA user_version=3;";
+_Static_assert(DISK_APPLICATION == 1397506888 && DISK_VERSION == 3, "as in the schema");
 
 static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_BEGIN] = "BEGIN IMMEDIATE",
     [DISK_COMMIT] = "COMMIT",
     [DISK_ROLLBACK] = "ROLLBACK",
-    [DISK_STATE] = "UPDATE state SET clean=?1, seq=?2, reserved=?3, lost=?4, forgotten=?5",
+    [DISK_STATE] = "UPDATE state SET clean=?1, seq=?2, reserved=?3, lost=?4, forgotten=?5, written=?6",
     [DISK_CHANNEL] =
         ("INSERT INTO channel(id,name,last_seq,before_last,last,evicted,kept) VALUES(?1,?2,?3,?4,?5,?6,?7)"
          " ON CONFLICT(id) DO UPDATE SET last_seq=?3, before_last=?4, last=?5, evicted=?6, kept=?7"),
@@ -51,6 +59,19 @@ static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_PRUNE] = "DELETE FROM message WHERE channel=?1 AND seq<=?2 AND seq<>?3",
     [DISK_WIPE_MESSAGES] = "DELETE FROM message WHERE channel=?1",
     [DISK_WIPE_CHANNEL] = "DELETE FROM channel WHERE id=?1",
+    [DISK_WIPE_ROLLUP] = "DELETE FROM rollup WHERE series IN (SELECT id FROM series WHERE channel=?1)",
+    [DISK_WIPE_SERIES] = "DELETE FROM series WHERE channel=?1",
+    [DISK_SERIES] = "INSERT INTO series(id,channel,field,seq,ts,since) VALUES(?1,?2,?3,?4,?5,?6)"
+                    " ON CONFLICT(id) DO UPDATE SET seq=?4, ts=?5",
+    [DISK_WINDOW] = "INSERT INTO rollup VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) ON CONFLICT(series,every,t) DO UPDATE"
+                    " SET low=coalesce(min(low,?4),low,?4), high=coalesce(max(high,?5),high,?5), total=total+?6,"
+                    " last=CASE WHEN ?8>=last_seq THEN ?7 ELSE last END, last_seq=max(last_seq,?8),"
+                    " samples=samples+?9, skipped=skipped+?10",
+    [DISK_WINDOWS] = "SELECT t,low,high,total,last,last_seq,samples,skipped FROM rollup"
+                     " WHERE series=?1 AND every=?2 AND t>=?3 AND t<?4 ORDER BY t",
+    [DISK_OLD_WINDOWS] = "DELETE FROM rollup WHERE series=?1 AND every=?2 AND t<?3",
+    [DISK_GAP] = "INSERT INTO gap(id,since,until) VALUES(?1,?2,?3) ON CONFLICT(id) DO UPDATE SET until=?3",
+    [DISK_OLD_GAP] = "DELETE FROM gap WHERE id>?1 AND id<?2",
 };
 
 const char *gw_disk_db_error(struct gw_disk_db *db)
@@ -68,6 +89,11 @@ static bool disk_step(sqlite3_stmt *statement)
     return rc == SQLITE_DONE || rc == SQLITE_ROW;
 }
 
+bool gw_disk_db_step(struct gw_disk_db *db, enum gw_disk_statement statement)
+{
+    return disk_step(db->statements[statement]);
+}
+
 static bool disk_number(struct gw_disk_db *db, const char *sql, int64_t *out)
 {
     sqlite3_stmt *statement;
@@ -81,6 +107,30 @@ static bool disk_number(struct gw_disk_db *db, const char *sql, int64_t *out)
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
+/* The tables that are read whole at start anyhow: rollups may be a thousand times as large. */
+static bool disk_check_pages(struct gw_disk_db *db, int version, struct gw_buf *why)
+{
+    static const char *const checks[] = {"PRAGMA quick_check(state)", "PRAGMA quick_check(channel)",
+                                         "PRAGMA quick_check(message)", "PRAGMA quick_check(series)",
+                                         "PRAGMA quick_check(gap)"};
+    static const char *const all = "PRAGMA quick_check(1)";
+    bool good = true;
+    for (size_t i = 0; good && i < (version ? sizeof checks / sizeof *checks : 1); i++) {
+        sqlite3_stmt *statement;
+        if (sqlite3_prepare_v2(db->handle, version ? checks[i] : all, -1, &statement, NULL) != SQLITE_OK) {
+            gw_buf_adds(why, gw_disk_db_error(db));
+            return false;
+        }
+        const char *text =
+            sqlite3_step(statement) == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+        good = text && !strcmp(text, "ok");
+        if (!good)
+            gw_buf_printf(why, "it is damaged: %s", text ? text : gw_disk_db_error(db));
+        sqlite3_finalize(statement);
+    }
+    return good;
+}
+
 /* A file of ours, whole; or a new one. */
 static bool disk_check(struct gw_disk_db *db, bool *fresh, struct gw_buf *why)
 {
@@ -92,24 +142,15 @@ static bool disk_check(struct gw_disk_db *db, bool *fresh, struct gw_buf *why)
         return false;
     }
     *fresh = !application && !version && !tables;
-    db->old = !*fresh && version == DISK_VERSION_OLD;
+    db->old = !*fresh && version >= DISK_VERSION_OLD && version < DISK_VERSION;
+    db->version = (int)version;
     if (!*fresh && (application != DISK_APPLICATION || (version != DISK_VERSION && !db->old))) {
         gw_buf_printf(why,
                       "it is a database of another program, or of another version of this one (version %d expected)",
                       DISK_VERSION);
         return false;
     }
-    sqlite3_stmt *statement;
-    if (sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK) {
-        gw_buf_adds(why, gw_disk_db_error(db));
-        return false;
-    }
-    const char *text = sqlite3_step(statement) == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
-    bool good = text && !strcmp(text, "ok");
-    if (!good)
-        gw_buf_printf(why, "it is damaged: %s", text ? text : gw_disk_db_error(db));
-    sqlite3_finalize(statement);
-    return good;
+    return disk_check_pages(db, *fresh || db->old ? 0 : DISK_VERSION, why);
 }
 
 static bool disk_create(struct gw_disk_db *db)
@@ -118,7 +159,7 @@ static bool disk_create(struct gw_disk_db *db)
     gw_epoch_make(epoch);
     struct gw_buf sql = {0};
     gw_buf_adds(&sql, disk_schema);
-    gw_buf_printf(&sql, "INSERT INTO state VALUES('%s',1,0,0,0,0); COMMIT;", epoch);
+    gw_buf_printf(&sql, "INSERT INTO state VALUES('%s',1,0,0,0,0,0); COMMIT;", epoch);
     bool good = sqlite3_exec(db->handle, sql.data, NULL, NULL, NULL) == SQLITE_OK;
     gw_buf_fini(&sql);
     return good;
@@ -127,17 +168,20 @@ static bool disk_create(struct gw_disk_db *db)
 /* A file of an earlier release. */
 static bool disk_upgrade(struct gw_disk_db *db)
 {
-    static const char sql[] =
-        "BEGIN IMMEDIATE; ALTER TABLE message ADD COLUMN properties BLOB; PRAGMA user_version=2; COMMIT;";
-    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK;
+    static const char begin[] = "BEGIN IMMEDIATE;", properties[] = "ALTER TABLE message ADD COLUMN properties BLOB;",
+                      rollups[] = "ALTER TABLE state ADD COLUMN written INTEGER DEFAULT 0;" DISK_ROLLUP_SCHEMA
+                                  "PRAGMA user_version=3; COMMIT;";
+    return sqlite3_exec(db->handle, begin, NULL, NULL, NULL) == SQLITE_OK &&
+           (db->version > 1 || sqlite3_exec(db->handle, properties, NULL, NULL, NULL) == SQLITE_OK) &&
+           sqlite3_exec(db->handle, rollups, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static bool disk_read_state(struct gw_disk_db *db, struct gw_disk_state *state)
 {
     sqlite3_stmt *statement;
     *state = (struct gw_disk_state){.clean = false};
-    if (sqlite3_prepare_v2(db->handle, "SELECT epoch,clean,seq,reserved,lost,forgotten FROM state", -1, &statement,
-                           NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db->handle, "SELECT epoch,clean,seq,reserved,lost,forgotten,written FROM state", -1,
+                           &statement, NULL) != SQLITE_OK)
         return false;
     bool got = sqlite3_step(statement) == SQLITE_ROW;
     const char *epoch = got ? (const char *)sqlite3_column_text(statement, 0) : NULL;
@@ -153,6 +197,7 @@ static bool disk_read_state(struct gw_disk_db *db, struct gw_disk_state *state)
         state->reserved = (uint64_t)sqlite3_column_int64(statement, 3);
         state->lost = (uint64_t)sqlite3_column_int64(statement, 4);
         state->forgotten = (uint64_t)sqlite3_column_int64(statement, 5);
+        state->written = sqlite3_column_int64(statement, 6);
     }
     sqlite3_finalize(statement);
     return got;
@@ -309,6 +354,7 @@ bool gw_disk_db_put_state(struct gw_disk_db *db, const struct gw_disk_state *sta
     sqlite3_bind_int64(put, 3, (int64_t)state->reserved);
     sqlite3_bind_int64(put, 4, (int64_t)state->lost);
     sqlite3_bind_int64(put, 5, (int64_t)state->forgotten);
+    sqlite3_bind_int64(put, 6, state->written);
     return disk_step(put);
 }
 
@@ -359,7 +405,12 @@ bool gw_disk_db_prune(struct gw_disk_db *db, int64_t id, uint64_t evicted, uint6
 
 bool gw_disk_db_wipe(struct gw_disk_db *db, int64_t id)
 {
-    sqlite3_bind_int64(db->statements[DISK_WIPE_MESSAGES], 1, id);
-    sqlite3_bind_int64(db->statements[DISK_WIPE_CHANNEL], 1, id);
-    return disk_step(db->statements[DISK_WIPE_MESSAGES]) && disk_step(db->statements[DISK_WIPE_CHANNEL]);
+    static const enum gw_disk_statement wipes[] = {DISK_WIPE_MESSAGES, DISK_WIPE_ROLLUP, DISK_WIPE_SERIES,
+                                                   DISK_WIPE_CHANNEL};
+    for (size_t i = 0; i < sizeof wipes / sizeof *wipes; i++) {
+        sqlite3_bind_int64(db->statements[wipes[i]], 1, id);
+        if (!gw_disk_db_step(db, wipes[i]))
+            return false;
+    }
+    return true;
 }

@@ -3,6 +3,9 @@
  *   state    one row: epoch, numbers, was the stop in order
  *   channel  what gw_engine_channel holds
  *   message  what the rings of worker 0 hold, and last values
+ *   series   a field of a channel that is rolled up, and how far
+ *   rollup   its windows
+ *   gap      times in which messages may have been missed
  *
  * Functions return false or an error on failure, and gw_disk_db_error() then says why. Thread: one at a time. */
 #ifndef GW_ENGINE_DISK_DB_H
@@ -22,13 +25,22 @@ enum gw_disk_statement {
     DISK_PRUNE,
     DISK_WIPE_MESSAGES,
     DISK_WIPE_CHANNEL,
+    DISK_WIPE_ROLLUP,
+    DISK_WIPE_SERIES,
+    DISK_SERIES,
+    DISK_WINDOW,
+    DISK_WINDOWS,
+    DISK_OLD_WINDOWS,
+    DISK_GAP,
+    DISK_OLD_GAP,
     DISK_STATEMENTS
 };
 
 struct gw_disk_db {
     sqlite3 *handle;
     sqlite3_stmt *statements[DISK_STATEMENTS];
-    bool old; /* of an earlier release, until it is upgraded */
+    bool old;    /* of an earlier release, until it is upgraded */
+    int version; /* ... as it was found */
 };
 
 struct gw_disk_state {
@@ -37,6 +49,7 @@ struct gw_disk_state {
     uint64_t seq;      /* last number given, if clean */
     uint64_t reserved; /* no number above it was given */
     uint64_t lost, forgotten;
+    int64_t written; /* whatever came before, ms since 1970, is there; 0: it was never started */
 };
 
 /* Opens, or makes, the database; locks it against other processes. On failure nothing is left open. */
@@ -60,6 +73,9 @@ bool gw_disk_db_prune(struct gw_disk_db *db, int64_t id, uint64_t evicted, uint6
 bool gw_disk_db_wipe(struct gw_disk_db *db, int64_t id);
 bool gw_disk_db_commit(struct gw_disk_db *db);
 void gw_disk_db_rollback(struct gw_disk_db *db);
+
+/* disk_rollup.c binds and steps the statements of its own tables. */
+bool gw_disk_db_step(struct gw_disk_db *db, enum gw_disk_statement statement);
 
 const char *gw_disk_db_error(struct gw_disk_db *db);
 

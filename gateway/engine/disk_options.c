@@ -36,6 +36,14 @@ static const struct gw_field disk_fields[] = {
      .def = "64MiB",
      .doc = "Bytes that wait for the disk; beyond it messages are not stored, which is counted"
             " (`sluice_storage_dropped_total`) and told by a gap after the next restart."},
+    {.key = "series",
+     .type = GW_FIELD_INT,
+     .offset = DISK(series),
+     .min = 0,
+     .max = 1000000,
+     .def = "10000",
+     .doc = "Fields of channels that are rolled up (`history.rollup`); those beyond it are not, which is logged and"
+            " counted (`sluice_storage_series_refused_total`)."},
     {.key = NULL},
 };
 

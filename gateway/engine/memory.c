@@ -15,6 +15,7 @@ struct gw_history {
     uint32_t first, count, allocated;
     size_t bytes;
     uint64_t evicted;
+    int64_t evicted_ts;     /* INT64_MAX: not known */
     struct gw_message *one; /* the ring of a channel that has had one message, as most retained ones */
 };
 
@@ -25,6 +26,7 @@ struct gw_history *gw_memory_open(const struct gw_history_limits *limits, uint64
     history->ring = &history->one;
     history->allocated = 1;
     history->evicted = evicted;
+    history->evicted_ts = INT64_MAX;
     return history;
 }
 
@@ -40,6 +42,7 @@ static void memory_evict(struct gw_history *history)
     history->count--;
     history->bytes -= gw_message_size(msg);
     history->evicted = msg->seq;
+    history->evicted_ts = msg->ts;
     gw_message_unref(msg);
 }
 
@@ -106,6 +109,7 @@ void gw_memory_append(struct gw_history *history, struct gw_message *msg, int64_
         while (history->count)
             memory_evict(history);
         history->evicted = msg->seq;
+        history->evicted_ts = msg->ts;
         return;
     }
     if (history->count == history->limits.count)
@@ -134,6 +138,11 @@ void gw_memory_read(const struct gw_history *history, uint64_t after, gw_history
 uint64_t gw_memory_evicted(const struct gw_history *history)
 {
     return history->evicted;
+}
+
+int64_t gw_memory_evicted_ts(const struct gw_history *history)
+{
+    return history->evicted_ts;
 }
 
 size_t gw_memory_count(const struct gw_history *history)

@@ -12,12 +12,13 @@ void gw_memory_expire(struct gw_history *history, int64_t now_ms);
 void gw_memory_drop(struct gw_history *history);
 void gw_memory_read(const struct gw_history *history, uint64_t after, gw_history_visit visit, void *context);
 uint64_t gw_memory_evicted(const struct gw_history *history);
+int64_t gw_memory_evicted_ts(const struct gw_history *history);
 size_t gw_memory_count(const struct gw_history *history);
 size_t gw_memory_bytes(const struct gw_history *history);
 
 #define GW_MEMORY_RING                                                                                               \
     .open = gw_memory_open, .close = gw_memory_close, .limit = gw_memory_limit, .append = gw_memory_append,          \
     .expire = gw_memory_expire, .drop = gw_memory_drop, .read = gw_memory_read, .evicted = gw_memory_evicted,        \
-    .count = gw_memory_count, .bytes = gw_memory_bytes
+    .evicted_ts = gw_memory_evicted_ts, .count = gw_memory_count, .bytes = gw_memory_bytes
 
 #endif

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -246,15 +245,20 @@ redisReply *gw_resp_ask(struct gw_resp *resp, int64_t timeout_ms, ...)
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
-static int resp_connect_one(struct gw_resp *resp, const struct addrinfo *info, int64_t until_ms)
+static int resp_connect_one(struct gw_resp *resp, const struct gw_address *address, uint16_t port, int64_t until_ms)
 {
-    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0, one = 1;
+    struct sockaddr_storage to = address->socket;
+    int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0, one = 1;
     socklen_t len = sizeof error;
+    if (to.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&to)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)&to)->sin_port = htons(port);
     if (fd < 0) {
         resp_fail(resp, "no socket", strerror(errno));
         return -1;
     }
-    if (connect(fd, info->ai_addr, info->ai_addrlen) && errno != EINPROGRESS)
+    if (connect(fd, (const struct sockaddr *)&to, address->len) && errno != EINPROGRESS)
         error = errno;
     else if (!resp_wait(fd, POLLOUT, until_ms))
         error = ETIMEDOUT;
@@ -279,7 +283,6 @@ static bool resp_shake_hands(struct gw_resp *resp, const struct gw_resp_server *
         return false;
     }
     SSL_set_app_data(resp->tls, &resp->reason);
-    SSL_set_tlsext_host_name(resp->tls, server->host);
     for (;;) {
         short events = POLLIN;
         ERR_clear_error();
@@ -329,20 +332,30 @@ static bool resp_greet(struct gw_resp *resp, const struct gw_resp_server *server
     return good;
 }
 
+/* Every address of the name has its share of the time. */
+static int resp_connect(struct gw_resp *resp, const struct gw_resp_server *server, int64_t timeout_ms)
+{
+    struct gw_lookup_answer answer;
+    int64_t now = gw_monotonic_ms(), until = now + timeout_ms;
+    gw_lookup_wait(server->lookup, timeout_ms / 2, &answer);
+    if (!answer.count)
+        resp_fail(resp, answer.reason, "");
+    for (size_t i = 0; i < answer.count; i++) {
+        now = gw_monotonic_ms();
+        int64_t share = until > now ? (until - now) / (int64_t)(answer.count - i) : 0;
+        int fd = resp_connect_one(resp, &answer.addresses[i], (uint16_t)atoi(server->port), now + share);
+        if (fd < 0)
+            continue;
+        gw_lookup_prefer(server->lookup, &answer.addresses[i]);
+        return fd;
+    }
+    return -1;
+}
+
 bool gw_resp_open(struct gw_resp *resp, const struct gw_resp_server *server, int64_t timeout_ms)
 {
     gw_resp_close(resp);
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
-    int wrong = getaddrinfo(server->host, server->port, &hints, &list);
-    if (wrong) {
-        resp_fail(resp, "its name is not known", gai_strerror(wrong));
-        return false;
-    }
-    int fd = -1;
-    int64_t until = gw_monotonic_ms() + timeout_ms;
-    for (const struct addrinfo *info = list; info && fd < 0; info = info->ai_next)
-        fd = resp_connect_one(resp, info, until);
-    freeaddrinfo(list);
+    int fd = resp_connect(resp, server, timeout_ms);
     if (fd < 0)
         return false;
     atomic_store(&resp->fd, fd);
@@ -355,44 +368,4 @@ bool gw_resp_open(struct gw_resp *resp, const struct gw_resp_server *server, int
         return true;
     gw_resp_close(resp);
     return false;
-}
-
-/* --- the address ------------------------------------------------------------------------------------------------ */
-
-const char *gw_resp_parse_url(const char *url, char **host, char **port, unsigned *database, bool *tls)
-{
-    static const char wanted[] = "it is no address of a server (redis://host:port or rediss://host:port expected)";
-    static const char *const schemes[] = {"redis://", "valkey://", "rediss://", "valkeys://"};
-    size_t i = 0, count = sizeof schemes / sizeof *schemes;
-    while (i < count && strncasecmp(url, schemes[i], strlen(schemes[i])) != 0)
-        i++;
-    if (i == count)
-        return wanted;
-    const char *at = url + strlen(schemes[i]), *end = at + strcspn(at, "/");
-    if (strchr(at, '@'))
-        return "it has credentials (they belong in username and password or password_file)";
-    const char *slash = *end ? end + 1 : end;
-    char *rest = NULL;
-    unsigned long number = strtoul(slash, &rest, 10);
-    if (*rest || number > 1023 || (*slash && (*slash < '0' || *slash > '9')))
-        return "what follows the / is no number of a database (0 to 1023 expected)";
-    bool six = *at == '[';
-    const char *close = six ? memchr(at, ']', (size_t)(end - at)) : NULL;
-    const char *name = six ? at + 1 : at, *stop = six ? close : at + strcspn(at, ":/");
-    if ((six && !close) || stop == name)
-        return wanted;
-    const char *colon = six ? close + 1 : stop;
-    unsigned long tcp = 6379;
-    if (colon < end) {
-        tcp = strtoul(colon + 1, &rest, 10);
-        if (*colon != ':' || rest != end || colon + 1 == end || tcp < 1 || tcp > 65535)
-            return wanted;
-    }
-    char digits[8];
-    snprintf(digits, sizeof digits, "%lu", tcp);
-    *host = gw_strndup(name, (size_t)(stop - name));
-    *port = gw_strdup(digits);
-    *database = (unsigned)number;
-    *tls = i >= 2;
-    return NULL;
 }

@@ -10,12 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/lookup.h"
 #include "base/tls_peer.h"
 #include "gateway/buf.h"
 
 /* Where the server is, and as whom we ask. Everything is borrowed. */
 struct gw_resp_server {
     const char *host, *port;
+    struct gw_lookup *lookup;        /* of host */
     const char *username, *password; /* NULL: none */
     unsigned database;
     SSL_CTX *tls; /* NULL: without */

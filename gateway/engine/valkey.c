@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cond.h"
 #include "engine/valkey_options.h"
 #include "engine/valkey_private.h"
 #include "gateway/alloc.h"
@@ -257,6 +258,7 @@ static void store_free(struct gw_engine_store *store)
     gw_resp_close(&store->commands);
     gw_resp_close(&store->tail);
     SSL_CTX_free(store->server.tls);
+    gw_lookup_destroy(store->server.lookup);
     gw_entry_list_clear(&store->packet);
     gw_entry_list_clear(&store->queue);
     gw_entry_list_clear(&store->sent);
@@ -280,11 +282,7 @@ static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
     char random[GW_EPOCH_MAX + 1];
     gw_epoch_make(random);
     snprintf(store->who, sizeof store->who, "%.128s:%s", own->node, random);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&store->moved, &attributes);
-    pthread_condattr_destroy(&attributes);
+    gw_cond_init(&store->moved);
     pthread_mutex_init(&store->lock, NULL);
     store->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     gw_resp_init(&store->tail);
@@ -333,6 +331,8 @@ static enum gw_err valkey_open(const void *options, struct gw_engine_found *foun
     const char *wrong = gw_resp_parse_url(own->url, &store->host, &store->port, &store->server.database, &tls);
     store->server.host = store->host;
     store->server.port = store->port;
+    if (!wrong)
+        store->server.lookup = gw_lookup_create("engine", "engine.valkey.url", store->host, NULL, NULL);
     if (!wrong && tls)
         wrong = store_use_tls(store, own);
     int64_t until = gw_monotonic_ms() + OPEN_MS;
@@ -366,6 +366,7 @@ static void store_stop(struct gw_engine_store *store, bool tail, bool lead)
     pthread_cond_broadcast(&store->moved);
     pthread_mutex_unlock(&store->lock);
     gw_valkey_wake(store);
+    gw_lookup_interrupt(store->server.lookup);
     gw_resp_interrupt(&store->tail);
     gw_valkey_asks_stop(store);
     if (lead)

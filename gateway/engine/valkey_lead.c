@@ -5,14 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/cond.h"
 #include "engine/valkey_private.h"
 #include "engine/valkey_scripts.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
+#include "gateway/random.h"
 
 #define RETRY_MS 200
 /* A leader's clock may be so far from the server's: numbers begin by it, and a term later they must be higher. */
@@ -62,18 +62,11 @@ static redisReply *lead_ask(struct lead *lead, const char *command, const char *
 /* Waits until the tail has read so far. */
 static bool lead_await(struct gw_engine_store *store, struct gw_entry_id id, int64_t timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    int wrong = 0;
+    int64_t until_ms = gw_monotonic_ms() + timeout_ms;
+    bool in_time = true;
     pthread_mutex_lock(&store->lock);
-    while (gw_entry_id_compare(store->read, id) < 0 && !wrong && !store->closing)
-        wrong = pthread_cond_timedwait(&store->moved, &store->lock, &until);
+    while (gw_entry_id_compare(store->read, id) < 0 && in_time && !store->closing)
+        in_time = gw_cond_wait_until(&store->moved, &store->lock, until_ms);
     bool there = gw_entry_id_compare(store->read, id) >= 0;
     pthread_mutex_unlock(&store->lock);
     return there;
@@ -257,10 +250,9 @@ static int64_t lead_try(struct lead *lead)
 {
     struct gw_engine_store *store = lead->store;
     char lease[24];
-    uint8_t random = 0;
+    uint8_t random;
     const char *why = "";
-    ssize_t got = getrandom(&random, sizeof random, 0);
-    (void)got;
+    gw_random(&random, sizeof random);
     redisReply *reply = lead_ask(lead, "PTTL", store->keys.lease, NULL);
     if (!reply)
         return RETRY_MS;

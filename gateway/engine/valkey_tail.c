@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/cond.h"
 #include "engine/valkey_private.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
@@ -16,7 +16,6 @@
 struct tail {
     struct gw_engine_store *store;
     bool told_up, told; /* what was told last, and whether anything was */
-    int64_t told_since;
     bool told_engine;
     int64_t since; /* when the connection was made, or lost */
 };
@@ -199,17 +198,10 @@ static bool tail_read(struct tail *tail)
 
 static void tail_rest(struct gw_engine_store *store)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += RETRY_MS * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    int wrong = 0;
+    int64_t until_ms = gw_monotonic_ms() + RETRY_MS;
     pthread_mutex_lock(&store->lock);
-    while (!store->closing && !wrong)
-        wrong = pthread_cond_timedwait(&store->moved, &store->lock, &until);
+    while (!store->closing && gw_cond_wait_until(&store->moved, &store->lock, until_ms))
+        continue;
     pthread_mutex_unlock(&store->lock);
 }
 

@@ -18,8 +18,7 @@
 
 #define JSON_TYPE "application/json"
 
-/* `cursor`: where a client that has read this answer stands; NULL: at the head. */
-static void api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char *cursor)
+void gw_api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char *cursor)
 {
     char head[64], headers[96];
     gw_hub_cursor(gw_conn_hub(conn), head);
@@ -35,14 +34,14 @@ static void api_method_not_allowed(struct gw_conn *conn, const char *allow)
     gw_http_error_headers(conn, GW_ERR_METHOD, NULL, allow);
 }
 
-static const struct gw_grants *api_grants(const struct gw_conn *conn)
+const struct gw_grants *gw_api_grants(const struct gw_conn *conn)
 {
     return conn->identity ? conn->identity->grants : NULL; /* gate.c lets nobody in without, where there is auth: */
 }
 
 bool gw_api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *name)
 {
-    if (gw_grants_contain(api_grants(conn), right, name->data, name->len))
+    if (gw_grants_contain(gw_api_grants(conn), right, name->data, name->len))
         return true;
     GW_STAT_ADD(gw_hub_stats(gw_conn_hub(conn)), forbidden, 1);
     gw_http_error(conn, GW_ERR_FORBIDDEN, NULL);
@@ -54,29 +53,14 @@ static bool api_is_read(const struct gw_request *request)
     return request->method == GW_GET || request->method == GW_HEAD;
 }
 
-/* --- messages in a row ----------------------------------------------------------------------------------------- */
-
-struct listing {
-    struct gw_message **messages;
-    size_t count, allocated;
-};
-
-static bool listing_take(void *context, struct gw_message *msg)
-{
-    struct listing *listing = context;
-    GW_GROW(listing->messages, listing->count, listing->allocated, 64);
-    listing->messages[listing->count++] = msg;
-    return true;
-}
-
-/* --- GET /channels/NAME and /channels/NAME/history ------------------------------------------------------------- */
+/* --- GET /channels/NAME ---------------------------------------------------------------------------------------- */
 
 static void api_last(struct gw_conn *conn, const struct gw_buf *name)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
     if (!gw_api_may(conn, GW_RIGHT_SUBSCRIBE, name))
         return;
-    struct gw_message *last = gw_hub_last(hub, api_grants(conn), name->data, name->len);
+    struct gw_message *last = gw_hub_last(hub, gw_api_grants(conn), name->data, name->len);
     if (!last) {
         gw_http_error(conn,
                       gw_hub_channel_possible(hub, name->data, name->len) ? GW_ERR_NO_VALUE : GW_ERR_UNKNOWN_CHANNEL,
@@ -90,93 +74,7 @@ static void api_last(struct gw_conn *conn, const struct gw_buf *name)
     gw_buf_add(&body, tail.data, tail.len - 1);
     gw_hub_add_state(hub, last, &body);
     gw_buf_addc(&body, '}');
-    api_reply_json(conn, &body, NULL);
-}
-
-/* The newest `limit` without a cursor; with one, the oldest `limit` after it, so that a client can page on. */
-static void api_history_body(struct gw_conn *conn, const struct gw_buf *name, uint64_t after, bool from_cursor,
-                             bool other_epoch, const char *cursor_text, size_t limit)
-{
-    struct gw_hub *hub = gw_conn_hub(conn);
-    struct listing all = {0};
-    uint64_t evicted;
-    gw_hub_history(hub, api_grants(conn), name->data, name->len, after, listing_take, &all, &evicted);
-    size_t first = !from_cursor && all.count > limit ? all.count - limit : 0;
-    size_t end = all.count - first > limit ? first + limit : all.count;
-
-    char cursor[64], to[64];
-    if (end < all.count)
-        gw_hub_format_cursor(hub, all.messages[end]->seq - 1, cursor);
-    else
-        gw_hub_cursor(hub, cursor);
-    struct gw_buf body;
-    gw_buf_init(&body);
-    gw_buf_printf(&body, "{\"cursor\":\"%s\",\"channel\":", cursor);
-    gw_buf_add_json_string(&body, name->data, name->len);
-    gw_buf_adds(&body, ",\"messages\":[");
-    for (size_t i = first; i < end; i++) {
-        struct gw_slice tail = gw_message_tail(all.messages[i]);
-        gw_buf_adds(&body, i > first ? ",{" : "{");
-        gw_buf_add(&body, tail.data, tail.len);
-    }
-    gw_buf_adds(&body, "],\"gaps\":[");
-    if (from_cursor && (other_epoch || evicted > after)) {
-        gw_hub_format_cursor(hub, evicted, to);
-        struct gw_gap gap = {name->data, (char *)(uintptr_t)cursor_text, to, other_epoch ? "epoch" : "history"};
-        gw_json_gap(&body, &gap);
-    }
-    gw_buf_adds(&body, "]}");
-    free(all.messages);
-    api_reply_json(conn, &body, cursor);
-}
-
-static void api_history(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
-{
-    struct gw_hub *hub = gw_conn_hub(conn);
-    if (!gw_api_may(conn, GW_RIGHT_SUBSCRIBE, name) || !gw_api_may(conn, GW_RIGHT_HISTORY, name))
-        return;
-    if (!gw_hub_channel_possible(hub, name->data, name->len)) {
-        gw_http_error(conn, GW_ERR_UNKNOWN_CHANNEL, NULL);
-        return;
-    }
-    struct gw_buf key, value, cursor;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
-    gw_buf_init(&cursor);
-    const char *why = NULL;
-    size_t limit = SIZE_MAX, at = 0;
-    uint64_t after = 0;
-    bool bad, from_cursor = false, other_epoch = false;
-    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
-        if (!key.data)
-            continue;
-        if (!strcmp(key.data, "limit")) {
-            char *end;
-            unsigned long number = strtoul(value.data, &end, 10);
-            if (!value.len || *end || value.data[0] < '0' || value.data[0] > '9' || !number)
-                why = "limit is a number, 1 or more";
-            limit = number;
-        } else if (!strcmp(key.data, "cursor") && value.len) {
-            enum gw_cursor_check check = gw_hub_check_cursor(hub, value.data, value.len, &after);
-            if (check == GW_CURSOR_BAD)
-                why = "the cursor is none of this gateway's (<epoch>.<number> expected)";
-            from_cursor = true;
-            other_epoch = check == GW_CURSOR_OTHER_EPOCH;
-            if (other_epoch)
-                after = 0;
-            gw_buf_clear(&cursor);
-            gw_buf_add(&cursor, value.data, value.len);
-        }
-    }
-    if (!why && bad)
-        why = "the query has a broken percent-encoding";
-    if (why)
-        gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
-    else
-        api_history_body(conn, name, after, from_cursor, other_epoch, cursor.data, limit);
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
-    gw_buf_fini(&cursor);
+    gw_api_reply_json(conn, &body, NULL);
 }
 
 /* --- the rest -------------------------------------------------------------------------------------------------- */
@@ -192,52 +90,77 @@ static bool api_without(struct gw_request *request, const char *suffix)
     return true;
 }
 
-/* Does the whole path name a channel with a value, and the query ask for no payload? Then that is what was meant:
- * devices do have channels called `raw`. */
-static bool api_is_called_raw(struct gw_conn *conn, const struct gw_request *request)
+/* Addresses below a channel's. Devices do have channels that are called so: where the whole path names a channel with
+ * a value, and the query has none of these keys, that is what was meant. */
+static const struct below {
+    const char *suffix;
+    const char *const *keys; /* NULL: whatever is called so, it is always the address */
+    void (*answer)(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
+} api_below_channel[] = {
+    {"/history", NULL, gw_api_history},
+    {"/raw", (const char *const[]){"v", "stream", NULL}, gw_api_payload},
+    {"/series", (const char *const[]){"field", "from", "to", "points", NULL}, gw_api_series},
+};
+
+static bool api_has_key(const struct gw_request *request, const char *const *keys)
 {
-    struct gw_buf name = {0}, key = {0}, value = {0};
+    struct gw_buf key = {0}, value = {0};
     size_t at = 0;
-    bool bad, payload = false;
-    while (!payload && gw_request_query(request, &at, &key, &value, &bad))
-        payload = key.data && (!strcmp(key.data, "v") || !strcmp(key.data, "stream"));
-    bool called = !payload && gw_request_path_after(request, "/channels/", &name, &bad) &&
-                  gw_topic_name_valid(name.data, name.len) &&
-                  gw_hub_last(gw_conn_hub(conn), api_grants(conn), name.data, name.len);
+    bool bad, has = false;
+    while (!has && gw_request_query(request, &at, &key, &value, &bad)) {
+        for (size_t i = 0; key.data && keys[i] && !has; i++)
+            has = !strcmp(key.data, keys[i]);
+    }
     gw_buf_fini(&value);
     gw_buf_fini(&key);
-    gw_buf_fini(&name);
-    return called;
+    return has;
 }
 
-/* `/channels/NAME` or, where the path ends in a plain `/history` or `/raw`, the history or the payload of NAME. (A
- * channel whose own last level is `history` is reached by encoding the slash before it.) */
+static bool api_is_channel(struct gw_conn *conn, const struct gw_request *request)
+{
+    struct gw_buf name = {0};
+    bool bad;
+    bool is = gw_request_path_after(request, "/channels/", &name, &bad) && gw_topic_name_valid(name.data, name.len) &&
+              gw_hub_last(gw_conn_hub(conn), gw_api_grants(conn), name.data, name.len);
+    gw_buf_fini(&name);
+    return is;
+}
+
+/* Takes the suffix off the path. NULL: it is the channel itself that is asked for. */
+static const struct below *api_find_below(struct gw_conn *conn, struct gw_request *request)
+{
+    for (size_t i = 0; i < sizeof api_below_channel / sizeof *api_below_channel; i++) {
+        const struct below *below = &api_below_channel[i];
+        const struct gw_request whole = *request;
+        if (!api_without(request, below->suffix))
+            continue;
+        if (!below->keys || api_has_key(&whole, below->keys) || !api_is_channel(conn, &whole))
+            return below;
+        *request = whole;
+        return NULL;
+    }
+    return NULL;
+}
+
+/* `/channels/NAME` or, where the path ends in a plain suffix, something else of NAME. (A channel whose own last level
+ * is `history` is reached by encoding the slash before it.) */
 static void api_channel(struct gw_conn *conn, const struct gw_request *request)
 {
     struct gw_request shortened = *request;
-    bool history = api_without(&shortened, "/history");
-    bool raw = !history && api_without(&shortened, "/raw");
-    if (raw && api_is_called_raw(conn, request)) {
-        shortened = *request;
-        raw = false;
-    }
-
+    const struct below *below = api_find_below(conn, &shortened);
     struct gw_buf name;
     gw_buf_init(&name);
     bool bad;
     if (!gw_request_path_after(&shortened, "/channels/", &name, &bad) || !gw_topic_name_valid(name.data, name.len))
-        gw_http_error(conn, GW_ERR_BAD_REQUEST,
-                      "the path does not name a channel (percent-encoded UTF-8 without NUL, + and #, expected)");
-    else if (history)
-        api_history(conn, request, &name);
-    else if (raw)
-        gw_api_payload(conn, request, &name);
+        gw_http_error(conn, GW_ERR_BAD_REQUEST, GW_CHANNEL_PATH_EXPECTED);
+    else if (below)
+        below->answer(conn, request, &name);
     else if (api_is_read(request))
         api_last(conn, &name);
     else if (request->method == GW_POST)
         gw_api_post(conn, request, &name);
     else
-        api_method_not_allowed(conn, history ? "Allow: GET, HEAD\r\n" : "Allow: GET, HEAD, POST\r\n");
+        api_method_not_allowed(conn, "Allow: GET, HEAD, POST\r\n");
     gw_buf_fini(&name);
 }
 
@@ -329,6 +252,9 @@ static void api_answer(struct gw_conn *conn, const struct gw_request *request)
     static const char prefix[] = "/channels/";
     if (request->path.len >= sizeof prefix - 1 && !memcmp(request->path.data, prefix, sizeof prefix - 1))
         api_channel(conn, request);
+    else if (request->path.len >= strlen("/grafana") && !memcmp(request->path.data, "/grafana", strlen("/grafana")) &&
+             (request->path.len == strlen("/grafana") || request->path.data[strlen("/grafana")] == '/'))
+        gw_api_grafana(conn, request);
     else if (gw_request_path_is(request, "/ticket"))
         gw_ticket_request(conn, request);
     else if (gw_asset_find(request))

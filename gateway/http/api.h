@@ -42,6 +42,22 @@ void gw_api_channels(struct gw_conn *conn, const struct gw_request *request);
 /* Before anything is said of the channel: false, and refused, unless the client has the right to it. */
 bool gw_api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *name);
 
+/* What the client may do; NULL: everything. */
+const struct gw_grants *gw_api_grants(const struct gw_conn *conn);
+
+/* 200, and takes the content of *body. `cursor`: where a client that has read this answer stands; NULL: at the head.
+ */
+void gw_api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char *cursor);
+
+/* GET /channels/NAME/history[?limit=N][&cursor=C|&since=T]. Thread: the worker's. */
+void gw_api_history(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
+
+/* GET /channels/NAME/series[?field=F][&from=T][&to=T][&points=N]. Thread: the worker's. */
+void gw_api_series(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
+
+/* /grafana and what is below it. Thread: the worker's. */
+void gw_api_grafana(struct gw_conn *conn, const struct gw_request *request);
+
 /* GET /channels/NAME/raw[?v=TAG]. Thread: the worker's. */
 void gw_api_payload(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name);
 

@@ -17,7 +17,7 @@ struct gw_shared_wait;
 struct gw_conn_ticket {
     struct gw_shared_wait *wait; /* NULL: nothing is on its way */
     bool answered;
-    enum gw_err err; /* the answer; GW_OK: with `text`, malloc'd */
+    enum gw_err err; /* ... and with what; GW_OK: with `text`, malloc'd */
     char *text;
     size_t len;
 };
@@ -116,6 +116,9 @@ extern const struct gw_conn_protocol gw_bytes_protocol;
  * where they are many: the message is held until they have left. */
 void gw_http_reply_payload(struct gw_conn *conn, int status, const char *headers, const char *type,
                            struct gw_message *msg, size_t from, size_t len);
+
+/* As gw_http_error_headers(), with another status than the error's. */
+void gw_http_error_as(struct gw_conn *conn, int status, enum gw_err err, const char *message, const char *headers);
 
 /* --- refusal.c: for struct gw_service ------------------------------------------------------------------------ */
 

@@ -281,11 +281,11 @@ static enum gw_err gate_identify(struct gw_conn *conn, const struct gw_request *
         if (err != GW_OK)
             gate_failed(conn, "a token", *why);
     } else if (gw_ticket_of_query(request, &ticket)) {
-        err = gw_ticket_redeem(conn, &ticket, &conn->identity);
-        if (err != GW_OK && !conn->ticket.wait) {
-            *why = err == GW_ERR_OVERLOADED ? GW_TICKET_AWAY : "the ticket is unknown, used or too old";
+        err = gw_ticket_redeem(conn, &ticket, &conn->identity, why);
+        if (err == GW_ERR_OVERLOADED)
+            *why = GW_TICKET_AWAY;
+        if (err != GW_OK && !conn->ticket.wait)
             gate_failed(conn, "a ticket", *why);
-        }
     } else {
         bool has_cookie = cookie && gate_cookie_counts(request, kind) && gate_cookie(request, cookie, &token);
         if (has_cookie)

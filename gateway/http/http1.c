@@ -250,7 +250,6 @@ static int http_framing(struct gw_request *out, bool http10, const char **why)
                     return 400;
                 out->content_length = out->content_length * 10 + (size_t)(value.data[j] - '0');
             }
-            out->has_length = true;
         } else if (http_slice_is(name, "transfer-encoding")) {
             *why = "this Transfer-Encoding is not supported (chunked expected)";
             if (encodings++ || !http_slice_is(value, "chunked"))

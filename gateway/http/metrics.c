@@ -22,6 +22,7 @@ static const struct metric metric_gauges[] = {
     {"sluice_connections", "Open sockets now.", M(connections)},
     {"sluice_channels", "Channels that have had a message, each counted in every worker.", M(channels)},
     {"sluice_history_bytes", "Bytes referred to by histories, each counted in every worker.", M(history_bytes)},
+    {"sluice_confirms", "Publishes that wait to be confirmed now.", M(confirms)},
     {"sluice_queued_sessions", "Sessions that something waits for, as of the last second.", M(queued_sessions)},
     {"sluice_queued_bytes", "Bytes waiting in the queues of all sessions, as of the last second.", M(queued_bytes)},
 };
@@ -39,6 +40,10 @@ static const struct metric metric_counters[] = {
     {"sluice_kicked_total", "Sessions ended by the gateway.", M(kicked)},
     {"sluice_publishes_total", "Publishes of clients that were settled well.", M(published)},
     {"sluice_publish_errors_total", "Publishes of clients that were refused or timed out.", M(publish_errors)},
+    {"sluice_publish_repeats_total", "Publishes that an idempotency key showed to be repeats.", M(publish_repeats)},
+    {"sluice_confirmed_total", "Publishes whose device's state showed them in time.", M(confirmed)},
+    {"sluice_confirm_timeouts_total", "Publishes whose device's state did not show them in time.",
+     M(confirm_timeouts)},
     {"sluice_publish_late_total", "Acknowledgements that nobody waited for any more.", M(publish_late)},
     {"sluice_responses_total", "Answers to clients' requests.", M(responses)},
     {"sluice_responses_late_total", "Answers that nobody waited for any more.", M(responses_late)},
@@ -195,6 +200,22 @@ static bool outcome_usual(unsigned outcome)
     }
 }
 
+static const char *outcome_label(unsigned outcome)
+{
+    switch (outcome) {
+    case GW_OUTCOME_PUBLISHED:
+        return "published";
+    case GW_OUTCOME_ACCEPTED:
+        return "accepted";
+    case GW_OUTCOME_ANSWERED:
+        return "answered";
+    case GW_OUTCOME_ABANDONED:
+        return "abandoned";
+    default:
+        return gw_err_code((enum gw_err)outcome);
+    }
+}
+
 static void metrics_outcomes(const struct gw_server *server, struct gw_exposition *to)
 {
     static const char name[] = "sluice_publish_outcomes_total";
@@ -202,15 +223,16 @@ static void metrics_outcomes(const struct gw_server *server, struct gw_expositio
                      "Publishes and requests of clients, by how they ended: published, accepted, answered, "
                      "abandoned, or the code of the error.");
     for (unsigned i = 0; i < GW_OUTCOME_COUNT; i++) {
-        uint64_t value = metric_sum(server, offsetof(struct gw_stats, outcomes) + i * sizeof(uint64_t));
-        if (!value && !outcome_usual(i))
-            continue;
-        const char *label = i == GW_OUTCOME_PUBLISHED   ? "published"
-                            : i == GW_OUTCOME_ACCEPTED  ? "accepted"
-                            : i == GW_OUTCOME_ANSWERED  ? "answered"
-                            : i == GW_OUTCOME_ABANDONED ? "abandoned"
-                                                        : gw_err_code((enum gw_err)i);
-        metric_labelled(to, name, "outcome", label, value);
+        const char *label = outcome_label(i);
+        uint64_t value = 0;
+        bool earlier = false; /* several errors may have one code */
+        for (unsigned j = 0; j < GW_OUTCOME_COUNT && !earlier; j++) {
+            bool same = !strcmp(outcome_label(j), label);
+            earlier = same && j < i;
+            value += same ? metric_sum(server, offsetof(struct gw_stats, outcomes) + j * sizeof(uint64_t)) : 0;
+        }
+        if (!earlier && (value || outcome_usual(i)))
+            metric_labelled(to, name, "outcome", label, value);
     }
 }
 

@@ -173,10 +173,10 @@ static void payload_answer(struct asked *asked)
     struct gw_hub *hub = gw_conn_hub(conn);
     const char *name = asked->name->data;
     size_t len = asked->name->len;
-    if (!gw_grants_whole(asked_grants(asked), name, len)) {
-        GW_STAT_ADD(gw_hub_stats(hub), forbidden, 1);
-        gw_http_error(conn, GW_ERR_FORBIDDEN,
-                      "your role sees only some fields of this channel, and a payload has all of them");
+    const char *why;
+    enum gw_err err = gw_hub_check_payloads(hub, asked_grants(asked), name, len, &why);
+    if (err != GW_OK) {
+        gw_http_error(conn, err, why);
         return;
     }
     asked_find(asked);
@@ -193,7 +193,7 @@ void gw_api_payload(struct gw_conn *conn, const struct gw_request *request, cons
     const char *why = asked_read(&asked);
     if (why)
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
-    else if (gw_api_may(conn, GW_RIGHT_SUBSCRIBE, name))
+    else
         payload_answer(&asked);
     gw_buf_fini(&asked.tag);
 }

@@ -61,6 +61,24 @@ static void post_response(struct gw_session *session, const char *reference, str
     gw_buf_fini(&body);
 }
 
+/* 200 says that it is so; 202, that the broker has it and the device is not known to have done it. */
+static void post_confirmed(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed)
+{
+    (void)reference;
+    struct post *post = (struct post *)session;
+    struct gw_conn *conn = post->conn;
+    struct gw_buf json = {0}, body = {0};
+    gw_json_confirmed(&json, NULL, confirmed);
+    static const char type[] = "{\"type\":";
+    gw_buf_adds(&body, "{\"status\":");
+    gw_buf_add(&body, json.data + sizeof type - 1, json.len - (sizeof type - 1));
+    int status = confirmed->confirmed ? 200 : 202;
+    post_free(post);
+    gw_http_reply(conn, status, NULL, JSON_TYPE, body.data, body.len);
+    gw_buf_fini(&json);
+    gw_buf_fini(&body);
+}
+
 static void post_kick(struct gw_session *session, enum gw_err why)
 {
     struct post *post = (struct post *)session;
@@ -74,6 +92,7 @@ static const struct gw_session_ops post_session_ops = {
     .ready = post_ready,
     .published = post_published,
     .response = post_response,
+    .confirmed = post_confirmed,
     .upstream = NULL,
     .kick = post_kick,
 };
@@ -88,6 +107,7 @@ static const struct gw_conn_ops post_conn_ops = {.writable = NULL, .message = NU
 struct post_query {
     bool as_json;       /* the body is `data` as on /ws, not the payload itself */
     int64_t timeout_ms; /* of a request; -1: none is asked for */
+    bool confirm;       /* the answer is to wait for the device's state */
 };
 
 /* NULL if all is well, else what was expected. */
@@ -108,10 +128,16 @@ static const char *post_query_read(struct post_query *query, const struct gw_req
         } else if (!strcmp(key.data, "reply") && (!gw_parse_duration(value.data, &query->timeout_ms) ||
                                                   query->timeout_ms < 1 || query->timeout_ms > GW_REQUEST_MAX_MS)) {
             why = "reply is a duration such as 5s, up to 5m";
+        } else if (!strcmp(key.data, "confirm")) {
+            query->confirm = !strcmp(value.data, "true") || !strcmp(value.data, "1");
+            if (!query->confirm && strcmp(value.data, "false") != 0 && strcmp(value.data, "0") != 0)
+                why = "confirm is true or false";
         }
     }
     if (!why && bad)
         why = "the query has a broken percent-encoding";
+    if (!why && query->confirm && query->timeout_ms >= 0)
+        why = "there is either reply or confirm";
     if (!why && query->as_json && !gw_json_valid(request->body.data, request->body.len))
         why = "the body is not valid JSON";
     gw_buf_fini(&key);
@@ -119,10 +145,22 @@ static const char *post_query_read(struct post_query *query, const struct gw_req
     return why;
 }
 
+/* Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a string of RFC 8941, or one without its quotes, as
+ * many clients send it. */
+static struct gw_slice post_key(const struct gw_request *request)
+{
+    struct gw_slice key = gw_request_header(request, "idempotency-key");
+    if (key.data && key.len > 1 && key.data[0] == '"' && key.data[key.len - 1] == '"')
+        return (struct gw_slice){key.data + 1, key.len - 2};
+    return key;
+}
+
 void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
 {
     struct post_query query;
     const char *why = post_query_read(&query, request);
+    if (!why && query.timeout_ms >= 0 && post_key(request).data)
+        why = "an Idempotency-Key is for publishes (no reply expected)";
     if (why) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
         return;
@@ -139,15 +177,22 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
     gw_session_open(&post->session, hub, &post_session_ops);
     gw_session_identify(&post->session, gw_conn_identity(conn));
     gw_conn_log_session(conn, &post->session);
-    bool accepted = false;
+    struct gw_command command = {.channel = name->data,
+                                 .channel_len = name->len,
+                                 .data = request->body.data,
+                                 .data_len = request->body.len,
+                                 .json = query.as_json,
+                                 .confirm = query.confirm,
+                                 .key = post_key(request)};
     enum gw_err err;
     if (query.timeout_ms >= 0)
         err = gw_session_request(&post->session, name->data, name->len, request->body.data, request->body.len,
                                  query.as_json, query.timeout_ms, NULL, &why);
     else
-        err = gw_session_publish(&post->session, name->data, name->len, request->body.data, request->body.len,
-                                 query.as_json, NULL, &accepted, &why);
-    if (err == GW_OK && !accepted) {
+        err = gw_session_command(&post->session, &command);
+    if (command.why)
+        why = command.why;
+    if (err == GW_OK && (!command.accepted || command.confirm)) {
         gw_conn_attach(conn, &post_conn_ops, post);
         return;
     }

@@ -59,6 +59,17 @@ static enum gw_err frame_take_interval(json_t *object, struct gw_frame *out, con
     return GW_ERR_BAD_REQUEST;
 }
 
+/* "-10m", or a number of milliseconds. */
+static enum gw_err frame_take_since(json_t *object, struct gw_frame *out, const char **why)
+{
+    json_t *value = json_object_get(object, "since");
+    if (!json_is_integer(value))
+        return frame_take_string(object, "since", &out->since, &out->since_len, GW_SINCE_EXPECTED, why);
+    out->since = json_dumps(value, JSON_ENCODE_ANY);
+    out->since_len = strlen(out->since);
+    return GW_OK;
+}
+
 static enum gw_err frame_take_timeout(json_t *object, struct gw_frame *out, const char **why)
 {
     json_t *value = json_object_get(object, "timeout");
@@ -71,6 +82,25 @@ static enum gw_err frame_take_timeout(json_t *object, struct gw_frame *out, cons
     }
     *why = "timeout must be a number of milliseconds, 1 to 300000";
     return GW_ERR_BAD_REQUEST;
+}
+
+static enum gw_err frame_take_confirm(json_t *object, struct gw_frame *out, const char **why)
+{
+    json_t *value = json_object_get(object, "confirm");
+    out->confirm = json_is_true(value);
+    if (!value || json_is_boolean(value) || json_is_null(value))
+        return GW_OK;
+    *why = "confirm must be true or false";
+    return GW_ERR_BAD_REQUEST;
+}
+
+/* Of a publish alone. */
+static enum gw_err frame_take_wishes(json_t *object, struct gw_frame *out, const char **why)
+{
+    enum gw_err err = frame_take_confirm(object, out, why);
+    return err != GW_OK ? err
+                        : frame_take_string(object, "idempotency_key", &out->key, &out->key_len,
+                                            "idempotency_key must be a string", why);
 }
 
 static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char **why)
@@ -110,9 +140,12 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
         err = frame_take_string(object, "token", &out->token, &out->token_len, "token must be a string", why);
     if (err != GW_OK)
         return err;
-    if (out->type == GW_FRAME_SUBSCRIBE && (err = frame_take_interval(object, out, why)) != GW_OK)
+    if (out->type == GW_FRAME_SUBSCRIBE && ((err = frame_take_interval(object, out, why)) != GW_OK ||
+                                            (err = frame_take_since(object, out, why)) != GW_OK))
         return err;
     if (out->type == GW_FRAME_REQUEST && (err = frame_take_timeout(object, out, why)) != GW_OK)
+        return err;
+    if (out->type == GW_FRAME_PUBLISH && (err = frame_take_wishes(object, out, why)) != GW_OK)
         return err;
     bool publishes = out->type == GW_FRAME_PUBLISH || out->type == GW_FRAME_REQUEST;
     bool needs_channel = out->type == GW_FRAME_SUBSCRIBE || out->type == GW_FRAME_UNSUBSCRIBE || publishes;
@@ -155,7 +188,9 @@ void gw_frame_fini(struct gw_frame *frame)
     free(frame->id);
     free(frame->channel);
     free(frame->cursor);
+    free(frame->since);
     free(frame->token);
+    free(frame->key);
     free(frame->type_name);
     *frame = (struct gw_frame){.type = GW_FRAME_UNKNOWN};
 }
@@ -232,6 +267,19 @@ void gw_json_response(struct gw_buf *out, const char *id, struct gw_slice data)
     json_add_id(out, id);
     gw_buf_adds(out, ",\"data\":");
     gw_buf_add(out, data.data, data.len);
+    gw_buf_addc(out, '}');
+}
+
+void gw_json_confirmed(struct gw_buf *out, const char *id, const struct gw_confirmed *confirmed)
+{
+    gw_buf_adds(out, confirmed->confirmed ? "{\"type\":\"confirmed\"" : "{\"type\":\"timeout\"");
+    json_add_id(out, id);
+    if (confirmed->cursor.len)
+        json_add_string(out, "cursor", confirmed->cursor.data, confirmed->cursor.len);
+    if (confirmed->data.data) {
+        gw_buf_adds(out, ",\"data\":");
+        gw_buf_add(out, confirmed->data.data, confirmed->data.len);
+    }
     gw_buf_addc(out, '}');
 }
 

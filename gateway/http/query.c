@@ -54,6 +54,12 @@ static const char *query_take(struct gw_query *query, const char *key, const str
         gw_buf_clear(&query->cursor);
         gw_buf_add(&query->cursor, value->data, value->len);
         query->has_cursor = value->len > 0;
+    } else if (!strcmp(key, "since")) {
+        gw_buf_clear(&query->since);
+        gw_buf_add(&query->since, value->data, value->len);
+        int64_t ms;
+        if (!gw_parse_time(value->data ? value->data : "", 1, &ms))
+            return GW_SINCE_EXPECTED;
     } else if (!strcmp(key, "interval")) {
         return gw_query_interval(value->data, &query->interval_ms);
     } else if (!strcmp(key, "wait") && !query_wait(value, web->poll_wait_max_ms, &query->wait_ms)) {
@@ -89,6 +95,7 @@ void gw_query_fini(struct gw_query *query)
 {
     gw_buf_fini(&query->channels);
     gw_buf_fini(&query->cursor);
+    gw_buf_fini(&query->since);
 }
 
 /* Where a subscription begins, from the text of `cursor` or `from`. */
@@ -110,6 +117,11 @@ enum gw_err gw_query_subscribe(const struct gw_query *query, struct gw_session *
         const char *from = name + strlen(name) + 1;
         struct gw_subscribed subscribed;
         struct gw_start start = query_start(query->cursor.data, query->cursor.len, without);
+        if (!query->has_cursor && query->since.len &&
+            !gw_start_since(session->hub, query->since.data, query->since.len, &start)) {
+            *why = GW_SINCE_EXPECTED;
+            return GW_ERR_BAD_REQUEST;
+        }
         if (*from && !query->pinned)
             start = query_start(from, strlen(from), without);
         start.interval_ms = query->interval_ms;

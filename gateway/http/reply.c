@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/protocol.h"
 #include "http/conn.h"
 
 /* Ends the exchange for whoever answers. `type` NULL: there is no body. */
@@ -77,17 +78,17 @@ void gw_http_reply_payload(struct gw_conn *conn, int status, const char *headers
     reply_end(conn);
 }
 
+void gw_http_error_as(struct gw_conn *conn, int status, enum gw_err err, const char *message, const char *headers)
+{
+    struct gw_buf body = {0};
+    gw_json_error(&body, NULL, err, message, 0);
+    gw_http_reply(conn, status, headers, "application/json", body.data, body.len);
+    gw_buf_fini(&body);
+}
+
 void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers)
 {
-    struct gw_buf body;
-    gw_buf_init(&body);
-    if (!message)
-        message = gw_err_text(err);
-    gw_buf_printf(&body, "{\"type\":\"error\",\"code\":\"%s\",\"message\":", gw_err_code(err));
-    gw_buf_add_json_string(&body, message, strlen(message));
-    gw_buf_addc(&body, '}');
-    gw_http_reply(conn, gw_err_status(err), headers, "application/json", body.data, body.len);
-    gw_buf_fini(&body);
+    gw_http_error_as(conn, gw_err_status(err), err, message, headers);
 }
 
 void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message)

@@ -17,10 +17,7 @@ void gw_conn_refuse(struct gw_conn *conn, int status, enum gw_err err, const cha
     conn->keep_alive = false;
     conn->is_head = false;
     conn->state = GW_CONN_BUSY;
-    struct gw_buf body = {0};
-    gw_buf_printf(&body, "{\"type\":\"error\",\"code\":\"%s\",\"message\":\"%s\"}", gw_err_code(err), why);
-    gw_http_reply(conn, status, NULL, "application/json", body.data, body.len);
-    gw_buf_fini(&body);
+    gw_http_error_as(conn, status, err, why, NULL);
 }
 
 /* Whose request is this? A proxy that keeps its connections has many clients on one. Returns whether the client

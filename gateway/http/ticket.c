@@ -38,23 +38,18 @@ static void ticket_taken(void *context, enum gw_err err, const char *text, size_
     gw_conn_process(conn);
 }
 
-enum gw_err gw_ticket_redeem(struct gw_conn *conn, const struct gw_buf *ticket, struct gw_identity **out)
+enum gw_err gw_ticket_redeem(struct gw_conn *conn, const struct gw_buf *ticket, struct gw_identity **out,
+                             const char **why)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
     struct gw_conn_ticket *state = &conn->ticket;
-    char key[GW_TICKET_KEY_SIZE];
-    if (!gw_hub_shares(hub))
-        return gw_auth_redeem(gw_hub_auth(hub), ticket->data, ticket->len, gw_hub_wall(hub), out);
-    if (!gw_auth_ticket_key(ticket->data, ticket->len, key))
-        return GW_ERR_UNAUTHORIZED;
-    if (!state->answered) {
-        state->wait = gw_shared_take(hub, key, ticket_taken, conn);
+    const struct gw_slice text = {ticket->data, ticket->len};
+    const struct gw_shared_answer taken = {state->err, state->text, state->len};
+    if (!state->answered)
+        state->wait = gw_hub_ask_ticket(hub, text, ticket_taken, conn);
+    if (state->wait)
         return GW_ERR_UNAUTHORIZED; /* so far */
-    }
-    if (state->err != GW_OK)
-        return state->err == GW_ERR_NOT_FOUND ? GW_ERR_UNAUTHORIZED : state->err;
-    return gw_auth_redeem_text(gw_hub_auth(hub), ticket->data, ticket->len, state->text, state->len, gw_hub_wall(hub),
-                               out);
+    return gw_hub_redeem(hub, text, state->answered ? &taken : NULL, out, why);
 }
 
 void gw_ticket_forget(struct gw_conn *conn)

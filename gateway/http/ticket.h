@@ -13,9 +13,9 @@
 /* `ticket=` of the query. */
 bool gw_ticket_of_query(const struct gw_request *request, struct gw_buf *ticket);
 /* *out: whose it was. While conn->ticket.wait is set afterwards, the answer is still to come, and the request comes
- * again with it. GW_ERR_OVERLOADED: the engine is away. */
+ * again with it. *why as gw_hub_redeem(). */
 GW_MUST_CHECK enum gw_err gw_ticket_redeem(struct gw_conn *conn, const struct gw_buf *ticket,
-                                           struct gw_identity **out);
+                                           struct gw_identity **out, const char **why);
 /* The request has been given to whoever answers it, or the connection is gone. */
 void gw_ticket_forget(struct gw_conn *conn);
 

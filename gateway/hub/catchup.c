@@ -136,6 +136,17 @@ static int entry_compare(const void *a, const void *b)
     return left->seq < right->seq ? -1 : left->seq > right->seq;
 }
 
+/* A channel's history is in order already, and so is all there is where one has been missed. */
+static void round_sort(struct gw_round *round)
+{
+    for (size_t i = 1; i < round->count; i++) {
+        if (entry_compare(&round->entries[i - 1], &round->entries[i]) <= 0)
+            continue;
+        qsort(round->entries, round->count, sizeof *round->entries, entry_compare);
+        return;
+    }
+}
+
 /* Collects from every channel. False: they are too many. */
 static bool round_collect(struct gw_round *round)
 {
@@ -190,8 +201,7 @@ static bool round_direct(struct gw_round *round, bool *kicked)
     if (all && (session->fetch || session->fetch_to))
         round_add_fetched(round);
     gw_round_filters(round);
-    if (round->count)
-        qsort(round->entries, round->count, sizeof *round->entries, entry_compare);
+    round_sort(round);
     size_t done = round_put_gaps(round);
     *kicked = done == SIZE_MAX;
     if (!all || *kicked)

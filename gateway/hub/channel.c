@@ -12,6 +12,7 @@
 #include "hub/history.h"
 #include "hub/hub_private.h"
 #include "hub/keep.h"
+#include "hub/series.h"
 #include "hub/slice.h"
 #include "route/routes.h"
 #include "topic/topic_tree.h"
@@ -77,8 +78,7 @@ static void channel_take_slot(struct gw_channels *channels, struct gw_channel *c
 
 void gw_channels_init(struct gw_channels *channels)
 {
-    *channels = (struct gw_channels){.buckets = 256, .names = gw_topic_tree_create()};
-    channels->table = gw_calloc(channels->buckets, sizeof *channels->table);
+    *channels = (struct gw_channels){.names = gw_topic_tree_create()};
     gw_order_init(&channels->messages, channel_has_message, channels);
     gw_order_init(&channels->losses, channel_has_loss, channels);
 }
@@ -147,12 +147,12 @@ static void channel_free(struct gw_channel *channel)
 
 void gw_channels_fini(struct gw_channels *channels)
 {
+    gw_table_empty(&channels->table);
     for (struct gw_channel *channel = channels->all.oldest, *next; channel; channel = next) {
         next = channel->newer;
         gw_channel_forget_state(channels, channel);
         channel_free(channel);
     }
-    free(channels->table);
     free(channels->slots);
     free(channels->free_slots);
     free(channels->states);
@@ -163,28 +163,13 @@ void gw_channels_fini(struct gw_channels *channels)
 
 struct gw_channel *gw_channel_find(const struct gw_hub *hub, const char *name, size_t len, uint64_t hash)
 {
-    const struct gw_channels *channels = &hub->channels;
-    struct gw_channel *channel = channels->table[hash & (channels->buckets - 1)];
-    while (channel && (channel->hash != hash || channel->len != len || memcmp(channel->name, name, len)))
-        channel = channel->hash_next;
-    return channel;
-}
-
-static void channels_grow(struct gw_channels *channels)
-{
-    size_t buckets = channels->buckets * 2;
-    struct gw_channel **table = gw_calloc(buckets, sizeof *table);
-    for (size_t i = 0; i < channels->buckets; i++) {
-        for (struct gw_channel *channel = channels->table[i], *next; channel; channel = next) {
-            next = channel->hash_next;
-            struct gw_channel **bucket = &table[channel->hash & (buckets - 1)];
-            channel->hash_next = *bucket;
-            *bucket = channel;
-        }
+    struct gw_table_item *item = gw_table_first(&hub->channels.table, hash);
+    for (; item; item = gw_table_next(item)) {
+        struct gw_channel *channel = (struct gw_channel *)item;
+        if (channel->len == len && !memcmp(channel->name, name, len))
+            return channel;
     }
-    free(channels->table);
-    channels->table = table;
-    channels->buckets = buckets;
+    return NULL;
 }
 
 /* Removes the channel with everything that is known of it. A client that resumes from before is told so by a gap,
@@ -200,13 +185,9 @@ static void channel_evict(struct gw_hub *hub, struct gw_channel *channel)
     history_unlink(channels, channel);
     channel_unlink(&channels->all, channel);
     gw_topic_tree_remove(channels->names, channel->name, channel->len);
-    struct gw_channel **link = &channels->table[channel->hash & (channels->buckets - 1)];
-    while (*link != channel)
-        link = &(*link)->hash_next;
-    *link = channel->hash_next;
+    gw_table_remove(&channels->table, &channel->item);
     channels->slots[channel->slot] = NULL;
     channels->free_slots[channels->free_count++] = channel->slot;
-    channels->count--;
     channel_free(channel);
     GW_STAT_ADD(&hub->stats, channels_evicted, 1);
 }
@@ -226,34 +207,27 @@ static struct gw_channel *channel_make(struct gw_hub *hub, const struct gw_slice
                                        uint64_t evicted)
 {
     struct gw_channels *channels = &hub->channels;
-    if (channels->count >= hub->config->limits.channels) {
+    if (channels->table.count >= hub->config->limits.channels) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "hub", "limits.channels (%u) reached: forgetting '%s', silent the longest",
                              hub->config->limits.channels, channels->all.oldest->name);
         channel_evict(hub, channels->all.oldest);
     }
-    if (channels->count >= channels->buckets)
-        channels_grow(channels);
-
     const struct gw_cfg_route *policy = gw_routes_get(hub->routes, route);
     struct gw_channel *channel = gw_calloc(1, offsetof(struct gw_channel, name) + name->len + 1);
     memcpy(channel->name, name->data, name->len);
     channel->len = (uint16_t)name->len;
-    channel->hash = hash;
     channel->number = ++channels->made;
     if (channels->lost || evicted)
         *gw_channel_note_losses(channel) =
             (struct gw_channel_losses){.lost = channels->lost, .kept_evicted = evicted};
-    struct gw_channel **bucket = &channels->table[hash & (channels->buckets - 1)];
-    channel->hash_next = *bucket;
-    *bucket = channel;
+    gw_table_add(&channels->table, &channel->item, hash);
     *gw_topic_tree_insert(channels->names, channel->name, channel->len) = channel;
     channel_link_newest(&channels->all, channel);
-    channels->count++;
     channel_take_slot(channels, channel);
     gw_channel_history_begin(channel, policy, evicted);
     channel_apply_route(hub, channel, route);
     gw_channel_filters(hub, channel);
-    GW_STAT_SET(&hub->stats, channels, channels->count);
+    GW_STAT_SET(&hub->stats, channels, channels->table.count);
     return channel;
 }
 
@@ -337,6 +311,8 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
     else
         history_unlink(channels, channel);
     gw_channel_keep(hub, channel, msg);
+    if (hub->series_catching)
+        gw_series_catch(hub, msg);
     gw_order_add(&channels->messages, msg->seq, channel->slot);
     channel_note_loss(hub, channel);
     channels_bound_history(hub);
@@ -431,7 +407,7 @@ void gw_channels_begin_anew(struct gw_hub *hub)
     gw_order_init(&channels->messages, channel_has_message, channels);
     gw_order_init(&channels->losses, channel_has_loss, channels);
     channels->forgotten = channels->lost = 0;
-    GW_STAT_SET(&hub->stats, channels, channels->count);
+    GW_STAT_SET(&hub->stats, channels, channels->table.count);
     GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);
 }
 
@@ -447,15 +423,15 @@ void gw_channels_relimit(struct gw_hub *hub)
 void gw_channels_work(struct gw_hub *hub)
 {
     struct gw_channels *channels = &hub->channels;
-    if (channels->policy_slot >= channels->slot_count && channels->count <= hub->config->limits.channels)
+    if (channels->policy_slot >= channels->slot_count && channels->table.count <= hub->config->limits.channels)
         return;
     while (channels->policy_slot < channels->slot_count && gw_slice_take(hub, RELOAD_UNITS)) {
         struct gw_channel *channel = channels->slots[channels->policy_slot++];
         if (channel && channel->policy_at != channels->policy_at)
             channel_meet_reload(hub, channel);
     }
-    while (channels->count > hub->config->limits.channels && gw_slice_take(hub, RELOAD_UNITS))
+    while (channels->table.count > hub->config->limits.channels && gw_slice_take(hub, RELOAD_UNITS))
         channel_evict(hub, channels->all.oldest);
     channels_bound_history(hub);
-    GW_STAT_SET(&hub->stats, channels, channels->count);
+    GW_STAT_SET(&hub->stats, channels, channels->table.count);
 }

@@ -10,6 +10,7 @@
 #include "gateway/engine.h"
 #include "gateway/history.h"
 #include "gateway/message.h"
+#include "gateway/table.h"
 #include "hub/order.h"
 
 struct gw_filter;
@@ -36,8 +37,7 @@ struct gw_channel_losses {
 
 /* There may be a million of them. */
 struct gw_channel {
-    uint64_t hash;
-    struct gw_channel *hash_next;
+    struct gw_table_item item;        /* first member */
     struct gw_message *last;          /* NULL: none yet, or cleared */
     uint64_t last_seq;                /* of the newest message, a clearing one included */
     uint64_t before_last;             /* of the one before it */
@@ -68,8 +68,7 @@ struct gw_channel_list {
 };
 
 struct gw_channels {
-    struct gw_channel **table; /* by hash, a power of two */
-    size_t buckets, count;
+    struct gw_table table;       /* by hash of the name */
     struct gw_topic_tree *names; /* name -> struct gw_channel */
     struct gw_channel_list all, with_history;
     size_t history_bytes;

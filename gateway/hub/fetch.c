@@ -9,6 +9,7 @@
 #include "gateway/alloc.h"
 #include "gateway/container.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "gateway/log.h"
 #include "hub/channel.h"
 #include "hub/history.h"
@@ -82,8 +83,7 @@ static void fetch_unlink(struct gw_fetches *fetches, struct gw_fetch *fetch)
 {
     if (!fetch->link)
         return;
-    *fetch->link = fetch->next;
-    *(fetch->next ? &fetch->next->link : &fetches->end) = fetch->link;
+    GW_QUEUE_REMOVE(fetches->end, fetch, next, link);
     fetch->link = NULL;
 }
 
@@ -249,9 +249,7 @@ void gw_fetch_go_on(struct gw_session *session)
     fetch_copy_filters(fetch, session);
     session->fetch = fetch;
     session->fetching = true;
-    fetch->link = fetches->end;
-    *fetches->end = fetch;
-    fetches->end = &fetch->next;
+    GW_QUEUE_ADD(fetches->end, fetch, next, link);
     fetches_ask(hub);
 }
 

@@ -10,6 +10,7 @@
 #include "gateway/timer.h"
 #include "gateway/upstream.h"
 #include "hub/channel.h"
+#include "hub/confirm.h"
 #include "hub/fetch.h"
 #include "hub/giveback.h"
 #include "hub/moments.h"
@@ -42,14 +43,19 @@ struct gw_hub {
     uint64_t next_session;
     int64_t now_ms, wall_ms;
     struct gw_channels channels;
-    struct gw_pauses pauses;
+    struct gw_table pauses; /* hub/pace.c */
     struct gw_moments moments;
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;
     struct gw_slices slices;
     struct gw_fetches fetches;
-    struct gw_stored_ask *stored_ask; /* NULL: none is being answered */
-    uint32_t stored_slot;             /* ... the next channel to be looked at */
+    const struct gw_engine *series_engine; /* NULL: it rolls nothing up */
+    struct gw_engine_store *series_store;
+    struct gw_series *series_catching; /* charts that need what comes in now */
+    uint32_t series_count;             /* charts that are being made */
+    int64_t started_ms;                /* wall clock */
+    struct gw_stored_ask *stored_ask;  /* NULL: none is being answered */
+    uint32_t stored_slot;              /* ... the next channel to be looked at */
     uint64_t filters_at;           /* counts filters that came or went without being tied to every channel at once */
     int64_t queues_due_ms;         /* when the sessions' queues are measured again */
     struct gw_topic_tree *filters; /* text -> struct gw_filter */
@@ -58,6 +64,8 @@ struct gw_hub {
     struct gw_pending **pending; /* by slot */
     uint32_t pending_slots, pending_count;
     uint32_t pending_generation;
+    struct gw_confirms confirms;
+    struct gw_repeats *repeats; /* of all workers; NULL: no idempotency keys */
     pthread_t thread;
     bool thread_known;
 };

@@ -15,6 +15,7 @@
 #include "hub/fetch.h"
 #include "hub/history.h"
 #include "hub/hub_private.h"
+#include "hub/series.h"
 #include "route/routes.h"
 
 static bool channel_kept(const struct gw_hub *hub, const struct gw_channel *channel)
@@ -27,7 +28,7 @@ static struct gw_engine_channel channel_numbers(const struct gw_hub *hub, const 
     return (struct gw_engine_channel){
         .name = channel->name,
         .len = channel->len,
-        .hash = channel->hash,
+        .hash = channel->item.hash,
         .last_seq = channel->last_seq,
         .before_last = channel->before_last,
         .last = channel->last ? channel->last->seq : 0,
@@ -41,6 +42,8 @@ void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_m
     if (!channel_kept(hub, channel))
         return;
     struct gw_engine_channel numbers = channel_numbers(hub, channel);
+    if (channel->route != GW_ROUTE_BY_NAME)
+        numbers.rollup = gw_routes_get(hub->routes, channel->route)->rollup;
     if (gw_channel_losses(channel).kept_evicted != numbers.evicted)
         gw_channel_note_losses(channel)->kept_evicted = numbers.evicted;
     hub->keeper->keep(hub->store, &numbers, msg);
@@ -193,6 +196,8 @@ enum gw_err gw_hubs_restore(struct gw_hub **hubs, unsigned count, const struct g
         hubs[i]->channels.forgotten = found->forgotten > found->lost ? found->forgotten : found->lost;
         hubs[i]->channels.lost = found->lost;
     }
+    for (unsigned i = 0; i < count; i++)
+        gw_hub_series_init(hubs[i], keeper, store);
     for (unsigned i = 0; i < count; i++)
         gw_fetches_init(hubs[i], keeper, store);
     if (keeper->keep) {

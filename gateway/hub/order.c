@@ -65,10 +65,7 @@ static struct gw_order_block *order_add_block(struct gw_order *order)
 {
     order_sweep_block(order);
     order_sweep_block(order);
-    if (order->count == order->allocated) {
-        order->allocated = order->allocated ? order->allocated * 2 : 4;
-        order->blocks = gw_reallocarray(order->blocks, order->allocated, sizeof(struct gw_order_block *));
-    }
+    GW_GROW(order->blocks, order->count, order->allocated, 4);
     struct gw_order_block *block = gw_malloc(sizeof *block);
     block->count = 0;
     return order->blocks[order->count++] = block;

@@ -14,7 +14,10 @@
 #include <stdlib.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
+#include "gateway/table.h"
 #include "gateway/topic.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
@@ -27,7 +30,7 @@ struct gw_pause {
     uint64_t channel; /* gw_channel.number */
     int64_t interval_ms;
     struct gw_message *held; /* NULL: nothing came since */
-    struct gw_pause *hash_next, **hash_link;
+    struct gw_table_item item;
     struct gw_pause *next, **link; /* of the same session */
 };
 
@@ -36,70 +39,36 @@ void gw_session_pace_from(struct gw_session *session, int64_t now_ms)
     session->pace_from_ms = now_ms;
 }
 
-void gw_pauses_init(struct gw_pauses *pauses)
-{
-    pauses->buckets = 64;
-    pauses->table = gw_calloc(pauses->buckets, sizeof(struct gw_pause *));
-}
-
-void gw_pauses_fini(struct gw_pauses *pauses)
+void gw_pauses_fini(struct gw_table *pauses)
 {
     assert(!pauses->count);
-    free(pauses->table);
+    gw_table_empty(pauses);
 }
 
-static struct gw_pause **pause_bucket(const struct gw_pauses *pauses, const struct gw_session *session,
-                                      uint64_t channel)
+static uint64_t pause_hash(const struct gw_session *session, const struct gw_channel *channel)
 {
-    uint64_t hash = ((uint64_t)(uintptr_t)session >> 4 ^ channel * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
-    return &pauses->table[(hash >> 32) & (pauses->buckets - 1)];
-}
-
-static void pause_link(struct gw_pauses *pauses, struct gw_pause *pause)
-{
-    struct gw_pause **bucket = pause_bucket(pauses, pause->session, pause->channel);
-    pause->hash_next = *bucket;
-    pause->hash_link = bucket;
-    if (pause->hash_next)
-        pause->hash_next->hash_link = &pause->hash_next;
-    *bucket = pause;
-}
-
-static void pauses_grow(struct gw_pauses *pauses)
-{
-    struct gw_pause **old = pauses->table;
-    size_t buckets = pauses->buckets;
-    pauses->buckets *= 2;
-    pauses->table = gw_calloc(pauses->buckets, sizeof(struct gw_pause *));
-    for (size_t i = 0; i < buckets; i++) {
-        for (struct gw_pause *pause = old[i], *next; pause; pause = next) {
-            next = pause->hash_next;
-            pause_link(pauses, pause);
-        }
-    }
-    free(old);
+    uint64_t hash = (uint64_t)(uintptr_t)session >> 4 ^ channel->number * 0x9e3779b97f4a7c15u;
+    return (hash * 0xff51afd7ed558ccdu) >> 32;
 }
 
 static struct gw_pause *pause_find(const struct gw_session *session, const struct gw_channel *channel)
 {
-    struct gw_pause *pause = *pause_bucket(&session->hub->pauses, session, channel->number);
-    while (pause && (pause->session != session || pause->channel != channel->number))
-        pause = pause->hash_next;
-    return pause;
+    struct gw_table_item *item = gw_table_first(&session->hub->pauses, pause_hash(session, channel));
+    for (; item; item = gw_table_next(item)) {
+        struct gw_pause *pause = GW_CONTAINER_OF(item, struct gw_pause, item);
+        if (pause->session == session && pause->channel == channel->number)
+            return pause;
+    }
+    return NULL;
 }
 
 static void pause_free(struct gw_pause *pause)
 {
     struct gw_hub *hub = pause->session->hub;
     gw_timer_cancel(hub->timers, &pause->timer);
-    *pause->hash_link = pause->hash_next;
-    if (pause->hash_next)
-        pause->hash_next->hash_link = pause->hash_link;
-    *pause->link = pause->next;
-    if (pause->next)
-        pause->next->link = pause->link;
+    gw_table_remove(&hub->pauses, &pause->item);
+    GW_LIST_REMOVE(pause, next, link);
     pause->session->pause_count--;
-    hub->pauses.count--;
     gw_message_unref(pause->held);
     free(pause);
 }
@@ -136,14 +105,8 @@ static struct gw_pause *pause_begin(struct gw_session *session, const struct gw_
     pause->session = session;
     pause->channel = channel->number;
     pause->interval_ms = interval_ms;
-    if (hub->pauses.count++ >= hub->pauses.buckets)
-        pauses_grow(&hub->pauses);
-    pause_link(&hub->pauses, pause);
-    pause->next = session->pauses;
-    pause->link = &session->pauses;
-    if (pause->next)
-        pause->next->link = &pause->next;
-    session->pauses = pause;
+    gw_table_add(&hub->pauses, &pause->item, pause_hash(session, channel));
+    GW_LIST_ADD(session->pauses, pause, next, link);
     session->pause_count++;
     gw_timer_set(hub->timers, &pause->timer, due_ms);
     return pause;

@@ -10,15 +10,10 @@
 
 struct gw_channel;
 struct gw_pause;
+struct gw_table;
 
-/* All pauses of a hub, by session and channel (pace.c). */
-struct gw_pauses {
-    struct gw_pause **table; /* a power of two */
-    size_t buckets, count;
-};
-
-void gw_pauses_init(struct gw_pauses *pauses);
-void gw_pauses_fini(struct gw_pauses *pauses);
+/* All pauses of a hub, by session and channel; there are none any more. */
+void gw_pauses_fini(struct gw_table *pauses);
 /* Queues a live message now or at the end of the channel's pause. */
 void gw_pace_deliver(struct gw_session *session, const struct gw_channel *channel, struct gw_message *msg,
                      int64_t interval_ms);

@@ -5,14 +5,16 @@
 
 #include "gateway/alloc.h"
 #include "gateway/auth.h"
-#include "gateway/codec.h"
 #include "gateway/hub.h"
+#include "gateway/identity.h"
 #include "gateway/session_log.h"
 #include "gateway/topic.h"
-#include "gateway/transform.h"
 #include "hub/access.h"
+#include "hub/confirm.h"
 #include "hub/hub_private.h"
+#include "hub/payload.h"
 #include "hub/pending.h"
+#include "hub/repeats.h"
 #include "hub/stats.h"
 #include "route/reply.h"
 #include "route/routes.h"
@@ -37,71 +39,8 @@ struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const 
     return publish;
 }
 
-/* A payload that is sent as it is: what the route would drop on its way back is refused here, where the client gets
- * an error. */
-static enum gw_err publish_check(const struct gw_codec *codec, const char *data, size_t len, const char **why)
-{
-    if (!len)
-        return GW_OK;
-    struct gw_buf scratch = {0};
-    struct gw_decoded decoded;
-    enum gw_err err = codec->publishable ? (codec->publishable(data, len) ? GW_OK : GW_ERR_NOT_JSON)
-                                         : codec->decode(data, len, &scratch, &decoded);
-    gw_buf_fini(&scratch);
-    if (err == GW_ERR_NOT_JSON)
-        *why = "the data is not valid JSON (names and texts in double quotes, as in {\"state\":\"ON\"}, expected)";
-    else if (err == GW_ERR_BAD_REQUEST)
-        *why = "the payload is none that the codec of this channel's route reads";
-    return err;
-}
-
-/* The value without the blanks around it. */
-static struct gw_slice publish_trim(const char *data, size_t len)
-{
-    static const char blanks[] = " \t\r\n";
-    size_t from = 0;
-    while (from < len && strchr(blanks, data[from]))
-        from++;
-    while (len > from && strchr(blanks, data[len - 1]))
-        len--;
-    return (struct gw_slice){data + from, len - from};
-}
-
-/* By a transform. A payload that is sent as it is is read as the device's would be: it becomes a value first. */
-static enum gw_err publish_transform(const struct gw_publish_target *target, const char *data, size_t len, bool json,
-                                     struct gw_buf *payload, const char **why)
-{
-    struct gw_buf scratch = {0};
-    struct gw_decoded decoded = {.json = data, .len = len};
-    enum gw_err err = GW_OK;
-    if (!json && len)
-        err = publish_check(target->codec, data, len, why);
-    if (!json && !len)
-        decoded = (struct gw_decoded){.json = "null", .len = 4};
-    else if (!json && err == GW_OK)
-        err = target->codec->decode(data, len, &scratch, &decoded);
-    struct gw_slice value = publish_trim(decoded.json, decoded.len);
-    if (err == GW_OK)
-        err = target->transform->encode(target->state, &target->captures, value.data, value.len, payload, why);
-    gw_buf_fini(&scratch);
-    return err;
-}
-
-/* JSON `data`, or a payload as it is, to the payload. `null` is the empty payload, whatever the codec. */
-static enum gw_err publish_encode(const struct gw_publish_target *target, const char *data, size_t len, bool json,
-                                  struct gw_buf *payload, const char **why)
-{
-    if (target->transform)
-        return publish_transform(target, data, len, json, payload, why);
-    if (!json) {
-        gw_buf_add(payload, data, len);
-        return publish_check(target->codec, data, len, why);
-    }
-    struct gw_slice value = publish_trim(data, len);
-    if (value.len == 4 && !memcmp(value.data, "null", 4))
-        return GW_OK;
-    return target->codec->encode(value.data, value.len, payload, why);
-}
+/* The user property that says who publishes. */
+#define IDENTITY "sub"
 
 /* A publish or request on its way. */
 struct outgoing {
@@ -112,7 +51,10 @@ struct outgoing {
     bool json;
     int64_t timeout_ms;           /* of a request; -1: it is a publish */
     const struct gw_along *along; /* NULL: nothing */
-    char *reference;              /* NULL once it is with what waits for the broker */
+    bool confirm;
+    struct gw_slice key;
+    struct gw_repeat *repeat; /* it is the first with its key */
+    char *reference;          /* NULL once it is with what waits for the broker */
     bool accepted;
     const char *why;
     /* Filled on the way. */
@@ -175,6 +117,13 @@ bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *
     return possible;
 }
 
+/* A client's own property of that name is left out: it would be taken for what the gateway says. */
+static bool outgoing_impersonates(const struct outgoing *out, const struct gw_property *property)
+{
+    return out->target.route->publish_identify && property->id == GW_PROPERTY_USER &&
+           property->name.len == sizeof IDENTITY - 1 && !memcmp(property->name.data, IDENTITY, sizeof IDENTITY - 1);
+}
+
 /* What describes the payload is left out where a transform makes another one. */
 static enum gw_err outgoing_pass_on(struct gw_session *session, struct outgoing *out)
 {
@@ -185,6 +134,8 @@ static enum gw_err outgoing_pass_on(struct gw_session *session, struct outgoing 
         if (out->target.transform &&
             (property.id == GW_PROPERTY_PAYLOAD_FORMAT || property.id == GW_PROPERTY_CONTENT_TYPE))
             continue;
+        if (outgoing_impersonates(out, &property))
+            continue;
         if (property.id == GW_PROPERTY_RESPONSE_TOPIC) {
             err = outgoing_respond_to(session, out, property.value, &topic);
             property.value = (struct gw_slice){topic.data, topic.len};
@@ -193,6 +144,16 @@ static enum gw_err outgoing_pass_on(struct gw_session *session, struct outgoing 
     }
     gw_buf_fini(&topic);
     return err;
+}
+
+/* Who publishes. Without `auth:` nobody is known. */
+static void outgoing_identify(const struct gw_session *session, struct outgoing *out)
+{
+    if (out->target.route->publish_identify && session->identity)
+        gw_properties_add(&out->properties,
+                          &(struct gw_property){.id = GW_PROPERTY_USER,
+                                                .name = {IDENTITY, sizeof IDENTITY - 1},
+                                                .value = {session->identity->name, strlen(session->identity->name)}});
 }
 
 static struct gw_publish *outgoing_create(const struct gw_hub *hub, const struct outgoing *out)
@@ -218,26 +179,118 @@ static struct gw_publish *outgoing_create(const struct gw_hub *hub, const struct
 static enum gw_err outgoing_hand_over(struct gw_session *session, struct outgoing *out)
 {
     struct gw_hub *hub = session->hub;
-    bool request = outgoing_is_request(out), waits = request || out->target.qos > 0;
-    if (waits && session->pending_count >= hub->config->limits.publishes_per_session)
+    bool request = outgoing_is_request(out), heard = request || out->target.qos > 0;
+    struct gw_confirm *confirm = NULL;
+    if ((heard || out->confirm) && session->pending_count >= hub->config->limits.publishes_per_session)
         return GW_ERR_OVERLOADED;
+    enum gw_err err = GW_OK;
+    if (out->confirm)
+        err = gw_confirm_create(hub, &out->target, (struct gw_slice){out->channel, out->channel_len},
+                                (struct gw_slice){out->data, out->data_len}, out->json,
+                                (struct gw_slice){out->payload.data, out->payload.len}, &confirm, &out->why);
+    if (err != GW_OK)
+        return err;
     struct gw_publish *publish = outgoing_create(hub, out);
     struct gw_pending *pending = NULL;
-    if (waits) {
-        pending =
-            gw_pending_create(session, request ? out->target.codec : NULL,
-                              request ? out->timeout_ms : hub->config->broker.publish_timeout_ms, out->reference);
+    if (heard || confirm) {
+        pending = gw_pending_create(
+            session, &(struct gw_pending_spec){.codec = request ? out->target.codec : NULL,
+                                               .timeout_ms = request ? out->timeout_ms
+                                                             : heard ? hub->config->broker.publish_timeout_ms
+                                                                     : gw_confirm_within_ms(confirm),
+                                               .reference = out->reference,
+                                               .confirm = confirm,
+                                               .acknowledged = !heard,
+                                               .repeat = out->repeat});
         out->reference = NULL;
         publish->token = gw_pending_token(pending);
     }
-    enum gw_err err = hub->upstream.publish(hub->upstream.context, &publish);
+    err = hub->upstream.publish(hub->upstream.context, &publish);
     free(publish);
-    if (pending && err != GW_OK) {
+    if (pending && err != GW_OK)
         gw_pending_free(pending);
-    } else if (!pending && err == GW_OK) {
+    if (pending && err == GW_OK)
+        out->repeat = NULL; /* it has taken that */
+    if (!heard && err == GW_OK) {
         gw_stats_publish(&hub->stats, GW_OUTCOME_ACCEPTED);
         out->accepted = true;
     }
+    return err;
+}
+
+/* A repeat waits for the outcome of the first, which may be known. */
+static enum gw_err outgoing_follow(struct gw_session *session, struct outgoing *out, const struct gw_repeat_ask *ask)
+{
+    struct gw_hub *hub = session->hub;
+    bool heard = out->target.qos > 0;
+    GW_STAT_ADD(&hub->stats, publish_repeats, 1);
+    out->accepted = !heard;
+    if (!heard && !out->confirm)
+        return GW_OK;
+    if (session->pending_count >= hub->config->limits.publishes_per_session)
+        return GW_ERR_OVERLOADED;
+    struct gw_pending *pending = gw_pending_create(
+        session,
+        &(struct gw_pending_spec){.timeout_ms = hub->config->broker.publish_timeout_ms +
+                                                (out->confirm ? out->target.route->confirm_within_ms : 0) + 1000,
+                                  .reference = out->reference,
+                                  .acknowledged = !heard});
+    out->reference = NULL;
+    if (gw_repeats_follow(hub->repeats, ask, &hub->mail, hub->worker, gw_pending_token(pending)) == GW_REPEAT_AGAIN)
+        return GW_OK;
+    gw_pending_free(pending);
+    out->why = "too many repeats of this publish wait for its outcome";
+    return GW_ERR_OVERLOADED;
+}
+
+/* Published once for each identity, channel and key. */
+static enum gw_err outgoing_once(struct gw_session *session, struct outgoing *out)
+{
+    struct gw_hub *hub = session->hub;
+    const struct gw_cfg_limits *limits = &hub->config->limits;
+    struct gw_buf name = {0};
+    out->why = "the gateway keeps no idempotency keys (limits.idempotency_keys)";
+    if (!hub->repeats || !limits->idempotency_keys)
+        return GW_ERR_UNSUPPORTED;
+    out->why = "an idempotency key has 1 to 255 bytes";
+    if (!out->key.len || out->key.len > GW_KEY_MAX)
+        return GW_ERR_BAD_REQUEST;
+    const char *who = session->identity ? session->identity->name : "";
+    gw_buf_add(&name, who, strlen(who) + 1);
+    /* A channel's name may have 64 KiB. Who finds another one with this hash spoils his own keys. */
+    gw_buf_printf(&name, "%016llx.%zu ", (unsigned long long)gw_hash(out->channel, out->channel_len),
+                  out->channel_len);
+    gw_buf_add(&name, out->key.data, out->key.len);
+    const struct gw_repeat_ask ask = {.name = {name.data, name.len},
+                                      .payload = {out->payload.data, out->payload.len},
+                                      .confirm = out->confirm,
+                                      .now_ms = hub->now_ms,
+                                      .window_ms = limits->idempotency_ms,
+                                      .limit = limits->idempotency_keys};
+    enum gw_err err = GW_ERR_OVERLOADED;
+    switch (gw_repeats_ask(hub->repeats, &ask, &out->repeat)) {
+    case GW_REPEAT_FIRST:
+        out->why = NULL;
+        err = outgoing_hand_over(session, out);
+        if (err != GW_OK)
+            gw_repeats_forget(hub->repeats, out->repeat, err, 0, &hub->mail);
+        else if (out->repeat)
+            gw_repeats_finish(hub->repeats, out->repeat, &(struct gw_repeat_outcome){.kind = GW_REPEAT_ACCEPTED},
+                              hub->now_ms, &hub->mail);
+        break;
+    case GW_REPEAT_AGAIN:
+        out->why = NULL;
+        err = outgoing_follow(session, out, &ask);
+        break;
+    case GW_REPEAT_OTHER:
+        out->why = "this idempotency key was used for another publish (a new key for each expected)";
+        err = GW_ERR_BAD_REQUEST;
+        break;
+    case GW_REPEAT_FULL:
+        out->why = "too many publishes with idempotency keys are under way (limits.idempotency_keys)";
+        break;
+    }
+    gw_buf_fini(&name);
     return err;
 }
 
@@ -249,11 +302,13 @@ static enum gw_err session_send(struct gw_session *session, struct outgoing *out
     gw_buf_init(&out->target.topic);
     enum gw_err err = outgoing_admit(session, out);
     if (err == GW_OK)
-        err = publish_encode(&out->target, out->data, out->data_len, out->json, &out->payload, &out->why);
+        err = gw_payload_encode(&out->target, out->data, out->data_len, out->json, &out->payload, &out->why);
     if (err == GW_OK && out->along && out->along->properties.len)
         err = outgoing_pass_on(session, out);
-    if (err == GW_OK)
-        err = outgoing_hand_over(session, out);
+    if (err == GW_OK) {
+        outgoing_identify(session, out);
+        err = out->key.data ? outgoing_once(session, out) : outgoing_hand_over(session, out);
+    }
     if (err != GW_OK)
         gw_stats_publish(&session->hub->stats, err);
     GW_SESSION_LOG(session, GW_LOG_DEBUG, "%s to '%.*s': %zu bytes%s%s",
@@ -266,19 +321,36 @@ static enum gw_err session_send(struct gw_session *session, struct outgoing *out
     return err;
 }
 
+enum gw_err gw_session_command(struct gw_session *session, struct gw_command *command)
+{
+    struct outgoing out = {.channel = command->channel,
+                           .channel_len = command->channel_len,
+                           .data = command->data,
+                           .data_len = command->data_len,
+                           .json = command->json,
+                           .timeout_ms = -1,
+                           .along = command->along,
+                           .confirm = command->confirm,
+                           .key = command->key,
+                           .reference = command->reference};
+    enum gw_err err = session_send(session, &out);
+    command->accepted = out.accepted;
+    command->why = out.why;
+    return err;
+}
+
 enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
                                size_t data_len, bool json, char *reference, bool *accepted, const char **why)
 {
-    struct outgoing out = {.channel = channel,
-                           .channel_len = channel_len,
-                           .data = data,
-                           .data_len = data_len,
-                           .json = json,
-                           .timeout_ms = -1,
-                           .reference = reference};
-    enum gw_err err = session_send(session, &out);
-    *accepted = out.accepted;
-    *why = out.why;
+    struct gw_command command = {.channel = channel,
+                                 .channel_len = channel_len,
+                                 .data = data,
+                                 .data_len = data_len,
+                                 .json = json,
+                                 .reference = reference};
+    enum gw_err err = gw_session_command(session, &command);
+    *accepted = command.accepted;
+    *why = command.why;
     return err;
 }
 
@@ -286,16 +358,15 @@ enum gw_err gw_session_publish_along(struct gw_session *session, const char *cha
                                      const char *data, size_t data_len, const struct gw_along *along, char *reference,
                                      bool *accepted, const char **why)
 {
-    struct outgoing out = {.channel = channel,
-                           .channel_len = channel_len,
-                           .data = data,
-                           .data_len = data_len,
-                           .timeout_ms = -1,
-                           .along = along,
-                           .reference = reference};
-    enum gw_err err = session_send(session, &out);
-    *accepted = out.accepted;
-    *why = out.why;
+    struct gw_command command = {.channel = channel,
+                                 .channel_len = channel_len,
+                                 .data = data,
+                                 .data_len = data_len,
+                                 .along = along,
+                                 .reference = reference};
+    enum gw_err err = gw_session_command(session, &command);
+    *accepted = command.accepted;
+    *why = command.why;
     return err;
 }
 

@@ -21,11 +21,7 @@ struct restored {
 static bool restored_add(void *context, struct gw_message *msg)
 {
     struct restored *restored = context;
-    if (restored->count == restored->allocated) {
-        restored->allocated = restored->allocated ? restored->allocated * 2 : 1024;
-        restored->messages =
-            gw_reallocarray(restored->messages, restored->allocated, sizeof(struct restored_message));
-    }
+    GW_GROW(restored->messages, restored->count, restored->allocated, 1024);
     restored->messages[restored->count++] = (struct restored_message){msg->seq, restored->slot};
     return true;
 }

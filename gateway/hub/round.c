@@ -166,7 +166,7 @@ static struct gw_told *told_place(const struct gw_session *session, uint64_t has
 static uint64_t round_told(const struct gw_round *round)
 {
     const struct gw_session *session = round->session;
-    return session->told_count ? told_place(session, round->channel->hash)->to : 0;
+    return session->told_count ? told_place(session, round->channel->item.hash)->to : 0;
 }
 
 static void round_tell(struct gw_round *round, uint64_t to)
@@ -183,9 +183,9 @@ static void round_tell(struct gw_round *round, uint64_t to)
         }
         free(old);
     }
-    struct gw_told *told = told_place(session, round->channel->hash);
+    struct gw_told *told = told_place(session, round->channel->item.hash);
     session->told_count += !told->to;
-    *told = (struct gw_told){round->channel->hash, to};
+    *told = (struct gw_told){round->channel->item.hash, to};
 }
 
 bool gw_round_epoch(struct gw_round *round, struct gw_round_entry *gap)

@@ -5,6 +5,7 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "gateway/session_log.h"
 #include "gateway/topic.h"
 #include "hub/access.h"
@@ -328,11 +329,7 @@ void gw_session_open(struct gw_session *session, struct gw_hub *hub, const struc
     GW_ASSERT_LOOP(hub);
     *session = (struct gw_session){
         .ops = ops, .hub = hub, .id = ++hub->next_session, .open = true, .grants = hub->auth ? hub->nothing : NULL};
-    session->next = hub->sessions;
-    session->link = &hub->sessions;
-    if (session->next)
-        session->next->link = &session->next;
-    hub->sessions = session;
+    GW_LIST_ADD(hub->sessions, session, next, link);
     gw_stats_session_opened(&hub->stats, ops->transport);
 }
 
@@ -366,9 +363,7 @@ void gw_session_close(struct gw_session *session)
             hub->dirty_end = link;
         session->dirty = false;
     }
-    *session->link = session->next;
-    if (session->next)
-        session->next->link = session->link;
+    GW_LIST_REMOVE(session, next, link);
     gw_stats_session_closed(&hub->stats, session->ops->transport);
     GW_SESSION_LOG(session, GW_LOG_DEBUG, "closed");
 }

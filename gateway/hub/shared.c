@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "gateway/alloc.h"
+#include "gateway/auth.h"
+#include "gateway/container.h"
 #include "gateway/engine.h"
 #include "gateway/log.h"
 #include "gateway/mail.h"
@@ -33,11 +35,6 @@ bool gw_hub_shares(const struct gw_hub *hub)
     return hub->sharing != NULL;
 }
 
-static struct gw_shared_wait *wait_of(struct gw_letter *letter)
-{
-    return (struct gw_shared_wait *)((char *)letter - offsetof(struct gw_shared_wait, letter));
-}
-
 /* Thread: any. */
 static void wait_unref(struct gw_shared_wait *wait)
 {
@@ -58,13 +55,13 @@ static void wait_unref(struct gw_shared_wait *wait)
 
 static void shared_drop(struct gw_letter *letter)
 {
-    wait_unref(wait_of(letter));
+    wait_unref(GW_CONTAINER_OF(letter, struct gw_shared_wait, letter));
 }
 
 static void shared_deliver(struct gw_letter *letter, struct gw_hub *hub)
 {
     (void)hub;
-    struct gw_shared_wait *wait = wait_of(letter);
+    struct gw_shared_wait *wait = GW_CONTAINER_OF(letter, struct gw_shared_wait, letter);
     gw_shared_done done = wait->done;
     wait->done = NULL;
     if (done) {
@@ -153,6 +150,13 @@ void gw_shared_return(struct gw_shared_wait *wait, int64_t ttl_ms)
     gw_shared_forget(wait);
 }
 
+void gw_shared_add_text(struct gw_buf *out, const char *text, size_t len)
+{
+    gw_buf_printf(out, "%zu:", len);
+    gw_buf_add(out, text, len);
+    gw_buf_addc(out, ' ');
+}
+
 bool gw_shared_text(const char **at, const char *end, struct gw_slice *text)
 {
     int skip = 0;
@@ -162,4 +166,29 @@ bool gw_shared_text(const char **at, const char *end, struct gw_slice *text)
     text->data = *at + skip;
     *at += (size_t)skip + text->len + 1;
     return true;
+}
+
+/* --- tickets ---------------------------------------------------------------------------------------------------- */
+
+struct gw_shared_wait *gw_hub_ask_ticket(struct gw_hub *hub, struct gw_slice ticket, gw_shared_done done,
+                                         void *context)
+{
+    char key[GW_TICKET_KEY_SIZE];
+    if (!hub->sharing || !hub->auth || !gw_auth_ticket_key(ticket.data, ticket.len, key))
+        return NULL;
+    return gw_shared_take(hub, key, done, context);
+}
+
+enum gw_err gw_hub_redeem(struct gw_hub *hub, struct gw_slice ticket, const struct gw_shared_answer *taken,
+                          struct gw_identity **out, const char **why)
+{
+    bool away = taken && taken->err == GW_ERR_OVERLOADED;
+    *out = NULL;
+    *why = away ? "the engine, which keeps the tickets of all gateways, can't be reached"
+                : "the ticket is unknown, used or too old";
+    if (!taken && !hub->sharing)
+        return gw_auth_redeem(hub->auth, ticket.data, ticket.len, hub->wall_ms, out);
+    if (taken && taken->err == GW_OK)
+        return gw_auth_redeem_text(hub->auth, ticket.data, ticket.len, taken->text, taken->len, hub->wall_ms, out);
+    return away ? GW_ERR_OVERLOADED : GW_ERR_UNAUTHORIZED;
 }

@@ -9,6 +9,7 @@
 
 #include "gateway/container.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "hub/channel.h"
 #include "hub/hub_private.h"
 #include "hub/stored.h"
@@ -58,21 +59,14 @@ void gw_session_later(struct gw_session *session)
     if (session->later_link || session->kicked || !session->open)
         return;
     struct gw_slices *slices = &session->hub->slices;
-    session->next_later = NULL;
-    session->later_link = slices->later_end;
-    *slices->later_end = session;
-    slices->later_end = &session->next_later;
+    GW_QUEUE_ADD(slices->later_end, session, next_later, later_link);
 }
 
 void gw_session_not_later(struct gw_session *session)
 {
     if (!session->later_link)
         return;
-    *session->later_link = session->next_later;
-    if (session->next_later)
-        session->next_later->later_link = session->later_link;
-    else
-        session->hub->slices.later_end = session->later_link;
+    GW_QUEUE_REMOVE(session->hub->slices.later_end, session, next_later, later_link);
     session->later_link = NULL;
     session->next_later = NULL;
 }
@@ -110,5 +104,5 @@ bool gw_hub_busy(const struct gw_hub *hub)
 {
     const struct gw_channels *channels = &hub->channels;
     return hub->slices.later || hub->dirty || hub->stored_ask || channels->policy_slot < channels->slot_count ||
-           channels->count > hub->config->limits.channels;
+           channels->table.count > hub->config->limits.channels;
 }

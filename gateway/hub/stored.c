@@ -43,7 +43,7 @@ static bool stored_is_in_question(const struct gw_hub *hub, const struct gw_chan
 {
     const struct gw_stored_ask *ask = hub->stored_ask;
     return channel->stored && channel->last && channel->last->ts < ask->since_ms &&
-           !gw_hash_set_has(&ask->known, channel->hash) &&
+           !gw_hash_set_has(&ask->known, channel->item.hash) &&
            !gw_routes_channel_from(hub->routes, channel->name, channel->len, &ask->without);
 }
 

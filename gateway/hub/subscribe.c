@@ -16,6 +16,7 @@
 #include "hub/presence.h"
 #include "hub/round.h"
 #include "hub/session_queue.h"
+#include "hub/since.h"
 #include "hub/slice.h"
 #include "hub/subscription.h"
 #include "message/cursor.h"
@@ -171,16 +172,19 @@ static void subscribe_look(struct subscription *count)
     if (all)
         return;
     count->session->paced |= gw_walk_longest_interval(count->session) > 0;
-    count->values = (uint32_t)hub->channels.count;
+    count->values = (uint32_t)hub->channels.table.count;
     if (count->all)
         count->lost = !subscribe_count_losses(count) || count->lost;
 }
 
 enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, size_t len,
-                                 const struct gw_start *start, struct gw_subscribed *out)
+                                 const struct gw_start *asked, struct gw_subscribed *out)
 {
     struct gw_hub *hub = session->hub;
     GW_ASSERT_LOOP(hub);
+    struct gw_start place = *asked;
+    const struct gw_start *start = &place;
+    char cursor_text[64];
     if (!gw_topic_filter_valid(text, len))
         return GW_ERR_BAD_REQUEST;
     enum gw_err allowed = gw_session_check(session, GW_RIGHT_SUBSCRIBE, text, len);
@@ -189,14 +193,19 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
         return allowed;
     }
     uint64_t seq = hub->head;
-    bool settled = false;
+    bool settled = start->at == GW_START_SINCE; /* nothing was held back from a client that was not there */
+    if (start->at == GW_START_SINCE) {
+        place.at = GW_START_CURSOR;
+        place.cursor_len = gw_hub_format_cursor(hub, gw_hub_since(hub, text, len, start->since_ms), cursor_text);
+        place.cursor = cursor_text;
+    }
     enum gw_cursor_check check = GW_CURSOR_OK;
     bool from_cursor = start->at == GW_START_CURSOR || start->at == GW_START_LAST_AFTER;
     if (from_cursor) {
         struct gw_cursor cursor;
         check = gw_hub_check_cursor(hub, start->cursor, start->cursor_len, &seq);
-        settled =
-            check == GW_CURSOR_OK && gw_cursor_parse(&cursor, start->cursor, start->cursor_len) && cursor.settled;
+        settled = settled || (check == GW_CURSOR_OK && gw_cursor_parse(&cursor, start->cursor, start->cursor_len) &&
+                              cursor.settled);
         if (check == GW_CURSOR_BAD)
             return GW_ERR_BAD_REQUEST;
     }

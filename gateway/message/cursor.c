@@ -1,22 +1,18 @@
 #include "message/cursor.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/base64.h"
 #include "base/digits.h"
+#include "gateway/random.h"
 
 static const char cursor_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 void gw_epoch_make(char epoch[GW_EPOCH_MAX + 1])
 {
     uint64_t bits;
-    if (getrandom(&bits, sizeof bits, 0) != sizeof bits) {
-        fputs("sluice: the kernel gives no random bits\n", stderr);
-        abort();
-    }
+    gw_random(&bits, sizeof bits);
     /* 11 characters of 6 bits hold 64. */
     for (int i = 0; i < 11; i++, bits >>= 6)
         epoch[i] = cursor_alphabet[bits & 63];

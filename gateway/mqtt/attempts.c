@@ -2,10 +2,9 @@
 
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
-#include <sys/random.h>
 
-#include "gateway/clock.h"
 #include "gateway/log.h"
+#include "gateway/random.h"
 
 /* A connection that was complete for so long was a good one. */
 #define LASTING_MS 10000
@@ -16,9 +15,8 @@
 
 static uint32_t attempts_random(uint32_t below)
 {
-    uint32_t bits = 0;
-    if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
-        bits = (uint32_t)gw_monotonic_ns();
+    uint32_t bits;
+    gw_random(&bits, sizeof bits);
     return below ? bits % below : 0;
 }
 

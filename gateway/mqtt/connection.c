@@ -13,6 +13,8 @@
 
 /* A broker that takes the connection but doesn't answer CONNECT or SUBSCRIBE for so long is given up. */
 #define HANDSHAKE_MS 10000
+/* The next address of its name is tried after this time, twice as long at each further round. */
+#define REACH_MS 2000
 
 void gw_connection_post_state(struct gw_source *source, bool up)
 {
@@ -155,6 +157,7 @@ static void connection_on_connect(struct mosquitto *mosq, void *object, int reas
         source->again = true;
         return;
     }
+    gw_destination_took(&source->destination);
     gw_redelivery_connected(&source->redelivery, flags & 1);
     source->expecting = flags & 1;
     gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), !source->settings.tls_enabled);
@@ -250,10 +253,32 @@ bool gw_connection_hears(struct gw_source *source, int64_t now)
     return true;
 }
 
-/* The handshake takes too long. */
-void gw_connection_overdue(struct gw_source *source)
+/* Once more, at once, to where the last attempt went. */
+static void connection_try_again(struct gw_source *source)
+{
+    source->attempts.at_ms = 0;
+    gw_destination_stay(&source->destination);
+}
+
+/* Nothing is reached at this address. True: the next attempt goes to another one of the name, at once. */
+static bool connection_is_elsewhere(struct gw_source *source, const char *why)
+{
+    if (source->open || !source->connecting || source->connected || !gw_destination_has_more(&source->destination))
+        return false;
+    GW_LOG_ONCE_A_SECOND(GW_LOG_INFO, "mqtt", "no connection to %s at %s: %s; trying its next address",
+                         source->settings.url, source->destination.address.text, why);
+    connection_lost(source, NULL, false);
+    atomic_fetch_add(&source->connect_failures, 1);
+    source->attempts.at_ms = 0;
+    return true;
+}
+
+/* Nothing came for too long. */
+static void connection_is_silent(struct gw_source *source)
 {
     bool open = source->open;
+    if (connection_is_elsewhere(source, "no answer"))
+        return;
     bool other = open && !source->connected &&
                  gw_attempts_refused(&source->attempts, &source->settings, false, gw_monotonic_ms());
     gw_connection_give_up(source,
@@ -263,7 +288,16 @@ void gw_connection_overdue(struct gw_source *source)
                                               : "the broker does not answer CONNECT; see its log",
                           false);
     if (other)
-        source->attempts.at_ms = 0;
+        connection_try_again(source);
+}
+
+void gw_connection_overdue(struct gw_source *source)
+{
+    int64_t until = source->begun_ms + HANDSHAKE_MS;
+    if (source->open && gw_monotonic_ms() < until)
+        source->deadline_ms = until; /* it was only to be reached by now */
+    else
+        connection_is_silent(source);
 }
 
 /* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
@@ -275,11 +309,13 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
     bool tls = broker->tls_enabled && *source->tls.reason.text;
     if (source->again) { /* what was told is dealt with */
         connection_lost(source, NULL, false);
-        source->attempts.at_ms = 0;
+        connection_try_again(source);
         return;
     }
+    if (!tls && !*source->told && connection_is_elsewhere(source, gw_reason_of_error(rc, error)))
+        return;
     if (rc == MOSQ_ERR_KEEPALIVE && source->connecting && !source->connected) {
-        gw_connection_overdue(source);
+        connection_is_silent(source); /* libmosquitto has closed it */
         return;
     }
     /* Closed between CONNECT and CONNACK: some brokers do that with a version they don't know. */
@@ -291,28 +327,45 @@ void gw_connection_failed(struct gw_source *source, int rc, int error)
             "5): trying MQTT "
             "3.1.1",
             closed);
-        source->attempts.at_ms = 0;
+        connection_try_again(source);
         return;
     }
     connection_lost(source, tls ? source->tls.reason.text : gw_reason_of_error(rc, error), closed);
 }
 
+/* How long to wait until TCP is there. */
+static int64_t connection_reach_ms(const struct gw_source *source)
+{
+    int64_t reach = REACH_MS;
+    for (unsigned i = 0; i < source->attempts.count && reach < HANDSHAKE_MS; i++)
+        reach *= 2;
+    return gw_destination_has_more(&source->destination) && reach < HANDSHAKE_MS ? reach : HANDSHAKE_MS;
+}
+
 void gw_connection_attempt(struct gw_source *source)
 {
     const struct gw_cfg_broker *broker = &source->settings;
+    const char *address = gw_destination_next(&source->destination);
+    if (!address && source->destination.answer.state == GW_LOOKUP_WAITING)
+        return;
     source->open = false;
     source->tls.reason.text[0] = '\0';
     source->tls.reason.final = false;
-    int rc = source->mosq ? MOSQ_ERR_SUCCESS : connection_make_client(source);
     source->connecting = true;
-    source->deadline_ms = gw_monotonic_ms() + HANDSHAKE_MS;
+    if (!address) {
+        connection_lost(source, source->destination.answer.reason, false);
+        return;
+    }
+    int rc = source->mosq ? MOSQ_ERR_SUCCESS : connection_make_client(source);
+    source->begun_ms = gw_monotonic_ms();
+    source->deadline_ms = source->begun_ms + connection_reach_ms(source);
     source->received_before = atomic_load_explicit(&source->received, memory_order_relaxed);
     if (rc != MOSQ_ERR_SUCCESS)
         connection_drop_client(source); /* half made: never to be used */
     errno = 0;
     if (rc == MOSQ_ERR_SUCCESS)
-        rc = mosquitto_connect_bind_async(source->mosq, broker->host, broker->port,
-                                          (int)(broker->keepalive_ms / 1000), NULL);
+        rc = mosquitto_connect_bind_async(source->mosq, address, broker->port, (int)(broker->keepalive_ms / 1000),
+                                          NULL);
     if (rc != MOSQ_ERR_SUCCESS)
         gw_connection_failed(source, rc, errno);
 }

@@ -259,6 +259,18 @@ void gw_ingest_note_stored(struct gw_ingest *ingest, const struct gw_routes *rou
         gw_routes_match(routes, packet->topic, packet->topic_len, ingest_note_channel, ingest->stored);
 }
 
+/* What comes by no packet. */
+static enum gw_err ingest_append_alone(struct gw_ingest *ingest, struct gw_message_spec *draft)
+{
+    const struct gw_engine_shared *shared = ingest->engine->shared;
+    if (shared)
+        shared->begin(ingest->store, 0, 0);
+    enum gw_err err = ingest->engine->append(ingest->store, draft);
+    if (shared)
+        shared->commit(ingest->store);
+    return err;
+}
+
 void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, int64_t since_ms)
 {
     struct gw_message_spec draft = {
@@ -274,13 +286,7 @@ void gw_ingest_clear(struct gw_ingest *ingest, const char *channel, size_t len, 
         .retained = true,
         .clear = true,
     };
-    const struct gw_engine_shared *shared = ingest->engine->shared;
-    if (shared)
-        shared->begin(ingest->store, 0, 0);
-    enum gw_err err = ingest->engine->append(ingest->store, &draft);
-    if (shared)
-        shared->commit(ingest->store);
-    if (err != GW_OK)
+    if (ingest_append_alone(ingest, &draft) != GW_OK)
         atomic_fetch_add_explicit(&ingest->refused, 1, memory_order_relaxed);
 }
 
@@ -327,7 +333,6 @@ static void ingest_route(void *context, const struct gw_routed *routed)
 static enum gw_err ingest_tell_state(struct gw_ingest *ingest, int64_t now_ms)
 {
     const struct gw_liveness_change *change = &ingest->change;
-    const struct gw_engine_shared *shared = ingest->engine->shared;
     struct gw_slice json = gw_state_json(change->state);
     int64_t wall_ms = gw_wall_ms();
     struct gw_message_spec draft = {
@@ -344,12 +349,7 @@ static enum gw_err ingest_tell_state(struct gw_ingest *ingest, int64_t now_ms)
         .since = wall_ms - (now_ms - change->since_ms),
         .seen = change->seen_ms == GW_NEVER_MS ? 0 : wall_ms - (now_ms - change->seen_ms),
     };
-    if (shared)
-        shared->begin(ingest->store, 0, 0);
-    enum gw_err err = ingest->engine->append(ingest->store, &draft);
-    if (shared)
-        shared->commit(ingest->store);
-    return err;
+    return ingest_append_alone(ingest, &draft);
 }
 
 void gw_ingest_tell_states(struct gw_ingest *ingest)

@@ -30,13 +30,10 @@ void gw_liveness_destroy(struct gw_liveness *liveness)
 {
     if (!liveness)
         return;
-    for (size_t i = 0; i < liveness->buckets; i++) {
-        for (struct gw_watched *watched = liveness->table[i], *next; watched; watched = next) {
-            next = watched->hash_next;
-            free(watched);
-        }
+    for (struct gw_table_item *item = gw_table_empty(&liveness->table), *next; item; item = next) {
+        next = item->next;
+        free(gw_watched_of(item));
     }
-    free(liveness->table);
     gw_sources_free(liveness);
     gw_routes_unref(liveness->routes);
     pthread_mutex_destroy(&liveness->lock);
@@ -106,7 +103,7 @@ void gw_liveness_configure(struct gw_liveness *liveness, struct gw_routes *route
     struct gw_routes *before = liveness->routes;
     liveness->routes = gw_routes_ref(routes);
     liveness->reloads++;
-    atomic_store(&liveness->watches, gw_routes_watch(routes) || liveness->count);
+    atomic_store(&liveness->watches, gw_routes_watch(routes) || liveness->table.count);
     gw_routes_unref(before);
     liveness->sweep = 0;
     pthread_mutex_unlock(&liveness->lock);
@@ -203,15 +200,15 @@ void gw_liveness_found(struct gw_liveness *liveness, const struct gw_message *la
 static void liveness_sweep_on(struct gw_liveness *liveness, int64_t now_ms)
 {
     size_t end = liveness->sweep + SWEEP_BUCKETS;
-    if (end > liveness->buckets)
-        end = liveness->buckets;
+    if (end > liveness->table.size)
+        end = liveness->table.size;
     while (liveness->sweep < end) {
-        struct gw_watched *watched = liveness->table[liveness->sweep++];
-        while (watched) {
-            struct gw_watched *next = watched->hash_next;
+        struct gw_table_item *item = liveness->table.buckets[liveness->sweep++];
+        for (struct gw_table_item *next; item; item = next) {
+            next = item->next;
+            struct gw_watched *watched = gw_watched_of(item);
             if (gw_watched_meet(liveness, watched, now_ms))
                 gw_watched_look(liveness, watched, now_ms);
-            watched = next;
         }
     }
 }
@@ -239,8 +236,9 @@ void gw_liveness_up(struct gw_liveness *liveness, bool up, bool kept, bool settl
 void gw_liveness_lost(struct gw_liveness *liveness)
 {
     pthread_mutex_lock(&liveness->lock);
-    for (size_t i = 0; i < liveness->buckets; i++) {
-        for (struct gw_watched *watched = liveness->table[i]; watched; watched = watched->hash_next) {
+    for (size_t i = 0; i < liveness->table.size; i++) {
+        for (struct gw_table_item *item = liveness->table.buckets[i]; item; item = item->next) {
+            struct gw_watched *watched = gw_watched_of(item);
             if (!watched->underway)
                 continue;
             watched->underway = 0;
@@ -254,9 +252,9 @@ void gw_liveness_lost(struct gw_liveness *liveness)
 void gw_liveness_begin_anew(struct gw_liveness *liveness)
 {
     pthread_mutex_lock(&liveness->lock);
-    for (size_t i = 0; i < liveness->buckets; i++) {
-        while (liveness->table[i])
-            gw_watched_remove(liveness, liveness->table[i]);
+    for (size_t i = 0; i < liveness->table.size; i++) {
+        while (liveness->table.buckets[i])
+            gw_watched_remove(liveness, gw_watched_of(liveness->table.buckets[i]));
     }
     pthread_mutex_unlock(&liveness->lock);
 }
@@ -289,7 +287,7 @@ int64_t gw_liveness_wait(struct gw_liveness *liveness, bool telling, int64_t now
     int64_t next = gw_wheel_next(&liveness->wheel);
     if (telling && liveness->changed && liveness->quiet_ms < next)
         next = liveness->quiet_ms;
-    if (liveness->sweep < liveness->buckets)
+    if (liveness->sweep < liveness->table.size)
         next = now_ms;
     pthread_mutex_unlock(&liveness->lock);
     return next <= now_ms ? 0 : next - now_ms < most ? next - now_ms : most;

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 
 #include "base/wheel.h"
+#include "gateway/container.h"
+#include "gateway/table.h"
 #include "mqtt/liveness.h"
 #include "mqtt/liveness_rule.h"
 
@@ -15,8 +17,7 @@
 
 /* An availability. */
 struct gw_source_word {
-    uint64_t hash;
-    struct gw_source_word *hash_next;
+    struct gw_table_item item;  /* first member */
     struct gw_watched *watched; /* the channels that it speaks for */
     int64_t heard_ms;           /* GW_NEVER_MS: never */
     char word[GW_SOURCE_BYTES]; /* without what it is wrapped in */
@@ -30,8 +31,7 @@ struct gw_source_word {
 /* A channel. */
 struct gw_watched {
     struct gw_wheel_item item; /* first member */
-    uint64_t hash;
-    struct gw_watched *hash_next;
+    struct gw_table_item hashed;
     struct gw_watched *changed_next, **changed_link; /* changed_link NULL: it is not in the list */
     struct gw_source_word *source;                   /* NULL: none */
     struct gw_watched *source_next, **source_link;
@@ -51,22 +51,24 @@ struct gw_liveness {
     pthread_mutex_t lock;
     struct gw_routes *routes; /* NULL: none yet */
     uint32_t reloads;
-    struct gw_watched **table; /* by hash, a power of two */
-    size_t buckets, count;
-    struct gw_source_word **sources;
-    size_t source_buckets, source_count;
-    uint32_t sources_reloads; /* `reloads` when those that no route names any more were dropped */
+    struct gw_table table, sources; /* by name, and by topic */
+    uint32_t sources_reloads;       /* `reloads` when those that no route names any more were dropped */
     struct gw_wheel wheel;
     struct gw_watched *changed, **changed_end;
     struct gw_listening listening;
     bool shared;                 /* with other processes */
     bool evicted;                /* some were given up that clients may know by another state than live */
     int64_t ticked_ms, quiet_ms; /* nothing is told before that */
-    size_t sweep;                /* bucket to be looked at next; `buckets`: none */
+    size_t sweep;                /* bucket to be looked at next; `table.size`: none */
     uint64_t draws;
     atomic_bool watches;
     _Atomic uint64_t counts[GW_STATE_COUNT];
 };
+
+static inline struct gw_watched *gw_watched_of(struct gw_table_item *item)
+{
+    return GW_CONTAINER_OF(item, struct gw_watched, hashed);
+}
 
 /* --- liveness.c --- */
 

@@ -7,6 +7,7 @@
 #include "base/json_scan.h"
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/list.h"
 #include "gateway/log.h"
 #include "mqtt/liveness_private.h"
 #include "mqtt/packet.h"
@@ -78,21 +79,10 @@ enum gw_word gw_watched_word(const struct gw_liveness *liveness, const struct gw
 
 /* --- their table ------------------------------------------------------------------------------------------------ */
 
-static void sources_grow(struct gw_liveness *liveness)
+static void source_free(struct gw_liveness *liveness, struct gw_source_word *source)
 {
-    size_t buckets = liveness->source_buckets ? liveness->source_buckets * 2 : 64;
-    struct gw_source_word **table = gw_calloc(buckets, sizeof(struct gw_source_word *));
-    for (size_t i = 0; i < liveness->source_buckets; i++) {
-        for (struct gw_source_word *source = liveness->sources[i], *next; source; source = next) {
-            next = source->hash_next;
-            struct gw_source_word **bucket = &table[source->hash & (buckets - 1)];
-            source->hash_next = *bucket;
-            *bucket = source;
-        }
-    }
-    free(liveness->sources);
-    liveness->sources = table;
-    liveness->source_buckets = buckets;
+    gw_table_remove(&liveness->sources, &source->item);
+    free(source);
 }
 
 /* Once after each reload that needs the room: what no route names any more. */
@@ -101,16 +91,13 @@ static void sources_drop_former(struct gw_liveness *liveness)
     if (liveness->sources_reloads == liveness->reloads)
         return;
     liveness->sources_reloads = liveness->reloads;
-    for (size_t i = 0; i < liveness->source_buckets; i++) {
-        for (struct gw_source_word **link = &liveness->sources[i], *source; (source = *link);) {
-            if (source->watched || source->held ||
-                gw_routes_is_availability(liveness->routes, source->topic, source->len)) {
-                link = &source->hash_next;
-                continue;
-            }
-            *link = source->hash_next;
-            liveness->source_count--;
-            free(source);
+    for (size_t i = 0; i < liveness->sources.size; i++) {
+        for (struct gw_table_item *item = liveness->sources.buckets[i], *next; item; item = next) {
+            struct gw_source_word *source = (struct gw_source_word *)item;
+            next = item->next;
+            if (!source->watched && !source->held &&
+                !gw_routes_is_availability(liveness->routes, source->topic, source->len))
+                source_free(liveness, source);
         }
     }
 }
@@ -119,55 +106,42 @@ static void sources_drop_former(struct gw_liveness *liveness)
 static struct gw_source_word *source_get(struct gw_liveness *liveness, const char *topic, size_t len, bool make)
 {
     uint64_t hash = gw_hash(topic, len);
-    if (liveness->source_buckets) {
-        struct gw_source_word *source = liveness->sources[hash & (liveness->source_buckets - 1)];
-        while (source && (source->hash != hash || source->len != len || memcmp(source->topic, topic, len) != 0))
-            source = source->hash_next;
-        if (source || !make)
-            return source;
+    for (struct gw_table_item *item = gw_table_first(&liveness->sources, hash); item; item = gw_table_next(item)) {
+        struct gw_source_word *known = (struct gw_source_word *)item;
+        if (known->len == len && !memcmp(known->topic, topic, len))
+            return known;
     }
     if (!make)
         return NULL;
     uint32_t most = gw_routes_config(liveness->routes)->limits.channels;
-    if (liveness->source_count >= most)
+    if (liveness->sources.count >= most)
         sources_drop_former(liveness);
-    if (liveness->source_count >= most) {
+    if (liveness->sources.count >= most) {
         GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "mqtt",
                              "limits.channels (%u) reached: the availability on '%.*s' is not watched", most,
                              (int)len, topic);
         return NULL;
     }
-    if (liveness->source_count >= liveness->source_buckets)
-        sources_grow(liveness);
     struct gw_source_word *source = gw_calloc(1, sizeof *source + len + 1);
-    source->hash = hash;
     source->len = (uint16_t)len;
     source->heard_ms = GW_NEVER_MS;
     memcpy(source->topic, topic, len);
-    struct gw_source_word **bucket = &liveness->sources[hash & (liveness->source_buckets - 1)];
-    source->hash_next = *bucket;
-    *bucket = source;
-    liveness->source_count++;
+    gw_table_add(&liveness->sources, &source->item, hash);
     return source;
 }
 
 /* One that nobody needs and that has said nothing. */
 static void source_drop(struct gw_liveness *liveness, struct gw_source_word *source)
 {
-    if (source->watched || source->said || source->held)
-        return;
-    struct gw_source_word **link = &liveness->sources[source->hash & (liveness->source_buckets - 1)];
-    while (*link != source)
-        link = &(*link)->hash_next;
-    *link = source->hash_next;
-    liveness->source_count--;
-    free(source);
+    if (!source->watched && !source->said && !source->held)
+        source_free(liveness, source);
 }
 
 void gw_sources_hold(struct gw_liveness *liveness, int64_t now_ms)
 {
-    for (size_t i = 0; i < liveness->source_buckets; i++) {
-        for (struct gw_source_word *source = liveness->sources[i]; source; source = source->hash_next) {
+    for (size_t i = 0; i < liveness->sources.size; i++) {
+        for (struct gw_table_item *item = liveness->sources.buckets[i]; item; item = item->next) {
+            struct gw_source_word *source = (struct gw_source_word *)item;
             if (source->heard_ms != GW_NEVER_MS)
                 source->heard_ms = now_ms;
         }
@@ -176,13 +150,10 @@ void gw_sources_hold(struct gw_liveness *liveness, int64_t now_ms)
 
 void gw_sources_free(struct gw_liveness *liveness)
 {
-    for (size_t i = 0; i < liveness->source_buckets; i++) {
-        for (struct gw_source_word *source = liveness->sources[i], *next; source; source = next) {
-            next = source->hash_next;
-            free(source);
-        }
+    for (struct gw_table_item *item = gw_table_empty(&liveness->sources), *next; item; item = next) {
+        next = item->next;
+        free(item);
     }
-    free(liveness->sources);
 }
 
 /* --- channels --------------------------------------------------------------------------------------------------- */
@@ -192,9 +163,7 @@ void gw_watched_untie(struct gw_liveness *liveness, struct gw_watched *watched)
     struct gw_source_word *source = watched->source;
     if (!source)
         return;
-    *watched->source_link = watched->source_next;
-    if (watched->source_next)
-        watched->source_next->source_link = watched->source_link;
+    GW_LIST_REMOVE(watched, source_next, source_link);
     watched->source = NULL;
     source_drop(liveness, source);
 }
@@ -209,11 +178,7 @@ void gw_watched_tie(struct gw_liveness *liveness, struct gw_watched *watched)
     struct gw_source_word *source = watched->source;
     if (!source)
         return;
-    watched->source_next = source->watched;
-    watched->source_link = &source->watched;
-    if (watched->source_next)
-        watched->source_next->source_link = &watched->source_next;
-    source->watched = watched;
+    GW_LIST_ADD(source->watched, watched, source_next, source_link);
 }
 
 bool gw_liveness_available(struct gw_liveness *liveness, const struct gw_packet *packet, int64_t now_ms)

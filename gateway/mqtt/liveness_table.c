@@ -8,35 +8,14 @@
 #define SAMPLE       16   /* channels of which the one silent the longest goes */
 #define LEAVING_MOST 1024 /* channels above limits.channels, which wait for being told and are removed then */
 
-static void table_grow(struct gw_liveness *liveness)
-{
-    size_t buckets = liveness->buckets ? liveness->buckets * 2 : 256;
-    struct gw_watched **table = gw_calloc(buckets, sizeof(struct gw_watched *));
-    for (size_t i = 0; i < liveness->buckets; i++) {
-        for (struct gw_watched *watched = liveness->table[i], *next; watched; watched = next) {
-            next = watched->hash_next;
-            struct gw_watched **bucket = &table[watched->hash & (buckets - 1)];
-            watched->hash_next = *bucket;
-            *bucket = watched;
-        }
-    }
-    if (liveness->sweep < liveness->buckets)
-        liveness->sweep = 0; /* the places are others now */
-    else
-        liveness->sweep = buckets;
-    free(liveness->table);
-    liveness->table = table;
-    liveness->buckets = buckets;
-}
-
 struct gw_watched *gw_watched_find(const struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash)
 {
-    if (!liveness->buckets)
-        return NULL;
-    struct gw_watched *watched = liveness->table[hash & (liveness->buckets - 1)];
-    while (watched && (watched->hash != hash || watched->len != len || memcmp(watched->name, name, len) != 0))
-        watched = watched->hash_next;
-    return watched;
+    for (struct gw_table_item *item = gw_table_first(&liveness->table, hash); item; item = gw_table_next(item)) {
+        struct gw_watched *watched = gw_watched_of(item);
+        if (watched->len == len && !memcmp(watched->name, name, len))
+            return watched;
+    }
+    return NULL;
 }
 
 void gw_watched_remove(struct gw_liveness *liveness, struct gw_watched *watched)
@@ -44,11 +23,7 @@ void gw_watched_remove(struct gw_liveness *liveness, struct gw_watched *watched)
     gw_watched_unnote(liveness, watched);
     gw_wheel_cancel(&liveness->wheel, &watched->item);
     gw_watched_untie(liveness, watched);
-    struct gw_watched **link = &liveness->table[watched->hash & (liveness->buckets - 1)];
-    while (*link != watched)
-        link = &(*link)->hash_next;
-    *link = watched->hash_next;
-    liveness->count--;
+    gw_table_remove(&liveness->table, &watched->hashed);
     atomic_fetch_sub_explicit(&liveness->counts[watched->state], 1, memory_order_relaxed);
     free(watched);
 }
@@ -70,8 +45,9 @@ static struct gw_watched *table_draw(struct gw_liveness *liveness)
     struct gw_watched *oldest = NULL;
     for (unsigned seen = 0, tries = 0; seen < SAMPLE && tries < 16 * SAMPLE; tries++) {
         liveness->draws = liveness->draws * 6364136223846793005u + 1442695040888963407u;
-        struct gw_watched *watched = liveness->table[(liveness->draws >> 33) & (liveness->buckets - 1)];
-        for (; watched; watched = watched->hash_next, seen++) {
+        struct gw_table_item *item = liveness->table.buckets[(liveness->draws >> 33) & (liveness->table.size - 1)];
+        for (; item; item = item->next, seen++) {
+            struct gw_watched *watched = gw_watched_of(item);
             if (!oldest || oldest->leaving || (!watched->leaving && watched->seen_ms < oldest->seen_ms))
                 oldest = watched;
         }
@@ -87,22 +63,28 @@ static void table_make_room(struct gw_liveness *liveness, size_t most, int64_t n
     if (!oldest)
         return;
     liveness->evicted = true;
-    if (liveness->count < most + LEAVING_MOST && !oldest->leaving)
+    if (liveness->table.count < most + LEAVING_MOST && !oldest->leaving)
         gw_watched_leave(liveness, oldest, GW_STATE_UNKNOWN, now_ms);
     else
         gw_watched_remove(liveness, oldest);
+}
+
+/* Where a sweep is under way, it begins again when the buckets are others. */
+static void table_add(struct gw_liveness *liveness, struct gw_watched *watched, uint64_t hash)
+{
+    size_t before = liveness->table.size;
+    gw_table_add(&liveness->table, &watched->hashed, hash);
+    if (liveness->table.size != before)
+        liveness->sweep = liveness->sweep < before ? 0 : liveness->table.size;
 }
 
 struct gw_watched *gw_watched_make(struct gw_liveness *liveness, const char *name, size_t len, uint64_t hash,
                                    uint32_t route, int64_t now_ms)
 {
     size_t most = gw_routes_config(liveness->routes)->limits.channels;
-    if (liveness->count >= most)
+    if (liveness->table.count >= most)
         table_make_room(liveness, most, now_ms);
-    if (liveness->count >= liveness->buckets)
-        table_grow(liveness);
     struct gw_watched *watched = gw_calloc(1, sizeof *watched + len + 1);
-    watched->hash = hash;
     watched->seen_ms = watched->rhythm.at_ms = GW_NEVER_MS;
     watched->since_ms = now_ms;
     watched->route = route;
@@ -111,10 +93,7 @@ struct gw_watched *gw_watched_make(struct gw_liveness *liveness, const char *nam
     watched->told = liveness->evicted ? GW_STATE_NONE : GW_STATE_LIVE; /* it may be one that was given up */
     watched->len = (uint16_t)len;
     memcpy(watched->name, name, len);
-    struct gw_watched **bucket = &liveness->table[hash & (liveness->buckets - 1)];
-    watched->hash_next = *bucket;
-    *bucket = watched;
-    liveness->count++;
+    table_add(liveness, watched, hash);
     atomic_fetch_add_explicit(&liveness->counts[GW_STATE_LIVE], 1, memory_order_relaxed);
     gw_watched_tie(liveness, watched);
     return watched;

@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 
 #include "gateway/hash.h"
+#include "gateway/list.h"
 #include "mqtt/liveness_private.h"
 
 #define RETRY_MS 100 /* what could not be told is told again after this */
@@ -10,21 +11,14 @@ void gw_watched_note(struct gw_liveness *liveness, struct gw_watched *watched)
 {
     if (watched->changed_link || (watched->state == watched->told && !watched->leaving))
         return;
-    watched->changed_next = NULL;
-    watched->changed_link = liveness->changed_end;
-    *liveness->changed_end = watched;
-    liveness->changed_end = &watched->changed_next;
+    GW_QUEUE_ADD(liveness->changed_end, watched, changed_next, changed_link);
 }
 
 void gw_watched_unnote(struct gw_liveness *liveness, struct gw_watched *watched)
 {
     if (!watched->changed_link)
         return;
-    *watched->changed_link = watched->changed_next;
-    if (watched->changed_next)
-        watched->changed_next->changed_link = watched->changed_link;
-    else
-        liveness->changed_end = watched->changed_link;
+    GW_QUEUE_REMOVE(liveness->changed_end, watched, changed_next, changed_link);
     watched->changed_link = NULL;
 }
 

@@ -127,8 +127,6 @@ const char *gw_reason_of_error(int rc, int error)
         return "the broker closed the connection without a reason; see its log";
     case MOSQ_ERR_KEEPALIVE:
         return "the broker did not answer within broker.keepalive: it hangs, or the network fails";
-    case MOSQ_ERR_EAI:
-        return "the host in broker.url can't be looked up: check its name and the DNS";
     case MOSQ_ERR_PROTOCOL:
     case MOSQ_ERR_MALFORMED_PACKET:
         return "the broker breaks the protocol, or what answers is no MQTT broker: check the port in broker.url, and "

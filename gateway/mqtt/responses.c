@@ -4,12 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "gateway/alloc.h"
 #include "gateway/buf.h"
-#include "gateway/clock.h"
 #include "gateway/log.h"
+#include "gateway/random.h"
 
 /* Correlation data: nonce of the process, worker and token, so that an answer finds the client that asked, and one to
  * an earlier process finds nobody. */
@@ -22,8 +21,7 @@
 void gw_responses_init(struct gw_responses *responses)
 {
     *responses = (struct gw_responses){0};
-    if (getrandom(&responses->nonce, sizeof responses->nonce, 0) != sizeof responses->nonce)
-        responses->nonce = (uint32_t)gw_monotonic_ns();
+    gw_random(&responses->nonce, sizeof responses->nonce);
 }
 
 void gw_responses_fini(struct gw_responses *responses)

@@ -8,6 +8,7 @@ void gw_source_settle_settings(struct gw_source *source)
     const struct gw_config *config = source->config;
     source->settings = config->broker;
     gw_mqtt_tls_name(&source->tls, &source->settings);
+    gw_destination_set_host(&source->destination, source->settings.host, gw_source_wake, source);
     free(source->own_id);
     free(source->own_response_topic);
     source->own_id = source->own_response_topic = NULL;

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gateway/alloc.h"
@@ -21,9 +20,6 @@
 
 /* Our own loop instead of mosquitto_loop_start(): libmosquitto 2.0.11 waits with select(2), which can't take a
  * descriptor above 1023, and with thousands of web clients a reconnect gets one; and its back-off has no jitter. */
-
-/* How much longer main waits for the thread: getaddrinfo(3) can't be interrupted. */
-#define JOIN_MS 1000
 
 void gw_source_wake(void *context)
 {
@@ -208,6 +204,7 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     if (!active)
         return;
     gw_receiver_settle(&source->receiver);
+    source->open = source->open || gw_connection_is_open(source);
     errno = 0;
     int rc = MOSQ_ERR_SUCCESS;
     if (pending || fds[1].revents & (POLLIN | POLLHUP | POLLERR))
@@ -215,8 +212,6 @@ static void source_turn(struct gw_source *source, int timeout_ms)
     if (rc == MOSQ_ERR_SUCCESS && !source->again && mosquitto_socket(source->mosq) >= 0)
         rc = gw_receiver_write(&source->receiver, source->mosq);
     int saved = errno;
-    if (source->connecting)
-        source->open = gw_connection_is_open(source);
     if (rc == MOSQ_ERR_SUCCESS && !source->again)
         rc = mosquitto_loop_misc(source->mosq);
     if (rc != MOSQ_ERR_SUCCESS || source->again || mosquitto_socket(source->mosq) < 0)
@@ -230,6 +225,22 @@ static void source_watch(struct gw_source *source)
         return;
     gw_liveness_tick(source->ingest.liveness, gw_monotonic_ms());
     gw_ingest_tell_states(&source->ingest);
+}
+
+/* How long there is nothing to do but what wakes the thread. */
+static int64_t source_rest(const struct gw_source *source, int64_t now)
+{
+    int64_t wait = 500;
+    if (!source->connecting && !source->connected && source_is_wanted(source)) {
+        int64_t left = source->attempts.at_ms - now;
+        bool asking = source->destination.waiting && !source->destination.came;
+        if (left < wait && (left > 0 || !asking))
+            wait = left > 0 ? left : 0;
+    }
+    if (!source->ingest.liveness)
+        return wait;
+    bool tells = !source->ingest.engine->shared || atomic_load(&source->ingest.term);
+    return gw_liveness_wait(source->ingest.liveness, tells, now, wait);
 }
 
 static void *source_run(void *context)
@@ -247,18 +258,14 @@ static void *source_run(void *context)
             gw_stored_tick(source, now);
             misc_ms = now;
         }
-        if (!source->connecting && !source->connected && source_is_wanted(source) && now >= source->attempts.at_ms)
+        if (!source->connected)
+            gw_destination_tick(&source->destination);
+        if (!source->connecting && !source->connected && source_is_wanted(source) &&
+            (now >= source->attempts.at_ms || source->destination.came))
             gw_connection_attempt(source);
         if (source->connecting && now >= source->deadline_ms && !gw_connection_hears(source, now))
             gw_connection_overdue(source);
-        int64_t wait = 500;
-        if (!source->connecting && !source->connected && source_is_wanted(source) &&
-            source->attempts.at_ms - now < wait)
-            wait = source->attempts.at_ms > now ? source->attempts.at_ms - now : 0;
-        if (source->ingest.liveness)
-            wait = gw_liveness_wait(source->ingest.liveness,
-                                    !source->ingest.engine->shared || atomic_load(&source->ingest.term), now, wait);
-        source_turn(source, (int)wait);
+        source_turn(source, (int)source_rest(source, now));
         source_watch(source);
         if (source->subs.changed && !source->subs.unanswered)
             gw_connection_report(source);
@@ -345,17 +352,14 @@ void gw_source_reload(struct gw_source *source, struct gw_config *config, struct
     gw_source_wake(source);
 }
 
-bool gw_source_stop(struct gw_source *source)
+void gw_source_stop(struct gw_source *source)
 {
     if (!source->started)
-        return true;
+        return;
     atomic_store(&source->stopping, true);
     gw_source_wake(source);
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (GW_SOURCE_STOP_MS + JOIN_MS) / 1000;
-    source->started = pthread_timedjoin_np(source->thread, NULL, &until) != 0;
-    return !source->started;
+    pthread_join(source->thread, NULL);
+    source->started = false;
 }
 
 void gw_source_destroy(struct gw_source *source)
@@ -364,6 +368,7 @@ void gw_source_destroy(struct gw_source *source)
         return;
     if (source->mosq)
         mosquitto_destroy(source->mosq);
+    gw_destination_fini(&source->destination);
     gw_receiver_fini(&source->receiver);
     free(source->own_id);
     free(source->own_response_topic);
@@ -389,10 +394,4 @@ void gw_source_destroy(struct gw_source *source)
 struct gw_upstream gw_source_upstream(struct gw_source *source)
 {
     return (struct gw_upstream){.context = &source->publisher, .publish = gw_publisher_publish};
-}
-
-void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told)
-{
-    if (gw_liveness_watches(source->ingest.liveness))
-        gw_liveness_found(source->ingest.liveness, last, told, gw_monotonic_ms(), gw_wall_ms());
 }

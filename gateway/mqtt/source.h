@@ -63,9 +63,8 @@ void gw_source_reload(struct gw_source *source, struct gw_config *config, struct
                       struct gw_auth *auth);
 
 /* Sends DISCONNECT (with session_expiry the broker keeps the session) and joins the thread. Inboxes must be closed or
- * drained, or this waits. False: the thread is stuck where nothing can reach it, looking up the broker's name; the
- * source can't be destroyed then. Thread: main. */
-GW_MUST_CHECK bool gw_source_stop(struct gw_source *source);
+ * drained, or this waits. Thread: main. */
+void gw_source_stop(struct gw_source *source);
 void gw_source_destroy(struct gw_source *source);
 
 /* What the broker has granted of the filters that the routes ask for. */

@@ -11,6 +11,7 @@
 
 #include "mqtt/abilities.h"
 #include "mqtt/attempts.h"
+#include "mqtt/destination.h"
 #include "mqtt/granted.h"
 #include "mqtt/ingest.h"
 #include "mqtt/leftover.h"
@@ -55,10 +56,12 @@ struct gw_source {
     struct gw_stored stored;
     struct gw_leftover leftover;
     bool connecting, connected, up;
-    bool open;                /* while connecting: TCP is */
+    bool open;                /* while connecting: TCP is, or was */
+    int64_t begun_ms;         /* the attempt: once there was an address */
     int64_t deadline_ms;      /* of the handshake; later while messages come, which may all be sent before SUBACK */
     uint64_t received_before; /* messages, when deadline_ms was set */
     struct gw_attempts attempts;
+    struct gw_destination destination;
     struct gw_abilities broker;
     struct gw_mqtt_tls tls;
     mosquitto_property *notes;     /* of the packet that libmosquitto reads next */
@@ -81,7 +84,7 @@ void gw_connection_report(struct gw_source *source);
 void gw_connection_attempt(struct gw_source *source);
 /* An attempt or a connection failed in libmosquitto. `error` is errno as it was then. */
 void gw_connection_failed(struct gw_source *source, int rc, int error);
-/* The handshake takes too long. */
+/* The deadline has passed: the handshake takes too long, or to reach one of several addresses does. */
 void gw_connection_overdue(struct gw_source *source);
 /* Has the broker sent messages since the deadline was set? Then it is set anew. */
 bool gw_connection_hears(struct gw_source *source, int64_t now);

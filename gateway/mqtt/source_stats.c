@@ -1,4 +1,5 @@
-/* source_stats.c: what the source tells /metrics and /readyz. */
+/* source_stats.c: what the source tells /metrics and /readyz, and what it is told of channels. */
+#include "gateway/clock.h"
 #include "mqtt/source_private.h"
 
 struct gw_source_stats gw_source_stats(struct gw_source *source)
@@ -50,4 +51,10 @@ void gw_source_granted(struct gw_source *source, struct gw_source_granted *out)
         out->refused[i].count = granted->refused[i].count;
     }
     pthread_mutex_unlock(&source->lock);
+}
+
+void gw_source_found(struct gw_source *source, const struct gw_message *last, enum gw_state told)
+{
+    if (gw_liveness_watches(source->ingest.liveness))
+        gw_liveness_found(source->ingest.liveness, last, told, gw_monotonic_ms(), gw_wall_ms());
 }

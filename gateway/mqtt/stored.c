@@ -3,7 +3,6 @@
 #include <mqtt_protocol.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
@@ -147,9 +146,7 @@ void gw_stored_answered(void *context, struct gw_stored_ask *ask)
     gw_stored_ask_free(source->stored_answer);
     source->stored_answer = ask;
     pthread_mutex_unlock(&source->lock);
-    uint64_t one = 1;
-    ssize_t written = write(source->wake_fd, &one, sizeof one);
-    (void)written;
+    gw_source_wake(source);
 }
 
 /* --- topic by topic -------------------------------------------------------------------------------------------- */
@@ -184,10 +181,8 @@ static void stored_subscribe(void *context, const struct gw_cfg_route *route, co
         topic->refused = true;
         return;
     }
-    if (gw_subscriptions_again(&source->subs, source->mosq, &source->broker, filter, stored->kept)) {
-        topic->own = true;
-        return;
-    }
+    if (gw_subscriptions_again(&source->subs, source->mosq, &source->broker, filter, stored->kept))
+        return; /* it is one of the routes' filters, and so stays subscribed to */
     topic->mid = gw_subscriptions_try(&source->subs, source->mosq, &source->broker, filter);
     topic->refused = !topic->mid;
     if (topic->refused)

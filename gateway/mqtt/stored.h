@@ -39,7 +39,6 @@ struct gw_stored_topic {
     uint64_t hash;  /* gw_hash() of it */
     int mid;        /* of its SUBSCRIBE, 0 once that was answered */
     bool refused;
-    bool own; /* it is one of the routes' filters, and so stays subscribed to */
 };
 
 struct gw_stored {

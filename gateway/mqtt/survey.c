@@ -5,18 +5,22 @@
 #include <mqtt_protocol.h>
 #include <string.h>
 
+#include "base/lookup.h"
 #include "gateway/clock.h"
 #include "mqtt/client.h"
 #include "mqtt/reason.h"
 
 #define ANSWER_MS  10000
+#define REACH_MS   3000 /* to be connected to one of several addresses */
 #define GOODBYE_MS 1000
 
 struct survey {
     const char *filter;
     gw_survey_message message;
     void *context;
+    struct gw_lookup_answer names;
     struct gw_mqtt_tls tls;
+    bool heard;  /* the broker */
     int refused; /* the CONNACK's code, if it is one that refuses */
     bool granted, denied;
 };
@@ -24,6 +28,7 @@ struct survey {
 static void survey_on_connect(struct mosquitto *mosq, void *object, int code)
 {
     struct survey *survey = object;
+    survey->heard = true;
     survey->refused = code;
     if (!code && !survey->filter)
         survey->granted = true;
@@ -60,7 +65,9 @@ static void survey_explain(const struct survey *survey, const struct gw_cfg_brok
 {
     char words[GW_REASON_MAX];
     gw_buf_printf(problem, "%s: ", broker->url);
-    if (survey->tls.reason.text[0])
+    if (survey->names.reason[0])
+        gw_buf_adds(problem, survey->names.reason);
+    else if (survey->tls.reason.text[0])
         gw_buf_adds(problem, survey->tls.reason.text);
     else if (survey->refused)
         gw_buf_printf(problem, "the broker refuses %s%s: %s", broker->username ? "the user " : "anonymous clients",
@@ -76,9 +83,9 @@ static void survey_explain(const struct survey *survey, const struct gw_cfg_brok
 }
 
 /* Returns what ended it: MOSQ_ERR_SUCCESS is the time. */
-static int survey_listen(struct survey *survey, struct mosquitto *mosq, int64_t listen_ms)
+static int survey_listen(struct survey *survey, struct mosquitto *mosq, int64_t answer_ms, int64_t listen_ms)
 {
-    int64_t until_ms = gw_monotonic_ms() + ANSWER_MS;
+    int64_t until_ms = gw_monotonic_ms() + answer_ms;
     bool listening = false;
     while (gw_monotonic_ms() < until_ms && !survey->denied) {
         int rc = mosquitto_loop(mosq, 50, 1);
@@ -90,6 +97,24 @@ static int survey_listen(struct survey *survey, struct mosquitto *mosq, int64_t 
         }
     }
     return MOSQ_ERR_SUCCESS;
+}
+
+/* At one address of the broker's name after the other. */
+static int survey_visit(struct survey *survey, struct mosquitto *mosq, const struct gw_cfg_broker *broker,
+                        int64_t listen_ms)
+{
+    struct gw_lookup *lookup = gw_lookup_create("mqtt", "broker.url", broker->host, NULL, NULL);
+    gw_lookup_wait(lookup, GW_LOOKUP_MS, &survey->names);
+    gw_lookup_destroy(lookup);
+    int rc = MOSQ_ERR_EAI;
+    for (size_t i = 0; i < survey->names.count && !survey->heard; i++) {
+        bool last = i + 1 == survey->names.count;
+        errno = 0;
+        rc = mosquitto_connect_async(mosq, survey->names.addresses[i].text, broker->port, 60);
+        if (rc == MOSQ_ERR_SUCCESS)
+            rc = survey_listen(survey, mosq, last ? ANSWER_MS : REACH_MS, listen_ms);
+    }
+    return rc;
 }
 
 bool gw_survey(const struct gw_cfg_broker *broker, const char *filter, int64_t listen_ms, gw_survey_message message,
@@ -106,10 +131,7 @@ bool gw_survey(const struct gw_cfg_broker *broker, const char *filter, int64_t l
         mosquitto_subscribe_callback_set(mosq, survey_on_subscribe);
         mosquitto_message_callback_set(mosq, survey_on_message);
         mosquitto_log_callback_set(mosq, survey_on_log);
-        errno = 0;
-        rc = mosquitto_connect_async(mosq, broker->host, broker->port, 60);
-        if (rc == MOSQ_ERR_SUCCESS)
-            rc = survey_listen(&survey, mosq, listen_ms);
+        rc = survey_visit(&survey, mosq, broker, listen_ms);
         error = errno;
     }
     bool good = rc == MOSQ_ERR_SUCCESS && survey.granted;

@@ -1,9 +1,9 @@
 /* client.h: one MQTT client: a hub session with the state that MQTT has for a connection. For the files of mqttd/.
  *
  * transport.c: from a connection's bytes to packets, the life of a client. connect.c: CONNECT. subscribe.c:
- * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c: messages to the client. names.c:
- * client identifiers and take-over. reason.c: reason codes. options.c: the configuration. Thread: the loop of the
- * worker that has the connection.
+ * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c, alike.c: messages to the client.
+ * window.c: what is on its way at QoS 1. names.c: client identifiers and take-over. reason.c: reason codes.
+ * options.c: the configuration. Thread: the loop of the worker that has the connection.
  */
 #ifndef GW_MQTTD_CLIENT_H
 #define GW_MQTTD_CLIENT_H
@@ -64,6 +64,10 @@ struct gw_mqttd_will {
     bool wanted;     /* it is published if the connection ends now */
 };
 
+/* User properties of a PUBLISH that are meant for the gateway. */
+#define GW_MQTTD_CONFIRM "sluice-confirm"
+#define GW_MQTTD_KEY     "sluice-idempotency-key"
+
 struct gw_mqttd_client {
     struct gw_session session; /* first member; open from the CONNECT that was accepted on */
     /* What every delivery looks at, side by side: with many clients each line of the cache that it needs costs more
@@ -109,13 +113,13 @@ struct gw_mqttd_client {
     uint32_t receive_maximum; /* publishes of the client that wait for the broker */
     struct gw_mqttd_ids *ids; /* identifiers of QoS 2 in use; NULL: none ever */
 
-    /* subscribe.c, deliver.c */
+    /* subscribe.c, deliver.c, window.c */
     struct gw_mqttd_sub *subs;
     uint32_t sub_count, sub_allocated;
     uint32_t maximum_packet; /* that the client takes */
     uint32_t window;         /* messages at QoS 1 on their way */
-    uint32_t inflight_count;
-    struct gw_mqttd_inflight *inflight; /* `window` of them, oldest first; NULL: none yet */
+    uint32_t inflight_count, inflight_first, inflight_mask;
+    struct gw_mqttd_inflight *inflight; /* a ring (window.c); NULL: none yet */
     uint16_t last_id;
     uint16_t free_ids;                /* identifiers after last_id that are not in use */
     uint32_t alias_maximum;           /* of topic aliases for the client */
@@ -163,18 +167,81 @@ void gw_mqttd_forget_subs(struct gw_mqttd_client *client);
 bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client);
 void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct gw_slice body);
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id);
+void gw_mqttd_confirmed(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed);
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason);
 void gw_mqttd_forget_publishes(struct gw_mqttd_client *client);
 /* From now on its publishes are known by its origin, for subscriptions with No Local (section 3.8.3.1). */
 void gw_mqttd_make_origin(struct gw_mqttd_client *client);
 
 void gw_mqttd_drain(struct gw_mqttd_client *client);
+void gw_mqttd_forget_messages(struct gw_mqttd_client *client);
+/* Has its time passed, it is not delivered any more (section 3.3.2.3.3). */
+bool gw_mqttd_is_late(const struct gw_message *msg);
+/* What came along with a message from the broker, as properties. */
+void gw_mqttd_put_along(const struct gw_message *msg, struct gw_buf *properties);
+
+/* --- alike.c ---------------------------------------------------------------------------------------------------- */
+
+/* For gw_conn_drain(): messages at QoS 0 as they are for all clients like this one. */
+gw_encode gw_mqttd_encoder(const struct gw_mqttd_client *client);
+/* Packets, framed, that leave together: on the stack of who gathers them. */
+struct gw_mqttd_parcel {
+    struct gw_conn *conn;
+    size_t len;
+    char bytes[32 * 1024];
+};
+
+void gw_mqttd_parcel_send(struct gw_mqttd_parcel *parcel);
+void gw_mqttd_parcel_add(struct gw_mqttd_parcel *parcel, const void *data, size_t len);
+/* Adds a message that has nothing of the client's own in it but a packet identifier, which it takes. It must not
+ * expire. False, with nothing done: it is larger than the client's maximum packet size, or than a parcel. */
+bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
+                        struct gw_mqttd_parcel *parcel);
+
+/* --- window.c --------------------------------------------------------------------------------------------------- */
+
+/* Makes `inflight`. */
+void gw_mqttd_window_open(struct gw_mqttd_client *client);
+/* Looks for identifiers that are not in use: free_ids > 0. */
+void gw_mqttd_find_ids(struct gw_mqttd_client *client);
+
+/* A packet identifier that is not in use. */
+static inline uint16_t gw_mqttd_next_id(struct gw_mqttd_client *client)
+{
+    if (!client->free_ids)
+        gw_mqttd_find_ids(client);
+    client->free_ids--;
+    return ++client->last_id;
+}
+
+/* Those on their way, oldest first; index < inflight_count. */
+static inline struct gw_mqttd_inflight *gw_mqttd_window_at(const struct gw_mqttd_client *client, uint32_t index)
+{
+    return &client->inflight[(client->inflight_first + index) & client->inflight_mask];
+}
+
+/* A message is on its way. There must be room in the window. */
+static inline void gw_mqttd_window_add(struct gw_mqttd_client *client, uint64_t seq, uint16_t id)
+{
+    if (!client->inflight)
+        gw_mqttd_window_open(client);
+    *gw_mqttd_window_at(client, client->inflight_count++) = (struct gw_mqttd_inflight){seq, id};
+}
+
+/* A kept session goes on before what the client had not acknowledged. What it had, it is not sent again. Returns the
+ * identifier of before, or 0; *skip: it has it. */
+uint16_t gw_mqttd_replayed(struct gw_mqttd_client *client, const struct gw_message *msg, bool *skip);
 void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id);
+/* Clients at QoS 1 mostly send acknowledgements, each in a frame of its own. A PUBACK that is all of `data`, and has
+ * no reason code or that of success (sections 3.4.2.1, 3.4.2.2), needs nothing of what is done for other packets.
+ * False, with nothing done: it is something else. */
+bool gw_mqttd_takes_puback(struct gw_mqttd_client *client, const char *data, size_t len);
 /* It answers to nothing: the gateway sends nothing at QoS 2. */
 void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id);
-void gw_mqttd_forget_messages(struct gw_mqttd_client *client);
+void gw_mqttd_forget_window(struct gw_mqttd_client *client);
 
-/* Its part of a session that is kept. */
+/* --- subscribe.c: its part of a session that is kept ------------------------------------------------------------ */
+
 void gw_mqttd_restore_sub(struct gw_mqttd_client *client, struct gw_mqttd_sub *sub, const struct gw_start *start);
 
 /* --- names.c: who has a client identifier, in the whole process ------------------------------------------------ */

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "gateway/clock.h"
 #include "gateway/session_log.h"
 #include "gateway/shared.h"
@@ -10,36 +9,9 @@
 
 /* --- who it is ------------------------------------------------------------------------------------------------- */
 
-/* 43 characters of base64url: neither a JWT, which has dots, nor an API key, which is longer. */
-static bool password_is_ticket(struct gw_slice password)
-{
-    return password.len == GW_TICKET_SIZE - 1 && gw_base64url_text(password.data, password.len);
-}
-
-/* What the engine has said of a ticket; text NULL: it was not asked. */
-struct connect_ticket {
-    enum gw_err err;
-    const char *text;
-    size_t len;
-};
-
-static enum gw_err connect_redeem(struct gw_hub *hub, struct gw_slice ticket, const struct connect_ticket *taken,
-                                  struct gw_identity **out, const char **why)
-{
-    struct gw_auth *auth = gw_hub_auth(hub);
-    *why = "the ticket is unknown, used or too old";
-    if (!taken)
-        return gw_auth_redeem(auth, ticket.data, ticket.len, gw_hub_wall(hub), out);
-    if (taken->err == GW_OK)
-        return gw_auth_redeem_text(auth, ticket.data, ticket.len, taken->text, taken->len, gw_hub_wall(hub), out);
-    if (taken->err == GW_ERR_OVERLOADED)
-        *why = "overloaded: the engine, which keeps the tickets of all gateways, can't be reached";
-    return taken->err;
-}
-
 /* The password counts before what the handshake brought, whatever the user name is. */
 static uint8_t connect_identify(struct gw_mqttd_client *client, const struct gw_mqttd_connect *connect,
-                                const struct connect_ticket *taken, struct gw_identity **out, const char **why)
+                                const struct gw_shared_answer *taken, struct gw_identity **out, const char **why)
 {
     struct gw_hub *hub = gw_conn_hub(client->conn);
     struct gw_auth *auth = gw_hub_auth(hub);
@@ -56,11 +28,12 @@ static uint8_t connect_identify(struct gw_mqttd_client *client, const struct gw_
         return client->refused ? GW_MQTTD_BAD_PASSWORD : GW_MQTTD_NOT_AUTHORIZED;
     }
     enum gw_err err;
-    if (password_is_ticket(password)) {
-        err = connect_redeem(hub, password, taken, out, why);
-    } else {
+    if (gw_auth_is_ticket(password.data, password.len))
+        err = gw_hub_redeem(hub, password, taken, out, why);
+    else
         err = gw_auth_token(auth, password.data, password.len, gw_hub_wall(hub), out, why);
-    }
+    if (err == GW_ERR_OVERLOADED)
+        *why = "overloaded: the engine, which keeps the tickets of all gateways, can't be reached";
     if (err == GW_OK)
         return GW_MQTTD_SUCCESS;
     GW_STAT_ADD(gw_hub_stats(hub), auth_failures, 1);
@@ -206,15 +179,17 @@ static const struct gw_session_ops session_ops = {
     .transport = "mqtt",
     .ready = session_ready,
     .published = gw_mqttd_published,
+    .confirmed = gw_mqttd_confirmed,
     .kick = session_kick,
 };
 
-static void connect_handle(struct gw_mqttd_client *client, struct gw_slice body, const struct connect_ticket *taken);
+static void connect_handle(struct gw_mqttd_client *client, struct gw_slice body,
+                           const struct gw_shared_answer *taken);
 
 static void connect_answered(void *context, enum gw_err err, const char *text, size_t len)
 {
     struct gw_mqttd_client *client = context;
-    const struct connect_ticket taken = {err, text, len};
+    const struct gw_shared_answer taken = {err, text, len};
     client->asking = NULL;
     if (client->ended)
         return;
@@ -229,14 +204,12 @@ static void connect_answered(void *context, enum gw_err err, const char *text, s
 /* Any gateway may have given the ticket out: asks the engine that they share, and comes back. */
 static bool connect_ask(struct gw_mqttd_client *client, const struct gw_mqttd_connect *connect, struct gw_slice body)
 {
-    struct gw_hub *hub = gw_conn_hub(client->conn);
-    char key[GW_TICKET_KEY_SIZE];
-    if (!gw_hub_shares(hub) || !gw_hub_auth(hub) || !connect->has_password ||
-        !gw_auth_ticket_key(connect->password.data, connect->password.len, key))
+    if (connect->has_password)
+        client->asking = gw_hub_ask_ticket(gw_conn_hub(client->conn), connect->password, connect_answered, client);
+    if (!client->asking)
         return false;
     client->waiting = true;
     gw_buf_add(&client->asked, body.data, body.len);
-    client->asking = gw_shared_take(hub, key, connect_answered, client);
     return true;
 }
 
@@ -245,7 +218,7 @@ void gw_mqttd_on_connect(struct gw_mqttd_client *client, struct gw_slice body)
     connect_handle(client, body, NULL);
 }
 
-static void connect_handle(struct gw_mqttd_client *client, struct gw_slice body, const struct connect_ticket *taken)
+static void connect_handle(struct gw_mqttd_client *client, struct gw_slice body, const struct gw_shared_answer *taken)
 {
     struct gw_mqttd_connect connect;
     struct gw_identity *identity = NULL;

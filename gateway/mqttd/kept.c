@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/list.h"
 #include "gateway/session_log.h"
 #include "mqttd/client.h"
 
@@ -41,9 +42,7 @@ static void late_unref(struct gw_mqttd_late *late)
         return;
     pthread_mutex_lock(&late_wills.mutex);
     late_wills.count--;
-    *late->link = late->next;
-    if (late->next)
-        late->next->link = late->link;
+    GW_LIST_REMOVE(late, next, link);
     pthread_mutex_unlock(&late_wills.mutex);
     gw_identity_unref(late->identity);
     gw_mqttd_forget_will(&late->will);
@@ -97,11 +96,7 @@ static struct gw_mqttd_late *late_create(struct gw_mqttd_client *client, int64_t
     bool room = late_wills.count < gw_mqttd_config(client)->sessions;
     if (room) {
         late_wills.count++;
-        late->next = late_wills.first;
-        late->link = &late_wills.first;
-        if (late->next)
-            late->next->link = &late->next;
-        late_wills.first = late;
+        GW_LIST_ADD(late_wills.first, late, next, link);
     }
     pthread_mutex_unlock(&late_wills.mutex);
     if (!room) {
@@ -157,7 +152,7 @@ static void keep_inflight(struct gw_mqttd_client *client, struct gw_mqttd_kept *
     uint32_t again = client->replay ? client->replay_count : 0;
     kept->inflight = gw_calloc((size_t)client->inflight_count + again + 1, sizeof *kept->inflight);
     for (uint32_t i = 0; i < client->inflight_count; i++)
-        kept->inflight[kept->inflight_count++] = client->inflight[i];
+        kept->inflight[kept->inflight_count++] = *gw_mqttd_window_at(client, i);
     for (uint32_t i = 0; i < again; i++)
         kept->inflight[kept->inflight_count++] = client->replay[i];
     if (again && client->replay_to > kept->place)

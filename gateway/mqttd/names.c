@@ -9,78 +9,49 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/list.h"
 #include "gateway/log.h"
 #include "gateway/mail.h"
 #include "gateway/shared.h"
+#include "gateway/table.h"
 #include "mqttd/client.h"
 
 /* A name, and who has it or what is kept for it. As many as there are connected clients, which limits.connections
  * bounds, and kept sessions, which mqtt.sessions bounds. */
 struct holder {
-    struct holder *next; /* of the same slot */
+    struct gw_table_item item; /* first member */
     struct gw_mqttd_kept *kept;
-    struct holder *older, *newer; /* in the list of those with `kept` */
-    uint64_t hash;
-    uint64_t serial; /* of the client; 0: nobody */
-    unsigned worker; /* where it is */
+    struct holder *newer, **kept_link; /* in the list of those with `kept` */
+    uint64_t serial;                   /* of the client; 0: nobody */
+    unsigned worker;                   /* where it is */
     char name[];
 };
 
 static struct {
     pthread_mutex_t mutex;
-    struct holder **slots; /* a power of two */
-    size_t slot_count, count;
-    struct holder *oldest, *newest; /* with `kept` */
+    struct gw_table table;
+    struct holder *oldest, **kept_end; /* with `kept` */
     uint32_t kept_count;
     uint64_t serials;
-} names = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} names = {.mutex = PTHREAD_MUTEX_INITIALIZER, .kept_end = &names.oldest};
 
 /* The clients of this worker. */
 static _Thread_local struct gw_mqttd_client *clients;
 
 /* --- the table. Thread: any, with the mutex. ------------------------------------------------------------------- */
 
-/* Where the holder of that name hangs, or would. */
-static struct holder **names_find(const char *name)
-{
-    uint64_t hash = gw_hash(name, strlen(name));
-    struct holder **link = &names.slots[hash & (names.slot_count - 1)];
-    while (*link && ((*link)->hash != hash || strcmp((*link)->name, name) != 0))
-        link = &(*link)->next;
-    return link;
-}
-
-static void names_grow(void)
-{
-    if (names.count < names.slot_count)
-        return;
-    size_t before = names.slot_count;
-    struct holder **old = names.slots;
-    names.slot_count = before ? before * 2 : 64;
-    names.slots = gw_calloc(names.slot_count, sizeof(struct holder *));
-    for (size_t i = 0; i < before; i++) {
-        for (struct holder *holder = old[i], *next; holder; holder = next) {
-            next = holder->next;
-            struct holder **slot = &names.slots[holder->hash & (names.slot_count - 1)];
-            holder->next = *slot;
-            *slot = holder;
-        }
-    }
-    free(old);
-}
-
 static struct holder *names_get(const char *name)
 {
-    names_grow();
-    struct holder **link = names_find(name);
-    if (*link)
-        return *link;
     size_t len = strlen(name);
+    uint64_t hash = gw_hash(name, len);
+    for (struct gw_table_item *item = gw_table_first(&names.table, hash); item; item = gw_table_next(item)) {
+        if (!strcmp(((struct holder *)item)->name, name))
+            return (struct holder *)item;
+    }
     struct holder *holder = gw_calloc(1, sizeof *holder + len + 1);
-    holder->hash = gw_hash(name, len);
     memcpy(holder->name, name, len + 1);
-    names.count++;
-    return *link = holder;
+    gw_table_add(&names.table, &holder->item, hash);
+    return holder;
 }
 
 /* What is kept for the name, which is the caller's from here on; NULL: nothing. */
@@ -89,9 +60,7 @@ static struct gw_mqttd_kept *names_unkeep(struct holder *holder)
     struct gw_mqttd_kept *kept = holder->kept;
     if (!kept)
         return NULL;
-    *(holder->older ? &holder->older->newer : &names.oldest) = holder->newer;
-    *(holder->newer ? &holder->newer->older : &names.newest) = holder->older;
-    holder->older = holder->newer = NULL;
+    GW_QUEUE_REMOVE(names.kept_end, holder, newer, kept_link);
     holder->kept = NULL;
     names.kept_count--;
     return kept;
@@ -102,14 +71,10 @@ static void names_forget(struct holder *holder)
 {
     if (holder->serial || holder->kept)
         return;
-    struct holder **link = names_find(holder->name);
-    *link = holder->next;
+    gw_table_remove(&names.table, &holder->item);
     free(holder);
-    if (--names.count)
-        return;
-    free(names.slots); /* nothing is left behind at the end of the process */
-    names.slots = NULL;
-    names.slot_count = 0;
+    if (!names.table.count)
+        gw_table_empty(&names.table); /* nothing is left behind at the end of the process */
 }
 
 static void names_drop(struct holder *holder)
@@ -122,9 +87,7 @@ static void names_keep(struct holder *holder, struct gw_mqttd_kept *kept, uint32
 {
     gw_mqttd_kept_free(names_unkeep(holder));
     holder->kept = kept;
-    holder->older = names.newest;
-    *(names.newest ? &names.newest->newer : &names.oldest) = holder;
-    names.newest = holder;
+    GW_QUEUE_ADD(names.kept_end, holder, newer, kept_link);
     names.kept_count++;
     while (names.oldest != holder && gw_mqttd_kept_until(names.oldest->kept) <= now_ms)
         names_drop(names.oldest);
@@ -179,9 +142,7 @@ void gw_mqttd_leave(struct gw_mqttd_client *client)
         gw_mqttd_kept_free(names_unkeep(holder));
     names_forget(holder);
     pthread_mutex_unlock(&names.mutex);
-    *client->link = client->next;
-    if (client->next)
-        client->next->link = client->link;
+    GW_LIST_REMOVE(client, next, link);
     free(client->name);
     client->name = NULL;
 }
@@ -282,11 +243,7 @@ void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_i
     holder->serial = client->serial = ++names.serials;
     holder->worker = worker;
     pthread_mutex_unlock(&names.mutex);
-    client->next = clients;
-    client->link = &clients;
-    if (client->next)
-        client->next->link = &client->next;
-    clients = client;
+    GW_LIST_ADD(clients, client, next, link);
     if (before && where != worker) {
         struct ask *ask = gw_calloc(1, sizeof *ask);
         *ask = (struct ask){{NULL, ask_asked, ask_drop}, before, client->serial, worker};

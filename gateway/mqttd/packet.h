@@ -92,11 +92,11 @@ enum gw_mqttd_property {
 /* The properties of one packet. What is not there is zero, but for those whose default is another (3.1.2.11). */
 struct gw_mqttd_properties {
     uint64_t present;    /* a bit for each identifier */
-    struct gw_slice all; /* the block as it came, for gw_mqttd_next_user() */
-    uint8_t payload_format, request_problem;
+    struct gw_slice all; /* the block as it came; of a PUBLISH, will or SUBSCRIBE for gw_properties_next() */
+    uint8_t request_problem;
     uint16_t receive_maximum, alias_maximum, alias;
     uint32_t message_expiry, session_expiry, maximum_packet, will_delay, subscription_id;
-    struct gw_slice content_type, response_topic, correlation, auth_method;
+    struct gw_slice response_topic;
 };
 
 static inline bool gw_mqttd_has(const struct gw_mqttd_properties *properties, enum gw_mqttd_property id)
@@ -104,10 +104,7 @@ static inline bool gw_mqttd_has(const struct gw_mqttd_properties *properties, en
     return properties->present >> id & 1;
 }
 
-/* The user properties one after the other: start with *at = 0. False at the end. */
-bool gw_mqttd_next_user(const struct gw_mqttd_properties *properties, size_t *at, struct gw_slice *name,
-                        struct gw_slice *value);
-/* The value of the first user property of that name, or data NULL. */
+/* The value of the first user property of that name in a SUBSCRIBE, or data NULL. */
 struct gw_slice gw_mqttd_user(const struct gw_mqttd_properties *properties, const char *name);
 
 struct gw_mqttd_fixed {
@@ -210,6 +207,10 @@ void gw_mqttd_write_disconnect(struct gw_buf *out, unsigned version, uint8_t rea
 /* All of a PUBLISH but its payload. flags: GW_MQTTD_DUP and GW_MQTTD_RETAIN. */
 void gw_mqttd_write_publish(struct gw_buf *out, unsigned version, unsigned flags, unsigned qos, uint16_t id,
                             struct gw_slice topic, const struct gw_buf *properties, size_t payload_len);
+/* A whole PUBLISH without flags, for which there is room. Returns its end. Below version 5 there are no `properties`.
+ */
+char *gw_mqttd_put_publish(char *to, unsigned version, unsigned qos, uint16_t id, struct gw_slice topic,
+                           struct gw_slice properties, struct gw_slice payload);
 /* The length of the whole packet. */
 size_t gw_mqttd_publish_size(unsigned version, unsigned qos, size_t topic_len, size_t properties_len,
                              size_t payload_len);

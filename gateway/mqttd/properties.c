@@ -1,4 +1,7 @@
-/* properties.c: the properties of MQTT 5.0 packets that clients send (section 2.2.2). */
+/* properties.c: the properties of MQTT 5.0 packets that clients send (section 2.2.2). Those of a payload are passed
+ * on as they came: gateway/properties.h. */
+#include "gateway/properties.h"
+
 #include "mqttd/reader.h"
 
 enum form { NONE, BYTE, U16, U32, VARINT, TEXT, BINARY, PAIR };
@@ -64,9 +67,6 @@ static void property_keep(struct gw_mqttd_properties *out, enum gw_mqttd_propert
                           struct gw_slice bytes)
 {
     switch (id) {
-    case GW_MQTTD_P_PAYLOAD_FORMAT:
-        out->payload_format = (uint8_t)number;
-        break;
     case GW_MQTTD_P_REQUEST_PROBLEM:
         out->request_problem = (uint8_t)number;
         break;
@@ -94,17 +94,8 @@ static void property_keep(struct gw_mqttd_properties *out, enum gw_mqttd_propert
     case GW_MQTTD_P_SUBSCRIPTION_ID:
         out->subscription_id = number;
         break;
-    case GW_MQTTD_P_CONTENT_TYPE:
-        out->content_type = bytes;
-        break;
     case GW_MQTTD_P_RESPONSE_TOPIC:
         out->response_topic = bytes;
-        break;
-    case GW_MQTTD_P_CORRELATION:
-        out->correlation = bytes;
-        break;
-    case GW_MQTTD_P_AUTH_METHOD:
-        out->auth_method = bytes;
         break;
     default:
         break;
@@ -152,34 +143,13 @@ enum gw_mqttd_reason gw_mqttd_read_properties(struct gw_mqttd_reader *reader, un
     return reason;
 }
 
-bool gw_mqttd_next_user(const struct gw_mqttd_properties *properties, size_t *at, struct gw_slice *name,
-                        struct gw_slice *value)
-{
-    if (!gw_mqttd_has(properties, GW_MQTTD_P_USER))
-        return false;
-    struct gw_mqttd_reader reader = gw_mqttd_reader(properties->all);
-    reader.at += *at;
-    while (reader.at < reader.end && !reader.bad) {
-        uint32_t id = gw_mqttd_take_varint(&reader);
-        if (id == GW_MQTTD_P_USER) {
-            *name = gw_mqttd_take_string(&reader);
-            *value = gw_mqttd_take_string(&reader);
-            *at = (size_t)(reader.at - properties->all.data);
-            return !reader.bad;
-        }
-        property_number(&reader, (enum form)rules[id].form);
-        property_bytes(&reader, (enum form)rules[id].form);
-    }
-    return false;
-}
-
 struct gw_slice gw_mqttd_user(const struct gw_mqttd_properties *properties, const char *name)
 {
-    struct gw_slice found, value;
+    struct gw_property property;
     size_t len = strlen(name);
-    for (size_t at = 0; gw_mqttd_next_user(properties, &at, &found, &value);) {
-        if (found.len == len && !memcmp(found.data, name, len))
-            return value;
+    for (size_t at = 0; gw_properties_next(properties->all, &at, &property);) {
+        if (property.id == GW_PROPERTY_USER && property.name.len == len && !memcmp(property.name.data, name, len))
+            return property.value;
     }
     return (struct gw_slice){NULL, 0};
 }

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "gateway/alloc.h"
+#include "gateway/random.h"
 #include "gateway/session_log.h"
 #include "mqttd/client.h"
 
@@ -69,14 +69,30 @@ bool gw_mqttd_publish_waits(const struct gw_mqttd_client *client)
 
 /* --- answers --------------------------------------------------------------------------------------------------- */
 
+/* What a publish comes to. */
+struct receipt {
+    enum gw_err err;
+    const char *why;                      /* NULL: as the error says */
+    const struct gw_confirmed *confirmed; /* NULL: that was not asked for */
+};
+
+/* The broker has it in either case. */
+static void publish_put_confirmed(struct gw_buf *properties, const struct gw_confirmed *confirmed)
+{
+    gw_mqttd_put_user(properties, confirmed->confirmed ? "confirmed" : "timeout",
+                      confirmed->cursor.len ? confirmed->cursor.data : "", confirmed->cursor.len);
+}
+
 static void publish_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type, uint16_t id, uint8_t code,
-                        enum gw_err err, const char *why)
+                        const struct receipt *receipt)
 {
     struct gw_buf packet, properties;
     gw_buf_init(&packet);
     gw_buf_init(&properties);
-    if (err != GW_OK && client->problems)
-        gw_mqttd_put_reason(&properties, err, why);
+    if (receipt && receipt->err != GW_OK && client->problems)
+        gw_mqttd_put_reason(&properties, receipt->err, receipt->why);
+    if (receipt && receipt->confirmed)
+        publish_put_confirmed(&properties, receipt->confirmed);
     gw_mqttd_write_ack(&packet, type, client->version, id, code, &properties);
     if (packet.len > client->maximum_packet) { /* section 3.4.2.2.2 */
         gw_buf_clear(&packet);
@@ -96,34 +112,46 @@ static void publish_refuse_old(struct gw_mqttd_client *client, enum gw_err err, 
 }
 
 /* The broker has it, or it was refused. */
-static void publish_settle(struct gw_mqttd_client *client, unsigned qos, uint16_t id, enum gw_err err, int reason,
-                           const char *why)
+static void publish_settle(struct gw_mqttd_client *client, unsigned qos, uint16_t id, const struct receipt *receipt,
+                           int reason)
 {
+    enum gw_err err = receipt->err;
     if (client->ended || !qos)
         return;
     if (err != GW_OK && client->version < 5) {
-        publish_refuse_old(client, err, why);
+        publish_refuse_old(client, err, receipt->why);
         return;
     }
     uint8_t code = err == GW_OK ? GW_MQTTD_SUCCESS : gw_mqttd_publish_code(err, reason);
     if (qos == 1) {
-        publish_ack(client, GW_MQTTD_PUBACK, id, code, err, why);
+        publish_ack(client, GW_MQTTD_PUBACK, id, code, receipt);
         return;
     }
     bit_set(client->ids->received, id, err == GW_OK);
     if (err != GW_OK)
         bit_set(client->ids->known, id, false);
-    publish_ack(client, GW_MQTTD_PUBREC, id, code, err, why);
+    publish_ack(client, GW_MQTTD_PUBREC, id, code, receipt);
+}
+
+static void publish_settled(struct gw_mqttd_client *client, const char *reference, const struct receipt *receipt,
+                            int reason)
+{
+    unsigned qos = 0, id = 0;
+    if (reference && sscanf(reference, "%u %u", &qos, &id) == 2)
+        publish_settle(client, qos, (uint16_t)id, receipt, reason);
+    if (client->held)
+        gw_mqttd_resume(client);
 }
 
 void gw_mqttd_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
 {
-    struct gw_mqttd_client *client = (struct gw_mqttd_client *)session;
-    unsigned qos = 0, id = 0;
-    if (reference && sscanf(reference, "%u %u", &qos, &id) == 2)
-        publish_settle(client, qos, (uint16_t)id, err, reason, NULL);
-    if (client->held)
-        gw_mqttd_resume(client);
+    publish_settled((struct gw_mqttd_client *)session, reference, &(struct receipt){.err = err}, reason);
+}
+
+void gw_mqttd_confirmed(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed)
+{
+    publish_settled((struct gw_mqttd_client *)session, reference,
+                    &(struct receipt){.err = GW_OK, .confirmed = confirmed}, 0);
 }
 
 /* --- PUBLISH --------------------------------------------------------------------------------------------------- */
@@ -154,22 +182,52 @@ static bool publish_topic(struct gw_mqttd_client *client, struct gw_mqttd_publis
 
 void gw_mqttd_make_origin(struct gw_mqttd_client *client)
 {
-    uint64_t number = 0;
-    while (getrandom(&number, sizeof number, 0) != sizeof number) /* comes whole or not at all (getrandom(2)) */
-        continue;
+    uint64_t number;
+    gw_random(&number, sizeof number);
     snprintf(client->origin, sizeof client->origin, "%016llx", (unsigned long long)number);
 }
 
-/* With the client's origin in front, in `block`, if it has one. */
-static struct gw_slice publish_properties(const struct gw_mqttd_client *client, struct gw_slice all,
+/* Is it the user property of that name? */
+static bool publish_says(const struct gw_property *property, const char *name)
+{
+    return property->id == GW_PROPERTY_USER && property->name.len == strlen(name) &&
+           !memcmp(property->name.data, name, property->name.len);
+}
+
+/* What the client says to the gateway in user properties, which the broker does not get. The receipt of QoS 0 can't
+ * be told. True: there is something of it. */
+static bool publish_wishes(const struct gw_mqttd_client *client, const struct gw_mqttd_publish *publish,
+                           struct gw_command *command)
+{
+    struct gw_property property;
+    bool any = false;
+    for (size_t at = 0; client->version >= 5 && gw_properties_next(publish->properties.all, &at, &property);) {
+        bool confirms = publish_says(&property, GW_MQTTD_CONFIRM), repeats = publish_says(&property, GW_MQTTD_KEY);
+        any |= confirms || repeats;
+        if (confirms)
+            command->confirm = publish->qos && property.value.len == 4 && !memcmp(property.value.data, "true", 4);
+        else if (repeats)
+            command->key = property.value;
+    }
+    return any;
+}
+
+/* With the client's origin in front, in `block`, if it has one, and without what it says to the gateway. */
+static struct gw_slice publish_properties(const struct gw_mqttd_client *client, struct gw_slice all, bool wishes,
                                           struct gw_buf *block)
 {
-    if (!client->origin[0])
+    if (!client->origin[0] && !wishes)
         return all;
-    gw_properties_add(block,
-                      &(struct gw_property){.id = GW_PROPERTY_ORIGIN, .value = {client->origin, GW_ORIGIN_SIZE}});
-    if (all.len)
+    if (client->origin[0])
+        gw_properties_add(block,
+                          &(struct gw_property){.id = GW_PROPERTY_ORIGIN, .value = {client->origin, GW_ORIGIN_SIZE}});
+    if (all.len && !wishes)
         gw_buf_add(block, all.data, all.len);
+    struct gw_property property;
+    for (size_t at = 0; wishes && gw_properties_next(all, &at, &property);) {
+        if (!publish_says(&property, GW_MQTTD_CONFIRM) && !publish_says(&property, GW_MQTTD_KEY))
+            gw_properties_add(block, &property);
+    }
     return (struct gw_slice){block->data, block->len};
 }
 
@@ -180,7 +238,7 @@ static bool publish_admit(struct gw_mqttd_client *client, const struct gw_mqttd_
         return true;
     if (publish->qos == 2 && client->ids && bit_get(client->ids->known, publish->id)) {
         if (bit_get(client->ids->received, publish->id))
-            publish_ack(client, GW_MQTTD_PUBREC, publish->id, GW_MQTTD_SUCCESS, GW_OK, NULL);
+            publish_ack(client, GW_MQTTD_PUBREC, publish->id, GW_MQTTD_SUCCESS, NULL);
         return false;
     }
     if (publish->qos == 2) {
@@ -205,27 +263,25 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
         return;
     char reference[16];
     snprintf(reference, sizeof reference, "%u %u", publish.qos, publish.id);
-    bool accepted;
+    struct gw_command command = {.channel = publish.topic.data,
+                                 .channel_len = publish.topic.len,
+                                 .data = publish.payload.data,
+                                 .data_len = publish.payload.len,
+                                 .reference = gw_strdup(reference)};
     struct gw_buf block;
     gw_buf_init(&block);
-    const struct gw_along along = {.properties = publish_properties(client, publish.properties.all, &block),
+    bool wishes = publish_wishes(client, &publish, &command);
+    const struct gw_along along = {.properties = publish_properties(client, publish.properties.all, wishes, &block),
                                    .expires = gw_mqttd_has(&publish.properties, GW_MQTTD_P_MESSAGE_EXPIRY),
                                    .expiry = publish.properties.message_expiry};
-    enum gw_err err =
-        gw_session_publish_along(&client->session, publish.topic.data, publish.topic.len, publish.payload.data,
-                                 publish.payload.len, &along, gw_strdup(reference), &accepted, &why);
+    command.along = &along;
+    enum gw_err err = gw_session_command(&client->session, &command);
     gw_buf_fini(&block);
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",
                                      publish.qos, gw_err_code(err));
-    int code = 0;
-    /* Its name is good: unless the topic is to blame, the payload is. */
-    if (err == GW_ERR_BAD_REQUEST && (!why || strncmp(why, "the topic ", 10) != 0)) {
-        why = why ? why : "the payload is nothing that the channel's codec takes";
-        code = GW_MQTTD_BAD_PAYLOAD;
-    }
-    if (err != GW_OK || accepted)
-        publish_settle(client, publish.qos, publish.id, err, code, why);
+    if (err != GW_OK || (command.accepted && !command.confirm))
+        publish_settle(client, publish.qos, publish.id, &(struct receipt){.err = err, .why = command.why}, 0);
 }
 
 void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id)
@@ -235,5 +291,5 @@ void gw_mqttd_on_pubrel(struct gw_mqttd_client *client, uint16_t id)
         bit_set(client->ids->known, id, false);
         bit_set(client->ids->received, id, false);
     }
-    publish_ack(client, GW_MQTTD_PUBCOMP, id, received ? GW_MQTTD_SUCCESS : GW_MQTTD_ID_NOT_FOUND, GW_OK, NULL);
+    publish_ack(client, GW_MQTTD_PUBCOMP, id, received ? GW_MQTTD_SUCCESS : GW_MQTTD_ID_NOT_FOUND, NULL);
 }

@@ -34,6 +34,7 @@ uint8_t gw_mqttd_publish_code(enum gw_err err, int reason)
     case GW_ERR_UNKNOWN_CHANNEL:
     case GW_ERR_BAD_REQUEST:
         return GW_MQTTD_BAD_TOPIC;
+    case GW_ERR_BAD_PAYLOAD:
     case GW_ERR_NOT_JSON:
         return GW_MQTTD_BAD_PAYLOAD;
     case GW_ERR_RATE_LIMITED:

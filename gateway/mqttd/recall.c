@@ -10,6 +10,7 @@
 #include "auth/encode.h"
 #include "gateway/alloc.h"
 #include "gateway/engine.h"
+#include "gateway/random.h"
 #include "gateway/shared.h"
 #include "mqttd/client.h"
 
@@ -17,19 +18,15 @@
 /* Of one text; a client with more subscriptions is kept here only. */
 #define TEXT_BYTES (256 * 1024)
 #define NO_ORIGIN  "-"
-/* What lies there while a client is connected, so long at most: one that could leave a session, and another, which
- * only keeps off what an older connection leaves late. */
-#define LIVING_MS (24 * 3600 * 1000)
-#define CLEAN_MS  (3600 * 1000)
+/* Of a client that will leave no session; it only keeps off what an older connection leaves late. */
+#define CLEAN_MS (3600 * 1000)
 
 static pthread_once_t process_once = PTHREAD_ONCE_INIT;
 static uint64_t process; /* random: this one among all gateways */
 
 static void process_make(void)
 {
-    uint8_t random[32];
-    gw_random_32(random);
-    memcpy(&process, random, sizeof process);
+    gw_random(&process, sizeof process);
 }
 
 /* No text of a session: those begin with a 1. */
@@ -50,19 +47,19 @@ static void recall_key(const struct gw_mqttd_client *client, char key[KEY_SIZE])
 
 /* --- as text ---------------------------------------------------------------------------------------------------- */
 
-/* The name comes first, and is compared. Texts have their length before them. */
+/* The name comes first, and is compared. */
 static void kept_write(const char *name, const struct gw_mqttd_kept *kept, struct gw_buf *out)
 {
-    gw_buf_printf(out, "1 %zu:%s %" PRIu64 " %s %s %u %u %u ", strlen(name), name, kept->place, kept->cursor,
+    gw_buf_adds(out, "1 ");
+    gw_shared_add_text(out, name, strlen(name));
+    gw_buf_printf(out, "%" PRIu64 " %s %s %u %u %u ", kept->place, kept->cursor,
                   *kept->origin ? kept->origin : NO_ORIGIN, (unsigned)kept->last_id, kept->sub_count,
                   kept->inflight_count);
     for (uint32_t i = 0; i < kept->sub_count; i++) {
         const struct gw_mqttd_sub *sub = &kept->subs[i];
-        gw_buf_printf(out, "%" PRIu64 " %" PRIu64 " %" PRId64 " %u %u %d %d %d %zu:", sub->from, sub->fresh_to,
-                      sub->since_ms, sub->id, (unsigned)sub->qos, sub->as_published, sub->no_local, sub->cursors,
-                      sub->len);
-        gw_buf_add(out, sub->filter, sub->len);
-        gw_buf_addc(out, ' ');
+        gw_buf_printf(out, "%" PRIu64 " %" PRIu64 " %" PRId64 " %u %u %d %d %d ", sub->from, sub->fresh_to,
+                      sub->since_ms, sub->id, (unsigned)sub->qos, sub->as_published, sub->no_local, sub->cursors);
+        gw_shared_add_text(out, sub->filter, sub->len);
     }
     for (uint32_t i = 0; i < kept->inflight_count; i++)
         gw_buf_printf(out, "%" PRIu64 ":%u ", kept->inflight[i].seq, (unsigned)kept->inflight[i].id);
@@ -172,8 +169,8 @@ void gw_mqttd_recall(struct gw_mqttd_client *client, gw_mqttd_recalled done)
     recall_key(client, key);
     recall_claim(client, claim);
     client->recalled = done;
-    client->recall = gw_shared_claim(client->session.hub, key, claim, client->expiry_ms > 0 ? LIVING_MS : CLEAN_MS,
-                                     recall_answered, client);
+    client->recall = gw_shared_claim(client->session.hub, key, claim,
+                                     client->expiry_ms > 0 ? GW_SHARED_LIVING_MS : CLEAN_MS, recall_answered, client);
 }
 
 void gw_mqttd_recall_forget(struct gw_mqttd_client *client)

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/units.h"
 #include "gateway/alloc.h"
 #include "gateway/session_log.h"
 #include "mqttd/client.h"
@@ -51,30 +50,7 @@ struct replay {
     bool wanted;
     int64_t since_ms; /* 0: not by time */
     struct gw_slice cursor;
-    char oldest[64]; /* the cursor, if it is by time */
 };
-
-/* `since` is a duration, or a time as `ts` has it. False: it is neither. */
-static bool replay_since(const struct gw_hub *hub, struct gw_slice since, struct replay *out)
-{
-    char text[32];
-    int64_t ms = 0;
-    char *end;
-    if (!since.len || since.len >= sizeof text)
-        return false;
-    memcpy(text, since.data, since.len);
-    text[since.len] = '\0';
-    out->since_ms = strtoll(text, &end, 10);
-    if (*end) {
-        if (!gw_parse_duration(text, &ms))
-            return false;
-        out->since_ms = gw_hub_wall(hub) - ms;
-    }
-    if (out->since_ms > gw_hub_wall(hub))
-        out->since_ms = gw_hub_wall(hub);
-    out->cursor = (struct gw_slice){out->oldest, gw_hub_format_cursor(hub, 0, out->oldest)};
-    return out->since_ms > 0;
-}
 
 static enum gw_err replay_read(const struct gw_hub *hub, const struct gw_mqttd_properties *properties,
                                struct replay *out)
@@ -84,13 +60,19 @@ static enum gw_err replay_read(const struct gw_hub *hub, const struct gw_mqttd_p
     out->wanted = out->cursor.data || since.data;
     if (!since.data || out->cursor.data)
         return GW_OK;
-    return replay_since(hub, since, out) ? GW_OK : GW_ERR_BAD_REQUEST;
+    struct gw_start start;
+    if (!gw_start_since(hub, since.data, since.len, &start))
+        return GW_ERR_BAD_REQUEST;
+    out->since_ms = start.since_ms;
+    return GW_OK;
 }
 
 /* Where a subscription begins: with the last values, unless retain handling or a user property says otherwise. */
 static struct gw_start subscribe_start(const struct replay *replay, const struct gw_mqttd_filter *filter, bool known)
 {
     struct gw_slice cursor = replay->cursor;
+    if (replay->since_ms)
+        return (struct gw_start){.at = GW_START_SINCE, .since_ms = replay->since_ms};
     if (cursor.data && !(cursor.len == 4 && !memcmp(cursor.data, "last", 4)))
         return (struct gw_start){.at = GW_START_CURSOR, .cursor = cursor.data, .cursor_len = cursor.len};
     bool none = filter->retain_handling == 2 || (filter->retain_handling == 1 && known);

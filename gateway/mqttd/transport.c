@@ -266,6 +266,8 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
     if (client->ended)
         return;
     client->heard_ms = gw_hub_now(gw_conn_hub(client->conn));
+    if (!client->in.len && !client->held && !client->waiting && gw_mqttd_takes_puback(client, data, len))
+        return;
     if (client->held || client->waiting)
         gw_buf_add(&client->in, data, len); /* the little that was read before the socket was paused */
     else

@@ -1,4 +1,6 @@
 /* write.c: the packets that a server sends. */
+#include <string.h>
+
 #include "mqttd/packet.h"
 
 static void put_u16(struct gw_buf *out, uint16_t value)
@@ -205,4 +207,30 @@ void gw_mqttd_write_publish(struct gw_buf *out, unsigned version, unsigned flags
     gw_buf_add(out, rest, rest_len);
     if (version >= 5 && len)
         gw_buf_add(out, properties->data, len);
+}
+
+static char *put_bytes(char *to, struct gw_slice bytes)
+{
+    if (bytes.len)
+        memcpy(to, bytes.data, bytes.len);
+    return to + bytes.len;
+}
+
+char *gw_mqttd_put_publish(char *to, unsigned version, unsigned qos, uint16_t id, struct gw_slice topic,
+                           struct gw_slice properties, struct gw_slice payload)
+{
+    *to++ = (char)(GW_MQTTD_PUBLISH << 4 | qos << 1);
+    to += varint_write(to, publish_remaining(version, qos, topic.len, properties.len, payload.len));
+    *to++ = (char)(topic.len >> 8);
+    *to++ = (char)topic.len;
+    to = put_bytes(to, topic);
+    if (qos) {
+        *to++ = (char)(id >> 8);
+        *to++ = (char)id;
+    }
+    if (version >= 5) {
+        to += varint_write(to, properties.len);
+        to = put_bytes(to, properties);
+    }
+    return put_bytes(to, payload);
 }

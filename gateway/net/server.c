@@ -153,8 +153,10 @@ static void server_mail(void *context, unsigned index, struct gw_letter *letter)
 
 void gw_server_prepare(struct gw_server *server, const struct gw_hub_setup *setup)
 {
+    server->repeats = gw_repeats_create();
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct gw_hub_setup own = *setup;
+        own.repeats = server->repeats;
         own.worker = i;
         own.timers = &server->workers[i].timers;
         own.mail = (struct gw_mail){server, server_mail};
@@ -352,6 +354,7 @@ void gw_server_fini(struct gw_server *server)
         if (worker->spare_fd >= 0)
             close(worker->spare_fd);
     }
+    gw_repeats_destroy(server->repeats);
     free(server->workers);
     free(server->ports);
     free(server->unix_files);

@@ -35,6 +35,7 @@ struct gw_server {
     struct gw_worker *workers;
     unsigned worker_count;
     struct gw_admission *admission;
+    struct gw_repeats *repeats;                      /* idempotency keys */
     uint16_t *ports;                                 /* one for each listen entry, as bound */
     struct gw_unix_file *unix_files;                 /* likewise */
     unsigned char ticket_keys[GW_TICKET_KEYS_BYTES]; /* of TLS sessions, good for every worker */

@@ -16,6 +16,7 @@
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/hub.h"
+#include "gateway/list.h"
 #include "net/admission.h"
 #include "net/listener.h"
 #include "net/proxy.h"
@@ -70,11 +71,7 @@ void gw_sock_init(struct gw_sock *sock, const struct gw_arrival *arrival, const 
     sock->trusted = arrival->trusted;
     if (arrival->listener->proxy)
         sock->proxy = gw_calloc(1, sizeof *sock->proxy);
-    sock->next = worker->socks;
-    sock->link = &worker->socks;
-    if (sock->next)
-        sock->next->link = &sock->next;
-    worker->socks = sock;
+    GW_LIST_ADD(worker->socks, sock, next, link);
     GW_STAT_ADD(gw_hub_stats(worker->hub), connections, 1);
 }
 
@@ -169,9 +166,7 @@ static void sock_close(struct gw_sock *sock)
 {
     gw_tls_close(sock);
     close(sock->fd); /* which takes it out of the epoll set */
-    *sock->link = sock->next;
-    if (sock->next)
-        sock->next->link = sock->link;
+    GW_LIST_REMOVE(sock, next, link);
     gw_admission_leave(sock->worker->server->admission, &sock->counted);
     GW_STAT_ADD(gw_hub_stats(sock->worker->hub), connections, (uint64_t)-1);
     gw_outbox_fini(sock);

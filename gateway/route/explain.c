@@ -95,12 +95,30 @@ static void explain_publish(const struct gw_routes *routes, size_t index, const 
         gw_buf_adds(out, "  publish:  forbidden (the route has no publish:)\n");
         return;
     }
-    struct gw_captures captures;
+    struct gw_captures captures = {0};
     struct gw_buf topic = {0};
     if (gw_route_has_channel(&routes->routes[index], channel, len, &captures, NULL) &&
         gw_route_publish_topic(&routes->routes[index], channel, len, &captures, &topic))
         gw_buf_printf(out, "  publish:  to topic '%s', qos %d%s\n", topic.data, config->publish_qos,
                       config->publish_retain ? ", retained" : "");
+    if (config->publish_identify)
+        gw_buf_adds(out, "  identify: the client's name goes along as the user property 'sub'\n");
+    if (config->confirm) {
+        struct gw_buf shows = {0};
+        bool known =
+            routes->routes[index].confirm && gw_pattern_expand(routes->routes[index].confirm, &captures, &shows);
+        gw_buf_adds(out, "  confirm:  when ");
+        for (size_t i = 0; i < config->confirm_fields.count; i++)
+            gw_buf_printf(out, "%s%s", i ? ", " : "", config->confirm_fields.items[i]);
+        gw_buf_printf(out, "%s of %s%s%s is as it was sent, within %lldms\n",
+                      config->confirm_fields.count ? "" : "everything",
+                      config->confirm_topic ? "topic '" : "the channel",
+                      !config->confirm_topic ? ""
+                      : known                ? shows.data
+                                             : config->confirm_topic,
+                      config->confirm_topic ? "'" : "", (long long)config->confirm_within_ms);
+        gw_buf_fini(&shows);
+    }
     gw_buf_fini(&topic);
 }
 
@@ -261,6 +279,8 @@ void gw_routes_describe(const struct gw_routes *routes, const char *channel, siz
             describe_member("available", config->available_topic, out);
         if (config->publish)
             describe_member("publish", config->publish_topic ? config->publish_topic : config->topic, out);
+        if (config->confirm)
+            describe_member("confirm", config->confirm_topic ? config->confirm_topic : config->topic, out);
         gw_buf_addc(out, '}');
     }
     gw_buf_addc(out, ']');

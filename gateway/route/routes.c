@@ -145,6 +145,8 @@ struct gw_routes *gw_routes_build(struct gw_config *config)
         route->channel = routes_compile(config->routes[i].channel, GW_PATTERN_CHANNEL);
         route->publish = routes_compile(config->routes[i].publish_topic, GW_PATTERN_PUBLISH);
         route->available = routes_compile(config->routes[i].available_topic, GW_PATTERN_CHANNEL);
+        route->confirm =
+            routes_compile(config->routes[i].confirm ? config->routes[i].confirm_topic : NULL, GW_PATTERN_PUBLISH);
         routes->watching |= config->routes[i].stale_ms || route->available;
         route->except_count = config->routes[i].except.count;
         route->except = gw_calloc(route->except_count, sizeof *route->except);
@@ -175,6 +177,7 @@ void gw_routes_unref(struct gw_routes *routes)
         gw_pattern_free(routes->routes[i].channel);
         gw_pattern_free(routes->routes[i].publish);
         gw_pattern_free(routes->routes[i].available);
+        gw_pattern_free(routes->routes[i].confirm);
         for (size_t j = 0; j < routes->routes[i].except_count; j++)
             gw_pattern_free(routes->routes[i].except[j]);
         free(routes->routes[i].except);
@@ -256,14 +259,7 @@ static bool routes_collect(void *context, void *value)
 {
     struct candidates *found = context;
     for (uint32_t at = (uint32_t)(uintptr_t)value; at;) {
-        if (found->count == found->allocated) {
-            uint32_t *items = gw_reallocarray(NULL, found->allocated * 2, sizeof *items);
-            memcpy(items, found->items, found->count * sizeof *items);
-            if (found->items != found->first)
-                free(found->items);
-            found->items = items;
-            found->allocated *= 2;
-        }
+        GW_GROW_FROM(found->first, found->items, found->count, found->allocated);
         found->items[found->count++] = at - 1;
         at = *(const uint32_t *)(const void *)((const char *)&found->routes->routes[at - 1] + found->next_offset);
     }
@@ -483,12 +479,16 @@ enum gw_err gw_routes_publish_target(const struct gw_routes *routes, const char 
         target->state = route->state;
         target->qos = config->publish_qos;
         target->retain = config->publish_retain;
+        target->route = config;
+        target->confirm = route->confirm;
         target->why = NULL;
         err = GW_OK;
     }
     routes_found_fini(&found);
-    if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len))
-        err = GW_ERR_BAD_REQUEST; /* the captures made it longer than a topic can be */
+    if (err == GW_OK && !gw_topic_name_valid(target->topic.data, target->topic.len)) {
+        err = GW_ERR_BAD_REQUEST;
+        target->why = "the channel's name makes a topic that is longer than MQTT allows";
+    }
     if (err == GW_OK && gw_topic_levels(target->topic.data, target->topic.len) > routes->config->limits.levels) {
         err = GW_ERR_BAD_REQUEST;
         target->why = "the topic has more levels than limits.levels allows";

@@ -16,6 +16,7 @@
 #include "gateway/error.h"
 
 struct gw_routes; /* immutable and reference-counted */
+struct gw_pattern;
 
 /* Where a client's publish goes. */
 struct gw_publish_target {
@@ -26,7 +27,9 @@ struct gw_publish_target {
     struct gw_captures captures;          /* of the channel, for the transform; valid as long as its name */
     int qos;
     bool retain;
-    const char *why; /* what is wrong, more precisely than the error says; static storage, or NULL */
+    const struct gw_cfg_route *route; /* the table's */
+    const struct gw_pattern *confirm; /* of the topic that shows the state, filled from `captures`; NULL: none */
+    const char *why;                  /* what is wrong, more precisely than the error says; static storage, or NULL */
 };
 
 /* Keeps a reference to config. Its patterns were checked when it was loaded. */

@@ -13,6 +13,7 @@ struct gw_route {
     struct gw_pattern *channel;   /* NULL: the topic itself is the channel */
     struct gw_pattern *publish;   /* NULL: the topic, filled from the channel */
     struct gw_pattern *available; /* of its availability; NULL: none */
+    struct gw_pattern *confirm;   /* of the topic that shows what was published; NULL: the channel does */
     struct gw_pattern **except;   /* topics that are not the route's */
     size_t except_count;
     const struct gw_transform *transform;    /* NULL: its codec makes its message */

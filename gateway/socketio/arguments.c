@@ -78,6 +78,16 @@ static enum gw_err arguments_string(struct gw_slice value, struct gw_buf *out, c
     return value_text(value, out) ? GW_OK : BAD(expected);
 }
 
+/* A string, or a number of milliseconds. */
+static enum gw_err arguments_since(struct gw_slice value, struct gw_buf *out, const char **why)
+{
+    if (value.data[0] == '"')
+        return arguments_string(value, out, GW_SINCE_EXPECTED, why);
+    gw_buf_clear(out);
+    gw_buf_add(out, value.data, value.len);
+    return GW_OK;
+}
+
 static enum gw_err arguments_member(struct sio_arguments *arguments, const char *key, struct gw_slice value,
                                     const char **why)
 {
@@ -99,8 +109,18 @@ static enum gw_err arguments_member(struct sio_arguments *arguments, const char 
         return arguments_interval(arguments, value, why);
     if (!strcmp(key, "timeout"))
         return arguments_timeout(arguments, value, why);
+    if (!strcmp(key, "confirm")) {
+        arguments->confirm = value.len >= 4 && !memcmp(value.data, "true", 4);
+        return arguments->confirm || (value.len >= 5 && !memcmp(value.data, "false", 5))
+                   ? GW_OK
+                   : BAD("confirm must be true or false");
+    }
+    if (!strcmp(key, "idempotency_key"))
+        return arguments_string(value, &arguments->key, "idempotency_key must be a string", why);
     if (!strcmp(key, "cursor"))
         return arguments_string(value, &arguments->cursor, "cursor must be a string", why);
+    if (!strcmp(key, "since"))
+        return arguments_since(value, &arguments->since, why);
     if (!strcmp(key, "token"))
         return arguments_string(value, &arguments->token, "token must be a string", why);
     if (!strcmp(key, "ticket"))
@@ -177,9 +197,11 @@ void gw_sio_arguments_fini(struct sio_arguments *arguments)
 {
     gw_buf_fini(&arguments->channels);
     gw_buf_fini(&arguments->cursor);
+    gw_buf_fini(&arguments->since);
     gw_buf_fini(&arguments->token);
     gw_buf_fini(&arguments->ticket);
     gw_buf_fini(&arguments->pid);
     gw_buf_fini(&arguments->offset);
     gw_buf_fini(&arguments->text);
+    gw_buf_fini(&arguments->key);
 }

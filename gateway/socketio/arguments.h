@@ -10,10 +10,12 @@
 struct sio_arguments {
     struct gw_buf channels; /* names or filters, each followed by a NUL */
     unsigned channel_count;
-    bool listed;                                      /* they came as a list */
-    struct gw_buf cursor, token, ticket, pid, offset; /* data NULL: not given */
+    bool listed;                                             /* they came as a list */
+    struct gw_buf cursor, since, token, ticket, pid, offset; /* data NULL: not given */
     int64_t interval_ms;
-    int64_t timeout_ms;   /* -1: not given */
+    int64_t timeout_ms; /* -1: not given */
+    bool confirm;
+    struct gw_buf key;    /* an idempotency key; data NULL: not given */
     struct gw_slice data; /* JSON text, inside the packet's; data NULL: not given */
     struct gw_buf text;   /* JSON text of an object that came as a string; `data` may point into it */
 };

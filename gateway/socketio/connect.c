@@ -50,15 +50,12 @@ void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *me
 /* A CONNECT for which the engine that gateways share is asked: who has the ticket, as any of them may have given it
  * out; and then what the session subscribed to, wherever that was. */
 struct sio_joining {
-    struct eio *eio;
     struct gw_shared_wait *wait; /* NULL: the answer is here */
     struct gw_buf space, json;   /* of the packet */
     bool has_json;
     bool known, recalled;         /* it is known who it is; the session was asked for */
     struct gw_identity *identity; /* ... of who it is; NULL: nobody in particular */
-    enum gw_err err;              /* the answer */
-    const char *text;
-    size_t len;
+    struct gw_shared_answer answer;
 };
 
 void gw_sio_joining_free(struct eio *eio)
@@ -72,21 +69,6 @@ void gw_sio_joining_free(struct eio *eio)
     gw_buf_fini(&joining->space);
     gw_buf_fini(&joining->json);
     free(joining);
-}
-
-static enum gw_err sio_redeem(const struct eio *eio, const struct gw_buf *ticket, const struct sio_joining *joining,
-                              struct gw_identity **out, const char **why)
-{
-    struct gw_auth *auth = gw_hub_auth(eio->hub);
-    *why = "the ticket is unknown, used or too old";
-    if (!gw_hub_shares(eio->hub))
-        return gw_auth_redeem(auth, ticket->data, ticket->len, gw_hub_wall(eio->hub), out);
-    if (joining && joining->err == GW_OK)
-        return gw_auth_redeem_text(auth, ticket->data, ticket->len, joining->text, joining->len,
-                                   gw_hub_wall(eio->hub), out);
-    if (joining && joining->err == GW_ERR_OVERLOADED)
-        *why = "the engine, which keeps the tickets of all gateways, can't be reached";
-    return joining && joining->err == GW_ERR_OVERLOADED ? GW_ERR_OVERLOADED : GW_ERR_UNAUTHORIZED;
 }
 
 /* Who it is by the CONNECT packet, else by the request that opened the connection. *out NULL with GW_OK: nobody has
@@ -103,7 +85,8 @@ static enum gw_err sio_identify(const struct eio *eio, const struct sio_argument
     if (arguments->token.data) {
         err = gw_auth_token(auth, arguments->token.data, arguments->token.len, gw_hub_wall(eio->hub), out, why);
     } else if (arguments->ticket.data) {
-        err = sio_redeem(eio, &arguments->ticket, joining, out, why);
+        err = gw_hub_redeem(eio->hub, (struct gw_slice){arguments->ticket.data, arguments->ticket.len},
+                            joining ? &joining->answer : NULL, out, why);
     } else if (eio->identity) {
         *out = gw_identity_ref(eio->identity);
     } else {
@@ -257,8 +240,8 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
         stand_read(&stand, &arguments->offset);
     bool known = stand.known && gw_sio_recall_take(eio->hub, &claim, &filters);
     struct sio_filter *shared = NULL; /* newer than what is known here: the client has been elsewhere since */
-    if (stand.known && joining && joining->recalled && joining->err == GW_OK &&
-        gw_sio_shared_read(joining->text, joining->len, space, identity, &shared)) {
+    if (stand.known && joining && joining->recalled && joining->answer.err == GW_OK &&
+        gw_sio_shared_read(joining->answer.text, joining->answer.len, space, identity, &shared)) {
         gw_sio_filters_free(filters);
         filters = shared;
         known = true;
@@ -326,12 +309,10 @@ static void connect_handle(struct eio *eio, const struct gw_sio_packet *packet, 
 
 static void joining_answered(void *context, enum gw_err err, const char *text, size_t len)
 {
-    struct sio_joining *joining = context;
-    struct eio *eio = joining->eio;
+    struct eio *eio = context;
+    struct sio_joining *joining = eio->joining;
     joining->wait = NULL;
-    joining->err = err;
-    joining->text = text;
-    joining->len = len;
+    joining->answer = (struct gw_shared_answer){err, text, len};
     const struct gw_sio_packet packet = {
         .type = GW_SIO_CONNECT,
         .space = {joining->space.data, joining->space.len},
@@ -350,7 +331,6 @@ static void joining_answered(void *context, enum gw_err err, const char *text, s
 static struct sio_joining *joining_create(struct eio *eio, const struct gw_sio_packet *packet)
 {
     struct sio_joining *joining = gw_calloc(1, sizeof *joining);
-    joining->eio = eio;
     gw_buf_add(&joining->space, packet->space.data, packet->space.len);
     gw_buf_add(&joining->json, packet->json.data, packet->json.len);
     joining->has_json = packet->json.data != NULL;
@@ -361,13 +341,13 @@ static struct sio_joining *joining_create(struct eio *eio, const struct gw_sio_p
 /* Asks for the ticket. */
 static bool connect_ask(struct eio *eio, const struct gw_sio_packet *packet, const struct sio_arguments *arguments)
 {
-    char key[GW_TICKET_KEY_SIZE];
-    if (!gw_hub_shares(eio->hub) || !gw_hub_auth(eio->hub) || arguments->token.data || eio->joining ||
-        !gw_auth_ticket_key(arguments->ticket.data, arguments->ticket.len, key))
-        return false;
-    struct sio_joining *joining = joining_create(eio, packet);
-    joining->wait = gw_shared_take(eio->hub, key, joining_answered, joining);
-    return true;
+    const struct gw_slice ticket = {arguments->ticket.data, arguments->ticket.len};
+    struct gw_shared_wait *wait = NULL;
+    if (!arguments->token.data && !eio->joining)
+        wait = gw_hub_ask_ticket(eio->hub, ticket, joining_answered, eio);
+    if (wait)
+        joining_create(eio, packet)->wait = wait;
+    return wait != NULL;
 }
 
 /* Asks for the session, unless the client says itself what it subscribes to. */
@@ -384,7 +364,7 @@ static bool connect_recall(struct eio *eio, const struct gw_sio_packet *packet, 
     joining->known = joining->recalled = true;
     joining->identity = gw_identity_ref(identity);
     gw_sio_share_key(arguments->pid.data, key);
-    joining->wait = gw_shared_take(eio->hub, key, joining_answered, joining);
+    joining->wait = gw_shared_take(eio->hub, key, joining_answered, eio);
     return true;
 }
 

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/encode.h"
+#include "base/base64.h"
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/random.h"
 
 #define BUCKETS 4096
 
@@ -27,7 +28,7 @@ void gw_sio_id_make(char id[SIO_ID_SIZE])
 {
     uint8_t bytes[32];
     char text[GW_BASE64URL_32];
-    gw_random_32(bytes);
+    gw_random(bytes, sizeof bytes);
     gw_base64url_32(bytes, text);
     memcpy(id, text, SIO_ID_SIZE - 1);
     id[SIO_ID_SIZE - 1] = '\0';

@@ -42,6 +42,11 @@ static void call_subscribe(const struct call *call)
         start.cursor = arguments->cursor.data;
         start.cursor_len = strcspn(arguments->cursor.data, "~"); /* offsets are cursors, too */
     }
+    if (!arguments->cursor.len && arguments->since.len &&
+        !gw_start_since(session->hub, arguments->since.data, arguments->since.len, &start)) {
+        call_refuse(call, GW_ERR_BAD_REQUEST, GW_SINCE_EXPECTED);
+        return;
+    }
     struct gw_subscribed first = {.recovered = true}, subscribed;
     uint32_t snapshot = 0;
     bool recovered = true;
@@ -134,6 +139,25 @@ static bool call_value(const struct call *call, struct value *value)
     return true;
 }
 
+/* *accepted: nothing more will come. */
+static enum gw_err call_command(const struct call *call, const struct value *value, char *reference, bool *accepted,
+                                const char **why)
+{
+    const struct sio_arguments *arguments = &call->arguments;
+    struct gw_command command = {.channel = arguments->channels.data,
+                                 .channel_len = strlen(arguments->channels.data),
+                                 .data = value->data,
+                                 .data_len = value->len,
+                                 .json = value->json,
+                                 .confirm = arguments->confirm,
+                                 .key = {arguments->key.data, arguments->key.len},
+                                 .reference = reference};
+    enum gw_err err = gw_session_command(&call->sio->session, &command);
+    *accepted = command.accepted && !command.confirm;
+    *why = command.why;
+    return err;
+}
+
 static void call_send(const struct call *call, bool request)
 {
     const struct sio_arguments *arguments = &call->arguments;
@@ -160,8 +184,7 @@ static void call_send(const struct call *call, bool request)
         err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json,
                                  arguments->timeout_ms, reference, &why);
     else
-        err = gw_session_publish(session, channel, strlen(channel), value.data, value.len, value.json, reference,
-                                 &accepted, &why);
+        err = call_command(call, &value, reference, &accepted, &why);
     gw_buf_fini(&value.filled);
     if (err != GW_OK)
         call_refuse(call, err, why);

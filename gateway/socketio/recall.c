@@ -10,6 +10,7 @@
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/hash.h"
+#include "gateway/list.h"
 #include "socketio/engine.h"
 
 #define BUCKETS 4096
@@ -23,9 +24,9 @@ struct sio_owner {
 };
 
 struct entry {
-    struct entry *next;            /* in the bucket */
-    struct entry *later, *earlier; /* of those whose session is over, in the order in which they are forgotten */
-    struct sio_owner *owner;       /* NULL: the session is over */
+    struct entry *next;               /* in the bucket */
+    struct entry *later, **over_link; /* of those whose session is over, in the order in which they are forgotten */
+    struct sio_owner *owner;          /* NULL: the session is over */
     struct sio_filter *filters;
     char *name; /* of the identity; NULL: nobody in particular */
     char *space;
@@ -36,7 +37,7 @@ struct entry {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *buckets[BUCKETS];
-static struct entry *first, *last; /* of those whose session is over */
+static struct entry *first, **over_end = &first; /* of those whose session is over */
 static size_t over_count;
 
 bool gw_sio_pid_valid(const char *pid, size_t len)
@@ -87,17 +88,13 @@ static void recall_unlist(struct entry *entry)
 {
     if (entry->owner)
         return;
-    *(entry->earlier ? &entry->earlier->later : &first) = entry->later;
-    *(entry->later ? &entry->later->earlier : &last) = entry->earlier;
-    entry->later = entry->earlier = NULL;
+    GW_QUEUE_REMOVE(over_end, entry, later, over_link);
     over_count--;
 }
 
 static void recall_list(struct entry *entry)
 {
-    entry->earlier = last;
-    *(last ? &last->later : &first) = entry;
-    last = entry;
+    GW_QUEUE_ADD(over_end, entry, later, over_link);
     over_count++;
 }
 

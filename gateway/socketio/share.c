@@ -12,8 +12,6 @@
 #include "socketio/form.h"
 #include "socketio/recall.h"
 
-/* While the session lives: then a gateway that dies leaves it behind so long at most. */
-#define LIVING_MS (24 * 3600 * 1000)
 /* Of one session; one that subscribes to more is recovered at its gateway only. */
 #define TEXT_BYTES (64 * 1024)
 
@@ -25,8 +23,9 @@ void gw_sio_share_key(const char *pid, char key[SIO_SHARE_KEY_SIZE])
 static void share_claim(struct gw_buf *out, const char *space, const struct gw_identity *identity)
 {
     const char *name = identity ? identity->name : "";
-    gw_buf_printf(out, "1 %d %zu:%s %zu:%s ", identity ? (int)identity->kind : -1, strlen(name), name, strlen(space),
-                  space);
+    gw_buf_printf(out, "1 %d ", identity ? (int)identity->kind : -1);
+    gw_shared_add_text(out, name, strlen(name));
+    gw_shared_add_text(out, space, strlen(space));
 }
 
 void gw_sio_share(struct sio *sio, int64_t keep_ms)
@@ -39,11 +38,13 @@ void gw_sio_share(struct sio *sio, int64_t keep_ms)
     gw_sio_share_key(gw_sio_owner_pid(sio->owner), key);
     gw_buf_init(&text);
     share_claim(&text, gw_sio_shape_space(sio->shape), sio->session.identity);
-    for (const struct sio_filter *filter = sio->filters; filter; filter = filter->next)
-        gw_buf_printf(&text, "%" PRId64 " %" PRIu64 " %" PRIu32 " %zu:%s ", filter->interval_ms, filter->fresh_to,
-                      filter->generation, strlen(filter->text), filter->text);
+    for (const struct sio_filter *filter = sio->filters; filter; filter = filter->next) {
+        gw_buf_printf(&text, "%" PRId64 " %" PRIu64 " %" PRIu32 " ", filter->interval_ms, filter->fresh_to,
+                      filter->generation);
+        gw_shared_add_text(&text, filter->text, strlen(filter->text));
+    }
     if (text.len <= TEXT_BYTES)
-        gw_shared_put(hub, key, text.data, text.len, keep_ms ? keep_ms : LIVING_MS, NULL, NULL);
+        gw_shared_put(hub, key, text.data, text.len, keep_ms ? keep_ms : GW_SHARED_LIVING_MS, NULL, NULL);
     gw_buf_fini(&text);
 }
 

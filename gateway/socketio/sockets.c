@@ -57,6 +57,16 @@ static void sio_response(struct gw_session *session, const char *reference, stru
     sio_settled((struct sio *)session);
 }
 
+static void sio_confirmed(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed)
+{
+    struct gw_buf json;
+    gw_buf_init(&json);
+    gw_json_confirmed(&json, NULL, confirmed);
+    gw_sio_acknowledge_typed((struct sio *)session, reference, &json);
+    gw_buf_fini(&json);
+    sio_settled((struct sio *)session);
+}
+
 /* An event whose object protocol.h makes. */
 static void sio_emit_typed(struct gw_session *session, const char *event, struct gw_buf *json)
 {
@@ -118,6 +128,7 @@ static const struct gw_session_ops sio_session_ops = {
     .ready = sio_ready,
     .published = sio_published,
     .response = sio_response,
+    .confirmed = sio_confirmed,
     .upstream = sio_upstream,
     .revoked = sio_revoked,
     .expiring = sio_expiring,

@@ -280,14 +280,7 @@ static void walk_push(struct walk *walk, const struct node *node, size_t at)
 {
     if (!node)
         return;
-    if (walk->count == walk->allocated) {
-        struct step *steps = gw_reallocarray(NULL, walk->allocated * 2, sizeof *steps);
-        memcpy(steps, walk->steps, walk->count * sizeof *steps);
-        if (walk->steps != walk->first)
-            free(walk->steps);
-        walk->steps = steps;
-        walk->allocated *= 2;
-    }
+    GW_GROW_FROM(walk->first, walk->steps, walk->count, walk->allocated);
     walk->steps[walk->count++] = (struct step){node, at};
 }
 
@@ -348,14 +341,7 @@ struct names {
 
 static void names_push(struct names *names, const struct node *node, size_t at)
 {
-    if (names->count == names->allocated) {
-        struct frame *frames = gw_reallocarray(NULL, names->allocated * 2, sizeof *frames);
-        memcpy(frames, names->frames, names->count * sizeof *frames);
-        if (names->frames != names->first)
-            free(names->frames);
-        names->frames = frames;
-        names->allocated *= 2;
-    }
+    GW_GROW_FROM(names->first, names->frames, names->count, names->allocated);
     names->frames[names->count++] = (struct frame){.node = node, .at = at};
 }
 

@@ -151,7 +151,7 @@ static enum gw_err split_clear(const struct split *split, const struct gw_transf
         if (!output->emit(output->context, &message))
             break;
     }
-    return members->count ? GW_OK : GW_ERR_BAD_REQUEST;
+    return members->count ? GW_OK : GW_ERR_BAD_PAYLOAD;
 }
 
 static enum gw_err split_apply(void *state, const struct gw_transform_input *input, struct gw_buf *scratch,
@@ -166,7 +166,7 @@ static enum gw_err split_apply(void *state, const struct gw_transform_input *inp
         return err;
     const struct gw_slice json = {decoded.json, decoded.len};
     if (!split_is_object(json))
-        return GW_ERR_BAD_REQUEST;
+        return GW_ERR_BAD_PAYLOAD;
     struct splitting at = {.split = split, .output = output};
     gw_buf_init(&at.name);
     gw_buf_init(&at.payload);

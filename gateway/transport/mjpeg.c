@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "gateway/alloc.h"
+#include "gateway/container.h"
 #include "gateway/identity.h"
 #include "gateway/media.h"
 #include "gateway/query.h"
@@ -118,7 +119,7 @@ static void mjpeg_set_again(struct mjpeg *mjpeg)
 
 static void mjpeg_show_again(struct gw_timer *timer)
 {
-    struct mjpeg *mjpeg = (struct mjpeg *)((char *)timer - offsetof(struct mjpeg, again));
+    struct mjpeg *mjpeg = GW_CONTAINER_OF(timer, struct mjpeg, again);
     if (gw_conn_unsent(mjpeg->conn))
         mjpeg_set_again(mjpeg);
     else if (mjpeg->shown)
@@ -179,7 +180,7 @@ static void mjpeg_on_writable(struct gw_conn *conn)
 
 static void mjpeg_heartbeat(struct gw_timer *timer)
 {
-    struct mjpeg *mjpeg = (struct mjpeg *)((char *)timer - offsetof(struct mjpeg, timer));
+    struct mjpeg *mjpeg = GW_CONTAINER_OF(timer, struct mjpeg, timer);
     struct gw_hub *hub = mjpeg->session.hub;
     size_t unsent = gw_conn_unsent(mjpeg->conn);
     if (unsent < mjpeg->unsent)
@@ -280,22 +281,15 @@ static enum gw_err mjpeg_check(struct gw_conn *conn, const struct gw_request *re
     struct gw_request shortened = *request;
     shortened.path.len -= strlen("/raw");
     bool bad;
-    *why = NULL;
     if (!gw_request_path_after(&shortened, "/channels/", name, &bad) || !gw_topic_name_valid(name->data, name->len)) {
-        *why = "the path does not name a channel (percent-encoded UTF-8 without NUL, + and #, expected)";
+        *why = GW_CHANNEL_PATH_EXPECTED;
         return GW_ERR_BAD_REQUEST;
     }
     const struct gw_identity *identity = gw_conn_identity(conn);
     const struct gw_grants *grants = identity ? identity->grants : NULL;
-    if (!gw_grants_contain(grants, GW_RIGHT_SUBSCRIBE, name->data, name->len)) {
-        GW_STAT_ADD(gw_hub_stats(hub), forbidden, 1);
-        return GW_ERR_FORBIDDEN;
-    }
-    if (!gw_grants_whole(grants, name->data, name->len)) {
-        GW_STAT_ADD(gw_hub_stats(hub), forbidden, 1);
-        *why = "your role sees only some fields of this channel, and a payload has all of them";
-        return GW_ERR_FORBIDDEN;
-    }
+    enum gw_err err = gw_hub_check_payloads(hub, grants, name->data, name->len, why);
+    if (err != GW_OK)
+        return err;
     if (!gw_hub_channel_possible(hub, name->data, name->len))
         return GW_ERR_UNKNOWN_CHANNEL;
     struct gw_message *last = gw_hub_last(hub, grants, name->data, name->len);

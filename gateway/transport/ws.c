@@ -109,6 +109,13 @@ static void ws_response(struct gw_session *session, const char *reference, struc
     ws_push((struct ws *)session, &json);
 }
 
+static void ws_confirmed(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed)
+{
+    struct gw_buf json = {0};
+    gw_json_confirmed(&json, reference, confirmed);
+    ws_push((struct ws *)session, &json);
+}
+
 static void ws_upstream(struct gw_session *session, const struct gw_upstream_state *state)
 {
     struct gw_buf json = {0};
@@ -140,10 +147,12 @@ static void ws_expiring(struct gw_session *session, int64_t expires_ms)
 
 static const struct gw_session_ops ws_session_ops = {
     .states = true,
+    .stages = true,
     .transport = "websocket",
     .ready = ws_ready,
     .published = ws_published,
     .response = ws_response,
+    .confirmed = ws_confirmed,
     .upstream = ws_upstream,
     .revoked = ws_revoked,
     .expiring = ws_expiring,
@@ -157,6 +166,11 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
     struct gw_start start = {.at = GW_START_LAST};
     if (frame->cursor && strcmp(frame->cursor, "last") != 0)
         start = (struct gw_start){.at = GW_START_CURSOR, .cursor = frame->cursor, .cursor_len = frame->cursor_len};
+    else if (frame->since && !frame->cursor &&
+             !gw_start_since(ws->session.hub, frame->since, frame->since_len, &start)) {
+        ws_push_error(ws, frame->id, GW_ERR_BAD_REQUEST, GW_SINCE_EXPECTED, 0);
+        return;
+    }
     start.interval_ms = frame->interval_ms;
     struct gw_subscribed subscribed;
     enum gw_err err = gw_session_subscribe(&ws->session, frame->channel, frame->channel_len, &start, &subscribed);
@@ -172,14 +186,18 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
 
 static void ws_publish(struct ws *ws, struct gw_frame *frame)
 {
-    bool accepted;
-    const char *why;
-    char *reference = frame->id ? gw_strdup(frame->id) : NULL;
-    enum gw_err err = gw_session_publish(&ws->session, frame->channel, frame->channel_len, frame->data.data,
-                                         frame->data.len, true, reference, &accepted, &why);
+    struct gw_command command = {.channel = frame->channel,
+                                 .channel_len = frame->channel_len,
+                                 .data = frame->data.data,
+                                 .data_len = frame->data.len,
+                                 .json = true,
+                                 .confirm = frame->confirm,
+                                 .key = {frame->key, frame->key_len},
+                                 .reference = frame->id ? gw_strdup(frame->id) : NULL};
+    enum gw_err err = gw_session_command(&ws->session, &command);
     if (err != GW_OK)
-        ws_push_error(ws, frame->id, err, why, 0);
-    else if (accepted)
+        ws_push_error(ws, frame->id, err, command.why, 0);
+    else if (command.accepted)
         ws_push_simple(ws, "accepted", frame->id);
 }
 

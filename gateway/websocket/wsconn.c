@@ -175,9 +175,8 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
     struct gw_slice version = gw_request_header(request, "sec-websocket-version");
     struct gw_slice key = gw_request_header(request, "sec-websocket-key");
     if (version.len != 2 || memcmp(version.data, "13", 2) != 0) {
-        static const char body[] =
-            "{\"type\":\"error\",\"code\":\"bad_request\",\"message\":\"WebSocket version 13 expected\"}";
-        gw_http_reply(conn, 426, "Sec-WebSocket-Version: 13\r\n", "application/json", body, sizeof body - 1);
+        gw_http_error_as(conn, 426, GW_ERR_BAD_REQUEST, "WebSocket version 13 expected",
+                         "Sec-WebSocket-Version: 13\r\n");
         return false;
     }
     if (!ws_key_valid(key) || ws_header_count(request, "sec-websocket-key") != 1) {
@@ -393,12 +392,11 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
 static void ws_process(struct gw_conn *conn)
 {
     struct ws *ws = conn->speaker;
-    size_t at = 0;
+    size_t at = 0, max = gw_conn_config(conn)->limits.frame_bytes;
     ws->heard_ms = gw_hub_now(gw_conn_hub(conn));
     while (!gw_conn_dead(conn) && conn->state == GW_CONN_OTHER && !conn->held_back && at < conn->in.len) {
         struct gw_ws_frame frame;
         const char *why;
-        size_t max = gw_conn_config(conn)->limits.frame_bytes;
         size_t room = max > ws->body.len ? max - ws->body.len : 0;
         int read = gw_ws_read_header((const uint8_t *)conn->in.data + at, conn->in.len - at, room, ws->deflate,
                                      &frame, &why);

@@ -7,6 +7,13 @@ int gw_ws_read_header(const uint8_t *data, size_t len, size_t max, bool deflate,
 {
     if (len < 2)
         return 0;
+    if (len >= 6 && (data[0] == (0x80 | GW_WS_BINARY) || data[0] == (0x80 | GW_WS_TEXT)) && data[1] >= 0x80 &&
+        data[1] < 0x80 + 126 && (size_t)(data[1] - 0x80) <= max) { /* most frames are short and whole */
+        *out = (struct gw_ws_frame){.fin = true, .opcode = (enum gw_ws_opcode)(data[0] & 0x0f), .header_len = 6};
+        out->payload_len = data[1] - 0x80u;
+        memcpy(out->mask, data + 2, 4);
+        return 1;
+    }
     *why = "reserved bits are set without an extension";
     if (data[0] & (deflate ? 0x30 : 0x70))
         return -1002;
@@ -64,6 +71,13 @@ void gw_ws_unmask(char *data, size_t len, const uint8_t mask[4])
         memcpy(&word, data + i, 8);
         word ^= wide;
         memcpy(data + i, &word, 8);
+    }
+    if (i + 4 <= len) { /* a frame of four bytes is what acknowledges an MQTT message */
+        uint32_t word, narrow = (uint32_t)wide;
+        memcpy(&word, data + i, 4);
+        word ^= narrow;
+        memcpy(data + i, &word, 4);
+        i += 4;
     }
     for (; i < len; i++)
         data[i] = (char)((uint8_t)data[i] ^ mask[i & 3]);

@@ -7,6 +7,7 @@
 #define GATEWAY_ALLOC_H
 
 #include <stddef.h>
+#include <string.h>
 
 void *gw_malloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *gw_calloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
@@ -18,6 +19,18 @@ void *gw_reallocarray(void *block, size_t count, size_t size) __attribute__((ret
         if ((count) == (allocated)) {                                                                                \
             (allocated) = (allocated) ? (allocated)*2 : (start);                                                     \
             (items) = gw_reallocarray((items), (allocated), sizeof *(items));                                        \
+        }                                                                                                            \
+    } while (0)
+
+/* The same for an array that begins in `place`, which is its owner's and stays there. */
+#define GW_GROW_FROM(place, items, count, allocated)                                                                 \
+    do {                                                                                                             \
+        if ((count) == (allocated)) {                                                                                \
+            void *larger_ = gw_reallocarray((items) == (place) ? NULL : (items), (allocated)*2, sizeof *(items));    \
+            if ((items) == (place))                                                                                  \
+                memcpy(larger_, (place), (count) * sizeof *(items));                                                 \
+            (items) = larger_;                                                                                       \
+            (allocated) *= 2;                                                                                        \
         }                                                                                                            \
     } while (0)
 

@@ -48,6 +48,9 @@ GW_MUST_CHECK enum gw_err gw_auth_ticket(struct gw_auth *auth, struct gw_identit
 GW_MUST_CHECK enum gw_err gw_auth_redeem(struct gw_auth *auth, const char *ticket, size_t len, int64_t wall_ms,
                                          struct gw_identity **out);
 
+/* Does it look like a ticket? No token does, as that has dots, nor an API key, which is longer. */
+bool gw_auth_is_ticket(const char *text, size_t len);
+
 /* Where several gateways share an engine, a ticket is good at each of them: what it stands for lies in the engine
  * (shared.h) until one of them takes it, under this key. False: the text is no ticket. */
 #define GW_TICKET_KEY_SIZE 67

@@ -33,7 +33,7 @@ struct gw_codec {
     /* MQTT payload -> JSON text. len is 1 or more (an empty payload is `null`, and clears the last value, for
      * every codec; it never gets here).
      * `scratch` is empty on entry, owned by the caller, and must outlive *out.
-     * GW_ERR_NOT_JSON (or GW_ERR_BAD_REQUEST for a number that is none): the message is counted and dropped. */
+     * GW_ERR_NOT_JSON (or GW_ERR_BAD_PAYLOAD for a number that is none): the message is counted and dropped. */
     GW_MUST_CHECK enum gw_err (*decode)(const char *payload, size_t len, struct gw_buf *scratch,
                                         struct gw_decoded *out);
 
@@ -50,8 +50,8 @@ struct gw_codec {
     bool (*publishable)(const char *payload, size_t len);
 
     /* JSON text of a client's `data` (already validated, one JSON value, maybe with blanks around) -> MQTT payload,
-     * appended to out. `null` never gets here: it is the empty payload for every codec. On error *why names in a
-     * static sentence what was expected. */
+     * appended to out. `null` never gets here: it is the empty payload for every codec. GW_ERR_BAD_PAYLOAD: *why
+     * names in a static sentence what was expected. */
     GW_MUST_CHECK enum gw_err (*encode)(const char *json, size_t len, struct gw_buf *out, const char **why);
 };
 

@@ -16,6 +16,7 @@
 #include "gateway/options.h"
 
 struct gw_codec;
+struct gw_rollup;
 struct gw_transform;
 struct gw_engine;
 
@@ -120,6 +121,8 @@ struct gw_cfg_route {
     int qos;                              /* of the subscription: 0, 1, 2 */
     struct gw_history_limits history;
     const struct gw_history_engine *history_engine;
+    struct gw_strings rollup_fields, rollup_every, rollup_keep; /* as written */
+    struct gw_rollup *rollup;                                   /* what they say; NULL: nothing is rolled up */
     enum gw_rate_policy rate;
     int64_t rate_interval_ms; /* 0: none */
     double rate_deadband;     /* a number may differ by so much and still be the same */
@@ -131,7 +134,13 @@ struct gw_cfg_route {
     char *publish_topic;      /* template; NULL: the topic itself */
     int publish_qos;
     bool publish_retain;
-    int line, column; /* of the route in the file, 1-based */
+    bool publish_identify;            /* the broker hears who publishes, by a user property of MQTT 5 */
+    bool confirm;                     /* there is a publish.confirm: block */
+    struct gw_strings confirm_fields; /* JSON pointers to what is compared; empty: the whole value */
+    char *confirm_topic;              /* template of the topic that shows the state; NULL: the channel does */
+    int64_t confirm_within_ms;
+    double confirm_tolerance; /* numbers that differ by so much are the same */
+    int line, column;         /* of the route in the file, 1-based */
 };
 
 enum gw_slow_policy { GW_SLOW_GAP, GW_SLOW_CLOSE };
@@ -147,7 +156,10 @@ struct gw_cfg_limits {
     uint32_t inbox;                   /* messages waiting for one worker */
     uint32_t publish_queue;           /* publishes waiting for the broker, all clients together */
     uint32_t levels;                  /* of a topic that is published to: parts between slashes */
-    uint32_t publishes_per_session;   /* publishes of one session waiting for the broker */
+    uint32_t publishes_per_session;   /* publishes of one session waiting for the broker, or to be confirmed */
+    uint32_t confirms;                /* publishes of one worker's clients waiting to be confirmed */
+    uint32_t idempotency_keys;        /* remembered; 0: none */
+    int64_t idempotency_ms;           /* how long */
     uint32_t channels;
     uint32_t payload_messages; /* that a transform may make of one payload */
     size_t properties_bytes;   /* that come along with one payload from the broker */

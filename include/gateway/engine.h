@@ -29,6 +29,8 @@
 
 #define GW_ENGINE_EPOCH_MAX 24 /* letters and digits, the NUL not counted */
 
+struct gw_rollup;
+struct gw_window;
 struct gw_engine_store; /* each engine's own */
 
 #define GW_ENGINE_KEY_MAX   95
@@ -64,12 +66,13 @@ struct gw_engine_found {
 struct gw_engine_channel {
     const char *name;
     size_t len;
-    uint64_t hash;        /* gw_hash(name) */
-    uint64_t last_seq;    /* of its newest message, a clearing one included */
-    uint64_t before_last; /* of the one before it */
-    uint64_t last;        /* of its last value; 0: none */
-    uint64_t evicted;     /* its history's evicted() */
-    bool kept;            /* false: only the numbers are known, all messages are gone */
+    uint64_t hash;            /* gw_hash(name) */
+    uint64_t last_seq;        /* of its newest message, a clearing one included */
+    uint64_t before_last;     /* of the one before it */
+    uint64_t last;            /* of its last value; 0: none */
+    uint64_t evicted;         /* its history's evicted() */
+    bool kept;                /* false: only the numbers are known, all messages are gone */
+    struct gw_rollup *rollup; /* what its route rolls up, borrowed; NULL: nothing */
 };
 
 struct gw_engine_load {
@@ -83,6 +86,7 @@ struct gw_engine_load {
 /* Read by any thread. */
 struct gw_engine_stats {
     uint64_t written, dropped, errors, waiting;
+    uint64_t series, series_refused; /* fields of channels that are rolled up; messages of fields beyond the bound */
 
     /* Of an engine that shares its sequence. */
     bool up, leads;
@@ -169,6 +173,25 @@ struct gw_engine_history {
     void (*done)(struct gw_engine_history *history, uint64_t reached, uint64_t lost);
 };
 
+/* A question about the numbers of one channel over time (series.h). The hub's; good until done() is called. */
+struct gw_engine_series {
+    struct gw_engine_series *next; /* the engine's */
+    const char *channel;
+    size_t len;
+    uint64_t hash;     /* gw_hash(channel) */
+    const char *field; /* JSON pointer */
+    int64_t every_ms;  /* windows of this step; 0: none, only gaps are wanted */
+    int64_t from, to;  /* that begin in [from, to), ms since 1970 */
+    uint64_t need;     /* messages up to here must be in them: the hub has no others */
+    /* One window, in the order of time; and a time in which messages may have been missed. */
+    void (*window)(struct gw_engine_series *series, const struct gw_window *window);
+    void (*gap)(struct gw_engine_series *series, int64_t from, int64_t to);
+    /* That was all. The channel's messages up to `seq` (0: none) are in the windows, and no later ones; that one came
+     * at `ts`. Before `since` nothing was rolled up (INT64_MAX: there is nothing of this field). Must not wait.
+     * Thread: any, but one at a time. */
+    void (*done)(struct gw_engine_series *series, enum gw_err err, uint64_t seq, int64_t ts, int64_t since);
+};
+
 struct gw_engine {
     const char *name;
     /* Its table in the configuration file, whose presence there puts the engine in force: never `by_default`. One
@@ -206,6 +229,10 @@ struct gw_engine {
      * wait. Thread: any worker's. */
     GW_MUST_CHECK enum gw_err (*history)(struct gw_engine_store *store, struct gw_engine_history *history);
     uint32_t history_ms;
+
+    /* Somebody wants a chart. GW_OK: done() will be called, once, before close() returns. A hub asks for so many at a
+     * time at most as hub/series.h says. NULL: the engine rolls nothing up. Must not wait. Thread: any worker's. */
+    GW_MUST_CHECK enum gw_err (*series)(struct gw_engine_store *store, struct gw_engine_series *series);
 
     /* Writes everything and frees the store; no append() may run. in_order: start() was called, and every message has
      * gone through the hub; `forgotten` is the hub's then. Thread: main. */

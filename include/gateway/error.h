@@ -9,6 +9,7 @@
 enum gw_err {
     GW_OK = 0,
     GW_ERR_BAD_REQUEST,
+    GW_ERR_BAD_PAYLOAD, /* the same word to clients; MQTT tells the two apart */
     GW_ERR_UNKNOWN_CHANNEL,
     GW_ERR_NO_VALUE,
     GW_ERR_NOT_FOUND,

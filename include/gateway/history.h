@@ -52,6 +52,8 @@ struct gw_history_engine {
 
     /* Highest sequence number that was ever evicted; 0 if none. Everything after it is still here. */
     uint64_t (*evicted)(const struct gw_history *history);
+    /* When that message came, ms since 1970; INT64_MAX: it is not known. NULL: it never is. */
+    int64_t (*evicted_ts)(const struct gw_history *history);
 
     size_t (*count)(const struct gw_history *history);
     size_t (*bytes)(const struct gw_history *history);

@@ -55,9 +55,12 @@ struct gw_stats {
     _Atomic uint64_t kicked;     /* sessions ended by the hub */
     _Atomic uint64_t published;  /* settled by the broker's acknowledgement, or sent at QoS 0 */
     _Atomic uint64_t publish_errors;
-    _Atomic uint64_t publish_late;   /* acknowledgements that nobody waited for any more */
-    _Atomic uint64_t responses;      /* answers to requests */
-    _Atomic uint64_t responses_late; /* ... that nobody waited for any more */
+    _Atomic uint64_t publish_late;                /* acknowledgements that nobody waited for any more */
+    _Atomic uint64_t publish_repeats;             /* not published: an idempotency key says that they were before */
+    _Atomic uint64_t confirmed, confirm_timeouts; /* publishes that asked to be confirmed, by how they ended */
+    _Atomic uint64_t confirms;                    /* ... that wait, now */
+    _Atomic uint64_t responses;                   /* answers to requests */
+    _Atomic uint64_t responses_late;              /* ... that nobody waited for any more */
     _Atomic uint64_t channels_evicted;
     _Atomic uint64_t history_evicted;         /* channels whose history was dropped for limits.history */
     _Atomic uint64_t fetches, fetches_failed; /* parts of the past that an engine was asked for */
@@ -108,6 +111,12 @@ struct gw_state_watch {
     void (*found)(void *context, const struct gw_message *last, enum gw_state told);
 };
 
+/* What became of publishes with an idempotency key, for all hubs together. */
+struct gw_repeats;
+struct gw_repeats *gw_repeats_create(void);
+/* NULL is fine. After the hubs. */
+void gw_repeats_destroy(struct gw_repeats *repeats);
+
 struct gw_hub_setup {
     uint32_t worker; /* whose inbox gets the results of publishes */
     const char *epoch;
@@ -121,6 +130,7 @@ struct gw_hub_setup {
     const struct gw_engine_shared *sharing;
     struct gw_engine_store *sharing_store; /* ... of it */
     struct gw_timers *timers;              /* the worker's, outlives the hub */
+    struct gw_repeats *repeats;            /* of all workers, outlives the hubs; NULL: no idempotency keys */
 };
 
 /* Thread: any, before the worker starts. */
@@ -185,6 +195,11 @@ bool gw_hub_channel_possible(const struct gw_hub *hub, const char *filter, size_
 const char *gw_hub_content_type(const struct gw_hub *hub, const char *channel, size_t len);
 bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                                 size_t len);
+
+/* May they have the channel's payloads as they are? GW_ERR_FORBIDDEN, which is counted: no; *why says why, or is
+ * NULL. */
+GW_MUST_CHECK enum gw_err gw_hub_check_payloads(struct gw_hub *hub, const struct gw_grants *grants,
+                                                const char *channel, size_t len, const char **why);
 
 /* Could it be a response topic (gw_session_publish_along())? */
 bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,

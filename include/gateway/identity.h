@@ -43,6 +43,9 @@ bool gw_grants_allow(const struct gw_grants *grants, enum gw_right right, const 
                      struct gw_projection **projection);
 /* Does somebody see the whole of what is on this channel, and so its payloads? */
 bool gw_grants_whole(const struct gw_grants *grants, const char *channel, size_t len);
+/* Does somebody who may read the channel see what the JSON pointer leads to? Where only some members are seen, a
+ * pointer that leads through an array does not count as seen, since what it leads to may be a member's name. */
+bool gw_grants_shows(const struct gw_grants *grants, const char *channel, size_t len, const char *pointer);
 /* For explain: visits them in the order in which they were added. */
 typedef void (*gw_grants_visit)(void *context, enum gw_right right, const char *filter, bool projected);
 void gw_grants_list(const struct gw_grants *grants, gw_grants_visit visit, void *context);

@@ -31,10 +31,15 @@ struct gw_frame {
     size_t channel_len;
     char *cursor; /* NULL if there is none */
     size_t cursor_len;
+    char *since; /* of subscribe; NULL if there is none */
+    size_t since_len;
     char *token; /* of hello; NULL if there is none */
     size_t token_len;
-    int64_t interval_ms;  /* of subscribe; 0: none */
-    int64_t timeout_ms;   /* of request; -1: none given */
+    int64_t interval_ms; /* of subscribe; 0: none */
+    int64_t timeout_ms;  /* of request; -1: none given */
+    bool confirm;        /* of publish */
+    char *key;           /* of publish: an idempotency key; NULL if there is none */
+    size_t key_len;
     struct gw_slice data; /* JSON text, inside the given text; data NULL if there is none */
     char *type_name;
 };
@@ -60,6 +65,8 @@ void gw_json_expiring(struct gw_buf *out, int64_t expires_ms);
 void gw_json_revoked(struct gw_buf *out, const char *type, const char *channel, size_t len);
 void gw_json_simple(struct gw_buf *out, const char *type, const char *id);
 void gw_json_response(struct gw_buf *out, const char *id, struct gw_slice data);
+/* `confirmed` or `timeout`. */
+void gw_json_confirmed(struct gw_buf *out, const char *id, const struct gw_confirmed *confirmed);
 void gw_json_gap(struct gw_buf *out, const struct gw_gap *gap);
 void gw_json_upstream(struct gw_buf *out, const struct gw_upstream_state *state);
 /* `reason`: MQTT 5 reason code of a refusal by the broker, else 0. `message` NULL: gw_err_text(). */

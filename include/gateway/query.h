@@ -1,5 +1,6 @@
 /* query.h: `?channel=A&from=C1&channel=B&cursor=C&interval=2s&wait=25`, as the transports over plain HTTP have it.
- * `from` says where the channel before it begins, `cursor` where all others do. Thread: the worker's. */
+ * `from` says where the channel before it begins, `cursor` where all others do, or else `since` from which time on.
+ * Thread: the worker's. */
 #ifndef GATEWAY_QUERY_H
 #define GATEWAY_QUERY_H
 
@@ -9,6 +10,7 @@ struct gw_query {
     struct gw_buf channels; /* each followed by a NUL, its `from` (empty: none) and another NUL */
     unsigned channel_count;
     struct gw_buf cursor;
+    struct gw_buf since; /* for those without either; len 0: none */
     bool has_cursor;
     bool pinned; /* `cursor` holds for every channel, whatever its `from` says */
     bool open;   /* the last channel in `channels` can still get its `from` */

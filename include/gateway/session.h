@@ -63,6 +63,13 @@ void gw_session_release(struct gw_session *session, struct gw_item *item);
 /* Replaces the item's content by a text; takes the content of *text. */
 void gw_item_set_text(struct gw_item *item, struct gw_buf *text);
 
+/* What a publish has come to that asked to be confirmed. Valid during the call. */
+struct gw_confirmed {
+    bool confirmed;         /* the channel has shown what was sent */
+    struct gw_slice cursor; /* of the message that showed it, or of the value that is there in its place */
+    struct gw_slice data;   /* that value, JSON text; data NULL: there is none, or the client may not see it */
+};
+
 struct gw_session_ops {
     /* What /metrics calls its kind, a constant: the transport's name. NULL: "other". */
     const char *transport;
@@ -78,6 +85,10 @@ struct gw_session_ops {
     /* A request was answered; `json` is the hub's. Its failure comes through published(). NULL if the transport makes
      * none. */
     void (*response)(struct gw_session *session, const char *reference, struct gw_slice json);
+
+    /* A publish that asked for it (gw_command.confirm) has been confirmed, or was not in time; what went wrong before
+     * comes through published(). NULL if the transport asks for none. */
+    void (*confirmed)(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed);
 
     /* The connection to the broker came or went. NULL if the transport doesn't tell. */
     void (*upstream)(struct gw_session *session, const struct gw_upstream_state *state);
@@ -98,6 +109,10 @@ struct gw_session_ops {
     /* The transport takes messages that tell of a channel's state (message->state), and tells them from values. Where
      * it doesn't, its sessions get none. */
     bool states;
+
+    /* It also tells when the broker has a publish that is still to be confirmed: published() comes before
+     * confirmed(). */
+    bool stages;
 };
 
 /* Filled by gw_session_open(). Transports may read what is marked with (r), and nothing else: the rest is the hub's.
@@ -169,14 +184,21 @@ enum gw_start_at {
     GW_START_LAST,      /* with the last values */
     GW_START_NOW,       /* with what comes */
     GW_START_CURSOR,    /* with what came after a cursor */
+    GW_START_SINCE,     /* with what came at a time or later */
     GW_START_LAST_AFTER /* with the last values as of a cursor, and then everything after it */
 };
 struct gw_start {
     enum gw_start_at at;
     const char *cursor; /* for GW_START_CURSOR and GW_START_LAST_AFTER: the client's text */
     size_t cursor_len;
+    int64_t since_ms;    /* for GW_START_SINCE: wall clock, ms since 1970; gw_start_since() */
     int64_t interval_ms; /* at most one value a channel in this time, the last one always; 0: as the routes say */
 };
+
+/* `since` as clients write it: -10m, milliseconds since 1970, or a time of RFC 3339. False: it is none of them. */
+bool gw_start_since(const struct gw_hub *hub, const char *text, size_t len, struct gw_start *start);
+#define GW_SINCE_EXPECTED                                                                                            \
+    "since is a time: before now, such as -10m, in milliseconds since 1970, or such as 2026-11-28T10:00:00Z"
 
 #define GW_INTERVAL_MAX_MS (3600 * 1000)
 
@@ -245,6 +267,29 @@ GW_MUST_CHECK enum gw_err gw_session_publish_along(struct gw_session *session, c
                                                    size_t channel_len, const char *data, size_t data_len,
                                                    const struct gw_along *along, char *reference, bool *accepted,
                                                    const char **why);
+
+#define GW_KEY_MAX 255
+
+/* A publish with everything that one may have. */
+struct gw_command {
+    const char *channel;
+    size_t channel_len;
+    const char *data;
+    size_t data_len;
+    bool json;                    /* `data` is JSON text as in the protocol, not the payload */
+    bool confirm;                 /* confirmed() is to tell when the device's state shows it */
+    const struct gw_along *along; /* NULL: nothing */
+    struct gw_slice key; /* of 1 to GW_KEY_MAX bytes: a repeat of the same identity with the same key on the same
+                            channel is not published, and gets the same receipt; data NULL: none */
+    char *reference;     /* malloc'd, the hub's from here on; NULL is fine */
+    /* Filled: */
+    bool accepted;   /* QoS 0: it was sent; with `confirm` confirmed() still comes */
+    const char *why; /* on error: what was expected; may be NULL */
+};
+
+/* The same, and gw_session_publish() and gw_session_publish_along() are this with less. With `confirm` also
+ * GW_ERR_UNSUPPORTED: the route confirms nothing; then nothing was sent. */
+GW_MUST_CHECK enum gw_err gw_session_command(struct gw_session *session, struct gw_command *command);
 
 /* As gw_session_publish(), but asks for an answer within timeout_ms (-1: broker.request_timeout; MQTT 5
  * request/response): response() or, on failure, published() will be called once, unless the session is closed before.

@@ -87,9 +87,9 @@ struct gw_transform {
     void (*explain)(void *state, const struct gw_transform_input *input, struct gw_buf *out);
 
     /* A client publishes `json` (one valid value without blanks around, `null` included) to a channel with these
-     * captures: appends the payload for publish.topic. On error *why says in a static sentence what was expected.
-     * NULL: nothing can be published by a route with this transform, and `publish:` in it is an error of the
-     * configuration. Thread: any. */
+     * captures: appends the payload for publish.topic. GW_ERR_BAD_PAYLOAD: *why says in a static sentence what was
+     * expected. NULL: nothing can be published by a route with this transform, and `publish:` in it is an error of
+     * the configuration. Thread: any. */
     GW_MUST_CHECK enum gw_err (*encode)(const void *state, const struct gw_captures *captures, const char *json,
                                         size_t len, struct gw_buf *out, const char **why);
 };

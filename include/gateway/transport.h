@@ -36,7 +36,6 @@ struct gw_request {
     bool http10;  /* an HTTP/1.0 client: it knows neither chunks nor Upgrade */
     bool upgrade; /* a WebSocket handshake (RFC 6455 section 4.2.1): Upgrade and Connection say so */
     bool chunked, expect_continue;
-    bool has_length;
     size_t content_length;
     unsigned header_count;
     struct {
@@ -56,6 +55,9 @@ bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_bu
 /* If the path is `prefix` and something behind it: appends the rest, percent-decoded. False if it is not, or if the
  * encoding is broken (then *bad). */
 bool gw_request_path_after(const struct gw_request *request, const char *prefix, struct gw_buf *rest, bool *bad);
+/* What a client hears where such a rest names no channel. */
+#define GW_CHANNEL_PATH_EXPECTED                                                                                     \
+    "the path does not name a channel (percent-encoded UTF-8 without NUL, + and #, expected)"
 bool gw_request_path_is(const struct gw_request *request, const char *path);
 
 /* Which requests that bring no credentials, or bad ones, get to a transport all the same, since it lets clients say

@@ -82,6 +82,15 @@ test('the detail: fields, chart from history and live, publishing with its stage
   await page.waitForSelector('#detail [data-testid=publish-result][data-stage=response]');
   assert.match(await result.textContent(), /"brightness": 77/);
 
+  // What its state shows is what was sent.
+  await detail.getByTestId('publish-text').fill('{"brightness": 78}');
+  await detail.getByTestId('publish-confirm').click();
+  await page.waitForSelector('#detail [data-testid=publish-result][data-stage=confirmed]');
+  await detail.getByTestId('publish-text').fill('{"state": "TOGGLE", "brightness": 1000}'); // a toggle shows as something else
+  await detail.getByTestId('publish-confirm').click();
+  await page.waitForSelector('#detail [data-testid=publish-result][data-stage=error]');
+  assert.match(await result.textContent(), /Not confirmed.*"state"/s);
+
   // Elsewhere: QoS 0, and where it is forbidden.
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Publish…' }).click();

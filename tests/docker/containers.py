@@ -18,11 +18,10 @@ import sys
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CACHE = ROOT / "build/containers"
+from engines import CACHE, ROOT, Engine, Failed, Stack, run, settle_bridge, wait_until
+
 BASE = CACHE / "base.tar"
 ADDED_MAX = 15_000_000
-PROJECT = "sluicetest"
 NOFILE = 16384
 MOSQUITTO = """\
 FROM docker.io/library/debian:bookworm-slim
@@ -53,35 +52,6 @@ RUN apt-get update && apt-get install -y --no-install-recommends nginx-light cur
  && ln -sf /dev/stderr /var/log/nginx/error.log && ln -sf /dev/stdout /var/log/nginx/access.log
 CMD ["nginx", "-g", "daemon off;"]
 """
-
-
-class Failed(Exception):
-    pass
-
-
-def run(*args, check=True, timeout=600, **kwargs):
-    result = subprocess.run([str(arg) for arg in args], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
-                            **kwargs)
-    if check and result.returncode:
-        raise Failed(f"{' '.join(map(str, args))}: exit status {result.returncode}\n{(result.stdout + result.stderr)[-6000:]}")
-    return result
-
-
-def wait_until(condition, timeout, what):
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Failed(f"waited {timeout} s in vain for {what}")
-        time.sleep(0.2)  # between two looks at another process
-
-
-def may_raise_limits():
-    """CAP_SYS_RESOURCE, number 24."""
-    found = re.search(r"^CapEff:\s*(\w+)", pathlib.Path("/proc/self/status").read_text(), re.M)
-    return bool(int(found.group(1), 16) >> 24 & 1)
 
 
 def mirror():
@@ -124,44 +94,6 @@ def make_base():
     os.rename(f"{BASE}.new", BASE)
 
 
-class Engine:
-    def __init__(self, name):
-        self.name = name
-        # Debian's: another client may come first on PATH, of a version that the daemon does not go with.
-        self.command = next(filter(os.path.exists, [f"/usr/bin/{name}"]), name)
-        self.daemon = None
-
-    def __call__(self, *args, **kwargs):
-        return run(self.command, *args, **kwargs)
-
-    def start(self, *flags):
-        """podman needs no daemon."""
-        if self.name == "podman":
-            return
-        os.environ["DOCKER_HOST"] = "unix:///run/docker.sock"
-        log = open(CACHE / "dockerd.log", "wb")
-        self.daemon = subprocess.Popen(["dockerd", "--data-root", str(CACHE / "docker"), "--exec-root", "/run/docker", "-H",
-                                        os.environ["DOCKER_HOST"], "--oom-score-adjust", "0", *flags], stdout=log, stderr=log)
-        wait_until(lambda: self("version", check=False).returncode == 0, 60, "dockerd to answer")
-
-    def stop(self):
-        if self.daemon:
-            self.daemon.terminate()
-            self.daemon.wait(30)
-
-    def has(self, image):
-        return self("image", "inspect", image, check=False).returncode == 0
-
-    def build(self, tag, file, context, *more):
-        flags = ["--network=host"]
-        if self.name == "podman":
-            flags += ["--isolation=chroot", "--format", "docker", "--pull=never"]
-        return self("build", *flags, *more, "-t", tag, "-f", file, context, timeout=1200)
-
-    def size(self, image):
-        return int(self("image", "inspect", "--format", "{{.Size}}", image).stdout)
-
-
 def images(compose_text):
     """Names of the images that compose.yaml builds."""
     return list(dict.fromkeys(re.findall(r"image: (sluice\S*)", compose_text)))
@@ -195,56 +127,6 @@ def phase_build(engine):
     print(f"both images built in {time.monotonic() - begin:.0f} s; the gateway's adds {added} bytes to its base", flush=True)
     if added > ADDED_MAX:
         raise Failed(f"that is more than {ADDED_MAX}")
-
-
-class Stack:
-    """A compose.yaml in a folder whose files the test may edit."""
-
-    def __init__(self, engine, folder):
-        self.engine = engine
-        self.folder = folder
-        text = (self.folder / "compose.yaml").read_text()
-        if engine.name == "docker":  # version 1, Debian's, does not know it
-            text = re.sub(r"^name:.*\n", "", text, flags=re.M)
-        elif not may_raise_limits():  # podman sets the limit of processes beside the one that is asked for
-            text = re.sub(r"^ +ulimits:\n +nofile:.*\n", "", text, flags=re.M)
-        (self.folder / "compose.yaml").write_text(text)
-        self.tool = ["/usr/bin/docker-compose" if engine.name == "docker" else "podman-compose", "-p", PROJECT, "-f", self.folder / "compose.yaml"]
-        self.clean()
-
-    def clean(self):
-        left = self.engine("ps", "-aq", check=False).stdout.split()
-        if left:
-            self.engine("rm", "-f", *left, check=False)
-        self.engine("volume", "prune", "-f", check=False)
-
-    def compose(self, *args, **kwargs):
-        result = run(*self.tool, *args, cwd=self.folder, **kwargs)
-        # podman-compose exits with 0 even where `podman run` failed.
-        if re.search(r"^exit code: [1-9]", result.stdout + result.stderr, re.M) and kwargs.get("check", True):
-            raise Failed(f"compose {' '.join(args)}:\n{(result.stdout + result.stderr)[-4000:]}")
-        return result
-
-    def container(self, service):
-        for name in self.engine("ps", "-a", "--format", "{{.Names}}").stdout.split():
-            if re.search(rf"[-_]{service}[-_]1$", name):
-                return name
-        raise Failed(f"no container of {service}")
-
-    def inspect(self, service, template):
-        return self.engine("inspect", "--format", template, self.container(service)).stdout.strip()
-
-    def exec(self, service, *args, **kwargs):
-        return self.engine("exec", self.container(service), *args, **kwargs)
-
-    def healthy(self, service):
-        if self.engine.name == "podman":  # without systemd nothing starts podman's health checks
-            return self.engine("healthcheck", "run", self.container(service), check=False).returncode == 0
-        return self.inspect(service, "{{.State.Health.Status}}") == "healthy"
-
-    def logs(self, service):
-        result = self.engine("logs", self.container(service), check=False)
-        return result.stdout + result.stderr
 
 
 def get(path, port=8080):
@@ -388,15 +270,6 @@ def phase_up(engine):
     if engine.name == "podman":
         try_stack(Stack(engine, CACHE / "context/docker"), check_cluster, "setup", "mosquitto", "devices", "valkey", "one", "two",
                   "three", "balancer")
-
-
-def settle_bridge(stack, services):
-    """Debian 12's netavark lets the bridge take the lowest hardware address of its ports, so each new container may
-    change it. The earlier ones would send what they ask the name server to the old address for up to 45 s."""
-    for service in services:
-        pid = stack.inspect(service, "{{.State.Pid}}")
-        if pid != "0":  # setup has ended
-            run("nsenter", "-t", pid, "-n", "ip", "neighbour", "flush", "all")
 
 
 def try_stack(stack, check, *services):

@@ -61,7 +61,7 @@ static enum gw_err columns_apply(void *state, const struct gw_transform_input *i
     for (size_t i = 0; i < columns->options->names.count && at <= end; i++) {
         const char *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end;
         if (strspn(at, "0123456789") < (size_t)(stop - at))
-            return GW_ERR_BAD_REQUEST;
+            return GW_ERR_BAD_PAYLOAD;
         const struct gw_capture *site = gw_captures_find(input->captures, "site");
         const struct gw_slice values[] = {
             {columns->options->names.items[i], strlen(columns->options->names.items[i])},

@@ -25,7 +25,7 @@ static enum gw_err shout_encode(const char *json, size_t len, struct gw_buf *out
 {
     *why = "a text in capital letters expected";
     if (len < 2 || json[0] != '"' || memchr(json, '\\', len))
-        return GW_ERR_BAD_REQUEST;
+        return GW_ERR_BAD_PAYLOAD;
     gw_buf_add(out, json + 1, len - 2);
     return GW_OK;
 }

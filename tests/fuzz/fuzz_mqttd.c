@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/properties.h"
 #include "gateway/topic.h"
 #include "mqttd/packet.h"
 
@@ -17,11 +18,12 @@ static void inside(struct gw_slice part, struct gw_slice body)
 
 static void users(const struct gw_mqttd_properties *properties, struct gw_slice body)
 {
-    struct gw_slice name, value;
+    struct gw_property property;
     size_t count = 0;
-    for (size_t at = 0; gw_mqttd_next_user(properties, &at, &name, &value); count++) {
-        inside(name, body);
-        inside(value, body);
+    for (size_t at = 0; gw_properties_next(properties->all, &at, &property);) {
+        count += property.id == GW_PROPERTY_USER;
+        inside(property.name, body);
+        inside(property.value, body);
     }
     if (gw_mqttd_has(properties, GW_MQTTD_P_USER) != (count > 0))
         abort();
@@ -45,7 +47,7 @@ static void packet(const struct gw_mqttd_fixed *fixed, struct gw_slice body, uns
         inside(connect.client_id, body);
         inside(connect.will_payload, body);
         inside(connect.password, body);
-        users(&connect.properties, body);
+        users(&connect.will, body);
         if (connect.has_will && !gw_topic_name_valid(connect.will_topic.data, connect.will_topic.len))
             abort();
         break;

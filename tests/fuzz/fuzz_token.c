@@ -10,6 +10,7 @@
 #include "auth/encode.h"
 #include "base/base64.h"
 #include "gateway/auth.h"
+#include "gateway/random.h"
 #include "gateway/topic.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -30,7 +31,7 @@ static void start(void)
     uint8_t bytes[32];
     struct gw_buf problem;
     gw_buf_init(&problem);
-    gw_random_32(bytes);
+    gw_random(bytes, sizeof bytes);
     gw_base64url_32(bytes, secret);
     int fd = mkstemp(file);
     if (fd < 0 || write(fd, secret, strlen(secret)) != (ssize_t)strlen(secret))

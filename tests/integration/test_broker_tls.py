@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 from conftest import yaml
-from harness import wait_until
+from harness import BINARY, Process, wait_until
 
 ROUTES = "  - topic: home/#\n    publish: {}\n"
 
@@ -107,16 +107,13 @@ def test_cause(world, authority, case):
     assert all(wanted in line for line in lines), lines
 
 
-class OldTls:
-    """Speaks nothing newer than TLS 1.1: mosquitto takes no such setting."""
+class TlsServer:
+    """Python's, for what mosquitto can't be set to or does not tell: the names that clients ask for, and the first byte in the tunnel."""
 
     def __init__(self, directory):
+        self.names, self.first = [], []
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.set_ciphers("ALL:@SECLEVEL=0")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.context.minimum_version = ssl.TLSVersion.TLSv1
-            self.context.maximum_version = ssl.TLSVersion.TLSv1_1
+        self.context.sni_callback = lambda _socket, name, _context: self.names.append(name)
         self.context.load_cert_chain(directory / "server.crt", directory / "server.key")
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -128,8 +125,9 @@ class OldTls:
                 raw, _ = self.listener.accept()
             except OSError:
                 return
-            with contextlib.suppress(OSError):
-                self.context.wrap_socket(raw, server_side=True)
+            raw.settimeout(5)
+            with contextlib.suppress(OSError), self.context.wrap_socket(raw, server_side=True) as tunnel:
+                self.first.append(tunnel.recv(1))
             raw.close()
 
     def end(self):
@@ -138,11 +136,39 @@ class OldTls:
         self.listener.close()
 
 
+class OldTls(TlsServer):
+    """Speaks nothing newer than TLS 1.1."""
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.context.minimum_version = ssl.TLSVersion.TLSv1
+            self.context.maximum_version = ssl.TLSVersion.TLSv1_1
+
+
 def test_old_protocol_version(world, authority):
     server = world.keep(OldTls(authority.directory))
     gateway = world.sluice(yaml(server.port, routes=ROUTES, broker=f"  tls: {{ ca_file: {authority.directory}/ca.crt }}\n",
                                 scheme="mqtts"), ready=False)
     wait_until(lambda: "the broker speaks no TLS version from 1.2 on" in gateway.text(), 20)
+
+
+@pytest.mark.parametrize("host, named", [("localhost", "localhost"), ("127.0.0.1", None)])
+def test_the_server_is_asked_for_by_its_name(world, authority, host, named):
+    """Whatever address it is connected to; and where the configuration has an address, by none (RFC 6066 section 3)."""
+    broker, engine = (world.keep(TlsServer(authority.directory)) for _ in range(2))
+    tls = f"tls: {{ ca_file: {authority.directory}/ca.crt }}"
+    text = yaml(broker.port, routes=ROUTES, broker=f"  {tls}\n  client_id: one\n  session_expiry: 1h\n", scheme="mqtts").replace("//127.0.0.1", f"//{host}")
+    world.sluice(text, ready=False)
+    wait_until(lambda: broker.first)
+    assert broker.names[0] == named and broker.first[0] == b"\x10"  # CONNECT: the name was verified
+    file = world.directory / "engine.yaml"
+    file.write_text(text + f'engine: {{ valkey: {{ url: "rediss://{host}:{engine.port}", {tls} }} }}\n')
+    world.keep(Process([BINARY, "-c", str(file)], world.directory / "engine.log"))
+    wait_until(lambda: engine.first)
+    assert engine.names[0] == named and engine.first[0] == b"*"
 
 
 @pytest.mark.parametrize("name, tls", [("server", "{ ca_file: D/ca.crt }"), ("chain", "{ ca_file: D/ca.crt }"),

@@ -123,15 +123,18 @@ async def test_publishes_by_outcome(world):
         assert (await ws.publish("once/1", 1))["type"] == "accepted"
         assert (await ws.publish("rooms/k/t", 1))["code"] == "forbidden"
         assert (await ws.publish("nowhere", 1))["code"] == "unknown_channel"
+        assert (await ws.publish("lamps/+", 1))["code"] == "bad_request"
+        assert (await ws.publish("number/1", "one"))["code"] == "bad_request"
         await ws.send(type="request", id=1, channel="devices/nobody", data=1)
         assert (await ws.recv())["code"] == "no_responder"
         await ws.send(type="request", id=2, channel="lamps/quiet", data=1)
         assert (await ws.recv())["code"] == "timeout"
         assert quiet.payloads("lamps/quiet")
         assert gateway.post("/channels/twice/1", "x").status_code == 200
-        expected = {"published": 2, "accepted": 1, "forbidden": 1, "unknown_channel": 1, "no_responder": 1, "timeout": 1}
+        expected = {"published": 2, "accepted": 1, "forbidden": 1, "unknown_channel": 1, "bad_request": 2, "no_responder": 1,
+                    "timeout": 1}
         assert outcomes() == expected
-        assert gateway.metric("sluice_publishes_total") == 3 and gateway.metric("sluice_publish_errors_total") == 4
+        assert gateway.metric("sluice_publishes_total") == 3 and gateway.metric("sluice_publish_errors_total") == 6
         broker.freeze()
         await ws.send(type="publish", id=9, channel="lamps/1", data=1)
         await ws.send(type="ping", id=10)

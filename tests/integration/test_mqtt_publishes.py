@@ -46,7 +46,7 @@ def test_reason_codes_of_puback_and_pubrec(gateway):
     """Of the gateway and of the broker (denied/ is refused by its ACL), at both levels, with a sentence."""
     cases = (("lamps/1", b"ON", 0, b""), ("no/such", b"x", 0x90, b"unknown_channel"), ("rooms/a/t", b"x", 0x87, b"forbidden"),
              ("devices/lamp", b"{broken", 0x99, b"not_json"), ("denied/1", b"x", 0x87, b"forbidden"), ("number/a", b"abc", 0x99, b"bad_request"),
-             ("deep/" + "/" * 200, b"x", 0x90, b"limits.levels"))
+             ("deep/" + "/" * 200, b"x", 0x90, b"limits.levels"), ("devices/" + "x" * 65520, b"{}", 0x90, b"longer than MQTT allows"))
     with Raw(gateway) as raw:
         raw.connect(5)
         for i, (topic, payload, code, word) in enumerate(cases, 1):

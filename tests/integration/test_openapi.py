@@ -23,6 +23,8 @@ ROUTES = """routes:
   - { topic: "lamps/{id}", codec: json, publish: { topic: "lamps/{id}/set" } }
   - { topic: quick/#, publish: { qos: 0 } }
   - { topic: read/# }
+  - { topic: echo/#, publish: { confirm: true } }
+  - { topic: "deaf/{id}", publish: { topic: "echo/deaf/{id}", confirm: { within: 50ms } } }
   - { topic: little/# }
 limits: { frame: 2KiB }
 """
@@ -94,11 +96,20 @@ def test_every_path_and_status(world):
 
     api(gateway, "post", "/channels/{name}", 200, key, name="lamps/1", data='{"state":"ON"}', params={"as": "json"})
     api(gateway, "post", "/channels/{name}", 202, key, name="quick/1", data="1")
+    for channel, status in (("echo/1", 200), ("deaf/1", 202)):
+        said = api(gateway, "post", "/channels/{name}", status, key, name=channel, data="1", params={"confirm": "true"}, more={"Idempotency-Key": "one"})
+        assert json.loads(said)["status"] == {200: "confirmed", 202: "timeout"}[status]
     api(gateway, "post", "/channels/{name}", 400, key, name="lamps/1", data="{")
     api(gateway, "post", "/channels/{name}", 401, "wrong", name="lamps/1", data="1")
     api(gateway, "post", "/channels/{name}", 403, key, name="read/1", data="1")
     api(gateway, "post", "/channels/{name}", 404, key, name="nowhere", data="1")
     api(gateway, "post", "/channels/{name}", 413, key, name="quick/1", data="x" * 4000)
+
+    series = {"field": "/state", "from": "-1h", "to": "now", "points": "10"}
+    api(gateway, "get", "/channels/{name}/series", 200, key, name="lamps/1", params=series)
+    api(gateway, "get", "/channels/{name}/series", 400, key, name="lamps/1", params={"field": "state"})
+    api(gateway, "get", "/channels/{name}/series", 403, little, name="lamps/1")
+    api(gateway, "get", "/channels/{name}/series", 404, key, name="nowhere")
 
     for where in ("/poll", "/sse"):
         api(gateway, "get", where, 200, key, params={"channel": ["lamps/+", "read/#"], "cursor": "last"})
@@ -175,7 +186,8 @@ async def test_every_frame(world):
 listen: [{{ address: 127.0.0.1:0 }}]
 routes:
   - {{ topic: "lamps/{{id}}", publish: {{ topic: "lamps/{{id}}/set" }} }}
-  - {{ topic: quick/#, publish: {{ qos: 0 }}, history: {{ count: 2 }} }}
+  - {{ topic: quick/#, publish: {{ qos: 0, confirm: true }}, history: {{ count: 2 }} }}
+  - {{ topic: "deaf/{{id}}", publish: {{ topic: "quick/deaf/{{id}}", confirm: {{ within: 50ms }} }} }}
 auth: {{ jwt: {{ secret_file: {world.directory}/secret }} }}
 roles: {{ all: {{ subscribe: "#", publish: "#" }} }}
 """
@@ -202,6 +214,10 @@ roles: {{ all: {{ subscribe: "#", publish: "#" }} }}
         await ws.until("published")
         await ws.send(type="publish", id=5, channel="quick/x", data=1)
         await ws.until("accepted")
+        await ws.send(type="publish", id=51, channel="quick/x", data=7, confirm=True, idempotency_key="one")
+        await ws.until("confirmed")
+        await ws.send(type="publish", id=52, channel="deaf/x", data=1, confirm=True)
+        await ws.until("timeout")
         await ws.send(type="publish", id=6, channel="nowhere", data=1)
         await ws.until("error")
         await ws.send(type="ping", id=7)

@@ -192,3 +192,22 @@ def test_without_asyncio(sluice, client):
         wait_until(lambda: [message["data"] for message in heard] == [1, 2, 3])
     with pytest.raises(ValueError):
         SyncSluice("localhost:8080")
+
+
+async def test_a_command_that_is_confirmed(world):
+    """The gateway hears itself what is published to echo/#, which stands for a device that does it."""
+    broker = world.broker()
+    gateway = world.sluice(yaml(broker.port, """
+  - { topic: echo/#, publish: { confirm: true } }
+  - { topic: "deaf/{id}", publish: { topic: "echo/deaf/{id}", confirm: { within: 50ms } } }
+"""))
+    async with Sluice(gateway.http) as sluice:
+        assert await sluice.publish("echo/1", {"state": "ON"}, confirm=True, key="one") == "confirmed"
+        assert await sluice.publish("echo/1", {"state": "ON"}, confirm=True, key="one") == "confirmed"
+        assert await sluice.publish("deaf/1", 1, confirm=True) == "timeout"
+        assert await sluice.publish("echo/1", 1) == "published"
+        with pytest.raises(Refused) as refused:
+            await sluice.publish("echo/1", 2, key="one")
+        assert refused.value.code == "bad_request"
+    with SyncSluice(gateway.http) as plain:
+        assert plain.publish("echo/1", 3, confirm=True) == "confirmed"

@@ -17,6 +17,7 @@ from ledger import Ledger as Publisher  # noqa: E402
 from oracle import Findings, Oracle, judge_ingest, matches  # noqa: E402
 from proxy import Proxy, connect_local  # noqa: E402
 from spy import Spy, Truth  # noqa: E402
+from commands import ended, judge_commands  # noqa: E402
 from upward import Observer, Upward  # noqa: E402
 from watch import FDS_GROWTH, MIB, RSS_GROWTH, Watch  # noqa: E402
 
@@ -319,3 +320,18 @@ def test_what_a_kept_session_sends_again_after_a_kill(judge, kept, back, allowed
     assert found(findings) == ({} if allowed else {"double or disorder": 1})
     oracle.message(message(30 - back - 1, 2, epoch="F")) # within an epoch never
     assert found(findings)["double or disorder"] == (1 if allowed else 2)
+
+
+@pytest.mark.parametrize("n,frame,there,wrong", [
+    (4, {"type": "confirmed", "cursor": "E.1"}, {"n": 4}, None),
+    (4, {"type": "confirmed", "cursor": "E.1"}, {"n": 3}, "confirmed without the state"),
+    (4, {"type": "confirmed", "cursor": "E.2"}, {"n": 4}, "confirmed without the state"),  # no message has this cursor
+    (5, {"type": "confirmed", "cursor": "E.1"}, {"n": 5}, "confirmed without the state"),  # the lamp ignored it
+    (4, {"type": "timeout", "cursor": "E.1"}, {"n": 3}, "no answer"),
+])
+def test_commands(n, frame, there, wrong):
+    findings = Findings(lambda text: None)
+    upward = Upward(collections.namedtuple("Gateway", "name")("gateway"), None, findings, collections.Counter())
+    ended(upward, n, frame, {"E.1": there})
+    judge_commands(upward)
+    assert found(findings) == ({wrong: 1} if wrong else {})

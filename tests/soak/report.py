@@ -59,9 +59,10 @@ def table(head, rows):
 
 
 def answers(name, counts):
-    """An entry of a list in two lines: publishes, then requests."""
-    said = [[f"{what} {count}" for what, count in sorted(counts.items()) if what.startswith("request: ") == requests] for requests in (False, True)]
-    return [f"- {name}: {', '.join(said[0])}", *([f"  {', '.join(said[1])}"] if said[1] else [])]
+    """An entry of a list in a line for each kind: publishes, requests, commands that are to be confirmed."""
+    def said(kind):
+        return ", ".join(f"{what} {count}" for what, count in sorted(counts.items()) if (what.split(": ")[0] if ": " in what else "") == kind)
+    return [f"- {name}: {said('')}", *(f"  {said(kind)}" for kind in ("request", "command") if said(kind))]
 
 
 def version(command):

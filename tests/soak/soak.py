@@ -30,6 +30,7 @@ from faults import Faults # noqa: E402
 from ledger import Ledger # noqa: E402
 from link import Link # noqa: E402
 from oracle import Findings, Oracle, judge_ingest # noqa: E402
+from commands import Lamp, judge_commands # noqa: E402
 from responder import Responder # noqa: E402
 from silence import silence # noqa: E402
 from upward import Observer, Upward # noqa: E402
@@ -83,7 +84,7 @@ class World:
             self.gateways.append(gateway)
             self.watches.append(Watch(gateway, self.findings, harness.SANITIZED or "san/" in self.options.binary))
             self.make_clients(gateway)
-        self.observer, self.responder = Observer(self.broker.port), Responder(self.broker.port)
+        self.observer, self.responder, self.lamp = Observer(self.broker.port), Responder(self.broker.port), Lamp(self.broker.port)
         self.upwards = [Upward(gateway, self.observer, self.findings, collections.Counter()) for gateway in self.gateways]
         self.faults = Faults(self, self.random("faults"))
 
@@ -210,6 +211,7 @@ class World:
         await self.ledger.ready()
         self.tasks = [asyncio.ensure_future(self.ledger.run()), asyncio.ensure_future(self.watch()),
                       asyncio.ensure_future(self.observer.run()), asyncio.ensure_future(self.responder.run()),
+                      asyncio.ensure_future(self.lamp.run()),
                       *(asyncio.ensure_future(upward.run()) for upward in self.upwards)]
         for client in self.clients:
             client.start()
@@ -234,6 +236,7 @@ class World:
         if hasattr(self, "observer"):
             await asyncio.to_thread(self.observer.drop)
             await asyncio.to_thread(self.responder.drop)
+            await asyncio.to_thread(self.lamp.drop)
         for gateway in self.gateways:
             for proxy in gateway.proxies:
                 await proxy.close()
@@ -252,6 +255,7 @@ class World:
             watch.judge()
         for upward in getattr(self, "upwards", []):
             upward.judge_requests()
+            judge_commands(upward)
         return {
             "seed": self.options.seed, "minutes": (time.monotonic() - self.begin) / 60, "rounds": self.rounds,
             "begun": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() - time.monotonic() + self.begin)),

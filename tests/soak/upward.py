@@ -9,6 +9,7 @@ import time
 import requests
 import websockets
 from atbroker import AtBroker
+from commands import command
 
 ANSWER = 12 # seconds; broker.publish_timeout is 5 s
 
@@ -60,7 +61,7 @@ class Upward:
 
     async def run(self):
         while True:
-            for way in (self.post, self.ws, self.ask):
+            for way in (self.post, self.ws, self.ask, self.command):
                 life = self.gateway.truth.life
                 try:
                     await way()
@@ -102,6 +103,9 @@ class Upward:
                     waiting.discard(frame["id"])
                     self.answered(frame["id"], begin, frame.get("code") or "published")
                 await asyncio.sleep(0.1)
+
+    async def command(self):
+        await command(self)
 
     async def ask(self):
         """Requests, which responder.py answers with what was asked. Any answer will do but somebody else's."""

@@ -50,6 +50,9 @@ routes:
   - topic: flood/{{x}}
     history: {{ count: 20, bytes: 64KiB }}
     publish: {{ qos: 1 }}
+  - topic: lamp/{{x}}
+    history: {{ count: 20 }}
+    publish: {{ topic: "lamp/{{x}}/set", confirm: {{ within: 1s }} }}
   - topic: ask/{{x}}
     history: {{ count: 20 }}
     publish: {{ qos: 1 }}

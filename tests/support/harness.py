@@ -99,7 +99,8 @@ class Parent(Process):
 
 
 class Broker(Process):
-    def __init__(self, directory, port=None, config="allow_anonymous true", name="mosquitto", tls=None):
+    def __init__(self, directory, port=None, config="allow_anonymous true", name="mosquitto", tls=None, address="127.0.0.1"):
+        self.address = address
         self.port = port or free_port()
         self.directory = pathlib.Path(directory)
         self.config = config
@@ -109,7 +110,7 @@ class Broker(Process):
 
     def start(self):
         path = self.directory / f"{self.name}.conf"
-        path.write_text(f"user root\nlistener {self.port} 127.0.0.1\n{self.config}\n")
+        path.write_text(f"user root\nlistener {self.port} {self.address}\n{self.config}\n")
         super().__init__([MOSQUITTO, "-c", str(path)], self.directory / f"{self.name}.log")
         try:
             wait_until(self.listening, what="mosquitto to listen")
@@ -120,7 +121,7 @@ class Broker(Process):
     def listening(self):
         assert self.child.poll() is None, self.text()
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self.address, self.port)) == 0
 
     def kill(self):
         self.end()

@@ -45,6 +45,44 @@ static void test_values(void **state)
     }
 }
 
+static void test_times(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+        int64_t value;
+    } rows[] = {{"now", true, 1000000000000},
+                {"-10m", true, 999999400000},
+                {"10m", true, 999999400000},
+                {"-0s", true, 1000000000000},
+                {"-99999d", true, 1},
+                {"1764000000123", true, 1764000000123},
+                {"1970-01-01T00:00:01Z", true, 1000},
+                {"2001-09-09T01:46:40.5Z", true, 1000000000500},
+                {"2001-09-09T03:46:40+02:00", true, 1000000000000},
+                {"2001-09-08T20:16:40-05:30", true, 1000000000000},
+                {"0", false, 0},
+                {"", false, 0},
+                {"-", false, 0},
+                {"-1", false, 0},
+                {"--1s", false, 0},
+                {"then", false, 0},
+                {"99999999999999999999", false, 0},
+                {"2001-09-09", false, 0},
+                {"2001-09-09T01:46:40", false, 0},
+                {"2001-09-09T01:46:40Z ", false, 0},
+                {"2001-13-09T01:46:40Z", false, 0},
+                {"2001-09-09T24:46:40Z", false, 0},
+                {"2001-09-09T01:46:40+02", false, 0},
+                {"2001-09-09T01:46:nanZ", false, 0}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        int64_t value = 0;
+        CHECK_ROW(gw_parse_time(rows[i].text, 1000000000000, &value) == rows[i].good, rows[i].text);
+        CHECK_ROW(!rows[i].good || value == rows[i].value, rows[i].text);
+    }
+}
+
 static void test_addresses(void **state)
 {
     (void)state;
@@ -150,7 +188,8 @@ static void test_reference_is_complete(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_addresses),
-                                       cmocka_unit_test(test_defaults), cmocka_unit_test(test_reference_is_complete)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_times),
+                                       cmocka_unit_test(test_addresses), cmocka_unit_test(test_defaults),
+                                       cmocka_unit_test(test_reference_is_complete)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

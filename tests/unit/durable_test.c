@@ -29,7 +29,8 @@ static uint32_t random_below(uint32_t below)
 
 static void open_store(int64_t flush_ms, size_t queue, uint64_t block)
 {
-    const struct gw_disk_options options = {path, flush_ms, queue, block};
+    const struct gw_disk_options options = {
+        .path = path, .flush_ms = flush_ms, .queue_bytes = queue, .series = 1000, .block = block};
     struct gw_buf error;
     gw_buf_init(&error);
     if (engine->open(&options, &found, &store, &error) != GW_OK)
@@ -173,7 +174,7 @@ static void assert_same_message(const struct gw_message *a, const struct gw_mess
 /* What a restart in order must leave as it was. */
 static void assert_same_hub(const struct gw_hub *before, const struct gw_hub *after)
 {
-    assert_int_equal(before->channels.count, after->channels.count);
+    assert_int_equal(before->channels.table.count, after->channels.table.count);
     assert_int_equal(before->channels.forgotten, after->channels.forgotten);
     const struct gw_channel *b = after->channels.all.oldest;
     for (const struct gw_channel *a = before->channels.all.oldest; a; a = a->newer, b = b->newer) {

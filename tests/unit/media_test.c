@@ -182,7 +182,7 @@ static void test_blob(void **state)
     assert_int_equal(blob->decode("abc", 3, &scratch, &decoded), GW_ERR_UNSUPPORTED);
     assert_int_equal(blob->encode("{\"base64\":\"YWJj\"}", 17, &payload, &why), GW_OK);
     assert_memory_equal(payload.data, "abc", 3);
-    assert_int_equal(blob->encode("{\"url\":\"x\"}", 11, &payload, &why), GW_ERR_BAD_REQUEST);
+    assert_int_equal(blob->encode("{\"url\":\"x\"}", 11, &payload, &why), GW_ERR_BAD_PAYLOAD);
     gw_buf_fini(&scratch);
     gw_buf_fini(&payload);
 }

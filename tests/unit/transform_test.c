@@ -76,7 +76,7 @@ static enum gw_err toy_apply(void *state, const struct gw_transform_input *input
         const char *end = memchr(input->payload + at, ';', input->payload_len - at);
         size_t len = end ? (size_t)(end - input->payload) - at : input->payload_len - at;
         if (len && input->payload[at] == '!')
-            return GW_ERR_BAD_REQUEST;
+            return GW_ERR_BAD_PAYLOAD;
         if (len && !toy_pair(input, input->payload + at, len, scratch, output))
             return GW_OK;
         at += len + 1;

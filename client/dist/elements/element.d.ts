@@ -1,5 +1,5 @@
 import { type Message, Sluice } from '../types/index.js';
-export type ElementState = 'waiting' | 'live' | 'stale' | 'pending' | 'unconfirmed' | 'refused';
+export type ElementState = 'waiting' | 'live' | 'stale' | 'pending' | 'unconfirmed' | 'confirmed' | 'reverted' | 'refused';
 /** For these elements: those without `gateway`, or those with this one. Before the elements are on the page. */
 export declare function use(client: Sluice, gateway?: string): void;
 export declare function clientOf(gateway: string): Sluice;

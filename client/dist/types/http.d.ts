@@ -38,5 +38,7 @@ export declare const bodyOf: (answer: Response) => Promise<any>;
 export declare const isRefusal: ({ status }: Response) => boolean;
 /** The gateway's own error, if it is one. */
 export declare function errorOf(answer: Response): Promise<SluiceError | undefined>;
+/** What publish() and request() resolve with. */
+export declare const settled: (status: string, { cursor, data }: any) => unknown;
 /** POST /channels/NAME. Slashes stay as they are, unless a proxy would tidy the path. */
-export declare function post(host: Host, { channel, body, reply }: Ask): Promise<unknown>;
+export declare function post(host: Host, { channel, body, reply, confirm, key }: Ask): Promise<unknown>;

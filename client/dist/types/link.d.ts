@@ -1,6 +1,6 @@
 /** What the client and its three transports know of one another. */
 import type { Payload } from './payload.js';
-import type { Gap, Identity, Message, SluiceError, StateEvent, Status, Transport, Upstream, WebSocketLike } from './types.js';
+import type { Gap, Identity, Message, PublishOptions, SluiceError, StateEvent, Status, Transport, Upstream, WebSocketLike } from './types.js';
 /** One subscription at the gateway, shared by all handlers of the same text. */
 export interface Sub {
     readonly channel: string;
@@ -27,7 +27,7 @@ export interface End {
     /** The page may read the answers: it is not the browser that forbids them. */
     heard?: boolean;
 }
-export interface Ask {
+export interface Ask extends PublishOptions {
     channel: string;
     body: Payload;
     /** ms; undefined: a publish. */
@@ -73,7 +73,7 @@ export interface Link {
     update(added: Sub[], removed: Sub[]): void;
     /** There is a new token. */
     renew(): void;
-    /** Resolves with 'published', 'accepted', or the answer to a request. */
+    /** Resolves with 'published', 'accepted', a Receipt, or the answer to a request. */
     ask(ask: Ask): Promise<unknown>;
     /** Is anybody there? A link that finds nobody ends. */
     check(): void;

@@ -94,6 +94,20 @@ export interface SubscribeOptions {
     /** The gateway refuses the channel, or takes it away: code 'forbidden', 'unknown_channel', … */
     error?: (error: SluiceError) => void;
 }
+export interface PublishOptions {
+    /** Settles when the device's state shows it, or does not in time: where the route has `publish.confirm`. */
+    confirm?: boolean;
+    /** An idempotency key, new for each command, such as crypto.randomUUID(): with the same one it may be sent again. */
+    key?: string;
+}
+/** What became of a command that asked to be confirmed. */
+export interface Receipt<T = unknown> {
+    status: 'confirmed' | 'timeout';
+    /** Of the value that shows it, or of the one that is there in its place. */
+    cursor?: string;
+    /** That value, with `timeout`. */
+    data?: T;
+}
 export type Handler<T = unknown> = (message: Message<T>) => void;
 export interface Subscription {
     readonly channel: string;

@@ -11,8 +11,8 @@ import { StreamLink } from './stream.js';
 import { type Listener, page, Subscriptions } from './subscriptions.js';
 import { SluiceError } from './types.js';
 import type {
-  Events, Gap, Handler, Identity, Message, Options, State, StateEvent, Status, SubscribeOptions, Subscription, Token, Transport,
-  Upstream,
+  Events, Gap, Handler, Identity, Message, Options, PublishOptions, Receipt, State, StateEvent, Status, SubscribeOptions,
+  Subscription, Token, Transport, Upstream,
 } from './types.js';
 
 const LINKS = { websocket: SocketLink, sse: StreamLink, longpoll: PollLink };
@@ -20,6 +20,7 @@ const FIRST = 500; // back-off, ms
 const LONGEST = 30_000;
 const LASTED = 5_000; // a link that lived so long begins the back-off anew
 const UPGRADE_LONGEST = 300_000;
+const CONFIRM_LONGEST = 300_000; // that a route may give a device
 
 interface Kept {
   ask: Ask;
@@ -77,7 +78,7 @@ export class Sluice {
           cache: 'no-store',
           ...init,
           credentials: options.credentials,
-          headers: host.token ? { Authorization: `Bearer ${host.token}` } : {},
+          headers: { ...init.headers, ...(host.token && { Authorization: `Bearer ${host.token}` }) },
         }),
       subs: () => this.subs.wanted(),
       alive: (link) => this.alive(link),
@@ -145,14 +146,16 @@ export class Sluice {
     }
   }
 
-  /** Settles with the broker's acknowledgement. */
-  publish(channel: string, data: unknown): Promise<'published' | 'accepted'> {
-    return this.send(channel, data, this.options.timeout) as Promise<'published' | 'accepted'>;
+  /** Settles with the broker's acknowledgement, or with what the device made of it. */
+  publish<T = unknown>(channel: string, data: unknown, options: PublishOptions & { confirm: true }): Promise<Receipt<T>>;
+  publish(channel: string, data: unknown, options?: PublishOptions): Promise<'published' | 'accepted'>;
+  publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<any> {
+    return this.send(channel, data, this.options.timeout + (options.confirm ? CONFIRM_LONGEST : 0), options);
   }
 
   /** Settles with the device's answer (MQTT 5 request/response). */
   request<T = unknown>(channel: string, data: unknown, { timeout = 5_000 } = {}): Promise<T> {
-    return this.send(channel, data, timeout + 5_000, timeout) as Promise<T>;
+    return this.send(channel, data, timeout + 5_000, { reply: timeout }) as Promise<T>;
   }
 
   /** The last value; undefined if there is none yet. */
@@ -436,12 +439,12 @@ export class Sluice {
 
   // --- what goes ------------------------------------------------------------------------------------------------
 
-  private send(channel: string, data: unknown, timeout: number, reply?: number): Promise<unknown> {
+  private send(channel: string, data: unknown, timeout: number, more: Partial<Ask>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const fail = (code: string, text?: string): void => reject(new SluiceError(code, text));
       if (this.state === 'closed') return fail('closed');
       if (isFilter(channel)) return fail('bad_request', 'a filter is no channel to publish to');
-      const ask: Ask = { channel, body: encode(data), reply };
+      const ask: Ask = { channel, body: encode(data), ...more };
       const kept: Kept = { ask, resolve, reject };
       const timer = setTimeout(() => {
         const at = this.kept.indexOf(kept);

@@ -129,23 +129,27 @@ export async function errorOf(answer: Response): Promise<SluiceError | undefined
   return type === 'error' && code ? new SluiceError(code, message, reason) : undefined;
 }
 
+/** What publish() and request() resolve with. */
+export const settled = (status: string, { cursor, data }: any): unknown =>
+  status === 'response' ? data : /^[ct]/.test(status) ? { status, cursor, data } : status;
+
 /** POST /channels/NAME. Slashes stay as they are, unless a proxy would tidy the path. */
-export async function post(host: Host, { channel, body, reply }: Ask): Promise<unknown> {
+export async function post(host: Host, { channel, body, reply, confirm, key }: Ask): Promise<unknown> {
   const tidy = !/(^|\/)(\.{0,2})(\/|$)/.test(channel);
   const name = encodeURIComponent(channel);
   const path = `/channels/${tidy ? name.replace(/%2F/g, '/') : name}?as=${typeof body === 'string' ? 'json' : 'payload'}`;
   let answer: Response;
   try {
-    answer = await host.request(path + (reply ? `&reply=${reply}ms` : ''), {
+    answer = await host.request(path + (reply ? `&reply=${reply}ms` : '') + (confirm ? '&confirm=true' : ''), {
       method: 'POST',
+      headers: key ? { 'Idempotency-Key': key } : {},
       body,
     });
   } catch (error) {
     throw new SluiceError('connection_lost', String(error));
   }
   const said = answer.ok ? await bodyOf(answer) : {};
-  if (/^(published|accepted)$/.test(said.status)) return said.status;
-  if (said.status === 'response') return said.data;
+  if (/^(published|accepted|response|confirmed|timeout)$/.test(said.status)) return settled(said.status, said);
   throw (
     (!answer.ok && (await errorOf(answer))) ||
     new SluiceError('connection_lost', strange(answer) + '; whether it took effect is unknown')

@@ -1,5 +1,5 @@
 /** WebSocket: /ws. */
-import { post } from './http.js';
+import { post, settled } from './http.js';
 import type { Ask, Host, Link, Sub } from './link.js';
 import { isCursor, later } from './names.js';
 import { closeCodeOf, SluiceError, type WebSocketLike } from './types.js';
@@ -8,6 +8,7 @@ const QUIET = 30_000; // nothing for so long: ask
 const PONG = 5_000; // ... and wait so long for an answer
 
 interface Pending {
+  confirm?: boolean;
   resolve(value: unknown): void;
   reject(error: SluiceError): void;
 }
@@ -60,12 +61,12 @@ export class SocketLink implements Link {
   }
 
   ask(ask: Ask): Promise<unknown> {
-    const { channel, body, reply } = ask;
+    const { channel, body, reply, confirm, key } = ask;
     if (typeof body !== 'string') return post(this.host, ask); // frames are JSON, which has no bytes
     const id = this.next++;
     return new Promise((resolve, reject) => {
-      this.pending.set(id, { resolve, reject });
-      const head = JSON.stringify({ type: reply ? 'request' : 'publish', id, channel, timeout: reply });
+      this.pending.set(id, { resolve, reject, confirm });
+      const head = JSON.stringify({ type: reply ? 'request' : 'publish', id, channel, timeout: reply, confirm, idempotency_key: key });
       this.write(`${head.slice(0, -1)},"data":${body}}`);
     });
   }
@@ -171,9 +172,12 @@ export class SocketLink implements Link {
       }
       case 'published':
       case 'accepted':
+        if (waiting?.confirm) break; // the device's word is to come
       case 'response':
+      case 'confirmed':
+      case 'timeout':
         this.pending.delete(frame.id);
-        waiting?.resolve(frame.type === 'response' ? frame.data : frame.type);
+        waiting?.resolve(settled(frame.type, frame));
     }
   }
 

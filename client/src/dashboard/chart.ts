@@ -1,12 +1,15 @@
 /** Charts over time of the numbers of one channel, by uPlot: one for each field, since their scales are their own; their
- * cursors and the times they show go together. */
+ * cursors and the times they show go together. Messages one by one where all that is there is shown; over a span or zoomed
+ * in, the gateway's windows: a line of means in a band from the smallest to the largest, so that no peak is lost. */
 import uPlot from 'uplot';
 import type { Message } from '../client/index';
 import { el } from './dom';
-import { clock, number, numbers } from './format';
+import { clock, type Json, number, numbers } from './format';
+import { pointers, Windows } from './windows';
 
 const POINTS = 5000; // kept
-const SPANS: [string, number][] = [['5 min', 300], ['1 h', 3600], ['24 h', 86400], ['All', 0]];
+const SPANS: [string, number][] = [['5 min', 300], ['1 h', 3600], ['24 h', 86400], ['7 d', 604800], ['All', 0]];
+const FRESH = 15_000; // ms: a span that goes on is asked for again after this, or a part of itself
 const HEIGHT = { one: 200, several: 150 };
 
 export class Chart {
@@ -21,8 +24,11 @@ export class Chart {
   private reset = el('button', { type: 'button', class: 'plain small', hidden: true, click: () => this.setZoom(undefined) }, 'Reset zoom');
   private sizes = new ResizeObserver(() => this.resize());
   private sync: string;
+  private pointers = new Map<string, string>();
+  private windows = new Map<string, Windows>(); // by field; those without have none, and are drawn by their messages
+  private asked = 0;
 
-  constructor(readonly fields: Set<string>, name: string) {
+  constructor(readonly fields: Set<string>, private name: string) {
     this.sync = 'sluice ' + name;
     const spans = el('div', { class: 'spans', role: 'group', 'aria-label': 'Time shown' }, ...SPANS.map(([label, seconds]) =>
       el('button', { type: 'button', class: 'plain small', 'aria-pressed': String(seconds === this.span), 'data-span': String(seconds), click: () => this.setSpan(seconds) }, label)), this.reset);
@@ -45,12 +51,38 @@ export class Chart {
 
   add(message: Message): void {
     this.push(message);
+    const found = new Map(numbers(message.data));
+    for (const [field, windows] of this.windows) if (found.has(field) && !this.zoom) windows.add(message, found.get(field)!);
+    const [oldest] = this.windows.values();
+    if (oldest && !this.zoom && Date.now() - oldest.loaded > Math.max(FRESH, this.span * 20)) void this.ask();
     this.draw();
+  }
+
+  /** The windows of what is shown, if it is a span or zoomed in. */
+  private async ask(): Promise<void> {
+    const asked = ++this.asked;
+    if (!this.span && !this.zoom) {
+      this.windows.clear();
+      return this.rebuild();
+    }
+    const [from, to] = this.zoom ? [this.zoom[0] * 1000, this.zoom[1] * 1000] : [Date.now() - this.span * 1000, undefined];
+    const points = Math.max(50, Math.min(1000, Math.round(this.box.clientWidth / 2)));
+    const answers = await Promise.all([...this.fields].map(async (field) =>
+      [field, this.pointers.has(field) ? await Windows.load(this.name, this.pointers.get(field)!, from, to, points) : undefined] as const));
+    if (asked !== this.asked) return; // something else is shown by now
+    const same = this.windows.size === answers.filter(([, windows]) => windows).length;
+    this.windows.clear();
+    for (const [field, windows] of answers) if (windows) this.windows.set(field, windows);
+    this.element.dataset.windows = String(this.windows.size);
+    if (same) this.draw();
+    else this.rebuild();
   }
 
   toggle(field: string): void {
     if (!this.fields.delete(field)) this.fields.add(field);
+    this.windows.delete(field);
     this.rebuild();
+    if (this.span || this.zoom) void this.ask();
   }
 
   /** New colours or fields: uPlot takes them at birth only. */
@@ -76,11 +108,13 @@ export class Chart {
     this.zoom = zoom;
     this.reset.hidden = !zoom;
     this.draw();
+    void this.ask();
   }
 
   private push(message: Message): void {
     const found = numbers(message.data);
     if (!found.length) return;
+    for (const [path, pointer] of pointers(message.data as Json)) this.pointers.set(path, pointer);
     this.times.push(message.ts / 1000);
     this.rows.push(new Map(found));
     if (this.times.length > POINTS) {
@@ -99,17 +133,19 @@ export class Chart {
   /** What is shown of the time: where one has zoomed in, the last minutes, or all there is. */
   private range(): [number, number] {
     if (this.zoom) return this.zoom;
+    if (this.windows.size) return [Date.now() / 1000 - this.span, Date.now() / 1000];
     const first = this.times[0], last = this.times[this.times.length - 1];
     return this.span ? [Math.max(first, last - this.span), last] : [first, last];
   }
 
   private paint(): void {
     const fields = [...this.fields];
-    this.element.hidden = !fields.length || this.times.length < 2;
+    this.element.hidden = !fields.length || (this.times.length < 2 && !this.windows.size);
     if (this.element.hidden || !this.box.clientWidth) return;
     const [min, max] = this.range();
     fields.forEach((field, i) => {
-      const data = [this.times, this.rows.map((row) => row.get(field) ?? null)] as uPlot.AlignedData;
+      const windows = this.windows.get(field);
+      const data = (windows ? [windows.times, windows.mean, windows.max, windows.min] : [this.times, this.rows.map((row) => row.get(field) ?? null)]) as uPlot.AlignedData;
       let plot = this.plots.get(field);
       if (!plot) this.plots.set(field, (plot = new uPlot(this.settings(field, i, fields.length), data, this.box)));
       else plot.setData(data, false);
@@ -120,21 +156,25 @@ export class Chart {
 
   /** Without a pointer over it the legend says what is now. */
   private showLast(plot: uPlot): void {
-    if ((plot.cursor.left ?? -1) < 0) plot.setLegend({ idx: this.times.length - 1 });
+    if ((plot.cursor.left ?? -1) < 0) plot.setLegend({ idx: plot.data[0].length - 1 });
   }
 
   private settings(field: string, i: number, all: number): uPlot.Options {
     const style = getComputedStyle(this.element);
     const colour = (name: string): string => style.getPropertyValue(name).trim();
     const axis = { stroke: colour('--quiet'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 }, font: '12px system-ui, sans-serif' };
-    const stroke = colour(`--series-${i % 6}`);
+    const stroke = colour(`--series-${i % 6}`), windows = this.windows.has(field);
+    const value = (_: uPlot, one: number | null): string => (typeof one === 'number' ? number(one) : '');
+    const edge = (label: string): uPlot.Series => ({ label, stroke: stroke + '66', width: 1, value, points: { show: false } });
     return {
       width: this.box.clientWidth,
       height: all > 1 ? HEIGHT.several : HEIGHT.one,
       series: [
         { label: 'Time', value: (_, time) => (time === null || time === undefined ? '' : clock(time * 1000)) },
-        { label: field || 'value', stroke, width: 2, spanGaps: true, value: (_, one) => (typeof one === 'number' ? number(one) : ''), points: { show: this.times.length < 40, size: 5, fill: stroke } },
+        { label: field || 'value', stroke, width: 2, spanGaps: !windows, value, points: { show: this.times.length < 40, size: 5, fill: stroke } },
+        ...(windows ? [edge('max'), edge('min')] : []),
       ],
+      ...(windows ? { bands: [{ series: [2, 3] as [number, number], fill: stroke + '26' }] } : {}),
       scales: { x: { auto: false }, y: { range: (_, low, high) => around(low, high) } },
       axes: [
         { ...axis, space: 70, values: (_, times) => times.map((time) => clock(time * 1000).slice(-8)) },

@@ -26,6 +26,7 @@ const REASONS: Record<string, string> = {
   unknown_channel: 'No route leads to this channel.',
   upstream_down: 'The broker can’t be reached.',
   no_responder: 'No device is subscribed to the topic of this request.',
+  unsupported: 'The route of this channel confirms nothing (publish.confirm), or the broker speaks MQTT 3.1.1, which knows no requests. Nothing was sent.',
   not_json: 'This channel takes JSON only.',
   timeout: 'No answer in time. Whether it took effect is unknown.',
   offline: 'There is no connection to the gateway; nothing was sent.',
@@ -52,14 +53,15 @@ export class PublishBox {
     const form = el('form', {
       submit: (event: Event) => {
         event.preventDefault();
-        void this.send(false);
+        void this.send('publish');
       },
     }, this.quick, this.text, el('div', { class: 'actions' },
       el('button', { class: 'primary', 'data-testid': 'publish-send' }, 'Publish'),
-      el('button', { type: 'button', 'data-testid': 'publish-request', title: 'Publishes and waits for the device’s answer (MQTT 5 request/response)', click: () => void this.send(true) }, 'Request'),
+      el('button', { type: 'button', 'data-testid': 'publish-request', title: 'Publishes and waits for the device’s answer (MQTT 5 request/response)', click: () => void this.send('request') }, 'Request'),
+      el('button', { type: 'button', 'data-testid': 'publish-confirm', title: 'Publishes and waits until the device’s state shows it (publish.confirm of the route)', click: () => void this.send('confirm') }, 'Confirm'),
       el('span', { class: 'quiet small keys' }, 'Ctrl+Enter publishes')), this.result);
     this.text.addEventListener('keydown', (event) => {
-      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void this.send(false);
+      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void this.send('publish');
     });
     this.element = el('section', { class: 'publish' }, el('h3', {}, 'Publish'), form);
   }
@@ -68,7 +70,7 @@ export class PublishBox {
     const words = suggestions(value);
     this.quick.replaceChildren(...words.map((text) => {
       const word = text.replace(/.*:"?|["}]/g, '');
-      return el('button', { type: 'button', class: 'chip', click: () => ((this.text.value = text), void this.send(false)) }, word.toUpperCase());
+      return el('button', { type: 'button', class: 'chip', click: () => ((this.text.value = text), void this.send('publish')) }, word.toUpperCase());
     }));
     if (!this.text.value) this.text.value = words[0] ?? (typeof value === 'number' ? String(value) : '');
   }
@@ -78,7 +80,7 @@ export class PublishBox {
     this.result.replaceChildren(...content);
   }
 
-  private async send(request: boolean, asText = false): Promise<void> {
+  private async send(how: 'publish' | 'request' | 'confirm', asText = false): Promise<void> {
     const round = ++this.round;
     const channel = this.channel();
     const started = performance.now();
@@ -87,12 +89,19 @@ export class PublishBox {
     const { data, problem } = asText ? { data: this.text.value, problem: undefined } : read(this.text.value);
     if (problem)
       return this.stage('invalid', el('b', {}, 'Not sent: this is not valid JSON.'), ` ${problem} `,
-        el('button', { type: 'button', class: 'small', 'data-testid': 'publish-as-text', click: () => void this.send(request, true) }, 'Send as text'));
-    this.stage('sending', request ? 'Waiting for the device…' : 'Sending…');
+        el('button', { type: 'button', class: 'small', 'data-testid': 'publish-as-text', click: () => void this.send(how, true) }, 'Send as text'));
+    this.stage('sending', how === 'publish' ? 'Sending…' : 'Waiting for the device…');
     try {
-      const answer = request ? await this.client.request(channel, data) : await this.client.publish(channel, data);
+      if (how === 'confirm') {
+        const { status, data: there } = await this.client.publish(channel, data, { confirm: true });
+        if (round !== this.round) return;
+        if (status === 'confirmed') this.stage('confirmed', el('b', {}, 'Confirmed'), ` by the device’s state, ${took()}`);
+        else this.stage('error', el('b', {}, 'Not confirmed.'), ' The broker has it; the device’s state does not show it in time:', el('pre', {}, JSON.stringify(there ?? null, null, 2)));
+        return;
+      }
+      const answer = how === 'request' ? await this.client.request(channel, data) : await this.client.publish(channel, data);
       if (round !== this.round) return;
-      if (request) this.stage('response', el('b', {}, 'Answered'), ` by the device, ${took()}`, el('pre', {}, JSON.stringify(answer, null, 2)));
+      if (how === 'request') this.stage('response', el('b', {}, 'Answered'), ` by the device, ${took()}`, el('pre', {}, JSON.stringify(answer, null, 2)));
       else if (answer === 'published') this.stage('published', el('b', {}, 'Published'), ` and acknowledged by the broker, ${took()}`);
       else this.stage('accepted', el('b', {}, 'Accepted'), ` and handed to the broker; QoS 0 has no acknowledgement`);
     } catch (error) {

@@ -6,11 +6,13 @@
  *   stale        the gateway or the broker is away, or the value is older than `max-age`
  *   pending      a command is on its way
  *   unconfirmed  the broker has the command, and the device has not said so yet
+ *   confirmed    with `confirm="device"`: the device has done it, says the gateway; for two seconds
+ *   reverted     ... it has not, in time: the value is what the device says; for eight seconds
  *   refused      the gateway said no; the reason is in the element's text for screen readers and in its tooltip */
 import { duration } from '../client/names.js';
 import { type Message, Sluice, type SluiceError, type Subscription } from '../client/index.js';
 
-export type ElementState = 'waiting' | 'live' | 'stale' | 'pending' | 'unconfirmed' | 'refused';
+export type ElementState = 'waiting' | 'live' | 'stale' | 'pending' | 'unconfirmed' | 'confirmed' | 'reverted' | 'refused';
 
 const GRACE = 2_000; // ms without a connection until a value counts as stale
 const clients = new Map<string, Sluice>();
@@ -69,8 +71,8 @@ const BASE = `
 :host([data-state='waiting']) .body, :host([data-state='stale']) .body { opacity: var(--sluice-stale-opacity, .8); }
 :host([data-state='refused']) { color: var(--bad); }
 .say { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.mark { display: none; margin-left: .3em; font-size: .8em; }
-:host([data-state='stale']) .mark, :host([data-state='refused']) .mark, :host([data-state='unconfirmed']) .mark { display: inline; }
+.mark { margin-left: .3em; font-size: .8em; }
+.mark:empty { display: none; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 @media (prefers-reduced-motion: no-preference) { :host([data-state='pending']) .body { animation: wait 1s ease-in-out infinite alternate; } }
 @keyframes wait { to { opacity: .45; } }
@@ -88,6 +90,7 @@ function sheet(css: string): CSSStyleSheet {
   return made;
 }
 
+const MARKS: Partial<Record<ElementState, string>> = { stale: '⏱', unconfirmed: '?', confirmed: '✓', reverted: '↩', refused: '✕' };
 const WORTH = { stale: 'silent', offline: 'the device is offline', unknown: 'of unknown age' };
 
 /** So that the module can be loaded where there is no page. */
@@ -245,9 +248,9 @@ export abstract class SluiceElement extends Base {
     if (why) this.title = why;
     else this.removeAttribute('title');
     // Told when it changes; that a value is live or on its way needs no words.
-    const words = state === 'live' || state === 'waiting' || state === 'pending' ? '' : `${this.label}: ${state}, ${why}`;
+    const words = !MARKS[state] ? '' : `${this.label}: ${state}, ${why}`;
     if (this.note.textContent !== words) this.note.textContent = words;
-    this.mark.textContent = state === 'refused' ? '✕' : state === 'unconfirmed' ? '?' : '⏱';
+    this.mark.textContent = MARKS[state] || '';
     this.paint();
   }
 
@@ -259,15 +262,25 @@ export abstract class SluiceElement extends Base {
       this.look();
     };
     this.look();
+    const device = this.text('confirm') === 'device';
+    const fire = (what: string, detail: unknown): unknown => this.dispatchEvent(new CustomEvent('sluice-' + what, { detail, bubbles: true, composed: true }));
+    let said: any;
     try {
-      await this.client!.publish(this.text('to') || this.text('channel'), value);
+      said = await this.client!.publish(this.text('to') || this.text('channel'), value, { confirm: device });
     } catch (error) {
       set({ state: 'refused', why: this.explain(error as SluiceError) });
       setTimeout(() => set(), 8_000);
-      this.dispatchEvent(new CustomEvent('sluice-refused', { detail: error, bubbles: true, composed: true }));
+      fire('refused', error);
       return;
     }
-    this.dispatchEvent(new CustomEvent('sluice-published', { detail: value, bubbles: true, composed: true }));
+    fire('published', value);
+    if (device) {
+      const good = said.status === 'confirmed';
+      set(good ? { state: 'confirmed', why: 'the device has done it' } : { state: 'reverted', why: 'the device has not done it in time' });
+      setTimeout(() => set(), good ? 2_000 : 8_000);
+      fire(said.status, said);
+      return;
+    }
     const confirm = duration(this.text('confirm') || '5s');
     const end = Date.now() + confirm;
     while (this.own === turn && !arrived() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));

@@ -198,9 +198,9 @@ export class Hub {
       default: {
         const source = this.source!;
         const asked: Promise<unknown> =
-          frame.type === 'request' ? source.request(channel, frame.data, { timeout: frame.timeout }) : source.publish(channel, frame.data);
+          frame.type === 'request' ? source.request(channel, frame.data, { timeout: frame.timeout }) : source.publish(channel, frame.data, { confirm: frame.confirm, key: frame.idempotency_key });
         asked.then(
-          (said) => this.post([tab], { frame: frame.type === 'request' ? { type: 'response', id, data: said } : { type: said, id } }),
+          (said: any) => this.post([tab], { frame: frame.type === 'request' ? { type: 'response', id, data: said } : { ...said, type: said.status || said, id } }),
           ({ code, message, reason }) => this.post([tab], { frame: { type: 'error', id, code, message, reason } }),
         );
       }

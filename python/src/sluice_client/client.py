@@ -17,7 +17,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional, TypedDict, Union
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional, Set, TypedDict, Union
 
 import websockets
 import websockets.exceptions
@@ -110,6 +110,7 @@ class Sluice:
         self._token, self._on_upstream = token, on_upstream
         self._subscriptions: Dict[str, _Subscription] = {}
         self._answers: Dict[int, asyncio.Future[Dict[str, Any]]] = {}
+        self._confirming: Set[int] = set()  # of those, the ones that wait for a device
         self._ids = itertools.count(1)
         self._socket: Any = None
         self._connected = asyncio.Event()  # also when the token was refused: then _failure says so
@@ -158,10 +159,19 @@ class Sluice:
         finally:
             await asyncio.gather(self.unsubscribe(channel), return_exceptions=True)
 
-    async def publish(self, channel: str, data: Any) -> str:
-        """Returns "published" once the broker has it, or "accepted" at QoS 0."""
+    async def publish(self, channel: str, data: Any, confirm: bool = False, key: Optional[str] = None) -> str:
+        """Returns "published" once the broker has it, or "accepted" at QoS 0.
+
+        With `confirm`: "confirmed" once the device's state shows it, or "timeout" if it does not in time, where the route
+        has publish.confirm. `key`: an idempotency key, new for each command: with the same one it may be sent again.
+        """
         await self._ready()
-        return str((await self._ask({"type": "publish", "channel": channel, "data": data}))["type"])
+        frame: Dict[str, Any] = {"type": "publish", "channel": channel, "data": data}
+        if confirm:
+            frame["confirm"] = True
+        if key is not None:
+            frame["idempotency_key"] = key
+        return str((await self._ask(frame))["type"])
 
     async def request(self, channel: str, data: Any, timeout: float = 5.0) -> Any:
         """Returns the device's answer (MQTT 5)."""
@@ -215,6 +225,8 @@ class Sluice:
         number = frame["id"] = next(self._ids)
         answer: asyncio.Future[Dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
+        if frame.get("confirm"):
+            self._confirming.add(number)
         try:
             await self._socket.send(json.dumps(frame, allow_nan=False))
         except websockets.exceptions.WebSocketException as error:
@@ -223,7 +235,10 @@ class Sluice:
         except ValueError:
             self._answers.pop(number, None)
             raise
-        return await answer
+        try:
+            return await answer
+        finally:
+            self._confirming.discard(number)
 
     async def _send_subscribe(self, channel: str) -> None:
         frame: Dict[str, Any] = {"type": "subscribe", "channel": channel}
@@ -301,7 +316,10 @@ class Sluice:
             self._on_upstream(frame["state"])
         elif kind == "unsubscribed" and "id" not in frame:
             self._subscriptions.pop(frame["channel"], None)
-        answer = self._answers.pop(frame.get("id", 0), None)
+        number = frame.get("id", 0)
+        if number in self._confirming and kind in ("published", "accepted"):
+            return  # the device's word is to come
+        answer = self._answers.pop(number, None)
         if answer and not answer.done():
             if kind == "error":
                 answer.set_exception(Refused(frame))

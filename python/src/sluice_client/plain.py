@@ -54,8 +54,8 @@ class SyncSluice:
     def unsubscribe(self, channel: str) -> None:
         self._wait(self._client.unsubscribe(channel))
 
-    def publish(self, channel: str, data: Any) -> str:
-        return self._wait(self._client.publish(channel, data))
+    def publish(self, channel: str, data: Any, confirm: bool = False, key: Optional[str] = None) -> str:
+        return self._wait(self._client.publish(channel, data, confirm, key))
 
     def request(self, channel: str, data: Any, timeout: float = 5.0) -> Any:
         return self._wait(self._client.request(channel, data, timeout))

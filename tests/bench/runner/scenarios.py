@@ -129,6 +129,8 @@ ALL = [
     Scenario("clients-qos1", "20 messages/s to 1,000 clients, QoS 1", "The same; clients of MQTT subscribe at QoS 1 and acknowledge every message.",
              ["sluice-ws", "sluice-mqtt", "mosquitto"],
              {"clients": 1000, "interval_us": 50000, "window": 1000, "warm": 0.5, "seconds": 3, "qos": 1}, ["cpu", "p50", "p99", "broker"]),
+    Scenario("clients-qos1-spaced", "Saturated, 100 clients, QoS 1", "Evenly spaced; clients of MQTT subscribe at QoS 1 and acknowledge every message.",
+             ["sluice-ws", "sluice-mqtt", "mosquitto"], saturated(100, qos=1), ["cpu", "rate", "broker"]),
     Scenario("one-in-flight", "10 clients, one message in flight", "The next message is published when all have the last.",
              EVERY, {"clients": 10, "pingpong": 1, "warm": 0.3, "seconds": 1.5}, ["p50", "p99", "cpu"], quick=True),
     Scenario("channels-1000x1", "1,000 channels with one subscriber each", "Saturated, messages go round the channels.",

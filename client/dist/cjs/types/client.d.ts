@@ -1,6 +1,6 @@
 import type { Host, Link } from './link.js';
 import { Subscriptions } from './subscriptions.js';
-import type { Events, Handler, Identity, Message, Options, State, Status, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
+import type { Events, Handler, Identity, Message, Options, PublishOptions, Receipt, State, Status, SubscribeOptions, Subscription, Token, Transport, Upstream } from './types.js';
 export declare class Sluice {
     state: State;
     transport: Transport | null;
@@ -32,8 +32,11 @@ export declare class Sluice {
     /** A channel's name or an MQTT filter. The last values come at once, also for a second handler. */
     subscribe<T = unknown>(channel: string, handler: Handler<T>, options?: SubscribeOptions): Subscription;
     off(channel: string, handler?: Handler): void;
-    /** Settles with the broker's acknowledgement. */
-    publish(channel: string, data: unknown): Promise<'published' | 'accepted'>;
+    /** Settles with the broker's acknowledgement, or with what the device made of it. */
+    publish<T = unknown>(channel: string, data: unknown, options: PublishOptions & {
+        confirm: true;
+    }): Promise<Receipt<T>>;
+    publish(channel: string, data: unknown, options?: PublishOptions): Promise<'published' | 'accepted'>;
     /** Settles with the device's answer (MQTT 5 request/response). */
     request<T = unknown>(channel: string, data: unknown, { timeout }?: {
         timeout?: number | undefined;

@@ -1,0 +1,134 @@
+/* window.c: what is on its way to the client at QoS 1: its identifiers, and how it is acknowledged
+ * (sections 4.4, 4.9).
+ *
+ * They are kept in a ring, oldest first. Clients acknowledge in that order (section 4.6), so each acknowledgement is
+ * for the first one; any other moves those before it up by one. */
+#include <stdlib.h>
+
+#include "gateway/alloc.h"
+#include "mqttd/client.h"
+
+static uint32_t window_size(const struct gw_mqttd_client *client)
+{
+    uint32_t size = 1;
+    while (size < client->window)
+        size <<= 1;
+    return size;
+}
+
+void gw_mqttd_window_open(struct gw_mqttd_client *client)
+{
+    uint32_t size = window_size(client);
+    client->inflight = gw_calloc(size, sizeof *client->inflight);
+    client->inflight_mask = size - 1;
+}
+
+static void window_pop(struct gw_mqttd_client *client)
+{
+    client->inflight_first = (client->inflight_first + 1) & client->inflight_mask;
+    client->inflight_count--;
+}
+
+/* How many identifiers after `last` come before `id`. */
+static uint16_t id_distance(uint16_t last, uint16_t id)
+{
+    return (uint16_t)(id - last - 1);
+}
+
+/* The window is smaller than there are identifiers. All that are in use are looked at only when the identifiers that
+ * were free have been used up. */
+void gw_mqttd_find_ids(struct gw_mqttd_client *client)
+{
+    while (!client->free_ids) {
+        uint16_t last = client->last_id, room = id_distance(last, 0);
+        for (uint32_t i = 0; i < client->inflight_count; i++) {
+            uint16_t distance = id_distance(last, gw_mqttd_window_at(client, i)->id);
+            room = distance < room ? distance : room;
+        }
+        for (uint32_t i = 0; client->replay && i < client->replay_count; i++) {
+            uint16_t distance = id_distance(last, client->replay[i].id);
+            room = distance < room ? distance : room;
+        }
+        client->free_ids = room;
+        if (!room)
+            client->last_id++; /* 0, or in use */
+    }
+}
+
+uint16_t gw_mqttd_replayed(struct gw_mqttd_client *client, const struct gw_message *msg, bool *skip)
+{
+    *skip = false;
+    if (!client->replay)
+        return 0;
+    if (msg->seq > client->replay_to) { /* what is left has been replaced by newer values */
+        free(client->replay);
+        client->replay = NULL;
+        return 0;
+    }
+    for (uint32_t i = 0; i < client->replay_count; i++) {
+        if (client->replay[i].seq != msg->seq)
+            continue;
+        uint16_t id = client->replay[i].id;
+        client->replay[i] = client->replay[--client->replay_count];
+        return id;
+    }
+    *skip = true;
+    return 0;
+}
+
+/* Not the oldest. An identifier that is not in use is ignored. */
+static void window_remove(struct gw_mqttd_client *client, uint16_t id)
+{
+    uint32_t at = 1;
+    while (at < client->inflight_count && gw_mqttd_window_at(client, at)->id != id)
+        at++;
+    if (at >= client->inflight_count)
+        return;
+    for (; at; at--)
+        *gw_mqttd_window_at(client, at) = *gw_mqttd_window_at(client, at - 1);
+    window_pop(client);
+}
+
+void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id)
+{
+    if (client->inflight_count && gw_mqttd_window_at(client, 0)->id == id)
+        window_pop(client);
+    else
+        window_remove(client, id);
+    for (uint32_t i = 0; client->replay && i < client->replay_count; i++) {
+        if (client->replay[i].id == id) /* it had it, and says so now */
+            client->replay[i] = client->replay[--client->replay_count];
+    }
+    /* A client acknowledges many at a time: what they make room for leaves together. */
+    if (!client->session.dirty && gw_session_waiting(&client->session))
+        gw_session_wake(&client->session);
+}
+
+bool gw_mqttd_takes_puback(struct gw_mqttd_client *client, const char *data, size_t len)
+{
+    if (len < 4 || data[0] != GW_MQTTD_PUBACK << 4 || (uint8_t)data[1] != len - 2 || !client->connected)
+        return false;
+    if (len > 4 && (client->version < 5 || len > 6 || data[4] || (len == 6 && data[5])))
+        return false;
+    uint16_t id = (uint16_t)((uint8_t)data[2] << 8 | (uint8_t)data[3]);
+    if (id)
+        gw_mqttd_on_puback(client, id);
+    return id != 0;
+}
+
+void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id)
+{
+    struct gw_buf packet;
+    gw_buf_init(&packet);
+    gw_mqttd_write_ack(&packet, GW_MQTTD_PUBREL, client->version, id, GW_MQTTD_ID_NOT_FOUND, NULL);
+    gw_mqttd_send(client, &packet);
+}
+
+void gw_mqttd_forget_window(struct gw_mqttd_client *client)
+{
+    free(client->inflight);
+    client->inflight = NULL;
+    client->inflight_count = client->inflight_first = 0;
+    free(client->replay);
+    client->replay = NULL;
+}

@@ -1,0 +1,28 @@
+# A CMake toolchain for another of Debian's architectures: -DSLUICE_ARCH=arm64 (or armhf), -DCMAKE_SYSROOT=FOLDER.
+# The folder holds that architecture's libraries and headers: tests/cross/cross.py makes one. See docs/packaging.md.
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES SLUICE_ARCH CMAKE_SYSROOT)
+set(CMAKE_SYSTEM_NAME Linux)
+if(SLUICE_ARCH STREQUAL "arm64")
+  set(CMAKE_SYSTEM_PROCESSOR aarch64)
+  set(triplet aarch64-linux-gnu)
+  set(qemu qemu-aarch64-static)
+elseif(SLUICE_ARCH STREQUAL "armhf")
+  set(CMAKE_SYSTEM_PROCESSOR armv7l)
+  set(triplet arm-linux-gnueabihf)
+  set(qemu qemu-arm-static)
+else()
+  message(FATAL_ERROR "SLUICE_ARCH is '${SLUICE_ARCH}': arm64 or armhf expected")
+endif()
+set(CMAKE_C_COMPILER ${triplet}-gcc)
+set(CMAKE_LIBRARY_ARCHITECTURE ${triplet})
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+# pkg-config would name this machine's own libraries otherwise.
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${CMAKE_SYSROOT})
+set(ENV{PKG_CONFIG_LIBDIR} ${CMAKE_SYSROOT}/usr/lib/${triplet}/pkgconfig:${CMAKE_SYSROOT}/usr/share/pkgconfig)
+# For tests, if it is there.
+find_program(QEMU ${qemu})
+if(QEMU)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${QEMU} -L ${CMAKE_SYSROOT})
+endif()
