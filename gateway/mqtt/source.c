@@ -72,11 +72,11 @@ static void source_take(struct gw_source *source, const struct gw_packet *packet
 }
 
 /* Does the packet come by a subscription that brings stored values, or by one that says of live messages whether they
- * are stored? */
+ * are stored? An empty payload is live by either: no broker stores one. */
 static void source_take_retained(struct gw_source *source, const struct gw_packet *packet,
                                  const mosquitto_property *properties)
 {
-    if (gw_subscriptions_is_live(packet) ||
+    if (gw_subscriptions_is_live(packet) || !packet->payload_len ||
         (!packet->id_count && !source->stored.guess && source->stored.state == GW_STORED_IDLE)) {
         struct gw_packet live = *packet;
         live.retain = false;

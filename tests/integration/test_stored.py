@@ -326,3 +326,31 @@ def test_overlapping_filters_of_which_the_better_one_is_refused(world):
     broker.refuse = {"home/a/#": 0x87}
     gateway = world.sluice(yaml(broker.port, "  - topic: home/#\n    qos: 0\n  - topic: home/a/#\n    qos: 1\n"))
     wait_until(lambda: not gone(gateway, "home/a/1"))
+
+
+class Clearing(FakeBroker):
+    """Devices set values and clear them at once, just when the gateway asks for what is stored."""
+    NAMES = [f"home/{i}" for i in range(50)]
+
+    def subscribe(self, c, packet):
+        super().subscribe(c, packet)
+        ids = packet["props"]["SubscriptionIdentifier"]
+        if packet["filters"][0][0] == "home/#" and ids[0] % 2 == 0:
+            for name in self.NAMES:
+                c.publish(name, b"1", retain=True, SubscriptionIdentifier=ids[0])
+                c.publish(name, b"", retain=True, SubscriptionIdentifier=ids[0])
+
+
+def test_a_value_and_its_clear_in_one_millisecond(world):
+    """No broker stores an empty payload: whatever subscription it comes by, a device has sent it now."""
+    broker = Clearing()
+    try:
+        gateway = world.sluice(yaml(broker.port, ROUTES))
+        last = Clearing.NAMES[-1]
+        wait_until(lambda: gateway.get(f"/channels/{last}/history").json().get("messages", [])[1:], what="the last clear")
+        for name in Clearing.NAMES:
+            messages = gateway.get(f"/channels/{name}/history").json()["messages"]
+            assert [(message["data"], message.get("cleared")) for message in messages] == [(1, None), (None, True)], name
+            assert gone(gateway, name)
+    finally:
+        broker.end()
