@@ -154,7 +154,10 @@ export class Detail {
     if (!this.value.hidden) {
       setText(this.value, isBinary(data) ? `Binary, ${bytes(binarySize(data))}` : typeof data === 'string' ? data : tree ? JSON.stringify(data) : short(data));
       this.value.classList.toggle('cleared', !!message.cleared);
-      this.value.classList.toggle('text', typeof data === 'string' && data.length > 24);
+      const long = typeof data === 'string' && data.length > 24;
+      this.value.classList.toggle('text', long);
+      if (long) this.value.tabIndex = 0; // it may scroll
+      else this.value.removeAttribute('tabindex');
     }
     if (this.tree) this.tree.element.hidden = !tree;
     if (tree) this.tree?.show(data as Json);

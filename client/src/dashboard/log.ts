@@ -8,7 +8,7 @@ const PACE = 250; // ms between paints
 
 export class Log {
   readonly element = el('section', { class: 'log', 'aria-label': 'Message log' });
-  private list = el('ol', { class: 'log-lines', 'data-testid': 'log' });
+  private list = el('ol', { class: 'log-lines', 'data-testid': 'log', tabindex: '0', 'aria-label': 'Messages' });
   private state = el('span', { class: 'quiet small', role: 'status' });
   private button = el('button', { type: 'button', class: 'small', 'data-testid': 'log-pause', click: () => this.pause(!this.paused) });
   private waiting: Message[] = [];

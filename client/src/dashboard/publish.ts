@@ -96,12 +96,12 @@ export class PublishBox {
         const { status, data: there } = await this.client.publish(channel, data, { confirm: true });
         if (round !== this.round) return;
         if (status === 'confirmed') this.stage('confirmed', el('b', {}, 'Confirmed'), ` by the device’s state, ${took()}`);
-        else this.stage('error', el('b', {}, 'Not confirmed.'), ' The broker has it; the device’s state does not show it in time:', el('pre', {}, JSON.stringify(there ?? null, null, 2)));
+        else this.stage('error', el('b', {}, 'Not confirmed.'), ' The broker has it; the device’s state does not show it in time:', el('pre', { tabindex: '0', 'aria-label': 'What it shows' }, JSON.stringify(there ?? null, null, 2)));
         return;
       }
       const answer = how === 'request' ? await this.client.request(channel, data) : await this.client.publish(channel, data);
       if (round !== this.round) return;
-      if (how === 'request') this.stage('response', el('b', {}, 'Answered'), ` by the device, ${took()}`, el('pre', {}, JSON.stringify(answer, null, 2)));
+      if (how === 'request') this.stage('response', el('b', {}, 'Answered'), ` by the device, ${took()}`, el('pre', { tabindex: '0', 'aria-label': 'The answer' }, JSON.stringify(answer, null, 2)));
       else if (answer === 'published') this.stage('published', el('b', {}, 'Published'), ` and acknowledged by the broker, ${took()}`);
       else this.stage('accepted', el('b', {}, 'Accepted'), ` and handed to the broker; QoS 0 has no acknowledgement`);
     } catch (error) {
