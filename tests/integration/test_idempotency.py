@@ -22,7 +22,11 @@ ROUTES = """
 """
 EXTRA = """
 workers: 2
-auth: { anonymous: all, api_keys: [{ name: other, hash: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", roles: all }] }
+auth:
+  anonymous: all
+  api_keys:
+    - { name: other, hash: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", roles: all }
+    - { name: anonymous, hash: "sha256:16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4", roles: all }
 roles: { all: { subscribe: "#", publish: "#" } }
 limits: { idempotency_keys: 50, idempotency_window: 1s }
 """
@@ -102,6 +106,14 @@ def test_a_key_is_for_one_publish_of_one_client(hall):
     for bad in ('""', "x" * 256):
         assert post(gateway, f"lamps/{name}", "{}", bad).json()["code"] == "bad_request"
     assert post(gateway, f"lamps/{name}", "{}", new(), "?reply=1s").json()["code"] == "bad_request"
+    wait_until(lambda: len(sent(devices, name)) == 2)
+
+
+def test_a_key_that_is_called_as_those_without_credentials_is_another_identity(hall):
+    gateway, devices = hall
+    name, key = f"called{new()}", new()
+    assert post(gateway, f"lamps/{name}", '{"state":"ON"}', key).ok
+    assert post(gateway, f"lamps/{name}", '{"state":"OFF"}', key, Authorization="Bearer second").ok
     wait_until(lambda: len(sent(devices, name)) == 2)
 
 
