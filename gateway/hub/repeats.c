@@ -7,10 +7,10 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/list.h"
 #include "gateway/mail.h"
+#include "gateway/table.h"
 #include "hub/pending.h"
-
-#define BUCKETS 1024
 
 struct follower {
     unsigned worker;
@@ -18,9 +18,9 @@ struct follower {
 };
 
 struct gw_repeat {
-    struct gw_repeat *next;          /* of its bucket */
-    struct gw_repeat *newer, *older; /* of those that are finished; the others are in no list but their bucket's */
-    uint64_t hash, payload;
+    struct gw_table_item item;       /* first member */
+    struct gw_repeat *newer, **link; /* of those that are finished; the others are in the table alone */
+    uint64_t payload;                /* its hash */
     size_t payload_len;
     bool confirm, finished;
     int64_t until_ms;
@@ -34,9 +34,8 @@ struct gw_repeat {
 
 struct gw_repeats {
     pthread_mutex_t lock;
-    struct gw_repeat *buckets[BUCKETS];
-    struct gw_repeat *oldest, *newest;
-    uint32_t count;
+    struct gw_table table;
+    struct gw_repeat *oldest, **end; /* of those that are finished */
 };
 
 /* The outcome on its way to a worker. */
@@ -49,6 +48,7 @@ struct told {
 struct gw_repeats *gw_repeats_create(void)
 {
     struct gw_repeats *repeats = gw_calloc(1, sizeof *repeats);
+    repeats->end = &repeats->oldest;
     pthread_mutex_init(&repeats->lock, NULL);
     return repeats;
 }
@@ -63,11 +63,9 @@ void gw_repeats_destroy(struct gw_repeats *repeats)
 {
     if (!repeats)
         return;
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (struct gw_repeat *at = repeats->buckets[i], *next; at; at = next) {
-            next = at->next;
-            repeat_free(at);
-        }
+    for (struct gw_table_item *item = gw_table_empty(&repeats->table), *next; item; item = next) {
+        next = item->next;
+        repeat_free((struct gw_repeat *)item);
     }
     pthread_mutex_destroy(&repeats->lock);
     free(repeats);
@@ -106,34 +104,31 @@ static void repeat_tell(const struct gw_mail *mail, const struct follower *to,
 
 static void table_remove(struct gw_repeats *repeats, struct gw_repeat *repeat)
 {
-    struct gw_repeat **link = &repeats->buckets[repeat->hash % BUCKETS];
-    while (*link != repeat)
-        link = &(*link)->next;
-    *link = repeat->next;
-    repeats->count--;
-    if (!repeat->finished)
-        return;
-    *(repeat->older ? &repeat->older->newer : &repeats->oldest) = repeat->newer;
-    *(repeat->newer ? &repeat->newer->older : &repeats->newest) = repeat->older;
+    gw_table_remove(&repeats->table, &repeat->item);
+    if (repeat->finished)
+        GW_QUEUE_REMOVE(repeats->end, repeat, newer, link);
 }
 
 /* Those whose time is up, and the oldest ones beyond the limit. False: all are under way. */
 static bool table_make_room(struct gw_repeats *repeats, const struct gw_repeat_ask *ask)
 {
-    while (repeats->oldest && (repeats->oldest->until_ms <= ask->now_ms || repeats->count >= ask->limit)) {
+    while (repeats->oldest && (repeats->oldest->until_ms <= ask->now_ms || repeats->table.count >= ask->limit)) {
         struct gw_repeat *oldest = repeats->oldest;
         table_remove(repeats, oldest);
         repeat_free(oldest);
     }
-    return repeats->count < ask->limit;
+    return repeats->table.count < ask->limit;
 }
 
 static struct gw_repeat *table_find(const struct gw_repeats *repeats, const struct gw_repeat_ask *ask, uint64_t hash)
 {
-    struct gw_repeat *at = repeats->buckets[hash % BUCKETS];
-    while (at && (at->hash != hash || at->len != ask->name.len || memcmp(at->name, ask->name.data, at->len) != 0))
-        at = at->next;
-    return at && (!at->finished || at->until_ms > ask->now_ms) ? at : NULL;
+    for (struct gw_table_item *item = gw_table_first(&repeats->table, hash); item; item = gw_table_next(item)) {
+        struct gw_repeat *at = (struct gw_repeat *)item;
+        if (at->len == ask->name.len && !memcmp(at->name, ask->name.data, at->len) &&
+            (!at->finished || at->until_ms > ask->now_ms))
+            return at;
+    }
+    return NULL;
 }
 
 static uint64_t payload_hash(const struct gw_repeat_ask *ask)
@@ -144,16 +139,13 @@ static uint64_t payload_hash(const struct gw_repeat_ask *ask)
 static struct gw_repeat *table_add(struct gw_repeats *repeats, const struct gw_repeat_ask *ask, uint64_t hash)
 {
     struct gw_repeat *repeat = gw_calloc(1, sizeof *repeat + ask->name.len);
-    repeat->hash = hash;
     repeat->payload = payload_hash(ask);
     repeat->payload_len = ask->payload.len;
     repeat->confirm = ask->confirm;
     repeat->window_ms = ask->window_ms;
     repeat->len = ask->name.len;
     memcpy(repeat->name, ask->name.data, ask->name.len);
-    repeat->next = repeats->buckets[hash % BUCKETS];
-    repeats->buckets[hash % BUCKETS] = repeat;
-    repeats->count++;
+    gw_table_add(&repeats->table, &repeat->item, hash);
     return repeat;
 }
 
@@ -212,9 +204,7 @@ void gw_repeats_finish(struct gw_repeats *repeats, struct gw_repeat *first, stru
     first->outcome = *outcome;
     first->until_ms = now_ms + first->window_ms;
     first->finished = true;
-    first->older = repeats->newest;
-    *(repeats->newest ? &repeats->newest->newer : &repeats->oldest) = first;
-    repeats->newest = first;
+    GW_QUEUE_ADD(repeats->end, first, newer, link);
     repeat_tell_all(first, mail, &first->outcome);
     pthread_mutex_unlock(&repeats->lock);
 }
