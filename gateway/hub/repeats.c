@@ -7,6 +7,7 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/identity.h"
 #include "gateway/list.h"
 #include "gateway/mail.h"
 #include "gateway/table.h"
@@ -53,9 +54,15 @@ struct gw_repeats *gw_repeats_create(void)
     return repeats;
 }
 
+static void outcome_fini(struct gw_repeat_outcome *outcome)
+{
+    gw_buf_fini(&outcome->data);
+    gw_identity_unref(outcome->seen_by);
+}
+
 static void repeat_free(struct gw_repeat *repeat)
 {
-    gw_buf_fini(&repeat->outcome.data);
+    outcome_fini(&repeat->outcome);
     free(repeat);
 }
 
@@ -76,7 +83,7 @@ void gw_repeats_destroy(struct gw_repeats *repeats)
 static void told_drop(struct gw_letter *letter)
 {
     struct told *told = (struct told *)letter;
-    gw_buf_fini(&told->outcome.data);
+    outcome_fini(&told->outcome);
     free(told);
 }
 
@@ -94,6 +101,7 @@ static void repeat_tell(const struct gw_mail *mail, const struct follower *to,
     told->letter = (struct gw_letter){.deliver = told_deliver, .drop = told_drop};
     told->token = to->token;
     told->outcome = *outcome;
+    gw_identity_ref(told->outcome.seen_by);
     gw_buf_init(&told->outcome.data);
     if (outcome->data.data)
         gw_buf_add(&told->outcome.data, outcome->data.data, outcome->data.len);
@@ -136,6 +144,12 @@ static uint64_t payload_hash(const struct gw_repeat_ask *ask)
     return gw_hash(ask->payload.len ? ask->payload.data : "", ask->payload.len);
 }
 
+static bool repeat_is_of(const struct gw_repeat *known, const struct gw_repeat_ask *ask)
+{
+    return known->payload == payload_hash(ask) && known->payload_len == ask->payload.len &&
+           known->confirm == ask->confirm;
+}
+
 static struct gw_repeat *table_add(struct gw_repeats *repeats, const struct gw_repeat_ask *ask, uint64_t hash)
 {
     struct gw_repeat *repeat = gw_calloc(1, sizeof *repeat + ask->name.len);
@@ -159,8 +173,7 @@ enum gw_repeat_is gw_repeats_ask(struct gw_repeats *repeats, const struct gw_rep
     *first = NULL;
     pthread_mutex_lock(&repeats->lock);
     const struct gw_repeat *known = table_find(repeats, ask, hash);
-    if (known && (known->payload != payload_hash(ask) || known->payload_len != ask->payload.len ||
-                  known->confirm != ask->confirm)) {
+    if (known && !repeat_is_of(known, ask)) {
         is = GW_REPEAT_OTHER;
     } else if (!known) {
         is = table_make_room(repeats, ask) ? GW_REPEAT_FIRST : GW_REPEAT_FULL;

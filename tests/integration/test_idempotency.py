@@ -8,6 +8,7 @@ import requests
 from conftest import World, yaml
 from harness import wait_until
 from lamps import Devices
+from locked import Doors
 from wsclient import connect
 
 pytestmark = pytest.mark.sanitize
@@ -137,6 +138,19 @@ def test_over_websocket_and_when_the_first_client_has_left(hall):
     assert [receipt["type"] for receipt in first] == ["published", "confirmed"]
     assert asyncio.run(receipts()) == first
     assert len(sent(devices, name)) == 1
+
+
+def test_a_repeat_shows_nothing_that_its_client_may_not_see(hall, world):
+    """Tokens of one subject may have different roles."""
+    doors = Doors(world.directory)
+    roles = 'roles: { sees: { subscribe: "#", publish: "#" }, blind: { publish: "#" } }\n'
+    gateway = world.sluice(doors.yaml(hall[0].broker.port, roles=roles, routes=ROUTES, key=False))
+    name, key = f"wrong{new()}", new()
+    first, again, other = [post(gateway, f"lamps/{name}", '{"state":"ON"}', key, "?confirm=true", **doors.bearer(role)).json()
+                           for role in ("sees", "sees", "blind")]
+    assert first["status"] == "timeout" and first["data"]["state"] == "OFF" and again == first
+    assert other == {"status": "timeout"}
+    assert len(sent(hall[1], name)) == 1
 
 
 def test_the_table_is_bounded_and_forgets(hall):
