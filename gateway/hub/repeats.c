@@ -191,12 +191,15 @@ enum gw_repeat_is gw_repeats_follow(struct gw_repeats *repeats, const struct gw_
     enum gw_repeat_is is = GW_REPEAT_AGAIN;
     pthread_mutex_lock(&repeats->lock);
     struct gw_repeat *known = table_find(repeats, ask, gw_hash(ask->name.data, ask->name.len));
-    if (known && known->finished)
+    if (!known || !repeat_is_of(known, ask))
+        is = GW_REPEAT_FULL; /* it has just been forgotten, and another worker may have the key: it may be tried again
+                              */
+    else if (known->finished)
         repeat_tell(mail, &follower, &known->outcome);
-    else if (known && known->follower_count < GW_REPEAT_FOLLOWERS)
+    else if (known->follower_count < GW_REPEAT_FOLLOWERS)
         known->followers[known->follower_count++] = follower;
     else
-        is = GW_REPEAT_FULL; /* or it has just been forgotten: it may be tried again */
+        is = GW_REPEAT_FULL;
     pthread_mutex_unlock(&repeats->lock);
     return is;
 }
