@@ -211,6 +211,14 @@ bool gw_json_valid(const char *text, size_t len)
 }
 
 /* Steps through the members of a valid object; *at starts at 0. */
+struct gw_slice gw_json_trim(const char *text, size_t len)
+{
+    size_t from = skip_blanks(text, len, 0);
+    while (len > from && is_blank(text[len - 1]))
+        len--;
+    return (struct gw_slice){text + from, len - from};
+}
+
 bool gw_json_next_member(const char *text, size_t len, size_t *at, struct gw_slice *key, struct gw_slice *value)
 {
     size_t i = skip_blanks(text, len, *at);

@@ -21,6 +21,9 @@ bool gw_json_valid(const char *text, size_t len);
  * Keys are compared as they would read unescaped. */
 bool gw_json_find(const char *text, size_t len, const char *key, struct gw_slice *value);
 
+/* The text without the blanks around it. */
+struct gw_slice gw_json_trim(const char *text, size_t len);
+
 /* Steps through the members of the top-level object: start with *at = 0; false at the end, or if it is no object.
  * `key` has its quotes. `text` must be valid. */
 bool gw_json_next_member(const char *text, size_t len, size_t *at, struct gw_slice *key, struct gw_slice *value);

@@ -30,14 +30,7 @@ static bool pointer_step(struct gw_slice *value, const char *token)
 
 bool gw_json_pointer(const char *text, size_t len, const char *pointer, struct gw_slice *value)
 {
-    static const char blanks[] = " \t\r\n";
-    while (len && strchr(blanks, *text)) {
-        text++;
-        len--;
-    }
-    while (len && strchr(blanks, text[len - 1]))
-        len--;
-    *value = (struct gw_slice){text, len};
+    *value = gw_json_trim(text, len);
     struct gw_buf token = {0};
     bool found = true;
     while (found && *pointer == '/') {

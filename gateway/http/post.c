@@ -69,9 +69,7 @@ static void post_confirmed(struct gw_session *session, const char *reference, co
     struct gw_conn *conn = post->conn;
     struct gw_buf json = {0}, body = {0};
     gw_json_confirmed(&json, NULL, confirmed);
-    static const char type[] = "{\"type\":";
-    gw_buf_adds(&body, "{\"status\":");
-    gw_buf_add(&body, json.data + sizeof type - 1, json.len - (sizeof type - 1));
+    gw_json_add_status(&body, &json);
     int status = confirmed->confirmed ? 200 : 202;
     post_free(post);
     gw_http_reply(conn, status, NULL, JSON_TYPE, body.data, body.len);

@@ -283,6 +283,13 @@ void gw_json_confirmed(struct gw_buf *out, const char *id, const struct gw_confi
     gw_buf_addc(out, '}');
 }
 
+void gw_json_add_status(struct gw_buf *out, const struct gw_buf *json)
+{
+    static const char type[] = "{\"type\":";
+    gw_buf_adds(out, "{\"status\":");
+    gw_buf_add(out, json->data + sizeof type - 1, json->len - (sizeof type - 1));
+}
+
 void gw_json_gap(struct gw_buf *out, const struct gw_gap *gap)
 {
     gw_buf_adds(out, "{\"type\":\"gap\"");

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/json_scan.h"
 #include "gateway/codec.h"
 #include "gateway/transform.h"
 #include "route/routes.h"
@@ -25,18 +26,6 @@ static enum gw_err payload_check(const struct gw_codec *codec, const char *data,
     return err;
 }
 
-/* The value without the blanks around it. */
-static struct gw_slice payload_trim(const char *data, size_t len)
-{
-    static const char blanks[] = " \t\r\n";
-    size_t from = 0;
-    while (from < len && strchr(blanks, data[from]))
-        from++;
-    while (len > from && strchr(blanks, data[len - 1]))
-        len--;
-    return (struct gw_slice){data + from, len - from};
-}
-
 /* By a transform. A payload that is sent as it is is read as the device's would be: it becomes a value first. */
 static enum gw_err payload_transform(const struct gw_publish_target *target, const char *data, size_t len, bool json,
                                      struct gw_buf *payload, const char **why)
@@ -50,14 +39,13 @@ static enum gw_err payload_transform(const struct gw_publish_target *target, con
         decoded = (struct gw_decoded){.json = "null", .len = 4};
     else if (!json && err == GW_OK)
         err = target->codec->decode(data, len, &scratch, &decoded);
-    struct gw_slice value = payload_trim(decoded.json, decoded.len);
+    struct gw_slice value = gw_json_trim(decoded.json, decoded.len);
     if (err == GW_OK)
         err = target->transform->encode(target->state, &target->captures, value.data, value.len, payload, why);
     gw_buf_fini(&scratch);
     return err;
 }
 
-/* JSON `data`, or a payload as it is, to the payload. `null` is the empty payload, whatever the codec. */
 enum gw_err gw_payload_encode(const struct gw_publish_target *target, const char *data, size_t len, bool json,
                               struct gw_buf *payload, const char **why)
 {
@@ -67,7 +55,7 @@ enum gw_err gw_payload_encode(const struct gw_publish_target *target, const char
         gw_buf_add(payload, data, len);
         return payload_check(target->codec, data, len, why);
     }
-    struct gw_slice value = payload_trim(data, len);
+    struct gw_slice value = gw_json_trim(data, len);
     if (value.len == 4 && !memcmp(value.data, "null", 4))
         return GW_OK;
     return target->codec->encode(value.data, value.len, payload, why);

@@ -8,6 +8,7 @@
 #include "gateway/codec.h"
 #include "gateway/container.h"
 #include "gateway/hub.h"
+#include "gateway/identity.h"
 #include "gateway/list.h"
 #include "gateway/session_log.h"
 #include "hub/confirm.h"
@@ -96,6 +97,8 @@ static void pending_remember_confirmed(const struct gw_pending *pending, const s
         memcpy(outcome.cursor, confirmed->cursor.data ? confirmed->cursor.data : "", confirmed->cursor.len);
     if (confirmed->data.data && confirmed->data.len <= GW_REPEAT_DATA_MAX)
         gw_buf_add(&outcome.data, confirmed->data.data, confirmed->data.len);
+    if (!confirmed->confirmed && pending->session)
+        outcome.seen_by = gw_identity_ref(pending->session->identity);
     gw_repeats_finish(hub->repeats, pending->repeat, &outcome, hub->now_ms, &hub->mail);
 }
 
@@ -280,9 +283,12 @@ void gw_hub_repeated(struct gw_hub *hub, uint64_t token, const struct gw_repeat_
     struct gw_session *session = pending->session;
     if (!pending->acknowledged && session->ops->stages && !session->kicked)
         session->ops->published(session, pending->reference, GW_OK, 0);
-    const struct gw_confirmed confirmed = {.confirmed = outcome->kind == GW_REPEAT_CONFIRMED,
-                                           .cursor = {outcome->cursor, strlen(outcome->cursor)},
-                                           .data = {outcome->data.data, outcome->data.len}};
+    struct gw_confirmed confirmed = {.confirmed = outcome->kind == GW_REPEAT_CONFIRMED,
+                                     .cursor = {outcome->cursor, strlen(outcome->cursor)},
+                                     .data = {outcome->data.data, outcome->data.len}};
+    const struct gw_grants *seen_with = outcome->seen_by ? outcome->seen_by->grants : NULL;
+    if (!confirmed.confirmed && session->grants != seen_with)
+        confirmed = (struct gw_confirmed){.confirmed = false};
     if ((pending = pending_find(hub, token)))
         pending_tell_confirmed(pending, &confirmed);
 }

@@ -255,8 +255,12 @@ static enum gw_err outgoing_once(struct gw_session *session, struct outgoing *ou
     out->why = "an idempotency key has 1 to 255 bytes";
     if (!out->key.len || out->key.len > GW_KEY_MAX)
         return GW_ERR_BAD_REQUEST;
-    const char *who = session->identity ? session->identity->name : "";
-    gw_buf_add(&name, who, strlen(who) + 1);
+    const struct gw_identity *identity = session->identity;
+    if (identity) {
+        gw_buf_addc(&name, (char)('0' + identity->kind)); /* a key and a token's subject may have the same name */
+        gw_buf_adds(&name, identity->name);
+    }
+    gw_buf_addc(&name, '\0');
     /* A channel's name may have 64 KiB. Who finds another one with this hash spoils his own keys. */
     gw_buf_printf(&name, "%016llx.%zu ", (unsigned long long)gw_hash(out->channel, out->channel_len),
                   out->channel_len);

@@ -7,10 +7,11 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hash.h"
+#include "gateway/identity.h"
+#include "gateway/list.h"
 #include "gateway/mail.h"
+#include "gateway/table.h"
 #include "hub/pending.h"
-
-#define BUCKETS 1024
 
 struct follower {
     unsigned worker;
@@ -18,9 +19,9 @@ struct follower {
 };
 
 struct gw_repeat {
-    struct gw_repeat *next;          /* of its bucket */
-    struct gw_repeat *newer, *older; /* of those that are finished; the others are in no list but their bucket's */
-    uint64_t hash, payload;
+    struct gw_table_item item;       /* first member */
+    struct gw_repeat *newer, **link; /* of those that are finished; the others are in the table alone */
+    uint64_t payload;                /* its hash */
     size_t payload_len;
     bool confirm, finished;
     int64_t until_ms;
@@ -34,9 +35,8 @@ struct gw_repeat {
 
 struct gw_repeats {
     pthread_mutex_t lock;
-    struct gw_repeat *buckets[BUCKETS];
-    struct gw_repeat *oldest, *newest;
-    uint32_t count;
+    struct gw_table table;
+    struct gw_repeat *oldest, **end; /* of those that are finished */
 };
 
 /* The outcome on its way to a worker. */
@@ -49,13 +49,20 @@ struct told {
 struct gw_repeats *gw_repeats_create(void)
 {
     struct gw_repeats *repeats = gw_calloc(1, sizeof *repeats);
+    repeats->end = &repeats->oldest;
     pthread_mutex_init(&repeats->lock, NULL);
     return repeats;
 }
 
+static void outcome_fini(struct gw_repeat_outcome *outcome)
+{
+    gw_buf_fini(&outcome->data);
+    gw_identity_unref(outcome->seen_by);
+}
+
 static void repeat_free(struct gw_repeat *repeat)
 {
-    gw_buf_fini(&repeat->outcome.data);
+    outcome_fini(&repeat->outcome);
     free(repeat);
 }
 
@@ -63,11 +70,9 @@ void gw_repeats_destroy(struct gw_repeats *repeats)
 {
     if (!repeats)
         return;
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (struct gw_repeat *at = repeats->buckets[i], *next; at; at = next) {
-            next = at->next;
-            repeat_free(at);
-        }
+    for (struct gw_table_item *item = gw_table_empty(&repeats->table), *next; item; item = next) {
+        next = item->next;
+        repeat_free((struct gw_repeat *)item);
     }
     pthread_mutex_destroy(&repeats->lock);
     free(repeats);
@@ -78,7 +83,7 @@ void gw_repeats_destroy(struct gw_repeats *repeats)
 static void told_drop(struct gw_letter *letter)
 {
     struct told *told = (struct told *)letter;
-    gw_buf_fini(&told->outcome.data);
+    outcome_fini(&told->outcome);
     free(told);
 }
 
@@ -96,6 +101,7 @@ static void repeat_tell(const struct gw_mail *mail, const struct follower *to,
     told->letter = (struct gw_letter){.deliver = told_deliver, .drop = told_drop};
     told->token = to->token;
     told->outcome = *outcome;
+    gw_identity_ref(told->outcome.seen_by);
     gw_buf_init(&told->outcome.data);
     if (outcome->data.data)
         gw_buf_add(&told->outcome.data, outcome->data.data, outcome->data.len);
@@ -106,34 +112,31 @@ static void repeat_tell(const struct gw_mail *mail, const struct follower *to,
 
 static void table_remove(struct gw_repeats *repeats, struct gw_repeat *repeat)
 {
-    struct gw_repeat **link = &repeats->buckets[repeat->hash % BUCKETS];
-    while (*link != repeat)
-        link = &(*link)->next;
-    *link = repeat->next;
-    repeats->count--;
-    if (!repeat->finished)
-        return;
-    *(repeat->older ? &repeat->older->newer : &repeats->oldest) = repeat->newer;
-    *(repeat->newer ? &repeat->newer->older : &repeats->newest) = repeat->older;
+    gw_table_remove(&repeats->table, &repeat->item);
+    if (repeat->finished)
+        GW_QUEUE_REMOVE(repeats->end, repeat, newer, link);
 }
 
 /* Those whose time is up, and the oldest ones beyond the limit. False: all are under way. */
 static bool table_make_room(struct gw_repeats *repeats, const struct gw_repeat_ask *ask)
 {
-    while (repeats->oldest && (repeats->oldest->until_ms <= ask->now_ms || repeats->count >= ask->limit)) {
+    while (repeats->oldest && (repeats->oldest->until_ms <= ask->now_ms || repeats->table.count >= ask->limit)) {
         struct gw_repeat *oldest = repeats->oldest;
         table_remove(repeats, oldest);
         repeat_free(oldest);
     }
-    return repeats->count < ask->limit;
+    return repeats->table.count < ask->limit;
 }
 
 static struct gw_repeat *table_find(const struct gw_repeats *repeats, const struct gw_repeat_ask *ask, uint64_t hash)
 {
-    struct gw_repeat *at = repeats->buckets[hash % BUCKETS];
-    while (at && (at->hash != hash || at->len != ask->name.len || memcmp(at->name, ask->name.data, at->len) != 0))
-        at = at->next;
-    return at && (!at->finished || at->until_ms > ask->now_ms) ? at : NULL;
+    for (struct gw_table_item *item = gw_table_first(&repeats->table, hash); item; item = gw_table_next(item)) {
+        struct gw_repeat *at = (struct gw_repeat *)item;
+        if (at->len == ask->name.len && !memcmp(at->name, ask->name.data, at->len) &&
+            (!at->finished || at->until_ms > ask->now_ms))
+            return at;
+    }
+    return NULL;
 }
 
 static uint64_t payload_hash(const struct gw_repeat_ask *ask)
@@ -141,19 +144,22 @@ static uint64_t payload_hash(const struct gw_repeat_ask *ask)
     return gw_hash(ask->payload.len ? ask->payload.data : "", ask->payload.len);
 }
 
+static bool repeat_is_of(const struct gw_repeat *known, const struct gw_repeat_ask *ask)
+{
+    return known->payload == payload_hash(ask) && known->payload_len == ask->payload.len &&
+           known->confirm == ask->confirm;
+}
+
 static struct gw_repeat *table_add(struct gw_repeats *repeats, const struct gw_repeat_ask *ask, uint64_t hash)
 {
     struct gw_repeat *repeat = gw_calloc(1, sizeof *repeat + ask->name.len);
-    repeat->hash = hash;
     repeat->payload = payload_hash(ask);
     repeat->payload_len = ask->payload.len;
     repeat->confirm = ask->confirm;
     repeat->window_ms = ask->window_ms;
     repeat->len = ask->name.len;
     memcpy(repeat->name, ask->name.data, ask->name.len);
-    repeat->next = repeats->buckets[hash % BUCKETS];
-    repeats->buckets[hash % BUCKETS] = repeat;
-    repeats->count++;
+    gw_table_add(&repeats->table, &repeat->item, hash);
     return repeat;
 }
 
@@ -167,8 +173,7 @@ enum gw_repeat_is gw_repeats_ask(struct gw_repeats *repeats, const struct gw_rep
     *first = NULL;
     pthread_mutex_lock(&repeats->lock);
     const struct gw_repeat *known = table_find(repeats, ask, hash);
-    if (known && (known->payload != payload_hash(ask) || known->payload_len != ask->payload.len ||
-                  known->confirm != ask->confirm)) {
+    if (known && !repeat_is_of(known, ask)) {
         is = GW_REPEAT_OTHER;
     } else if (!known) {
         is = table_make_room(repeats, ask) ? GW_REPEAT_FIRST : GW_REPEAT_FULL;
@@ -186,12 +191,15 @@ enum gw_repeat_is gw_repeats_follow(struct gw_repeats *repeats, const struct gw_
     enum gw_repeat_is is = GW_REPEAT_AGAIN;
     pthread_mutex_lock(&repeats->lock);
     struct gw_repeat *known = table_find(repeats, ask, gw_hash(ask->name.data, ask->name.len));
-    if (known && known->finished)
+    if (!known || !repeat_is_of(known, ask))
+        is = GW_REPEAT_FULL; /* it has just been forgotten, and another worker may have the key: it may be tried again
+                              */
+    else if (known->finished)
         repeat_tell(mail, &follower, &known->outcome);
-    else if (known && known->follower_count < GW_REPEAT_FOLLOWERS)
+    else if (known->follower_count < GW_REPEAT_FOLLOWERS)
         known->followers[known->follower_count++] = follower;
     else
-        is = GW_REPEAT_FULL; /* or it has just been forgotten: it may be tried again */
+        is = GW_REPEAT_FULL;
     pthread_mutex_unlock(&repeats->lock);
     return is;
 }
@@ -212,9 +220,7 @@ void gw_repeats_finish(struct gw_repeats *repeats, struct gw_repeat *first, stru
     first->outcome = *outcome;
     first->until_ms = now_ms + first->window_ms;
     first->finished = true;
-    first->older = repeats->newest;
-    *(repeats->newest ? &repeats->newest->newer : &repeats->oldest) = first;
-    repeats->newest = first;
+    GW_QUEUE_ADD(repeats->end, first, newer, link);
     repeat_tell_all(first, mail, &first->outcome);
     pthread_mutex_unlock(&repeats->lock);
 }

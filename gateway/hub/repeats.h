@@ -12,6 +12,7 @@
 #include "gateway/error.h"
 #include "gateway/hub.h"
 
+struct gw_identity;
 struct gw_mail;
 struct gw_repeat;
 
@@ -23,8 +24,9 @@ struct gw_repeat_outcome {
     enum { GW_REPEAT_PUBLISHED, GW_REPEAT_ACCEPTED, GW_REPEAT_CONFIRMED, GW_REPEAT_TIMEOUT, GW_REPEAT_FAILED } kind;
     enum gw_err err; /* of one that failed */
     int reason;
-    char cursor[64];    /* of one that was to be confirmed */
-    struct gw_buf data; /* ... and was not: the value that was there; data NULL: none */
+    char cursor[64];             /* of one that was to be confirmed */
+    struct gw_buf data;          /* ... and was not: the value that was there; data NULL: none */
+    struct gw_identity *seen_by; /* ... as this one sees it: one of the same name may have other grants */
 };
 
 /* A publish with a key. */
@@ -48,7 +50,7 @@ GW_MUST_CHECK enum gw_repeat_is gw_repeats_ask(struct gw_repeats *repeats, const
 /* A letter comes to the worker with the outcome for `token` (gw_hub_repeated()), at once if it is known. */
 GW_MUST_CHECK enum gw_repeat_is gw_repeats_follow(struct gw_repeats *repeats, const struct gw_repeat_ask *ask,
                                                   const struct gw_mail *mail, unsigned worker, uint64_t token);
-/* It is remembered from now on for ask.window_ms, and those who follow hear of it. Takes outcome->data. */
+/* It is remembered from now on for ask.window_ms, and those who follow hear of it. Takes all of *outcome. */
 void gw_repeats_finish(struct gw_repeats *repeats, struct gw_repeat *first, struct gw_repeat_outcome *outcome,
                        int64_t now_ms, const struct gw_mail *mail);
 /* Nothing took effect: the next one with the key is published. Those who follow hear of the error. */

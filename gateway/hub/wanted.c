@@ -13,18 +13,6 @@
 
 /* --- two values ------------------------------------------------------------------------------------------------- */
 
-static struct gw_slice trimmed(struct gw_slice text)
-{
-    static const char blanks[] = " \t\r\n";
-    while (text.len && strchr(blanks, *text.data)) {
-        text.data++;
-        text.len--;
-    }
-    while (text.len && strchr(blanks, text.data[text.len - 1]))
-        text.len--;
-    return text;
-}
-
 static bool same_bytes(struct gw_slice a, struct gw_slice b)
 {
     return a.len == b.len && !memcmp(a.data, b.data, a.len);
@@ -103,8 +91,8 @@ static bool same_elements(struct gw_slice wanted, struct gw_slice is, double tol
 
 static bool same_value(struct gw_slice wanted, struct gw_slice is, double tolerance, unsigned depth)
 {
-    wanted = trimmed(wanted);
-    is = trimmed(is);
+    wanted = gw_json_trim(wanted.data, wanted.len);
+    is = gw_json_trim(is.data, is.len);
     if (!wanted.len || !is.len)
         return false;
     if (is_number(wanted))
@@ -179,7 +167,7 @@ bool gw_wanted_init(struct gw_wanted *wanted, struct gw_slice json, const struct
 {
     *wanted = (struct gw_wanted){.tolerance = tolerance};
     gw_buf_init(&wanted->text);
-    json = trimmed(json);
+    json = gw_json_trim(json.data, json.len);
     bool good = true;
     *why = NULL;
     for (size_t i = 0; good && i < fields->count; i++) {

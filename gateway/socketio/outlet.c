@@ -93,10 +93,8 @@ void gw_sio_acknowledge(struct sio *sio, const char *id, const char *json)
 
 void gw_sio_acknowledge_typed(struct sio *sio, const char *id, const struct gw_buf *json)
 {
-    static const char type[] = "{\"type\":";
     struct gw_buf object = {0};
-    gw_buf_adds(&object, "{\"status\":");
-    gw_buf_add(&object, json->data + sizeof type - 1, json->len - (sizeof type - 1));
+    gw_json_add_status(&object, json);
     gw_sio_acknowledge(sio, id, object.data);
     gw_buf_fini(&object);
 }

@@ -67,6 +67,9 @@ void gw_json_simple(struct gw_buf *out, const char *type, const char *id);
 void gw_json_response(struct gw_buf *out, const char *id, struct gw_slice data);
 /* `confirmed` or `timeout`. */
 void gw_json_confirmed(struct gw_buf *out, const char *id, const struct gw_confirmed *confirmed);
+/* Adds one of these objects with `status` in the place of `type`, as POST and the acknowledgements of Socket.IO have
+ * it. */
+void gw_json_add_status(struct gw_buf *out, const struct gw_buf *json);
 void gw_json_gap(struct gw_buf *out, const struct gw_gap *gap);
 void gw_json_upstream(struct gw_buf *out, const struct gw_upstream_state *state);
 /* `reason`: MQTT 5 reason code of a refusal by the broker, else 0. `message` NULL: gw_err_text(). */

@@ -33,7 +33,7 @@ async function start(t, within, more = '') {
 
 for (const transport of ['websocket', 'sse', 'longpoll']) {
   test(`the client over ${transport}: confirmed, timeout, refused, once with a key`, async (t) => {
-    const world = await start(t, '400ms');
+    const world = await start(t, '3s');
     const client = new Sluice(world.gateway.url, { WebSocket, transports: [transport] });
     world.keep(() => client.close());
     const seen = [];
@@ -59,7 +59,7 @@ for (const transport of ['websocket', 'sse', 'longpoll']) {
 
 test('a switch and a slider with confirm="device": pending, confirmed, reverted, refused', async (t) => {
   const port = await freePort();
-  const world = await start(t, '1500ms', `web: { origins: ["http://127.0.0.1:${port}"] }`);
+  const world = await start(t, '4s', `web: { origins: ["http://127.0.0.1:${port}"] }`);
   const html = `<!doctype html><title>x</title><script src="${world.gateway.url}/elements.js"></script>
     <sluice-switch id="lamp" channel="devices/lamp" path="state" label="Lamp" confirm="device"></sluice-switch>
     <sluice-slider id="dim" channel="devices/dim" path="state" label="Dim" confirm="device"></sluice-slider>

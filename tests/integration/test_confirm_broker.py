@@ -16,7 +16,7 @@ ROUTES = """
   - topic: z2m/{id}
     channel: lamps/{id}
     codec: json
-    publish: { topic: "z2m/{id}/set", confirm: { field: /state, within: 4s } }
+    publish: { topic: "z2m/{id}/set", confirm: { field: /state, within: 8s } }
 """
 
 
@@ -37,7 +37,7 @@ async def test_the_broker_is_killed_after_it_has_the_command(world, live):
     """A value that the broker stored meanwhile may be older than the command, and confirms nothing; a live one does."""
     broker = world.broker()
     devices = Devices(broker.port)
-    gateway = world.sluice(yaml(broker.port, ROUTES))
+    gateway = world.sluice(yaml(broker.port, ROUTES.replace("8s", "60s") if live else ROUTES))
     async with connect(gateway) as ws:
         await send(ws)
         assert (await outcome(ws))["type"] == "published"
@@ -95,7 +95,7 @@ class Slow(FakeBroker):
 @pytest.fixture
 def slow(world):
     broker = world.keep(Slow())
-    broker.gateway = world.sluice(yaml(broker.port, ROUTES.replace("4s", "300ms")))
+    broker.gateway = world.sluice(yaml(broker.port, ROUTES.replace("8s", "300ms")))
     return broker
 
 

@@ -20,9 +20,9 @@ ROUTES = """
   - topic: z2m/{id}
     channel: lamps/{id}
     codec: json
-    publish: { topic: "z2m/{id}/set", identify: true, confirm: { field: /state, within: 500ms } }
+    publish: { topic: "z2m/{id}/set", identify: true, confirm: { field: /state, within: 2s } }
   - topic: shellies/{id}/relay/0
-    publish: { topic: "shellies/{id}/relay/0/command", qos: 0, confirm: { within: 2s } }
+    publish: { topic: "shellies/{id}/relay/0/command", qos: 0, confirm: { within: 5s } }
   - topic: plain/{id}
     publish: {}
 """

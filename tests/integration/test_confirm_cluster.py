@@ -14,7 +14,7 @@ ROUTES = """
   - topic: z2m/{id}
     channel: lamps/{id}
     codec: json
-    publish: { topic: "z2m/{id}/set", confirm: { field: /state, within: 2s } }
+    publish: { topic: "z2m/{id}/set", confirm: { field: /state, within: 5s } }
 """
 
 

@@ -8,6 +8,7 @@ import requests
 from conftest import World, yaml
 from harness import wait_until
 from lamps import Devices
+from locked import Doors
 from wsclient import connect
 
 pytestmark = pytest.mark.sanitize
@@ -16,15 +17,19 @@ ROUTES = """
   - topic: z2m/{id}
     channel: lamps/{id}
     codec: json
-    publish: { topic: "z2m/{id}/set", confirm: { field: /state, within: 500ms } }
+    publish: { topic: "z2m/{id}/set", confirm: { field: /state, within: 2s } }
   - topic: shellies/{id}/relay/0
     publish: { topic: "shellies/{id}/relay/0/command", qos: 0, confirm: { within: 2s } }
 """
 EXTRA = """
 workers: 2
-auth: { anonymous: all, api_keys: [{ name: other, hash: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", roles: all }] }
+auth:
+  anonymous: all
+  api_keys:
+    - { name: other, hash: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", roles: all }
+    - { name: anonymous, hash: "sha256:16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4", roles: all }
 roles: { all: { subscribe: "#", publish: "#" } }
-limits: { idempotency_keys: 50, idempotency_window: 1s }
+limits: { idempotency_keys: 50 }
 """
 
 
@@ -58,7 +63,7 @@ def new():
 def test_a_repeat_gets_the_same_receipt(hall, quotes, query, status, result):
     gateway, devices = hall
     name, key = f"same{new()}", quotes % new()
-    answers = [post(gateway, f"lamps/{name}", '{"state":"ON"}', key, query) for _ in range(5)]  # over both workers, in time
+    answers = [post(gateway, f"lamps/{name}", '{"state":"ON"}', key, query) for _ in range(5)]  # over both workers
     assert {(answer.status_code, answer.text) for answer in answers} == {(status, answers[0].text)}
     assert answers[0].json()["status"] == result
     wait_until(lambda: sent(devices, name))
@@ -105,6 +110,14 @@ def test_a_key_is_for_one_publish_of_one_client(hall):
     wait_until(lambda: len(sent(devices, name)) == 2)
 
 
+def test_a_key_that_is_called_as_those_without_credentials_is_another_identity(hall):
+    gateway, devices = hall
+    name, key = f"called{new()}", new()
+    assert post(gateway, f"lamps/{name}", '{"state":"ON"}', key).ok
+    assert post(gateway, f"lamps/{name}", '{"state":"OFF"}', key, Authorization="Bearer second").ok
+    wait_until(lambda: len(sent(devices, name)) == 2)
+
+
 def test_over_websocket_and_when_the_first_client_has_left(hall):
     gateway, devices = hall
     name, key = f"late{new()}", new()
@@ -127,7 +140,20 @@ def test_over_websocket_and_when_the_first_client_has_left(hall):
     assert len(sent(devices, name)) == 1
 
 
-def test_the_table_is_bounded_and_forgets(hall):
+def test_a_repeat_shows_nothing_that_its_client_may_not_see(hall, world):
+    """Tokens of one subject may have different roles."""
+    doors = Doors(world.directory)
+    roles = 'roles: { sees: { subscribe: "#", publish: "#" }, blind: { publish: "#" } }\n'
+    gateway = world.sluice(doors.yaml(hall[0].broker.port, roles=roles, routes=ROUTES, key=False))
+    name, key = f"wrong{new()}", new()
+    first, again, other = [post(gateway, f"lamps/{name}", '{"state":"ON"}', key, "?confirm=true", **doors.bearer(role)).json()
+                           for role in ("sees", "sees", "blind")]
+    assert first["status"] == "timeout" and first["data"]["state"] == "OFF" and again == first
+    assert other == {"status": "timeout"}
+    assert len(sent(hall[1], name)) == 1
+
+
+def test_the_table_is_bounded_and_forgets(hall, world):
     gateway, devices = hall
     name, key = f"many{new()}", new()
     assert post(gateway, f"lamps/{name}", '{"state":"ON"}', key).ok
@@ -136,11 +162,12 @@ def test_the_table_is_bounded_and_forgets(hall):
     assert post(gateway, f"lamps/{name}", '{"state":"ON"}', key).ok
     wait_until(lambda: len(sent(devices, name)) == 52)
     name = f"window{new()}"
+    soon = world.sluice(yaml(gateway.broker.port, ROUTES, extra="limits: { idempotency_window: 1s }"))
 
     def again():
-        assert post(gateway, f"lamps/{name}", '{"state":"ON"}', key).ok
+        assert post(soon, f"lamps/{name}", '{"state":"ON"}', key).ok
         return len(sent(devices, name)) >= 2
-    wait_until(again)  # limits.idempotency_window
+    wait_until(again)
     repeats = next(line for line in gateway.get("/metrics").text.splitlines() if line.startswith("sluice_publish_repeats_total "))
     assert int(repeats.split()[1]) > 0
 

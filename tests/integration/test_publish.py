@@ -211,7 +211,7 @@ async def test_upstream_down(world):
 async def test_queue_while_down(world):
     from conftest import yaml
     broker = world.broker()
-    gateway = world.sluice(yaml(broker.port, broker="  while_down: queue\n"))
+    gateway = world.sluice(yaml(broker.port, broker="  while_down: queue\n").replace("publish_timeout: 3s", "publish_timeout: 8s"))
     async with connect(gateway) as ws:
         broker.kill()
         await ws.until("upstream")
@@ -219,13 +219,12 @@ async def test_queue_while_down(world):
         await ws.quiet()
         broker.start()
         frames = []
-        while not any(frame["type"] == "published" for frame in frames):
-            frames.append(await ws.recv())
+        while not {"published", "up"} <= {frame.get("state", frame["type"]) for frame in frames}:  # in either order
+            frames.append(await ws.recv(30))
         broker.kill()
-        while (await ws.recv()).get("state") != "down":  # `up` may come after `published`
-            pass
+        assert (await ws.until("upstream"))["state"] == "down"
         await ws.send(type="publish", id=2, channel="lamps/queued", data="ON")
-        error = await ws.until("error", 10)  # after publish_timeout, and it will never be sent
+        error = await ws.until("error", 30)  # after publish_timeout, and it will never be sent
         assert error["code"] in ("upstream_down", "timeout") and error["id"] == 2
 
 
