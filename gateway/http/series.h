@@ -2,6 +2,8 @@
 #ifndef GW_HTTP_SERIES_H
 #define GW_HTTP_SERIES_H
 
+#include <math.h>
+
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "hub/series.h"
@@ -19,9 +21,10 @@ enum gw_err gw_series_may(struct gw_conn *conn, const char *channel, size_t len,
 /* As JSON has it. */
 void gw_series_add_number(struct gw_buf *out, double value);
 
+/* Where the sum is more than a double can hold, JSON has no number for it: then the middle of the range. */
 static inline double gw_series_mean(const struct gw_window *window)
 {
-    return window->sum / (double)window->count;
+    return isfinite(window->sum) ? window->sum / (double)window->count : window->min / 2 + window->max / 2;
 }
 
 #endif

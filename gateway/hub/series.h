@@ -19,7 +19,9 @@ struct gw_series_ask {
     size_t len;
     const char *field; /* JSON pointer; borrowed */
     int64_t from, to;  /* ms since 1970, from < to; `to` at or after now: also what comes while it is made */
-    uint32_t points;   /* windows that are wanted at most, 1 to GW_SERIES_POINTS_MAX; there may be one more */
+    /* Windows that are wanted at most, 1 to GW_SERIES_POINTS_MAX; there may be one more, and those that begin while
+     * it is made. */
+    uint32_t points;
 };
 
 struct gw_series_gap {

@@ -10,13 +10,16 @@
 /* A slice ends after so long; the clock is looked at once in so many messages. */
 #define SLICE_NS    1000000
 #define SLICE_CHECK 64
+/* Messages that come while a series is made may need windows beyond those that were asked for: for as long as the
+ * disk may take to answer, where windows are a millisecond long. */
+#define WINDOWS_MAX ((size_t)2 * GW_SERIES_POINTS_MAX)
 
 struct gw_window *gw_series_window(struct gw_series *series, int64_t ts)
 {
     if (ts < series->from || (ts >= series->to && !series->live))
         return NULL;
     size_t index = (size_t)((ts - series->from) / series->step);
-    if (index >= series->count && index > series->count + 1)
+    if (index >= WINDOWS_MAX)
         return NULL; /* the clock was set */
     while (series->count <= index) {
         GW_GROW(series->windows, series->count, series->allocated, 16);

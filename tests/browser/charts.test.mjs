@@ -58,3 +58,39 @@ test('spans and zoom show windows, peaks included, and go on live', async (t) =>
   await detail.locator('.u-legend .u-label', { hasText: 'max' }).waitFor({ state: 'detached' });
   assert.deepEqual(page.faults, []);
 });
+
+test('a span that goes on is asked for once, however many messages come meanwhile, and has them', async (t) => {
+  const world = new World(t);
+  await world.broker();
+  world.gateway = await world.sluice(ROUTES);
+  await world.publish('plain/quick', ['1', '2', '3']);
+  await until(async () => (await (await fetch(world.gateway.url + '/channels/plain%2Fquick/history')).json()).messages.length === 3, 'all messages');
+  const page = await openIn(browser, world, {}, '/#/channels/plain%2Fquick');
+  const detail = page.locator('#detail');
+  await detail.locator('.charts canvas').first().waitFor();
+  await detail.getByRole('button', { name: '1 h', exact: true }).click();
+  await page.waitForSelector('.charts[data-windows="1"]');
+
+  let asked = 0;
+  await page.route('**/series?**', async (route) => {
+    asked++;
+    const response = await route.fetch();
+    if (asked === 1) {
+      await world.publish('plain/quick', Array.from({ length: 20 }, () => '900'));
+      await until(async () => (await detail.locator('.u-legend').first().textContent()).includes('900'), 'what comes meanwhile');
+    }
+    await route.fulfill({ response });
+  });
+  await page.evaluate(() => {
+    const now = Date.now;
+    Date.now = () => now() + 100_000; // it is time to ask again
+    window.answers = 0;
+    new MutationObserver(() => window.answers++).observe(document.querySelector('.charts'), { attributeFilter: ['data-windows'] });
+  });
+  await world.publish('plain/quick', ['4']);
+  await page.waitForFunction(() => window.answers > 0);
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  assert.ok((await detail.locator('.u-legend').first().textContent()).includes('900'), 'still there in the answer that was made before them');
+  assert.equal(asked, 1);
+  assert.deepEqual(page.faults, []);
+});

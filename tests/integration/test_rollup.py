@@ -8,7 +8,7 @@ import time
 import pytest
 import requests
 from conftest import yaml
-from durable import Gateway, broker, client  # noqa: F401
+from durable import Gateway, broker, client, number  # noqa: F401
 from harness import BINARY, wait_until
 from test_series import FIELDS, check, history, oracle, series, wave
 
@@ -19,6 +19,8 @@ ROUTES = """
     history: { store: disk, count: 0, rollup: { fields: value, every: 1s, keep: 1h } }
   - topic: plain/{name}
     history: { store: disk, count: 20 }
+  - topic: deep/{name}
+    history: { store: disk, count: 100000, bytes: 64MiB }
 """
 
 
@@ -136,6 +138,31 @@ def test_live_goes_on_where_the_rollup_ends(gateway, client):
     finally:
         halt.set()
         thread.join()
+
+
+def test_windows_that_are_shorter_than_the_disk_takes_to_answer(gateway, client):
+    """What comes while the disk is asked has windows too, up to the cursor."""
+    sluice = gateway.now
+    halt, bodies = threading.Event(), []
+
+    def publisher():
+        while not halt.is_set():
+            client.client.publish("deep/a", "1", 0)
+            halt.wait(0.001)
+    thread = threading.Thread(target=publisher)
+    thread.start()
+    try:
+        wait_until(lambda: history(sluice, "deep/a"))
+        for _ in range(40):
+            bodies.append(series(sluice, "deep/a", points=10000, **{"from": "-2s"}))
+    finally:
+        halt.set()
+        thread.join()
+    messages = history(sluice, "deep/a")
+    for body in bodies:
+        assert body["step"] == 1
+        assert sum(body["count"]) == sum(number(m["cursor"]) <= number(body["cursor"]) and m["ts"] >= body["from"] for m in messages)
+        check(body, [m for m in messages if number(m["cursor"]) <= number(body["cursor"])], "")
 
 
 def test_a_plain_history_on_disk_knows_when_it_was_deaf(gateway, client):

@@ -106,6 +106,12 @@ def test_what_is_no_sample(sluice, client):
     check(body, history(sluice, "rooms/odd"), "/t")
 
 
+def test_numbers_whose_sum_is_too_large(sluice, client):
+    filled(sluice, client, "rooms/huge", ["1.5e308", "1.7e308"])
+    body = series(sluice, "rooms/huge", points=1)
+    assert sum(body["count"]) == 2 and all(1.5e308 <= mean <= 1.7e308 for mean in body["mean"])
+
+
 def test_a_history_that_is_too_short_is_a_gap(sluice, client):
     filled(sluice, client, "short/a", [str(i) for i in range(50)])
     messages = history(sluice, "short/a")

@@ -27,6 +27,8 @@ export class Chart {
   private pointers = new Map<string, string>();
   private windows = new Map<string, Windows>(); // by field; those without have none, and are drawn by their messages
   private asked = 0;
+  private askedAt = 0; // ms
+  private meanwhile?: Message[]; // came since the gateway was asked: its answer need not have them
 
   constructor(readonly fields: Set<string>, private name: string) {
     this.sync = 'sluice ' + name;
@@ -51,20 +53,28 @@ export class Chart {
 
   add(message: Message): void {
     this.push(message);
-    const found = new Map(numbers(message.data));
-    for (const [field, windows] of this.windows) if (found.has(field) && !this.zoom) windows.add(message, found.get(field)!);
-    const [oldest] = this.windows.values();
-    if (oldest && !this.zoom && Date.now() - oldest.loaded > Math.max(FRESH, this.span * 20)) void this.ask();
+    this.addToWindows(message);
+    if (this.meanwhile && this.meanwhile.length < POINTS) this.meanwhile.push(message);
+    if (this.windows.size && !this.zoom && Date.now() - this.askedAt > Math.max(FRESH, this.span * 20)) void this.ask();
     this.draw();
+  }
+
+  private addToWindows(message: Message): void {
+    if (!this.windows.size || this.zoom) return;
+    const found = new Map(numbers(message.data));
+    for (const [field, windows] of this.windows) if (found.has(field)) windows.add(message, found.get(field)!);
   }
 
   /** The windows of what is shown, if it is a span or zoomed in. */
   private async ask(): Promise<void> {
     const asked = ++this.asked;
+    this.askedAt = Date.now();
+    this.meanwhile = undefined;
     if (!this.span && !this.zoom) {
       this.windows.clear();
       return this.rebuild();
     }
+    const meanwhile: Message[] = (this.meanwhile = []);
     const [from, to] = this.zoom ? [this.zoom[0] * 1000, this.zoom[1] * 1000] : [Date.now() - this.span * 1000, undefined];
     const points = Math.max(50, Math.min(1000, Math.round(this.box.clientWidth / 2)));
     const answers = await Promise.all([...this.fields].map(async (field) =>
@@ -73,6 +83,8 @@ export class Chart {
     const same = this.windows.size === answers.filter(([, windows]) => windows).length;
     this.windows.clear();
     for (const [field, windows] of answers) if (windows) this.windows.set(field, windows);
+    this.meanwhile = undefined;
+    for (const message of meanwhile) this.addToWindows(message);
     this.element.dataset.windows = String(this.windows.size);
     if (same) this.draw();
     else this.rebuild();

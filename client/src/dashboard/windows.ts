@@ -17,7 +17,6 @@ export class Windows {
   readonly mean: (number | null)[] = [];
   private counts: number[] = [];
   private step: number;
-  readonly loaded = Date.now();
 
   constructor(private answer: Answer) {
     this.step = answer.step;
