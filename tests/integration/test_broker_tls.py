@@ -180,6 +180,19 @@ def test_what_is_right_connects(world, authority, name, tls):
     assert gateway.post("/channels/home/x", b"1").status_code == 200
 
 
+@pytest.mark.parametrize("version", ["tlsv1.2", "tlsv1.3"])
+def test_a_broker_that_goes_without_a_goodbye(world, authority, version):
+    """mosquitto ends without TLS's close_notify: it has closed the connection, as over TCP, and that is no fault of the protocol."""
+    broker = broker_with(world, authority, "server", f"tls_version {version}\n")
+    gateway = world.sluice(yaml(broker.port, routes=ROUTES, broker=f"  tls: {{ ca_file: {authority.directory}/ca.crt }}\n", scheme="mqtts"))
+    broker.kill()
+    wait_until(lambda: "no connection to" in gateway.text())
+    line = next(line for line in gateway.text().splitlines() if "no connection to" in line)
+    assert "the connection without a reason; see its log" in line, line  # closed or reset
+    broker.start()
+    gateway.wait_ready()
+
+
 def test_renewed_certificate_needs_no_restart(world, authority):
     """The files are read at each connection, so that what is mended on the disk works at the next attempt."""
     d = authority.directory
