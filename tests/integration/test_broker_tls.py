@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 from conftest import yaml
+from fake_broker import FakeBroker
 from harness import BINARY, Process, wait_until
 
 ROUTES = "  - topic: home/#\n    publish: {}\n"
@@ -191,6 +192,27 @@ def test_a_broker_that_goes_without_a_goodbye(world, authority, version):
     assert "the connection without a reason; see its log" in line, line  # closed or reset
     broker.start()
     gateway.wait_ready()
+
+
+class Closing(FakeBroker):
+    def publish(self, c, packet):
+        if "bad" in packet["topic"]:
+            c.close()
+        else:
+            super().publish(c, packet)
+
+
+def test_a_publish_that_the_broker_closes_on_is_found_out(world, authority):
+    """As over TCP (test_broker_publishes.py): the second time is the last one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.directory / "server.crt", authority.directory / "server.key")
+    broker = world.keep(Closing(context=context))
+    gateway = world.sluice(yaml(broker.port, routes=ROUTES, broker=f"  tls: {{ ca_file: {authority.directory}/ca.crt }}\n", scheme="mqtts"))
+    for status in (503, 503, 502):
+        assert gateway.post("/channels/home/bad", b"1").status_code == status
+        gateway.wait_ready()
+        assert gateway.post("/channels/home/fine", b"1").ok
+    assert [p["topic"] for p in broker.publishes].count("home/bad") == 2
 
 
 def test_renewed_certificate_needs_no_restart(world, authority):
