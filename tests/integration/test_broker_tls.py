@@ -208,8 +208,9 @@ def test_a_publish_that_the_broker_closes_on_is_found_out(world, authority):
     context.load_cert_chain(authority.directory / "server.crt", authority.directory / "server.key")
     broker = world.keep(Closing(context=context))
     gateway = world.sluice(yaml(broker.port, routes=ROUTES, broker=f"  tls: {{ ca_file: {authority.directory}/ca.crt }}\n", scheme="mqtts"))
-    for status in (503, 503, 502):
+    for status, connects in ((503, 2), (503, 3), (502, 3)):
         assert gateway.post("/channels/home/bad", b"1").status_code == status
+        wait_until(lambda connects=connects: gateway.metric("sluice_mqtt_connects_total") == connects)
         gateway.wait_ready()
         assert gateway.post("/channels/home/fine", b"1").ok
     assert [p["topic"] for p in broker.publishes].count("home/bad") == 2
