@@ -15,7 +15,7 @@
 
 /* glibc sends its question again after 5 s, on the same socket. Another thread asks from a new one after one second;
  * with five of them a server that comes back is asked within a second, however long it was away. */
-#define HEDGE_MS 1000
+#define HEDGE_MS (GW_LOOKUP_MS / 3)
 #define THREADS  5
 /* An answer this old is as good as a new one: several connections ask for the same name at a time. */
 #define FRESH_MS 300

@@ -195,6 +195,8 @@ static void tls_on_info(const SSL *ssl, int where, int value)
     struct gw_tls_reason *tls = tls_reason_of(ssl);
     if (where & SSL_CB_HANDSHAKE_START)
         tls_name_server((SSL *)ssl, tls->peer->host);
+    if (where & SSL_CB_HANDSHAKE_DONE) /* mosquitto, and whatever is killed, ends without TLS's goodbye */
+        SSL_set_options((SSL *)ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
     if ((where & (SSL_CB_READ | SSL_CB_ALERT)) == (SSL_CB_READ | SSL_CB_ALERT) &&
         (value & 0xff) != SSL_AD_CLOSE_NOTIFY && !tls->final)
         tls_on_alert(tls, value & 0xff);

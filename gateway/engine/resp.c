@@ -288,10 +288,8 @@ static bool resp_shake_hands(struct gw_resp *resp, const struct gw_resp_server *
         ERR_clear_error();
         errno = 0;
         int done = SSL_connect(resp->tls);
-        if (done == 1) {
-            SSL_set_options(resp->tls, SSL_OP_IGNORE_UNEXPECTED_EOF); /* a server that was killed says no goodbye */
+        if (done == 1)
             return true;
-        }
         ssize_t result = resp_tls_result(resp, done, &events);
         if (result < 0 && errno == EAGAIN) {
             if (resp_wait(resp->fd, events, until_ms))

@@ -160,7 +160,7 @@ static void connection_on_connect(struct mosquitto *mosq, void *object, int reas
     gw_destination_took(&source->destination);
     gw_redelivery_connected(&source->redelivery, flags & 1);
     source->expecting = flags & 1;
-    gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), !source->settings.tls_enabled);
+    gw_receiver_connected(&source->receiver, gw_connection_is_v5(source), source->settings.tls_enabled);
     atomic_fetch_add(&source->connects, 1);
     gw_stored_connected(source, flags & 1);
     if (source->role == GW_SOURCE_INGEST && flags & 1) /* whoever had the session before has got all of that */

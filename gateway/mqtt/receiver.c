@@ -58,11 +58,11 @@ static bool receiver_knows_library(void)
     return major == 2 && minor == 0;
 }
 
-void gw_receiver_connected(struct gw_receiver *receiver, bool v5, bool plain)
+void gw_receiver_connected(struct gw_receiver *receiver, bool v5, bool tls)
 {
     gw_receiver_lost(receiver);
     receiver->v5 = v5;
-    receiver->tls = !plain;
+    receiver->tls = tls;
     if (receiver_knows_library())
         receiver->buffer = gw_malloc(PEEK_SIZE);
 }

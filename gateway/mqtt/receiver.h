@@ -70,12 +70,12 @@ void gw_receiver_fini(struct gw_receiver *receiver);
 
 /* The connection is gone, or there has been none: libmosquitto reads until the next one. */
 void gw_receiver_lost(struct gw_receiver *receiver);
-/* A connection begins, with CONNACK just read. `plain`: without TLS. */
-void gw_receiver_connected(struct gw_receiver *receiver, bool v5, bool plain);
+/* A connection begins, with CONNACK just read. */
+void gw_receiver_connected(struct gw_receiver *receiver, bool v5, bool tls);
 
-/* Reads what is there, within bounds. Answers an error of libmosquitto's. */
+/* Reads what is there, within bounds. Returns an error of libmosquitto's. */
 int gw_receiver_read(struct gw_receiver *receiver, struct mosquitto *mosq);
-/* Writes what waits: libmosquitto's packets and our PUBACKs. Answers an error of libmosquitto's. */
+/* Writes what waits: libmosquitto's packets and our PUBACKs. Returns an error of libmosquitto's. */
 int gw_receiver_write(struct gw_receiver *receiver, struct mosquitto *mosq);
 
 /* Sends PUBACKs only, while libmosquitto is inside of a packet. False: the connection is broken. */

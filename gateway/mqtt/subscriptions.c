@@ -3,11 +3,11 @@
 #include <mqtt_protocol.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
+#include "gateway/random.h"
 #include "mqtt/granted.h"
 #include "mqtt/reason.h"
 
@@ -74,10 +74,8 @@ static uint32_t subs_id(int id, enum subs_step step)
  * the cluster, started at the same time. They must not mean other filters here. */
 static int subs_first_id(void)
 {
-    uint32_t random = 0;
-    ssize_t got = getrandom(&random, sizeof random, 0);
-    if (got != (ssize_t)sizeof random)
-        random = (uint32_t)gw_monotonic_ns();
+    uint32_t random;
+    gw_random(&random, sizeof random);
     return (int)(random % (1 << 26)) + 1;
 }
 

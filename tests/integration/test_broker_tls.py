@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 from conftest import yaml
+from fake_broker import FakeBroker
 from harness import BINARY, Process, wait_until
 
 ROUTES = "  - topic: home/#\n    publish: {}\n"
@@ -178,6 +179,41 @@ def test_what_is_right_connects(world, authority, name, tls):
     broker = broker_with(world, authority, name, "require_certificate true" if "cert_file" in tls else "")
     gateway = world.sluice(yaml(broker.port, routes=ROUTES, broker=f"  tls: {tls}\n".replace("D/", f"{authority.directory}/"), scheme="mqtts"))
     assert gateway.post("/channels/home/x", b"1").status_code == 200
+
+
+@pytest.mark.parametrize("version", ["tlsv1.2", "tlsv1.3"])
+def test_a_broker_that_goes_without_a_goodbye(world, authority, version):
+    """mosquitto ends without TLS's close_notify: it has closed the connection, as over TCP, and that is no fault of the protocol."""
+    broker = broker_with(world, authority, "server", f"tls_version {version}\n")
+    gateway = world.sluice(yaml(broker.port, routes=ROUTES, broker=f"  tls: {{ ca_file: {authority.directory}/ca.crt }}\n", scheme="mqtts"))
+    broker.kill()
+    wait_until(lambda: "no connection to" in gateway.text())
+    line = next(line for line in gateway.text().splitlines() if "no connection to" in line)
+    assert "the connection without a reason; see its log" in line, line  # closed or reset
+    broker.start()
+    gateway.wait_ready()
+
+
+class Closing(FakeBroker):
+    def publish(self, c, packet):
+        if "bad" in packet["topic"]:
+            c.close()
+        else:
+            super().publish(c, packet)
+
+
+def test_a_publish_that_the_broker_closes_on_is_found_out(world, authority):
+    """As over TCP (test_broker_publishes.py): the second time is the last one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.directory / "server.crt", authority.directory / "server.key")
+    broker = world.keep(Closing(context=context))
+    gateway = world.sluice(yaml(broker.port, routes=ROUTES, broker=f"  tls: {{ ca_file: {authority.directory}/ca.crt }}\n", scheme="mqtts"))
+    for status, connects in ((503, 2), (503, 3), (502, 3)):
+        assert gateway.post("/channels/home/bad", b"1").status_code == status
+        wait_until(lambda connects=connects: gateway.metric("sluice_mqtt_connects_total") == connects)
+        gateway.wait_ready()
+        assert gateway.post("/channels/home/fine", b"1").ok
+    assert [p["topic"] for p in broker.publishes].count("home/bad") == 2
 
 
 def test_renewed_certificate_needs_no_restart(world, authority):

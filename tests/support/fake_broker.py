@@ -1,7 +1,7 @@
 """A broker for what mosquitto can't be made to do: it says what a test wants said, and remembers what it was sent.
 
 The packets are MQTT 3.1.1 and 5.0 by their specifications; the properties are packed and unpacked by paho.
-Subclass it and override `connect`, `subscribe`, `publish`, or give it CONNACK properties.
+Subclass it and override `connect`, `subscribe`, `publish`, or give it CONNACK properties; with `context` it speaks TLS, and never says goodbye.
 """
 import contextlib
 import socket
@@ -94,6 +94,8 @@ class Connection:
 
     def run(self):
         with contextlib.suppress(OSError, ConnectionError):
+            if self.broker.context:
+                self.sock = self.broker.context.wrap_socket(self.sock, server_side=True)
             while True:
                 self.handle(*self.packet())
         with contextlib.suppress(OSError):

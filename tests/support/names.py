@@ -5,9 +5,13 @@ import random
 import socket
 import struct
 import threading
+import time
 
+from conftest import yaml
 from harness import BINARY
 
+NAME = "broker.test"
+ROUTES = "  - { topic: 'lamps/#', publish: true }\n"
 A, AAAA = 1, 28
 SERVFAIL, NXDOMAIN = 2, 3
 
@@ -102,3 +106,21 @@ class Dead:
     def end(self):
         for sock in (*self.fillers, self.socket):
             sock.close()
+
+
+class Named:
+    """A world with a name server, in which the broker's name is `broker.test`."""
+
+    def __init__(self, world):
+        self.world = world
+        self.server = world.keep(NameServer({NAME: ["127.0.0.1"]}))
+
+    def gateway(self, port, ready=True, broker="", **kwargs):
+        text = yaml(port, routes=ROUTES, broker=broker, **kwargs).replace("//127.0.0.1:", f"//{NAME}:")
+        return self.world.sluice(text, ready=ready, binary=self.server.program(self.world.directory))
+
+
+def seconds(call):
+    begin = time.monotonic()
+    call()
+    return time.monotonic() - begin

@@ -54,7 +54,7 @@ static void on_connect(struct mosquitto *from, void *object, int reason, int fla
 {
     (void)from, (void)object, (void)flags, (void)properties;
     assert_int_equal(reason, 0);
-    gw_receiver_connected(&receiver, false, !broker_tls);
+    gw_receiver_connected(&receiver, false, broker_tls != NULL);
     connected = true;
 }
 
