@@ -19,7 +19,7 @@
 #define THREADS  5
 /* An answer this old is as good as a new one: several connections ask for the same name at a time. */
 #define FRESH_MS 300
-/* A question that nobody has asked for so long begins anew. */
+/* A question that was last asked longer ago than this begins anew. */
 #define FORGOTTEN_MS 5000
 
 struct gw_lookup {
@@ -28,7 +28,7 @@ struct gw_lookup {
     bool numeric;
     pthread_mutex_t lock;
     pthread_cond_t answered;
-    void (*wake)(void *); /* {lock} NULL: nobody is there any more */
+    void (*wake)(void *); /* {lock} NULL: the owner is gone */
     void *context;
     unsigned refs;    /* {lock} the owner's, and one of each thread */
     unsigned running; /* {lock} threads */

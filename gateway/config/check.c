@@ -301,7 +301,7 @@ static void check_content_type(const struct gw_cfg_route *route, const struct gw
         index, route->content_type);
 }
 
-/* A key that has no effect is a mistake of whoever wrote it. */
+/* A key without effect is a mistake in the file. */
 static void check_rate(const struct gw_cfg_route *route, const struct gw_node *rate, size_t index,
                        struct gw_problems *problems)
 {

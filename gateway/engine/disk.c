@@ -362,7 +362,7 @@ static enum gw_err disk_start(struct gw_engine_store *store, const struct gw_eng
     store->forgotten = state.forgotten;
     store->wanted = state.reserved;
     state.written = gw_wall_ms();
-    gw_disk_gaps_add(&store->batch.gaps, store->state.written, state.written, 0); /* nobody listened meanwhile */
+    gw_disk_gaps_add(&store->batch.gaps, store->state.written, state.written, 0); /* it was not running */
     if (!store_write(store, &state)) {
         gw_buf_printf(error, "storage.path: can't write to '%s': %s", sqlite3_db_filename(store->db.handle, "main"),
                       gw_disk_db_error(&store->db));

@@ -45,7 +45,8 @@ bool gw_api_may(struct gw_conn *conn, enum gw_right right, const struct gw_buf *
 /* What the client may do; NULL: everything. */
 const struct gw_grants *gw_api_grants(const struct gw_conn *conn);
 
-/* 200, and takes the content of *body. `cursor`: where a client that has read this answer stands; NULL: at the head.
+/* 200, and takes the content of *body. `cursor`: the position of a client that has read this answer; NULL: at the
+ * head.
  */
 void gw_api_reply_json(struct gw_conn *conn, struct gw_buf *body, const char *cursor);
 

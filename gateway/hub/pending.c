@@ -29,7 +29,7 @@ struct gw_pending {
     const struct gw_codec *codec; /* of a request's answer; NULL: it is a publish */
     struct gw_confirm *confirm;   /* NULL: the broker's acknowledgement is all */
     bool acknowledged;            /* the broker has it, and it waits to be confirmed */
-    struct gw_repeat *repeat;     /* NULL: nobody remembers what it came to */
+    struct gw_repeat *repeat;     /* NULL: its outcome is not remembered */
     uint32_t slot, generation;
 };
 

@@ -11,7 +11,7 @@
 #include "hub/series_private.h"
 #include "route/routes.h"
 
-/* The engine has so long. */
+/* How long the engine may take. */
 #define ENGINE_MS 10000
 /* Of one series: how often the engine is asked, and messages that are caught meanwhile. */
 #define TRIES      4

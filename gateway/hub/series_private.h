@@ -11,7 +11,7 @@
 struct gw_channel;
 struct gw_message;
 
-/* Two have it: the hub, and whoever carries the question: the engine, then the mail. */
+/* Two have it: the hub, and what carries the question: first the engine, then the mail. */
 struct gw_series {
     struct gw_letter letter;
     struct gw_engine_series question;

@@ -7,7 +7,7 @@
 #include "hub/hub_private.h"
 #include "hub/series_private.h"
 
-/* A slice ends after so long; the clock is looked at once in so many messages. */
+/* How long a slice may take, and after how many messages it looks at the clock again. */
 #define SLICE_NS    1000000
 #define SLICE_CHECK 64
 /* Messages that come while a series is made may need windows beyond those that were asked for: for as long as the

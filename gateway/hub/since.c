@@ -15,7 +15,7 @@
 #include "hub/hub_private.h"
 #include "hub/subscription.h"
 
-/* Blocks without a message that is still there: so many are passed over before they count as too late. */
+/* The search passes over this many blocks whose messages are all gone, before it takes a place for too late. */
 #define DEAD_BLOCKS 4
 
 struct found {

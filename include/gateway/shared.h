@@ -40,7 +40,7 @@ struct gw_shared_wait *gw_shared_claim(struct gw_hub *hub, const char *key, cons
 void gw_shared_put_claimed(struct gw_hub *hub, const char *key, const char *claim, const char *text, size_t len,
                            int64_t ttl_ms);
 
-/* What a client that is there leaves behind if its gateway is killed lies there for so long at most. */
+/* If a gateway is killed, what it kept of a connected client is deleted after this time. */
 #define GW_SHARED_LIVING_MS (24 * 3600 * 1000)
 
 /* A text within a longer one: with its length and a colon before it, and a blank behind it. Thread: any. */
