@@ -33,7 +33,7 @@ def test_every_node_confirms(tmp_path):
                     answer = command(node, "shared", value)
                     assert answer["status"] == "confirmed", answer
                     other = world.nodes[node is world.nodes[0]]
-                    wait_until(lambda: other.get("/channels/lamps/shared").json()["cursor"] == answer["cursor"])
+                    wait_until(lambda: other.get("/channels/lamps/shared").json().get("cursor") == answer["cursor"])
                     assert other.get("/channels/lamps/shared").json()["data"]["state"] == value
             follower = next(node for node in world.nodes if node is not leader)
             answer = command(follower, "never", "ON")
