@@ -210,8 +210,9 @@ bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message 
 
 /* --- window.c --------------------------------------------------------------------------------------------------- */
 
-/* Makes `inflight`. */
-void gw_mqttd_window_open(struct gw_mqttd_client *client);
+/* Makes `inflight`, or makes it larger. Most clients have few messages on their way, and only one that has missed
+ * many needs all of its window. */
+void gw_mqttd_window_grow(struct gw_mqttd_client *client);
 /* Looks for identifiers that are not in use: free_ids > 0. */
 void gw_mqttd_find_ids(struct gw_mqttd_client *client);
 
@@ -233,8 +234,8 @@ static inline struct gw_mqttd_inflight *gw_mqttd_window_at(const struct gw_mqttd
 /* A message is on its way. There must be room in the window. */
 static inline void gw_mqttd_window_add(struct gw_mqttd_client *client, uint64_t seq, uint16_t id)
 {
-    if (!client->inflight)
-        gw_mqttd_window_open(client);
+    if (!client->inflight || client->inflight_count > client->inflight_mask)
+        gw_mqttd_window_grow(client);
     *gw_mqttd_window_at(client, client->inflight_count++) = (struct gw_mqttd_inflight){seq, id};
 }
 

@@ -4,22 +4,25 @@
  * They are kept in a ring, oldest first. Clients acknowledge in that order (section 4.6), so each acknowledgement is
  * for the first one; any other moves those before it up by one. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/alloc.h"
 #include "mqttd/client.h"
 
-static uint32_t window_size(const struct gw_mqttd_client *client)
-{
-    uint32_t size = 1;
-    while (size < client->window)
-        size <<= 1;
-    return size;
-}
+#define WINDOW_START 16
 
-void gw_mqttd_window_open(struct gw_mqttd_client *client)
+void gw_mqttd_window_grow(struct gw_mqttd_client *client)
 {
-    uint32_t size = window_size(client);
-    client->inflight = gw_calloc(size, sizeof *client->inflight);
+    uint32_t size = client->inflight ? 4 * (client->inflight_mask + 1) : WINDOW_START;
+    struct gw_mqttd_inflight *inflight = gw_malloc(size * sizeof *inflight);
+    if (client->inflight) { /* it is full */
+        uint32_t first = client->inflight_first, behind = client->inflight_count - first;
+        memcpy(inflight, client->inflight + first, behind * sizeof *inflight);
+        memcpy(inflight + behind, client->inflight, first * sizeof *inflight);
+    }
+    free(client->inflight);
+    client->inflight = inflight;
+    client->inflight_first = 0;
     client->inflight_mask = size - 1;
 }
 
