@@ -57,6 +57,7 @@ struct gw_engine_store {
     struct gw_valkey_asks asks;
     int wake_fd;         /* the thread that sends */
     char append_sha[41]; /* of gw_script_append at the server; that thread's */
+    char told[256];      /* what it has logged last of a server that is away, or refuses; empty: all is well */
 
     struct gw_entry_list packet; /* the MQTT thread's: what the next commit() makes whole */
     uint16_t packet_mid;         /* ... its identifier */
@@ -82,9 +83,11 @@ struct gw_engine_store {
     bool busy;                           /* {lock} the sending thread looks at the queue by itself */
     bool cluster_up;                     /* {lock} the leader has its connection to the broker */
     int64_t cluster_since;               /* {lock} */
+    int64_t stuck_since;                 /* {lock} */
     _Atomic uint64_t appended, fenced, mended, lost, takeovers, redelivered;
     _Atomic int64_t append_ns; /* how long the last batch took */
     _Atomic bool up;           /* the tail is connected */
+    _Atomic bool stuck;        /* nobody takes messages in, though the log can be read: until the next fence */
 };
 
 /* valkey_load.c. Thread: main. */
@@ -95,6 +98,13 @@ void *gw_valkey_tail_run(void *store);
 /* Notes an entry of the log that was read: what is known of packets, the last leader, the memory. Takes it over.
  * {lock} is held. */
 void gw_valkey_note(struct gw_engine_store *store, struct gw_entry *entry);
+
+/* Is it an error by which the server refused a command? They begin with a word in capitals; some our scripts give. */
+bool gw_valkey_is_refusal(const char *error);
+/* Thread of both: the one that sends. Was something else logged last of a server that is away, or refuses? */
+bool gw_valkey_is_news(struct gw_engine_store *store, const char *why);
+/* The log can be read, and nobody adds to it: clients are told, until the next fence. */
+void gw_valkey_stuck(struct gw_engine_store *store, const char *why);
 
 /* Logs it if the leader has other routes than we. */
 void gw_valkey_compare(struct gw_engine_store *store);

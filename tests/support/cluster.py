@@ -41,11 +41,12 @@ ROUTES = """
 class Redis(Process):
     """The engine. Without `append` it holds nothing on the disk, and is empty after a kill."""
 
-    def __init__(self, directory, append=False, port=None, tls=()):
+    def __init__(self, directory, append=False, port=None, tls=(), options=()):
         """`tls`: certificate, key and CA of a listener that speaks nothing else; then its plain one is `plain`."""
         self.directory = pathlib.Path(directory)
         self.append = append
         self.tls = tls
+        self.options = list(options)
         self.plain = free_port() if tls else None
         self.port = port or free_port()
         self.start()
@@ -59,7 +60,7 @@ class Redis(Process):
             secure = ["--tls-port", str(self.port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca,
                       "--tls-auth-clients", *(more or ["no"])]
         super().__init__([REDIS, "--port", str(self.plain or self.port), *secure, "--bind", "127.0.0.1", "127.0.0.2", "--save", "", "--dir", str(self.directory),
-                          *options], self.directory / "redis.log")
+                          *options, *self.options], self.directory / "redis.log")
         wait_until(self.listening, what="redis-server to listen")
 
     def listening(self):
