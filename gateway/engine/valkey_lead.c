@@ -226,6 +226,7 @@ static bool lead_begin(struct lead *lead, int64_t leased_ms, const char **why)
     store->safe = store->taken;
     store->seq = fence.seq;
     store->term = fence.term;
+    store->busy = store->much = false;
     pthread_mutex_unlock(&store->lock);
     lead->pipe = (struct gw_valkey_pipe){.last = fence, .renewed_ms = leased_ms, .asked_ms = leased_ms};
     store->told[0] = '\0';
@@ -360,11 +361,11 @@ static void lead_turn(struct lead *lead)
         return;
     }
     pthread_mutex_lock(&store->lock);
-    bool more = store->queue.oldest != NULL;
-    store->busy = more && pipe->count < 4;
-    bool busy = store->busy;
+    bool more = gw_valkey_may_send(store, pipe);
+    store->busy = more || pipe->count; /* a reply wakes us */
+    store->much = more || pipe->count >= GW_VALKEY_BATCHES;
     pthread_mutex_unlock(&store->lock);
-    if (!busy)
+    if (!more)
         lead_rest(store, store->lease_ms / 8, true);
 }
 

@@ -80,7 +80,9 @@ struct gw_engine_store {
     struct gw_valkey_known *known;       /* {lock} by packet identifier */
     uint64_t known_count;                /* {lock} */
     bool resigned;                       /* {lock} the leader went in order: the lease is free */
-    bool busy;                           /* {lock} the sending thread looks at the queue by itself */
+    bool busy;                           /* {lock} the sending thread looks at the queue by itself, */
+    bool much;                           /* {lock} ... also once there is so much that it goes at once */
+    bool starved;                        /* {lock} there was no room() */
     bool cluster_up;                     /* {lock} the leader has its connection to the broker */
     int64_t cluster_since;               /* {lock} */
     int64_t stuck_since;                 /* {lock} */
@@ -129,6 +131,9 @@ struct gw_valkey_flight {
 };
 
 #define GW_VALKEY_FLIGHTS 8
+/* So many entries go while others are on their way; fewer wait for the reply, and go together. */
+#define GW_VALKEY_MUCH    64
+#define GW_VALKEY_BATCHES 4 /* in flight */
 
 struct gw_valkey_pipe {
     struct gw_valkey_flight flights[GW_VALKEY_FLIGHTS];
@@ -138,6 +143,8 @@ struct gw_valkey_pipe {
     int64_t asked_ms;        /* when the last one was sent */
 };
 
+/* Is there a batch, and should it go now? {lock} is held. */
+bool gw_valkey_may_send(const struct gw_engine_store *store, const struct gw_valkey_pipe *pipe);
 /* Sends a batch of the queue, if there is one. False: the connection is gone. */
 bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *pipe);
 bool gw_valkey_send_renewal(struct gw_engine_store *store, struct gw_valkey_pipe *pipe);

@@ -193,8 +193,11 @@ static void tail_take(struct tail *tail, const redisReply *reply)
     }
     pthread_mutex_lock(&store->lock);
     pthread_cond_broadcast(&store->moved);
+    bool starved = store->starved;
+    store->starved = false;
     pthread_mutex_unlock(&store->lock);
-    store->sink.safe(store->sink.context); /* what was read back makes room */
+    if (starved) /* what was read back makes room */
+        store->sink.safe(store->sink.context);
 }
 
 /* Numbers may have begun anew while we were away: somebody found the server empty, and had no memory. */

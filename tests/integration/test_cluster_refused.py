@@ -159,12 +159,11 @@ class Starting(cluster.Node):
 
 def test_a_part_of_a_cluster_of_servers(tmp_path):
     """A server in cluster mode that has no slots: a gateway that starts says what it replied."""
-    broker = Broker(tmp_path, config=cluster.BROKER)
-    redis = cluster.Redis(tmp_path / "redis", options=["--cluster-enabled", "yes", "--cluster-port", str(free_port())])
+    kept = [Broker(tmp_path, config=cluster.BROKER)]
     try:
-        node = Starting(tmp_path, "alone", broker.port, redis.port, ready=False)
-        node.end()
-        assert "CLUSTERDOWN Hash slot not served" in node.text()
+        kept.append(cluster.Redis(tmp_path / "redis", options=["--cluster-enabled", "yes", "--cluster-port", str(free_port())]))
+        kept.append(Starting(tmp_path, "alone", kept[0].port, kept[1].port, ready=False))
+        assert "CLUSTERDOWN Hash slot not served" in kept[2].text()
     finally:
-        redis.end()
-        broker.end()
+        for process in reversed(kept):
+            process.end()
