@@ -19,8 +19,8 @@ struct gw_filter {
     struct gw_sub **subs;
     uint32_t count, allocated;
     struct gw_window_set *windows; /* those who want windows in place of messages (windows.h) */
-    uint64_t mark;         /* of the last round of a session that subscribes to it ... */
-    struct gw_sub *marked; /* ... and its subscription */
+    uint64_t mark;                 /* of the last round of a session that subscribes to it ... */
+    struct gw_sub *marked;         /* ... and its subscription */
 };
 
 struct gw_sub {
