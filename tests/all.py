@@ -86,10 +86,12 @@ def read_report(path):
     return good, bad
 
 
-def pytest_jobs(label, build, *more):
+def pytest_jobs(label, build, *marks):
+    """Those of the files with one of `marks`, or all."""
     folder = ROOT / "tests/integration"
+    more = ["-m", " or ".join(marks)] if marks else []
     for path in sorted(folder.glob("test_*.py"), key=lambda path: -path.stat().st_size):
-        if "-m" in more and "sanitize" not in path.read_text():
+        if marks and not re.search(rf"mark\.({'|'.join(marks)})\b", path.read_text()):
             continue
         report = LOGS / f"{label}-{path.stem}.xml"
         yield Job(f"{path.stem} ({label})",
@@ -191,9 +193,9 @@ def jobs(fuzz_seconds, soak_minutes):
             timeout=2400),
         *node_jobs("release", "build/release", sorted(browser.glob("*.test.mjs"))),
         *pytest_jobs("release", "build/release"),
-        *pytest_jobs("asan", "build/asan", "-m", "sanitize"),
+        *pytest_jobs("asan", "build/asan", "sanitize", "memory"),
         *node_jobs("asan", "build/asan", [browser / "client.test.mjs", browser / "auth.test.mjs"]),
-        *pytest_jobs("tsan", "build/tsan", "-m", "sanitize"),
+        *pytest_jobs("tsan", "build/tsan", "sanitize"),
     ]
     busy = [
         ctest_job("asan"),

@@ -14,7 +14,7 @@ from test_auth import code
 from test_websocket import ILLEGAL, frame, raw_handshake, read_close
 from wsclient import Ws, connect, dial
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tlsfiles import certificate, ports, with_listeners
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from wsclient import Ws, closed, connect
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 ON = "web: { heartbeat: 30s, compression: true, compression_min: 100 }\n"
 MESSAGES = 60 if SANITIZED else 300
 ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"

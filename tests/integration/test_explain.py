@@ -7,7 +7,7 @@ from harness import BINARY
 from locked import Doors
 from test_auth import code
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from harness import BINARY, SANITIZED, wait_until
 from tlsfiles import certificate, ports as ports_of, with_listeners
 from websockets.frames import Frame, Opcode
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

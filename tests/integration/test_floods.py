@@ -12,7 +12,7 @@ from test_field_http import GROWTH_BYTES, KERNEL_BYTES, connect_to, mask
 from tlsfiles import certificate, ports as ports_of, with_listeners
 from websockets.frames import Opcode
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 LIMITS = "limits: { message_rate: 0, publish_rate: 1000000, queue: 256KiB, publishes_per_session: 1000 }\n"
 

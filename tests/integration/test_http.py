@@ -8,7 +8,7 @@ import requests
 from harness import wait_until
 from wsclient import connect
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 
 def exchange(sluice, bytes, shut=True):

@@ -5,7 +5,7 @@ from harness import wait_until
 from locked import Doors
 from mqttclients import BOTH, Raw, text
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from harness import Broker, wait_until
 from mqttclients import Paho, Raw, properties, text
 from paho.mqtt.packettypes import PacketTypes
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 ALL = dict(PayloadFormatIndicator=1, ContentType="text/x-état", ResponseTopic="deep/answers/1", CorrelationData=b"\0\xff\1",
            UserProperty=[("unit", "°C"), ("unit", "K"), ("", "")])

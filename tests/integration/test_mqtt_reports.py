@@ -12,7 +12,7 @@ from harness import wait_until
 from mqttclients import BOTH, Paho, Raw, packet, text
 from tlsfiles import certificate, ports, with_listeners
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 EXTRA = "mqtt: {}\nweb: { compression: true }\nlimits: { frame: 1MiB }\n"
 

@@ -8,7 +8,7 @@ from conftest import yaml
 from harness import wait_until
 from mqttclients import Raw, packet, text
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 
 @pytest.fixture(scope="module")

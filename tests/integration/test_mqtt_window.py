@@ -9,7 +9,7 @@ from harness import wait_until
 from mqttclients import Raw, packet, text
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 TOPIC = "rooms/window/t"
 WAYS = {  # what follows the type of a PUBACK, for an identifier

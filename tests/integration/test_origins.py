@@ -8,7 +8,7 @@ from conftest import yaml
 from harness import BINARY, free_port, wait_until
 from wsclient import dial, refused
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 LISTED = "https://dash.example"
 

@@ -8,7 +8,7 @@ from conftest import yaml
 from harness import BINARY, free_port, wait_until
 from wsclient import dial, refused
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 FILES = {"/": "text/html", "/dashboard.js": "text/javascript", "/dashboard.css": "text/css", "/favicon.svg": "image/svg+xml",
          "/client.js": "text/javascript", "/client.mjs": "text/javascript", "/share.mjs": "text/javascript", "/openapi.json": "application/json", "/asyncapi.json": "application/json",

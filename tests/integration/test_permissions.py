@@ -9,7 +9,7 @@ from test_auth import code
 from test_sse import Stream
 from wsclient import Ws, closed, dial, refused
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from pictures import JPEG, png
 from test_auth import code
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 ROUTES = """
   - { topic: "cam/{rest...}", codec: blob, history: { count: 5 } }

@@ -13,7 +13,7 @@ from mqttclients import properties
 from paho.mqtt.packettypes import PacketTypes
 from wsclient import connect
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 ROUTES = """
   - { topic: "rooms/{name}", history: { count: 1000 } }

@@ -11,7 +11,7 @@ from conftest import yaml
 from engineio_wire import get, gone, handshake, post, refused, url, websocket
 from harness import wait_until
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 PAGE = "https://page.example"
 
 

@@ -15,7 +15,7 @@ from test_listeners import DEBUG
 from test_tls import Secure
 from tlsfiles import certificate, common_name, ports, with_listeners
 
-sanitize = pytest.mark.sanitize
+sanitize = pytest.mark.memory
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

@@ -11,7 +11,7 @@ import websockets
 from conftest import yaml
 from harness import BINARY, wait_until
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 # Zigbee2MQTT with device names that have slashes (Koenkk/zigbee2mqtt#470).
 ROUTES = """

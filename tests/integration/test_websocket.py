@@ -9,7 +9,7 @@ import websockets
 from harness import wait_until
 from wsclient import connect
 
-pytestmark = pytest.mark.sanitize
+pytestmark = pytest.mark.memory
 
 
 async def test_welcome_and_subprotocol(sluice):

@@ -11,6 +11,8 @@ import threading
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from harness import free_port
+
 
 def properties(kind, **values):
     made = Properties(kind)
@@ -146,7 +148,8 @@ class FakeBroker:
         self.answer = connack
         self.connects, self.subscribes, self.publishes, self.connections = [], [], [], []
         self.context = context
-        self.listener = socket.create_server(("127.0.0.1", port))
+        # Never one from those of connections: what ends and comes back must find its port free.
+        self.listener = socket.create_server(("127.0.0.1", port or free_port()))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
