@@ -296,7 +296,7 @@ async def test_who_may(shared, client):
         await ws.send(**subscription("rooms/who"))
         await ws.until("subscribed")
         client.publish("rooms/who", '{"t": 4, "u": 5}')
-        assert data_of(await ws.until("message"))["max"] == 4
+        assert (await ws.until("message"))["data"]["max"] == 4  # partial, if the gateway began in this window
     async with connect(gateway, extra_headers=key("now")) as ws:
         await ws.send(**subscription("rooms/a"))
         error = await ws.until("error")
