@@ -102,8 +102,7 @@ static struct gw_config *load(void)
             guard.batch > 100 ? guard.batch : 100);
     fclose(file);
     struct gw_config *config;
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     enum gw_err err = gw_config_load(path, &config, &problems);
     unlink(path);
     if (err != GW_OK)
@@ -124,8 +123,7 @@ static void prepare(void)
     guard.worker.inbox = inboxes[0] = gw_inbox_create(config->limits.inbox, no_wake, NULL);
     const struct gw_engine *engine = gw_engine_find("memory");
     struct gw_engine_store *store;
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     if (engine->open(NULL, &found, &store, &error) != GW_OK)
         guard_fail(error.data);
     struct gw_hub_setup setup = {.epoch = found.epoch,
