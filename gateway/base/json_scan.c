@@ -3,6 +3,9 @@
 #include <endian.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "gateway/utf8.h"
 
@@ -35,10 +38,22 @@ static bool is_hex(char c)
 #define ONES        0x0101010101010101u
 #define ZEROS(word) (((word)-ONES) & ~(word)&ONES << 7)
 
-/* Past bytes that mean nothing in a string, eight at a time: no quote, backslash, control character or beginning of a
- * sequence. */
+/* Past bytes that mean nothing in a string, 16 or 8 at a time: no quote, backslash, control character or beginning of
+ * a sequence. */
 static size_t skip_plain(const char *text, size_t len, size_t at)
 {
+#ifdef __SSE2__
+    for (; len - at >= sizeof(__m128i); at += sizeof(__m128i)) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + at));
+        /* Bytes from 0x80 on are negative here, so they are below 0x20 too. */
+        __m128i special = _mm_or_si128(
+            _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)),
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+        unsigned mask = (unsigned)_mm_movemask_epi8(special);
+        if (mask)
+            return at + (unsigned)__builtin_ctz(mask);
+    }
+#endif
     for (uint64_t word; len - at >= sizeof word; at += sizeof word) {
         memcpy(&word, text + at, sizeof word);
         word = htole64(word); /* so that the first byte's bit is the lowest, and later ones don't matter */
@@ -210,7 +225,6 @@ bool gw_json_valid(const char *text, size_t len)
     return end && skip_blanks(text, len, end) == len;
 }
 
-/* Steps through the members of a valid object; *at starts at 0. */
 struct gw_slice gw_json_trim(const char *text, size_t len)
 {
     size_t from = skip_blanks(text, len, 0);
@@ -219,6 +233,7 @@ struct gw_slice gw_json_trim(const char *text, size_t len)
     return (struct gw_slice){text + from, len - from};
 }
 
+/* Steps through the members of a valid object; *at starts at 0. */
 bool gw_json_next_member(const char *text, size_t len, size_t *at, struct gw_slice *key, struct gw_slice *value)
 {
     size_t i = skip_blanks(text, len, *at);

@@ -2,6 +2,7 @@
 #include "gateway/series.h"
 
 #include <float.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,17 @@ bool gw_sample_of(const char *json, size_t len, const char *pointer, double *sam
     if (copy != digits)
         free(copy);
     return *sample <= DBL_MAX && *sample >= -DBL_MAX;
+}
+
+void gw_series_add_number(struct gw_buf *out, double value)
+{
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads as the same number */
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    gw_buf_adds(out, text);
 }
 
 struct gw_rollup *gw_rollup_create(void)

@@ -11,6 +11,7 @@
 #include "base/cond.h"
 #include "engine/disk_batch.h"
 #include "engine/disk_options.h"
+#include "engine/disk_steps.h"
 #include "engine/memory.h"
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
@@ -50,6 +51,7 @@ struct gw_engine_store {
     struct gw_disk_db db;
     struct gw_disk_state state;
     struct gw_disk_batch batch;
+    int64_t work_at; /* monotonic: windows are not to be filled or deleted before */
 };
 
 /* --- the queue -------------------------------------------------------------------------------------------------- */
@@ -60,7 +62,8 @@ static void store_put(struct gw_engine_store *store, struct gw_disk_entry *entry
     size_t bytes = gw_disk_entry_bytes(entry);
     bool drop = false;
     pthread_mutex_lock(&store->lock);
-    if (store->bytes && store->bytes + bytes > store->queue_bytes) {
+    /* What routes roll up is told once for each channel that is rolled up: storage.series bounds them. */
+    if (store->bytes && store->bytes + bytes > store->queue_bytes && !entry->channel.settle) {
         drop = true;
         store->stats.dropped++;
         /* What the database won't know of counts as missing; of a channel that is not kept, the next process won't
@@ -102,7 +105,8 @@ static void disk_keep(struct gw_engine_store *store, const struct gw_engine_chan
 static void disk_put_name(struct gw_engine_store *store, enum gw_disk_kind kind,
                           const struct gw_engine_channel *channel)
 {
-    struct gw_disk_entry entry = {.kind = kind, .channel = *channel};
+    struct gw_disk_entry entry = {
+        .kind = kind, .channel = *channel, .rollup = channel->settle ? gw_rollup_ref(channel->rollup) : NULL};
     entry.channel.name = gw_strndup(channel->name, channel->len);
     store_put(store, &entry);
 }
@@ -204,12 +208,15 @@ static bool store_answer(struct gw_engine_store *store, bool written)
     const struct gw_disk_gaps *gaps = &store->batch.gaps;
     for (uint32_t i = 0; i < gaps->count; i++)
         question->gap(question, gaps->items[i].from, gaps->items[i].to);
-    bool good = !series || !question->every_ms || gw_disk_rolled_read(series, &store->db, question);
+    int64_t since = INT64_MAX;
+    bool there =
+        series && question->every_ms && gw_disk_step_since(&store->db, series->id, question->every_ms, &since);
+    bool good = !there || gw_disk_rolled_read(series, &store->db, question);
     if (!good)
         GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "history", "can't read windows from the disk: %s",
                              gw_disk_db_error(&store->db));
-    if (series && question->every_ms)
-        question->done(question, good ? GW_OK : GW_ERR_INTERNAL, series->seq, series->ts, series->since);
+    if (there)
+        question->done(question, good ? GW_OK : GW_ERR_INTERNAL, series->seq, series->ts, since);
     else
         question->done(question, GW_OK, 0, 0, INT64_MAX);
     pthread_mutex_lock(&store->lock);
@@ -242,6 +249,16 @@ static bool store_write(struct gw_engine_store *store, const struct gw_disk_stat
     }
     pthread_mutex_unlock(&store->lock);
     return good;
+}
+
+/* A slice of what a changed configuration left to be done. The lock is not held. */
+static void store_work(struct gw_engine_store *store)
+{
+    if (!gw_disk_steps_work(&store->db, &store->batch.chores)) {
+        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "history", "can't fill or delete windows on the disk, trying again: %s",
+                             gw_disk_db_error(&store->db));
+        store->work_at = gw_monotonic_ms() + RETRY_MS;
+    }
 }
 
 /* Moves what waits into the batch and says what is to be written of the state. {lock} */
@@ -281,14 +298,25 @@ static void *store_run(void *context)
     pthread_mutex_lock(&store->lock);
     while (!store->closing) {
         if (!store->queue.count && !store->batch.queue.count && store->wanted <= store->reserved) {
-            if (!store_answer(store, true))
+            if (store_answer(store, true))
+                continue;
+            if (store->batch.chores && gw_monotonic_ms() >= store->work_at) {
+                pthread_mutex_unlock(&store->lock);
+                store_work(store);
+                pthread_mutex_lock(&store->lock);
+            } else if (store->batch.chores) {
+                gw_cond_wait_until(&store->work, &store->lock, store->work_at);
+            } else {
                 pthread_cond_wait(&store->work, &store->lock);
+            }
             continue;
         }
         store_collect(store, failed);
         struct gw_disk_state state = store_take(store);
         pthread_mutex_unlock(&store->lock);
         failed = !store_write(store, &state);
+        if (store->batch.chores && !failed)
+            store_work(store);
         pthread_mutex_lock(&store->lock);
         if (store->urgent)
             store_answer(store, true);
@@ -339,8 +367,9 @@ static enum gw_err disk_open(const void *options, struct gw_engine_found *found,
 static enum gw_err disk_load(struct gw_engine_store *store, const struct gw_engine_load *load, struct gw_buf *error)
 {
     enum gw_err err = gw_disk_db_load(&store->db, store->state.epoch, gw_disk_batch_know, &store->batch, load, error);
-    if (err == GW_OK && (!gw_disk_series_load(&store->db, gw_disk_batch_know_series, &store->batch) ||
-                         !gw_disk_gaps_load(&store->batch.gaps, &store->db))) {
+    if (err == GW_OK &&
+        (!gw_disk_series_load(&store->db, gw_disk_batch_know_series, &store->batch, &store->batch.series.next_id) ||
+         !gw_disk_gaps_load(&store->batch.gaps, &store->db))) {
         gw_buf_printf(error, "storage.path: can't read '%s': %s", sqlite3_db_filename(store->db.handle, "main"),
                       gw_disk_db_error(&store->db));
         err = GW_ERR_INTERNAL;
@@ -358,6 +387,7 @@ static enum gw_err disk_start(struct gw_engine_store *store, const struct gw_eng
     state.clean = false;
     state.reserved = seq + store->block;
     gw_disk_batch_drop_unkept(&store->batch);
+    store->batch.chores = true;
     store->lost = state.lost;
     store->forgotten = state.forgotten;
     store->wanted = state.reserved;

@@ -182,6 +182,7 @@ static void batch_apply(struct gw_disk_batch *batch)
         } else {
             record->channel = entry->channel;
             record->channel.name = name;
+            record->channel.rollup = NULL;
         }
     }
 }
@@ -193,8 +194,18 @@ static bool batch_roll_up(struct gw_disk_batch *batch, struct gw_disk_db *db, st
         return true;
     if (!record->rolled)
         record->rolled = gw_calloc(1, sizeof *record->rolled);
+    batch->chores |= record->rolled->rollup != entry->rollup;
     bool first = !entry->channel.before_last && entry->channel.last_seq == entry->msg->seq;
     return gw_disk_rolled_add(record->rolled, &batch->series, db, record->id, entry->rollup, entry->msg, first);
+}
+
+static bool batch_settle(struct gw_disk_batch *batch, struct gw_disk_db *db, struct gw_disk_record *record,
+                         struct gw_rollup *rollup)
+{
+    batch->chores = true;
+    if (!record->rolled)
+        return true;
+    return gw_disk_rolled_settle(record->rolled, db, record->id, rollup);
 }
 
 static bool batch_put_messages(struct gw_disk_batch *batch, struct gw_disk_db *db, uint64_t *written)
@@ -202,7 +213,11 @@ static bool batch_put_messages(struct gw_disk_batch *batch, struct gw_disk_db *d
     for (size_t i = 0; i < batch->queue.count; i++) {
         const struct gw_disk_entry *entry = &batch->queue.entries[i];
         struct gw_disk_record *record = entry->record;
-        if (!entry->msg || i < record->since)
+        if (i < record->since)
+            continue;
+        if (entry->channel.settle && !batch_settle(batch, db, record, entry->rollup))
+            return false;
+        if (!entry->msg)
             continue;
         if (!batch_roll_up(batch, db, record, entry))
             return false;
@@ -225,6 +240,7 @@ static bool batch_put(struct gw_disk_batch *batch, struct gw_disk_db *db, const 
             continue;
         if (!gw_disk_db_wipe(db, record->id))
             return false;
+        batch->chores = true;
         record_forget_series(batch, record);
     }
     if (!batch_put_messages(batch, db, written))
@@ -246,7 +262,7 @@ bool gw_disk_batch_write(struct gw_disk_batch *batch, struct gw_disk_db *db, con
     bool good = batch_put(batch, db, state, written);
     for (const struct gw_disk_record *record = batch->dirty; record; record = record->next_dirty) {
         if (record->rolled)
-            gw_disk_rolled_done(record->rolled, good);
+            gw_disk_rolled_done(record->rolled, &batch->series, good);
     }
     if (good)
         gw_disk_gaps_done(&batch->gaps);

@@ -41,6 +41,7 @@ struct gw_disk_batch {
     int64_t next_id;
     struct gw_disk_series_count series;
     struct gw_disk_gaps gaps;
+    bool chores; /* there may be work for gw_disk_steps_work() */
 };
 
 void gw_disk_batch_init(struct gw_disk_batch *batch);

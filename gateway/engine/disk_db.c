@@ -9,8 +9,8 @@
 #include "message/cursor.h"
 
 #define DISK_APPLICATION 0x534c4348 /* in the file's header: it is one of ours */
-#define DISK_VERSION     3
-/* 1 had no properties, 2 no rollups. */
+#define DISK_VERSION     4
+/* 1 had no properties, 2 no rollups, 3 did not know since when a rollup has windows of each length. */
 #define DISK_VERSION_OLD 1
 
 #define FLAG_RETAINED 1
@@ -35,6 +35,11 @@ static const char disk_settings[] = "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journ
     " last_seq INTEGER, samples INTEGER, skipped INTEGER, PRIMARY KEY(series, every, t)) WITHOUT ROWID;"             \
     "CREATE TABLE gap(id INTEGER PRIMARY KEY, since INTEGER, until INTEGER);"
 
+#define DISK_STEP_SCHEMA                                                                                             \
+    "CREATE TABLE step(series INTEGER, every INTEGER, keep INTEGER, since INTEGER, next INTEGER, bound INTEGER,"     \
+    " state INTEGER, PRIMARY KEY(series, every)) WITHOUT ROWID;"                                                     \
+    "CREATE INDEX step_state ON step(state) WHERE state<>0;"
+
 static const char disk_schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE state(epoch TEXT NOT NULL, clean INTEGER, seq INTEGER, reserved INTEGER, lost INTEGER, forgotten "
@@ -42,9 +47,9 @@ static const char disk_schema[] =
     "CREATE TABLE channel(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_seq INTEGER, before_last INTEGER,"
     " last INTEGER, evicted INTEGER, kept INTEGER);"
     "CREATE TABLE message(channel INTEGER, seq INTEGER, ts INTEGER, flags INTEGER, data BLOB, payload BLOB,"
-    " properties BLOB, PRIMARY KEY(channel, seq)) WITHOUT ROWID;" DISK_ROLLUP_SCHEMA
-    "PRAGMA application_id=1397506888; PRAGMA user_version=3;";
-_Static_assert(DISK_APPLICATION == 1397506888 && DISK_VERSION == 3, "as in the schema");
+    " properties BLOB, PRIMARY KEY(channel, seq)) WITHOUT ROWID;" DISK_ROLLUP_SCHEMA DISK_STEP_SCHEMA
+    "PRAGMA application_id=1397506888; PRAGMA user_version=4;";
+_Static_assert(DISK_APPLICATION == 1397506888 && DISK_VERSION == 4, "as in the schema");
 
 static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_BEGIN] = "BEGIN IMMEDIATE",
@@ -59,9 +64,10 @@ static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_PRUNE] = "DELETE FROM message WHERE channel=?1 AND seq<=?2 AND seq<>?3",
     [DISK_WIPE_MESSAGES] = "DELETE FROM message WHERE channel=?1",
     [DISK_WIPE_CHANNEL] = "DELETE FROM channel WHERE id=?1",
-    [DISK_WIPE_ROLLUP] = "DELETE FROM rollup WHERE series IN (SELECT id FROM series WHERE channel=?1)",
+    /* The windows leave in slices, disk_steps.c. */
+    [DISK_WIPE_ROLLUP] = "UPDATE step SET state=2 WHERE series IN (SELECT id FROM series WHERE channel=?1)",
     [DISK_WIPE_SERIES] = "DELETE FROM series WHERE channel=?1",
-    [DISK_SERIES] = "INSERT INTO series(id,channel,field,seq,ts,since) VALUES(?1,?2,?3,?4,?5,?6)"
+    [DISK_SERIES] = "INSERT INTO series(id,channel,field,seq,ts,since) VALUES(?1,?2,?3,?4,?5,0)"
                     " ON CONFLICT(id) DO UPDATE SET seq=?4, ts=?5",
     [DISK_WINDOW] = "INSERT INTO rollup VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) ON CONFLICT(series,every,t) DO UPDATE"
                     " SET low=coalesce(min(low,?4),low,?4), high=coalesce(max(high,?5),high,?5), total=total+?6,"
@@ -70,6 +76,22 @@ static const char *const disk_sql[DISK_STATEMENTS] = {
     [DISK_WINDOWS] = "SELECT t,low,high,total,last,last_seq,samples,skipped FROM rollup"
                      " WHERE series=?1 AND every=?2 AND t>=?3 AND t<?4 ORDER BY t",
     [DISK_OLD_WINDOWS] = "DELETE FROM rollup WHERE series=?1 AND every=?2 AND t<?3",
+    [DISK_SERIES_GONE] = "DELETE FROM series WHERE id=?1",
+    [DISK_STEPS] = "SELECT every,keep,since,state FROM step WHERE series=?1",
+    [DISK_STEP] = "SELECT since FROM step WHERE series=?1 AND every=?2 AND state<>2",
+    [DISK_PUT_STEP] = "INSERT OR REPLACE INTO step(series,every,keep,since,next,bound,state)"
+                      " VALUES(?1,?2,?3,?4,?5,?6,?7)",
+    [DISK_STEP_KEEP] = "UPDATE step SET keep=?3 WHERE series=?1 AND every=?2",
+    [DISK_STEP_LEAVES] = "UPDATE step SET state=2 WHERE series=?1 AND every=?2",
+    [DISK_STEPS_LEAVE] = "UPDATE step SET state=2 WHERE series=?1",
+    [DISK_STEP_GONE] = "DELETE FROM step WHERE series=?1 AND every=?2",
+    [DISK_CHORE] = "SELECT step.series,every,keep,step.since,next,bound,state,series.channel,field,evicted,last_seq"
+                   " FROM step LEFT JOIN series ON series.id=step.series LEFT JOIN channel ON"
+                   " channel.id=series.channel WHERE state<>0 LIMIT 1",
+    [DISK_CHORE_MESSAGES] = "SELECT seq,ts,data FROM message WHERE channel=?1 AND seq<?2 AND seq>?3"
+                            " ORDER BY seq DESC LIMIT ?4",
+    [DISK_CHORE_DELETE] = "DELETE FROM rollup WHERE series=?1 AND every=?2 AND t<coalesce((SELECT t FROM rollup WHERE"
+                          " series=?1 AND every=?2 ORDER BY t LIMIT 1 OFFSET ?3), 9223372036854775807)",
     [DISK_GAP] = "INSERT INTO gap(id,since,until) VALUES(?1,?2,?3) ON CONFLICT(id) DO UPDATE SET until=?3",
     [DISK_OLD_GAP] = "DELETE FROM gap WHERE id>?1 AND id<?2",
 };
@@ -110,9 +132,9 @@ static bool disk_number(struct gw_disk_db *db, const char *sql, int64_t *out)
 /* The tables that are read whole at start anyhow: rollups may be a thousand times as large. */
 static bool disk_check_pages(struct gw_disk_db *db, int version, struct gw_buf *why)
 {
-    static const char *const checks[] = {"PRAGMA quick_check(state)", "PRAGMA quick_check(channel)",
+    static const char *const checks[] = {"PRAGMA quick_check(state)",   "PRAGMA quick_check(channel)",
                                          "PRAGMA quick_check(message)", "PRAGMA quick_check(series)",
-                                         "PRAGMA quick_check(gap)"};
+                                         "PRAGMA quick_check(gap)",     "PRAGMA quick_check(step)"};
     static const char *const all = "PRAGMA quick_check(1)";
     bool good = true;
     for (size_t i = 0; good && i < (version ? sizeof checks / sizeof *checks : 1); i++) {
@@ -169,11 +191,14 @@ static bool disk_create(struct gw_disk_db *db)
 static bool disk_upgrade(struct gw_disk_db *db)
 {
     static const char begin[] = "BEGIN IMMEDIATE;", properties[] = "ALTER TABLE message ADD COLUMN properties BLOB;",
-                      rollups[] = "ALTER TABLE state ADD COLUMN written INTEGER DEFAULT 0;" DISK_ROLLUP_SCHEMA
-                                  "PRAGMA user_version=3; COMMIT;";
+                      rollups[] = "ALTER TABLE state ADD COLUMN written INTEGER DEFAULT 0;" DISK_ROLLUP_SCHEMA,
+                      steps[] = DISK_STEP_SCHEMA
+                      "INSERT INTO step SELECT series,every,NULL,since,0,0,0 FROM (SELECT DISTINCT series,every FROM"
+                      " rollup) JOIN series ON series.id=series; PRAGMA user_version=4; COMMIT;";
     return sqlite3_exec(db->handle, begin, NULL, NULL, NULL) == SQLITE_OK &&
            (db->version > 1 || sqlite3_exec(db->handle, properties, NULL, NULL, NULL) == SQLITE_OK) &&
-           sqlite3_exec(db->handle, rollups, NULL, NULL, NULL) == SQLITE_OK;
+           (db->version > 2 || sqlite3_exec(db->handle, rollups, NULL, NULL, NULL) == SQLITE_OK) &&
+           sqlite3_exec(db->handle, steps, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static bool disk_read_state(struct gw_disk_db *db, struct gw_disk_state *state)
@@ -293,8 +318,10 @@ enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
 {
     sqlite3_stmt *channels = NULL, *messages = NULL;
     int rc = sqlite3_prepare_v2(
-        db->handle, "SELECT id,name,last_seq,before_last,last,evicted,kept FROM channel ORDER BY last_seq", -1,
-        &channels, NULL);
+        db->handle,
+        "SELECT id,name,last_seq,before_last,last,evicted,kept,EXISTS(SELECT 1 FROM series WHERE channel=channel.id)"
+        " FROM channel ORDER BY last_seq",
+        -1, &channels, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v2(
             db->handle, "SELECT seq,ts,flags,data,payload,properties FROM message WHERE channel=? ORDER BY seq", -1,
@@ -308,6 +335,7 @@ enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
             .last = (uint64_t)sqlite3_column_int64(channels, 4),
             .evicted = (uint64_t)sqlite3_column_int64(channels, 5),
             .kept = sqlite3_column_int(channels, 6) != 0,
+            .rolled = sqlite3_column_int(channels, 7) != 0,
         };
         int64_t id = sqlite3_column_int64(channels, 0);
         channel.hash = gw_hash(channel.name, channel.len);

@@ -4,6 +4,7 @@
  *   channel  what gw_engine_channel holds
  *   message  what the rings of worker 0 hold, and last values
  *   series   a field of a channel that is rolled up, and how far
+ *   step     a length of its windows: since when they are whole, and what is to be done, disk_steps.h
  *   rollup   its windows
  *   gap      times in which messages may have been missed
  *
@@ -31,6 +32,17 @@ enum gw_disk_statement {
     DISK_WINDOW,
     DISK_WINDOWS,
     DISK_OLD_WINDOWS,
+    DISK_SERIES_GONE,
+    DISK_STEPS,
+    DISK_STEP,
+    DISK_PUT_STEP,
+    DISK_STEP_KEEP,
+    DISK_STEP_LEAVES,
+    DISK_STEPS_LEAVE,
+    DISK_STEP_GONE,
+    DISK_CHORE,
+    DISK_CHORE_MESSAGES,
+    DISK_CHORE_DELETE,
     DISK_GAP,
     DISK_OLD_GAP,
     DISK_STATEMENTS

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/disk_steps.h"
 #include "gateway/alloc.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
@@ -23,7 +24,7 @@ static void bind_double(sqlite3_stmt *statement, int column, bool there, double 
 const struct gw_disk_series *gw_disk_rolled_find(const struct gw_disk_rolled *rolled, const char *field)
 {
     for (uint32_t i = 0; i < rolled->count; i++) {
-        if (!strcmp(rolled->series[i]->field, field))
+        if (!rolled->series[i]->leaves && !strcmp(rolled->series[i]->field, field))
             return rolled->series[i];
     }
     return NULL;
@@ -50,7 +51,6 @@ void gw_disk_rolled_know(struct gw_disk_rolled *rolled, struct gw_disk_series_co
     series->id = known->id;
     series->seq = series->now.seq = known->seq;
     series->ts = series->now.ts = known->ts;
-    series->since = known->since;
     series->stored = true;
 }
 
@@ -67,14 +67,13 @@ void gw_disk_rolled_forget(struct gw_disk_rolled *rolled, struct gw_disk_series_
 
 /* --- windows ---------------------------------------------------------------------------------------------------- */
 
-static bool series_put_window(struct gw_disk_db *db, const struct gw_disk_series *series, int64_t every_ms,
-                              struct gw_window *window)
+bool gw_disk_window_put(struct gw_disk_db *db, int64_t series, int64_t every_ms, struct gw_window *window)
 {
     if (gw_window_is_empty(window))
         return true;
     sqlite3_stmt *put = db->statements[DISK_WINDOW];
     bool any = window->count > 0;
-    sqlite3_bind_int64(put, 1, series->id);
+    sqlite3_bind_int64(put, 1, series);
     sqlite3_bind_int64(put, 2, every_ms);
     sqlite3_bind_int64(put, 3, window->t);
     bind_double(put, 4, any, window->min);
@@ -91,7 +90,7 @@ static bool series_put_window(struct gw_disk_db *db, const struct gw_disk_series
 static bool series_put_windows(struct gw_disk_db *db, struct gw_disk_series *series, const struct gw_rollup *rollup)
 {
     for (uint32_t i = 0; rollup && i < rollup->step_count; i++) {
-        if (!series_put_window(db, series, rollup->steps[i].every_ms, &series->now.open[i]))
+        if (!gw_disk_window_put(db, series->id, rollup->steps[i].every_ms, &series->now.open[i]))
             return false;
     }
     return true;
@@ -106,7 +105,7 @@ static bool series_add(struct gw_disk_db *db, struct gw_disk_series *series, con
     for (uint32_t i = 0; i < rollup->step_count; i++) {
         struct gw_window *open = &series->now.open[i];
         int64_t t = gw_window_begin(msg->ts, rollup->steps[i].every_ms);
-        if (open->t != t && !series_put_window(db, series, rollup->steps[i].every_ms, open))
+        if (open->t != t && !gw_disk_window_put(db, series->id, rollup->steps[i].every_ms, open))
             return false;
         open->t = t;
         gw_window_add(open, msg->seq, any ? &sample : NULL);
@@ -117,9 +116,10 @@ static bool series_add(struct gw_disk_db *db, struct gw_disk_series *series, con
     return true;
 }
 
-/* NULL: there are too many. */
+/* `*good` false: it could not be written. NULL otherwise: there are too many. */
 static struct gw_disk_series *rolled_series(struct gw_disk_rolled *rolled, struct gw_disk_series_count *all,
-                                            const char *field, const struct gw_message *msg, bool first)
+                                            struct gw_disk_db *db, const char *field, const struct gw_message *msg,
+                                            bool first, bool *good)
 {
     struct gw_disk_series *series = (struct gw_disk_series *)(uintptr_t)gw_disk_rolled_find(rolled, field);
     if (series)
@@ -132,33 +132,49 @@ static struct gw_disk_series *rolled_series(struct gw_disk_rolled *rolled, struc
     }
     series = rolled_make(rolled, all, field);
     series->id = all->next_id++;
-    series->since = first ? 0 : msg->ts;
-    return series;
+    *good = gw_disk_steps_begin(db, series->id, rolled->rollup, msg->seq, first ? 0 : msg->ts);
+    return *good ? series : NULL;
+}
+
+bool gw_disk_rolled_settle(struct gw_disk_rolled *rolled, struct gw_disk_db *db, int64_t channel,
+                           struct gw_rollup *rollup)
+{
+    if (rolled->rollup == rollup && (rollup || !rolled->count))
+        return true;
+    if (!gw_disk_rolled_put(rolled, db, channel))
+        return false;
+    for (uint32_t i = 0; i < rolled->count; i++) {
+        struct gw_disk_series *series = rolled->series[i];
+        if (series->leaves)
+            continue;
+        series->leaves = !rollup || !gw_rollup_has(rollup, series->field);
+        if (series->leaves ? !gw_disk_steps_leave(db, series->id) : !gw_disk_steps_settle(db, series, rollup))
+            return false;
+    }
+    gw_rollup_unref(rolled->rollup);
+    rolled->rollup = gw_rollup_ref(rollup);
+    rolled->settled = true;
+    return true;
 }
 
 bool gw_disk_rolled_add(struct gw_disk_rolled *rolled, struct gw_disk_series_count *all, struct gw_disk_db *db,
                         int64_t channel, struct gw_rollup *rollup, const struct gw_message *msg, bool first)
 {
-    if (rolled->rollup != rollup) { /* a reload: other lengths */
-        if (!gw_disk_rolled_put(rolled, db, channel))
-            return false;
-        gw_rollup_unref(rolled->rollup);
-        rolled->rollup = gw_rollup_ref(rollup);
-    }
-    for (uint32_t i = 0; rollup && i < rollup->field_count; i++) {
-        struct gw_disk_series *series = rolled_series(rolled, all, rollup->fields[i], msg, first);
+    bool good = gw_disk_rolled_settle(rolled, db, channel, rollup);
+    for (uint32_t i = 0; good && rollup && i < rollup->field_count; i++) {
+        struct gw_disk_series *series = rolled_series(rolled, all, db, rollup->fields[i], msg, first, &good);
         /* After a reload the hub tells of all that it has once more. */
-        if (series && msg->seq > series->now.seq && !series_add(db, series, rollup, msg))
-            return false;
+        if (series && msg->seq > series->now.seq)
+            good = series_add(db, series, rollup, msg);
     }
-    return true;
+    return good;
 }
 
 static bool rolled_prune(const struct gw_disk_rolled *rolled, struct gw_disk_db *db)
 {
     int64_t now_ms = gw_wall_ms();
     for (uint32_t i = 0; i < rolled->count; i++) {
-        for (uint32_t j = 0; j < rolled->rollup->step_count; j++) {
+        for (uint32_t j = 0; !rolled->series[i]->leaves && j < rolled->rollup->step_count; j++) {
             const struct gw_rollup_step *step = &rolled->rollup->steps[j];
             sqlite3_stmt *prune = db->statements[DISK_OLD_WINDOWS];
             sqlite3_bind_int64(prune, 1, rolled->series[i]->id);
@@ -177,7 +193,7 @@ bool gw_disk_rolled_put(struct gw_disk_rolled *rolled, struct gw_disk_db *db, in
         return true;
     for (uint32_t i = 0; i < rolled->count; i++) {
         struct gw_disk_series *series = rolled->series[i];
-        if (!series->now.dirty)
+        if (!series->now.dirty || series->leaves)
             continue;
         sqlite3_stmt *put = db->statements[DISK_SERIES];
         sqlite3_bind_int64(put, 1, series->id);
@@ -185,7 +201,6 @@ bool gw_disk_rolled_put(struct gw_disk_rolled *rolled, struct gw_disk_db *db, in
         sqlite3_bind_text(put, 3, series->field, -1, SQLITE_STATIC);
         sqlite3_bind_int64(put, 4, (int64_t)series->now.seq);
         sqlite3_bind_int64(put, 5, series->now.ts);
-        sqlite3_bind_int64(put, 6, series->since);
         if (!gw_disk_db_step(db, DISK_SERIES) || !series_put_windows(db, series, rolled->rollup))
             return false;
     }
@@ -196,10 +211,24 @@ bool gw_disk_rolled_put(struct gw_disk_rolled *rolled, struct gw_disk_db *db, in
     return rolled_prune(rolled, db);
 }
 
-void gw_disk_rolled_done(struct gw_disk_rolled *rolled, bool good)
+/* One that the database does not have, or not any more. */
+static void rolled_drop(struct gw_disk_rolled *rolled, uint32_t i, struct gw_disk_series_count *all)
 {
-    for (uint32_t i = 0; i < rolled->count; i++) {
+    free(rolled->series[i]->field);
+    free(rolled->series[i]);
+    rolled->series[i] = rolled->series[--rolled->count];
+    all->now--;
+}
+
+void gw_disk_rolled_done(struct gw_disk_rolled *rolled, struct gw_disk_series_count *all, bool good)
+{
+    for (uint32_t i = rolled->count; i-- > 0;) {
         struct gw_disk_series *series = rolled->series[i];
+        if (good ? series->leaves : !series->stored) {
+            rolled_drop(rolled, i, all);
+            continue;
+        }
+        series->leaves = false;
         if (!series->now.dirty)
             continue;
         series->now.dirty = false;
@@ -213,6 +242,11 @@ void gw_disk_rolled_done(struct gw_disk_rolled *rolled, bool good)
             series->now.ts = series->ts;
         }
     }
+    if (!good && rolled->settled) { /* what was settled is undone */
+        gw_rollup_unref(rolled->rollup);
+        rolled->rollup = NULL;
+    }
+    rolled->settled = false;
 }
 
 bool gw_disk_rolled_read(const struct gw_disk_series *series, struct gw_disk_db *db,
@@ -244,13 +278,13 @@ bool gw_disk_rolled_read(const struct gw_disk_series *series, struct gw_disk_db 
 bool gw_disk_series_load(struct gw_disk_db *db,
                          void (*know)(void *context, const char *channel, size_t len,
                                       const struct gw_disk_series *series),
-                         void *context)
+                         void *context, int64_t *next_id)
 {
     sqlite3_stmt *rows;
-    if (sqlite3_prepare_v2(
-            db->handle,
-            "SELECT series.id,name,field,seq,ts,since FROM series JOIN channel ON channel.id=series.channel", -1,
-            &rows, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db->handle,
+                           "SELECT series.id,name,field,seq,ts FROM series JOIN channel ON channel.id=series.channel"
+                           " UNION ALL SELECT max(series),NULL,NULL,0,0 FROM step",
+                           -1, &rows, NULL) != SQLITE_OK)
         return false;
     int rc;
     while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
@@ -259,8 +293,10 @@ bool gw_disk_series_load(struct gw_disk_db *db,
             .field = (char *)(uintptr_t)sqlite3_column_text(rows, 2),
             .seq = (uint64_t)sqlite3_column_int64(rows, 3),
             .ts = sqlite3_column_int64(rows, 4),
-            .since = sqlite3_column_int64(rows, 5),
         };
+        /* Windows of one that is gone may still be there under its number. */
+        if (*next_id <= series.id)
+            *next_id = series.id + 1;
         const char *name = (const char *)sqlite3_column_text(rows, 1);
         if (series.field && name)
             know(context, name, (size_t)sqlite3_column_bytes(rows, 1), &series);

@@ -12,9 +12,8 @@
 struct gw_disk_series {
     int64_t id;
     char *field;
-    uint64_t seq;  /* of the last message that is in its windows, whatever the field held */
-    int64_t ts;    /* ... when it came */
-    int64_t since; /* what came before was not rolled up; 0: everything was */
+    uint64_t seq; /* of the last message that is in its windows, whatever the field held */
+    int64_t ts;   /* ... when it came */
     struct {
         uint64_t seq;
         int64_t ts;
@@ -22,6 +21,7 @@ struct gw_disk_series {
         struct gw_window open[GW_ROLLUP_STEPS_MAX]; /* empty: none */
     } now;                                          /* of the transaction that is being made */
     bool stored;                                    /* the database has it */
+    bool leaves;                                    /* nobody wants it any more: with this transaction */
 };
 
 /* Of one channel. */
@@ -30,6 +30,7 @@ struct gw_disk_rolled {
     struct gw_disk_series *series[GW_ROLLUP_FIELDS_MAX];
     uint32_t count;
     int64_t pruned_ms; /* monotonic */
+    bool settled;      /* in the transaction that is being made */
 };
 
 /* How many there may be, in all channels. */
@@ -44,15 +45,21 @@ void gw_disk_rolled_know(struct gw_disk_rolled *rolled, struct gw_disk_series_co
 /* Inside a transaction. `first`: the channel had no message before it. */
 bool gw_disk_rolled_add(struct gw_disk_rolled *rolled, struct gw_disk_series_count *all, struct gw_disk_db *db,
                         int64_t channel, struct gw_rollup *rollup, const struct gw_message *msg, bool first);
+/* Inside a transaction: the channel's route wants this from now on; NULL: nothing. */
+bool gw_disk_rolled_settle(struct gw_disk_rolled *rolled, struct gw_disk_db *db, int64_t channel,
+                           struct gw_rollup *rollup);
 bool gw_disk_rolled_put(struct gw_disk_rolled *rolled, struct gw_disk_db *db, int64_t channel);
 /* It was committed, or not. */
-void gw_disk_rolled_done(struct gw_disk_rolled *rolled, bool good);
+void gw_disk_rolled_done(struct gw_disk_rolled *rolled, struct gw_disk_series_count *all, bool good);
 /* The channel is gone. */
 void gw_disk_rolled_forget(struct gw_disk_rolled *rolled, struct gw_disk_series_count *all);
 /* NULL: there is none. */
 const struct gw_disk_series *gw_disk_rolled_find(const struct gw_disk_rolled *rolled, const char *field);
 bool gw_disk_rolled_read(const struct gw_disk_series *series, struct gw_disk_db *db,
                          struct gw_engine_series *question);
+
+/* Inside a transaction: adds what the window has to what the database has, and empties it. */
+bool gw_disk_window_put(struct gw_disk_db *db, int64_t series, int64_t every_ms, struct gw_window *window);
 
 /* Times in which messages may have been missed, of all channels: the process did not run, or the disk was too slow.
  */
@@ -76,10 +83,10 @@ void gw_disk_gaps_add(struct gw_disk_gaps *gaps, int64_t from, int64_t to, int64
 bool gw_disk_gaps_put(struct gw_disk_gaps *gaps, struct gw_disk_db *db);
 void gw_disk_gaps_done(struct gw_disk_gaps *gaps);
 
-/* Every series, with the name of its channel. */
+/* Every series, with the name of its channel. `*next_id` becomes larger than all numbers. */
 bool gw_disk_series_load(struct gw_disk_db *db,
                          void (*know)(void *context, const char *channel, size_t len,
                                       const struct gw_disk_series *series),
-                         void *context);
+                         void *context, int64_t *next_id);
 
 #endif

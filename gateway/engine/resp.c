@@ -243,6 +243,11 @@ redisReply *gw_resp_ask(struct gw_resp *resp, int64_t timeout_ms, ...)
     return reply;
 }
 
+const char *gw_resp_text(const redisReply *reply)
+{
+    return reply->str ? reply->str : "";
+}
+
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
 static int resp_connect_one(struct gw_resp *resp, const struct gw_address *address, uint16_t port, int64_t until_ms)

@@ -60,6 +60,9 @@ redisReply *gw_resp_read(struct gw_resp *resp, int64_t timeout_ms);
 redisReply *gw_resp_ask(struct gw_resp *resp, int64_t timeout_ms, ...) __attribute__((sentinel));
 redisReply *gw_resp_ask_args(struct gw_resp *resp, int64_t timeout_ms, const struct gw_resp_args *args);
 
+/* The text of a reply; empty if it is none. */
+const char *gw_resp_text(const redisReply *reply);
+
 bool gw_resp_is_open(const struct gw_resp *resp);
 /* Whoever waits in it comes back, with it closed. Thread: any. */
 void gw_resp_interrupt(struct gw_resp *resp);

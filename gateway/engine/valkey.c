@@ -70,8 +70,10 @@ static void valkey_commit(struct gw_engine_store *store)
         uint64_t ticket = ++store->taken;
         for (struct gw_entry *entry; (entry = gw_entry_list_take(&store->packet));)
             store_queue(store, entry, ticket);
-        wake = !store->busy;
+        bool much = store->queue.count >= GW_VALKEY_MUCH;
+        wake = !store->busy || (much && !store->much);
         store->busy = true;
+        store->much |= much;
     }
     pthread_mutex_unlock(&store->lock);
     gw_entry_list_clear(&store->packet);
@@ -91,6 +93,7 @@ static bool valkey_room(struct gw_engine_store *store)
 {
     pthread_mutex_lock(&store->lock);
     bool room = store->queue.bytes + store->sent.bytes < WINDOW_BYTES;
+    store->starved |= !room;
     pthread_mutex_unlock(&store->lock);
     return room;
 }

@@ -120,8 +120,11 @@ struct gw_entry *gw_entry_of_reply(const redisReply *reply)
     const redisReply *list = reply->element[1];
     if (list->elements < 2 || list->elements % 2 || list->elements > GW_ENTRY_FIELDS)
         return NULL;
-    for (size_t i = 0; i < list->elements; i++)
+    for (size_t i = 0; i < list->elements; i++) {
+        if (!list->element[i]->str)
+            return NULL;
         fields[i] = (struct gw_slice){list->element[i]->str, (size_t)list->element[i]->len};
+    }
     struct gw_entry *entry = entry_make(fields, list->elements);
     entry->id = id;
     if (!gw_entry_field(entry, "k").data && !entry_read_head(entry)) {

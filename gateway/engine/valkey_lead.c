@@ -15,6 +15,7 @@
 #include "gateway/random.h"
 
 #define RETRY_MS 200
+#define AGAIN_MS 5000
 /* A leader's clock may be so far from the server's: numbers begin by it, and a term later they must be higher. */
 #define CLOCK_MS 500
 /* Bits of a number that count messages within a second of the clock. */
@@ -25,8 +26,8 @@
 struct lead {
     struct gw_engine_store *store;
     struct gw_valkey_pipe pipe;
+    int64_t again_ms;    /* until then connections to a server that takes no writes are left as they are */
     int64_t free_ms;     /* since when the lease has been seen free; 0: it is not */
-    bool told;           /* that the server is away */
     char server_run[64]; /* the server's run id, as of this connection */
 };
 
@@ -101,8 +102,8 @@ static int64_t lead_clock(struct lead *lead)
     redisReply *reply = lead_ask(lead, "TIME", NULL, NULL);
     int64_t seconds = 0;
     if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
-        int64_t theirs =
-            strtoll(reply->element[0]->str, NULL, 10) * 1000 + strtoll(reply->element[1]->str, NULL, 10) / 1000;
+        int64_t theirs = strtoll(gw_resp_text(reply->element[0]), NULL, 10) * 1000 +
+                         strtoll(gw_resp_text(reply->element[1]), NULL, 10) / 1000;
         int64_t after = gw_wall_ms();
         if (theirs < before - CLOCK_MS || theirs > after + CLOCK_MS)
             GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "engine",
@@ -118,6 +119,16 @@ static int64_t lead_clock(struct lead *lead)
 }
 
 /* --- taking over ------------------------------------------------------------------------------------------------ */
+
+/* A master that has become a replica: its name may be another server's by now, also for who reads. */
+static void lead_look_again(struct lead *lead, const char *why)
+{
+    if (!strstr(why, "READONLY") || gw_monotonic_ms() < lead->again_ms)
+        return;
+    lead->again_ms = gw_monotonic_ms() + AGAIN_MS;
+    gw_resp_close(&lead->store->commands);
+    gw_resp_interrupt(&lead->store->tail);
+}
 
 /* Everything below `term` is over: what it had queued was numbered by nobody. */
 static void lead_depose(struct lead *lead, const char *why)
@@ -135,6 +146,9 @@ static void lead_depose(struct lead *lead, const char *why)
         return;
     store->sink.lead(store->sink.context, 0);
     gw_log(GW_LOG_WARN, "engine", "this node takes no messages in any more: %s", why);
+    if (gw_valkey_is_refusal(why))
+        gw_valkey_stuck(store, why);
+    lead_look_again(lead, why);
 }
 
 static bool lead_fence(struct lead *lead, bool lost, int64_t seconds, struct gw_entry_id *fence)
@@ -174,7 +188,7 @@ static bool lead_fence(struct lead *lead, bool lost, int64_t seconds, struct gw_
     bool good = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
     if (good) {
         fence->term = (uint64_t)reply->element[0]->integer;
-        fence->seq = strtoull(reply->element[1]->str, NULL, 10);
+        fence->seq = strtoull(gw_resp_text(reply->element[1]), NULL, 10);
     }
     if (reply)
         freeReplyObject(reply);
@@ -212,8 +226,10 @@ static bool lead_begin(struct lead *lead, int64_t leased_ms, const char **why)
     store->safe = store->taken;
     store->seq = fence.seq;
     store->term = fence.term;
+    store->busy = store->much = false;
     pthread_mutex_unlock(&store->lock);
     lead->pipe = (struct gw_valkey_pipe){.last = fence, .renewed_ms = leased_ms, .asked_ms = leased_ms};
+    store->told[0] = '\0';
     atomic_fetch_add(&store->takeovers, 1);
     gw_log(GW_LOG_INFO, "engine", "this node takes messages in now, term %" PRIu64 "%s", fence.term,
            lost ? "; what its predecessor had not shared is lost, and clients are told of a gap" : "");
@@ -245,6 +261,17 @@ static void lead_release(struct lead *lead)
         freeReplyObject(reply);
 }
 
+/* A question came to nothing: how long to wait until the next. */
+static int64_t lead_failed(struct lead *lead)
+{
+    struct gw_engine_store *store = lead->store;
+    if (!gw_resp_is_open(&store->commands) || !gw_valkey_is_refusal(store->commands.error))
+        return RETRY_MS;
+    gw_valkey_stuck(store, store->commands.error);
+    lead_look_again(lead, store->commands.error);
+    return RETRY_MS;
+}
+
 /* How long to wait until the next try. */
 static int64_t lead_try(struct lead *lead)
 {
@@ -255,27 +282,35 @@ static int64_t lead_try(struct lead *lead)
     gw_random(&random, sizeof random);
     redisReply *reply = lead_ask(lead, "PTTL", store->keys.lease, NULL);
     if (!reply)
-        return RETRY_MS;
+        return lead_failed(lead);
     int64_t left = reply->integer;
     freeReplyObject(reply);
     if (left > 0) {
         lead->free_ms = 0;
+        if (!atomic_load(&store->stuck))
+            store->told[0] = '\0';
         return left + random * 100 / 255;
     }
     if (!lead->free_ms)
         lead->free_ms = gw_monotonic_ms();
+    if (!atomic_load(&store->stuck) && gw_monotonic_ms() - lead->free_ms > 2 * store->lease_ms)
+        gw_valkey_stuck(store, "nobody has taken over for twice the lease");
     if (!atomic_load(&store->up) || lead_waits(lead))
         return RETRY_MS / 4;
     int64_t leased_ms = gw_monotonic_ms();
     snprintf(lease, sizeof lease, "%lld", (long long)store->lease_ms);
     reply = gw_resp_ask(&store->commands, store->lease_ms / 2, "SET", store->keys.lease, store->who, "NX", "PX",
                         lease, NULL);
-    bool ours = reply && reply->type == REDIS_REPLY_STATUS;
-    if (reply)
-        freeReplyObject(reply);
-    if (!ours || lead_begin(lead, leased_ms, &why))
+    if (!reply)
+        return lead_failed(lead);
+    bool ours = reply->type == REDIS_REPLY_STATUS;
+    freeReplyObject(reply);
+    if (!ours)
+        return RETRY_MS / 4; /* another node was faster */
+    if (lead_begin(lead, leased_ms, &why))
         return 0;
     GW_LOG_ONCE_A_SECOND(GW_LOG_WARN, "engine", "this node could not take over: %s %s", why, store->commands.error);
+    lead_failed(lead);
     if (gw_resp_is_open(&store->commands))
         lead_release(lead);
     return RETRY_MS;
@@ -287,16 +322,14 @@ static void lead_standby(struct lead *lead)
 {
     struct gw_engine_store *store = lead->store;
     if (!gw_resp_is_open(&store->commands) && !lead_connect(lead)) {
-        if (!lead->told)
+        if (gw_valkey_is_news(store, store->commands.error))
             gw_log(GW_LOG_WARN, "engine", "no connection to %s:%s: %s", store->host, store->port,
                    store->commands.error);
-        lead->told = true;
         gw_resp_close(&store->commands);
         lead->free_ms = 0;
         lead_rest(store, RETRY_MS, false);
         return;
     }
-    lead->told = false;
     int64_t wait = lead_try(lead);
     pthread_mutex_lock(&store->lock);
     bool leads = store->term != 0, resigned = store->resigned;
@@ -328,11 +361,11 @@ static void lead_turn(struct lead *lead)
         return;
     }
     pthread_mutex_lock(&store->lock);
-    bool more = store->queue.oldest != NULL;
-    store->busy = more && pipe->count < 4;
-    bool busy = store->busy;
+    bool more = gw_valkey_may_send(store, pipe);
+    store->busy = more || pipe->count; /* a reply wakes us */
+    store->much = more || pipe->count >= GW_VALKEY_BATCHES;
     pthread_mutex_unlock(&store->lock);
-    if (!busy)
+    if (!more)
         lead_rest(store, store->lease_ms / 8, true);
 }
 

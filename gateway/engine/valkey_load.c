@@ -21,12 +21,15 @@ static enum gw_err load_failed(struct gw_engine_store *store, struct gw_buf *err
 
 /* --- histories -------------------------------------------------------------------------------------------------- */
 
-/* The entries of one channel that are no younger than the top, of a stream that may have lost older ones since. */
+/* The entries of one channel that are no younger than the top, of a stream that may have lost older ones since.
+ * `newest`: the number of its last message; where the stream is gone (a server without memory throws keys away), all
+ * up to there is. */
 static void load_channel(struct gw_engine_store *store, const struct gw_engine_load *load, const redisReply *name,
-                         const redisReply *reply)
+                         uint64_t newest, const redisReply *reply)
 {
     struct gw_entry_list list = {0};
-    uint64_t before = 0, oldest = 0;
+    bool gone = reply->type == REDIS_REPLY_ARRAY && !reply->elements;
+    uint64_t before = 0, oldest = gone ? newest : 0;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         struct gw_entry *entry = gw_entry_of_reply(reply->element[i]);
         if (!entry)
@@ -42,9 +45,9 @@ static void load_channel(struct gw_engine_store *store, const struct gw_engine_l
         gw_entry_list_add(&list, entry);
     }
     struct gw_engine_channel channel = {
-        .name = name->str,
+        .name = gw_resp_text(name),
         .len = (size_t)name->len,
-        .hash = gw_hash(name->str, (size_t)name->len),
+        .hash = gw_hash(gw_resp_text(name), (size_t)name->len),
         .evicted = oldest < store->read.seq ? oldest : store->read.seq,
         .kept = true,
     };
@@ -88,16 +91,18 @@ static bool load_ask_channel(struct gw_engine_store *store, const redisReply *na
 
 static bool load_histories(struct gw_engine_store *store, const struct gw_engine_load *load)
 {
-    redisReply *names = gw_resp_ask(&store->commands, LOAD_MS, "ZRANGE", store->keys.channels, "0", "-1", NULL);
+    redisReply *names =
+        gw_resp_ask(&store->commands, LOAD_MS, "ZRANGE", store->keys.channels, "0", "-1", "WITHSCORES", NULL);
     bool good = names && names->type == REDIS_REPLY_ARRAY;
     size_t asked = 0;
-    for (size_t i = 0; good && i < names->elements; i++) {
-        for (; good && asked < names->elements && asked < i + LOAD_WINDOW; asked++)
+    for (size_t i = 0; good && i + 1 < names->elements; i += 2) { /* a name and its score */
+        for (; good && asked + 1 < names->elements && asked < i + 2 * LOAD_WINDOW; asked += 2)
             good = load_ask_channel(store, names->element[asked]);
         redisReply *reply = good ? gw_resp_read(&store->commands, LOAD_MS) : NULL;
         good = reply != NULL;
         if (reply) {
-            load_channel(store, load, names->element[i], reply);
+            uint64_t newest = strtoull(gw_resp_text(names->element[i + 1]), NULL, 10);
+            load_channel(store, load, names->element[i], newest, reply);
             freeReplyObject(reply);
         }
     }
@@ -144,7 +149,10 @@ static bool load_log(struct gw_engine_store *store)
             gw_resp_ask(&store->commands, LOAD_MS, "XRANGE", store->keys.log, from, to, "COUNT", LOG_PAGE, NULL);
         if (!reply)
             return false;
-        more = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0;
+        const redisReply *newest =
+            reply->type == REDIS_REPLY_ARRAY && reply->elements ? reply->element[reply->elements - 1] : NULL;
+        struct gw_entry_id last; /* also where it is not ours */
+        more = newest && newest->elements && gw_entry_id_parse(newest->element[0]->str, &last);
         for (size_t i = 0; more && i < reply->elements; i++) {
             struct gw_entry *entry = gw_entry_of_reply(reply->element[i]);
             if (entry)
@@ -152,7 +160,8 @@ static bool load_log(struct gw_engine_store *store)
         }
         freeReplyObject(reply);
         from[0] = '('; /* what follows */
-        gw_entry_id_format(from + 1, store->read);
+        if (more)
+            gw_entry_id_format(from + 1, last);
     }
     store->read = top;
     return true;

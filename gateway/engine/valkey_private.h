@@ -57,6 +57,7 @@ struct gw_engine_store {
     struct gw_valkey_asks asks;
     int wake_fd;         /* the thread that sends */
     char append_sha[41]; /* of gw_script_append at the server; that thread's */
+    char told[256];      /* what it has logged last of a server that is away, or refuses; empty: all is well */
 
     struct gw_entry_list packet; /* the MQTT thread's: what the next commit() makes whole */
     uint16_t packet_mid;         /* ... its identifier */
@@ -79,12 +80,16 @@ struct gw_engine_store {
     struct gw_valkey_known *known;       /* {lock} by packet identifier */
     uint64_t known_count;                /* {lock} */
     bool resigned;                       /* {lock} the leader went in order: the lease is free */
-    bool busy;                           /* {lock} the sending thread looks at the queue by itself */
+    bool busy;                           /* {lock} the sending thread looks at the queue by itself, */
+    bool much;                           /* {lock} ... also once there is so much that it goes at once */
+    bool starved;                        /* {lock} there was no room() */
     bool cluster_up;                     /* {lock} the leader has its connection to the broker */
     int64_t cluster_since;               /* {lock} */
+    int64_t stuck_since;                 /* {lock} */
     _Atomic uint64_t appended, fenced, mended, lost, takeovers, redelivered;
     _Atomic int64_t append_ns; /* how long the last batch took */
     _Atomic bool up;           /* the tail is connected */
+    _Atomic bool stuck;        /* nobody takes messages in, though the log can be read: until the next fence */
 };
 
 /* valkey_load.c. Thread: main. */
@@ -95,6 +100,13 @@ void *gw_valkey_tail_run(void *store);
 /* Notes an entry of the log that was read: what is known of packets, the last leader, the memory. Takes it over.
  * {lock} is held. */
 void gw_valkey_note(struct gw_engine_store *store, struct gw_entry *entry);
+
+/* Is it an error by which the server refused a command? They begin with a word in capitals; some our scripts give. */
+bool gw_valkey_is_refusal(const char *error);
+/* Thread of both: the one that sends. Was something else logged last of a server that is away, or refuses? */
+bool gw_valkey_is_news(struct gw_engine_store *store, const char *why);
+/* The log can be read, and nobody adds to it: clients are told, until the next fence. */
+void gw_valkey_stuck(struct gw_engine_store *store, const char *why);
 
 /* Logs it if the leader has other routes than we. */
 void gw_valkey_compare(struct gw_engine_store *store);
@@ -119,6 +131,9 @@ struct gw_valkey_flight {
 };
 
 #define GW_VALKEY_FLIGHTS 8
+/* So many entries go while others are on their way; fewer wait for the reply, and go together. */
+#define GW_VALKEY_MUCH    64
+#define GW_VALKEY_BATCHES 4 /* in flight */
 
 struct gw_valkey_pipe {
     struct gw_valkey_flight flights[GW_VALKEY_FLIGHTS];
@@ -128,6 +143,8 @@ struct gw_valkey_pipe {
     int64_t asked_ms;        /* when the last one was sent */
 };
 
+/* Is there a batch, and should it go now? {lock} is held. */
+bool gw_valkey_may_send(const struct gw_engine_store *store, const struct gw_valkey_pipe *pipe);
 /* Sends a batch of the queue, if there is one. False: the connection is gone. */
 bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *pipe);
 bool gw_valkey_send_renewal(struct gw_engine_store *store, struct gw_valkey_pipe *pipe);

@@ -11,7 +11,6 @@
 
 #define BATCH_COUNT 128
 #define BATCH_BYTES (64 * 1024)
-#define BATCHES     4 /* in flight */
 
 struct batch_texts {
     char id[GW_ENTRY_ID_SIZE], keep[16], count[8];
@@ -111,16 +110,21 @@ static size_t batch_size(const struct gw_entry_list *queue)
     return count;
 }
 
+bool gw_valkey_may_send(const struct gw_engine_store *store, const struct gw_valkey_pipe *pipe)
+{
+    return store->queue.count && pipe->count < GW_VALKEY_BATCHES &&
+           (!pipe->count || store->queue.count >= GW_VALKEY_MUCH);
+}
+
 bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *pipe)
 {
     struct batch batch = {0};
     uint64_t ticket = 0;
     unsigned messages = 0;
-    if (pipe->count >= BATCHES)
-        return true;
     batch_begin(&batch, store, &pipe->last);
     pthread_mutex_lock(&store->lock);
-    batch_reserve(&batch, batch_size(&store->queue));
+    if (gw_valkey_may_send(store, pipe))
+        batch_reserve(&batch, batch_size(&store->queue));
     while (batch.used < batch.allocated) {
         struct gw_entry *entry = gw_entry_list_take(&store->queue);
         gw_entry_list_add(&store->sent, entry);

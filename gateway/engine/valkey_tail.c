@@ -31,6 +31,7 @@ static void note_control(struct gw_engine_store *store, const struct gw_entry *e
         snprintf(store->run, sizeof store->run, "%s", run.data ? run.data : "");
         struct gw_slice digest = gw_entry_field(entry, "x");
         store->leader_digest = digest.data ? strtoull(digest.data, NULL, 16) : 0;
+        atomic_store(&store->stuck, false);
     }
     if (!strcmp(kind.data, "upstream") && state.data) {
         store->cluster_up = state.data[0] == '1';
@@ -74,8 +75,9 @@ static void tail_tell(struct tail *tail)
 {
     struct gw_engine_store *store = tail->store;
     pthread_mutex_lock(&store->lock);
-    bool engine = atomic_load(&store->up), up = engine && store->cluster_up;
-    int64_t since = engine ? store->cluster_since : tail->since;
+    bool reads = atomic_load(&store->up), stuck = atomic_load(&store->stuck);
+    bool engine = reads && !stuck, up = engine && store->cluster_up;
+    int64_t since = !reads ? tail->since : stuck ? store->stuck_since : store->cluster_since;
     pthread_mutex_unlock(&store->lock);
     if (tail->told && tail->told_up == up && (up || tail->told_engine == engine))
         return;
@@ -83,6 +85,35 @@ static void tail_tell(struct tail *tail)
     tail->told_up = up;
     tail->told_engine = engine;
     store->sink.upstream(store->sink.context, up, since, !engine);
+}
+
+bool gw_valkey_is_refusal(const char *error)
+{
+    static const char *const ours[] = {"FENCED", "CUT", "NOLEASE"};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (!strncmp(error, ours[i], strlen(ours[i])))
+            return false;
+    return strspn(error, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") >= 2;
+}
+
+bool gw_valkey_is_news(struct gw_engine_store *store, const char *why)
+{
+    size_t len = strnlen(why, sizeof store->told - 1);
+    bool news = strncmp(store->told, why, len) != 0 || store->told[len];
+    memcpy(store->told, why, len);
+    store->told[len] = '\0';
+    return news;
+}
+
+void gw_valkey_stuck(struct gw_engine_store *store, const char *why)
+{
+    pthread_mutex_lock(&store->lock);
+    if (!atomic_exchange(&store->stuck, true))
+        store->stuck_since = gw_wall_ms();
+    pthread_mutex_unlock(&store->lock);
+    if (gw_valkey_is_news(store, why))
+        gw_log(GW_LOG_ERROR, "engine", "no gateway can take messages in: %s:%s: %s; the broker keeps them",
+               store->host, store->port, why);
 }
 
 static void tail_lost(struct gw_engine_store *store, uint64_t to)
@@ -141,11 +172,17 @@ static void tail_handle(struct tail *tail, struct gw_entry *entry)
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
+/* One stream with entries, as XREAD returns it: [[name, [entry, ...]]]. */
+static bool tail_is_stream(const redisReply *reply)
+{
+    const redisReply *stream = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 ? reply->element[0] : NULL;
+    return stream && stream->type == REDIS_REPLY_ARRAY && stream->elements == 2 &&
+           stream->element[1]->type == REDIS_REPLY_ARRAY && stream->element[1]->elements;
+}
+
 static void tail_take(struct tail *tail, const redisReply *reply)
 {
     struct gw_engine_store *store = tail->store;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 || reply->element[0]->elements != 2)
-        return;
     const redisReply *list = reply->element[0]->element[1];
     for (size_t i = 0; i < list->elements && !atomic_load(&store->closing); i++) {
         struct gw_entry *entry = gw_entry_of_reply(list->element[i]);
@@ -156,8 +193,11 @@ static void tail_take(struct tail *tail, const redisReply *reply)
     }
     pthread_mutex_lock(&store->lock);
     pthread_cond_broadcast(&store->moved);
+    bool starved = store->starved;
+    store->starved = false;
     pthread_mutex_unlock(&store->lock);
-    store->sink.safe(store->sink.context); /* what was read back makes room */
+    if (starved) /* what was read back makes room */
+        store->sink.safe(store->sink.context);
 }
 
 /* Numbers may have begun anew while we were away: somebody found the server empty, and had no memory. */
@@ -181,21 +221,6 @@ static bool tail_check_epoch(struct tail *tail)
     return true;
 }
 
-static bool tail_read(struct tail *tail)
-{
-    struct gw_engine_store *store = tail->store;
-    char id[GW_ENTRY_ID_SIZE], block[16];
-    gw_entry_id_format(id, store->read);
-    snprintf(block, sizeof block, "%d", BLOCK_MS);
-    redisReply *reply = gw_resp_ask(&store->tail, BLOCK_MS + store->lease_ms, "XREAD", "COUNT", READ_MAX, "BLOCK",
-                                    block, "STREAMS", store->keys.log, id, NULL);
-    if (!reply)
-        return false;
-    tail_take(tail, reply);
-    freeReplyObject(reply);
-    return true;
-}
-
 static void tail_rest(struct gw_engine_store *store)
 {
     int64_t until_ms = gw_monotonic_ms() + RETRY_MS;
@@ -203,6 +228,28 @@ static void tail_rest(struct gw_engine_store *store)
     while (!store->closing && gw_cond_wait_until(&store->moved, &store->lock, until_ms))
         continue;
     pthread_mutex_unlock(&store->lock);
+}
+
+static bool tail_read(struct tail *tail)
+{
+    struct gw_engine_store *store = tail->store;
+    char id[GW_ENTRY_ID_SIZE], block[16];
+    int64_t asked_ms = gw_monotonic_ms();
+    gw_entry_id_format(id, store->read);
+    snprintf(block, sizeof block, "%d", BLOCK_MS);
+    redisReply *reply = gw_resp_ask(&store->tail, BLOCK_MS + store->lease_ms, "XREAD", "COUNT", READ_MAX, "BLOCK",
+                                    block, "STREAMS", store->keys.log, id, NULL);
+    if (!reply)
+        return false;
+    bool stream = tail_is_stream(reply), good = stream || reply->type == REDIS_REPLY_NIL;
+    if (stream)
+        tail_take(tail, reply);
+    else if (!good)
+        snprintf(store->tail.error, sizeof store->tail.error, "its reply to XREAD is not understood");
+    else if (gw_monotonic_ms() - asked_ms < BLOCK_MS / 2)
+        tail_rest(store); /* something in between does not wait for us */
+    freeReplyObject(reply);
+    return good;
 }
 
 static void tail_set_up(struct tail *tail, bool up)

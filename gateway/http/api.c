@@ -177,7 +177,8 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
     const struct gw_upstream_state *state = gw_hub_upstream(gw_conn_hub(conn));
     if (!state->up) {
         gw_http_error(conn, GW_ERR_UPSTREAM_DOWN,
-                      state->by_engine ? "the engine that the gateways share can't be reached" : NULL);
+                      state->by_engine ? "the engine that the gateways share can't be reached, or takes no messages"
+                                       : NULL);
         return;
     }
     const struct gw_server *server = conn->sock.worker->server;

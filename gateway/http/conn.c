@@ -294,6 +294,13 @@ void gw_conn_pause(struct gw_conn *conn, bool pause)
         gw_conn_process(conn);
 }
 
+void gw_conn_heard(struct gw_conn *conn, bool hurry)
+{
+    struct gw_worker *worker = conn->sock.worker;
+    if (hurry || worker->heard == GW_HEARD_NOTHING)
+        worker->heard = hurry ? GW_HEARD_HURRY : GW_HEARD_CALM;
+}
+
 void gw_conn_close(struct gw_conn *conn)
 {
     gw_conn_finish(conn);

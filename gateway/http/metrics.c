@@ -23,6 +23,7 @@ static const struct metric metric_gauges[] = {
     {"sluice_channels", "Channels that have had a message, each counted in every worker.", M(channels)},
     {"sluice_history_bytes", "Bytes referred to by histories, each counted in every worker.", M(history_bytes)},
     {"sluice_confirms", "Publishes that wait to be confirmed now.", M(confirms)},
+    {"sluice_windows_open", "Windows of aggregates that are open now.", M(windows_open)},
     {"sluice_queued_sessions", "Sessions that something waits for, as of the last second.", M(queued_sessions)},
     {"sluice_queued_bytes", "Bytes waiting in the queues of all sessions, as of the last second.", M(queued_bytes)},
 };
@@ -34,6 +35,8 @@ static const struct metric metric_counters[] = {
     {"sluice_unchanged_total", "Messages that policy on_change found without news, each counted in every worker.",
      M(unchanged)},
     {"sluice_deliveries_total", "Messages queued for sessions.", M(deliveries)},
+    {"sluice_windows_total", "Windows of aggregates made, each once for all who get it.", M(windows)},
+    {"sluice_windows_early_total", "Windows sent before their end for limits.windows.", M(windows_early)},
     {"sluice_gaps_total", "Gaps told to sessions.", M(gaps)},
     {"sluice_overflows_total", "Times that a session's queue was full.", M(overflows)},
     {"sluice_conflated_total", "Values replaced by newer ones before they were sent.", M(conflated)},

@@ -59,6 +59,30 @@ static enum gw_err frame_take_interval(json_t *object, struct gw_frame *out, con
     return GW_ERR_BAD_REQUEST;
 }
 
+/* {"field":"/temperature","every":"10s"}, or the same as a text. */
+static enum gw_err frame_take_aggregate(json_t *object, struct gw_frame *out, const char **why)
+{
+    json_t *value = json_object_get(object, "aggregate");
+    if (!value || json_is_null(value))
+        return GW_OK;
+    json_t *field = json_object_get(value, "field"), *every = json_object_get(value, "every");
+    struct gw_aggregate aggregate;
+    *why = "aggregate is an object such as {\"field\":\"/temperature\",\"every\":\"10s\"}";
+    if (json_is_string(value))
+        *why = gw_aggregate_parse(&aggregate, json_string_value(value), json_string_length(value));
+    else if (json_is_string(every) && (!field || json_is_null(field) || json_is_string(field)) &&
+             json_object_size(value) == (field ? 2 : 1))
+        *why = gw_aggregate_of(&aggregate, json_string_value(field), json_string_length(field),
+                               json_string_value(every), json_string_length(every));
+    if (!*why && out->interval_ms)
+        *why = "aggregate and interval exclude each other: windows have a pace of their own";
+    if (*why)
+        return GW_ERR_BAD_REQUEST;
+    out->aggregate = gw_malloc(sizeof aggregate);
+    *out->aggregate = aggregate;
+    return GW_OK;
+}
+
 /* "-10m", or a number of milliseconds. */
 static enum gw_err frame_take_since(json_t *object, struct gw_frame *out, const char **why)
 {
@@ -143,6 +167,9 @@ static enum gw_err frame_take(json_t *object, struct gw_frame *out, const char *
     if (out->type == GW_FRAME_SUBSCRIBE && ((err = frame_take_interval(object, out, why)) != GW_OK ||
                                             (err = frame_take_since(object, out, why)) != GW_OK))
         return err;
+    if ((out->type == GW_FRAME_SUBSCRIBE || out->type == GW_FRAME_UNSUBSCRIBE) &&
+        (err = frame_take_aggregate(object, out, why)) != GW_OK)
+        return err;
     if (out->type == GW_FRAME_REQUEST && (err = frame_take_timeout(object, out, why)) != GW_OK)
         return err;
     if (out->type == GW_FRAME_PUBLISH && (err = frame_take_wishes(object, out, why)) != GW_OK)
@@ -189,6 +216,7 @@ void gw_frame_fini(struct gw_frame *frame)
     free(frame->channel);
     free(frame->cursor);
     free(frame->since);
+    free(frame->aggregate);
     free(frame->token);
     free(frame->key);
     free(frame->type_name);

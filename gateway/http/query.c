@@ -62,6 +62,8 @@ static const char *query_take(struct gw_query *query, const char *key, const str
             return GW_SINCE_EXPECTED;
     } else if (!strcmp(key, "interval")) {
         return gw_query_interval(value->data, &query->interval_ms);
+    } else if (!strcmp(key, "aggregate")) {
+        return gw_aggregate_parse(&query->aggregate, value->data ? value->data : "", value->len);
     } else if (!strcmp(key, "wait") && !query_wait(value, web->poll_wait_max_ms, &query->wait_ms)) {
         return "wait is a number of seconds, 0 or more";
     }
@@ -86,6 +88,8 @@ const char *gw_query_read(struct gw_query *query, const struct gw_request *reque
         why = "the query has a broken percent-encoding";
     if (!why && !query->channel_count)
         why = "at least one channel=NAME expected in the query";
+    if (!why && query->aggregate.every_ms && query->interval_ms)
+        why = "aggregate and interval exclude each other: windows have a pace of their own";
     gw_buf_fini(&key);
     gw_buf_fini(&value);
     return why;
@@ -125,11 +129,14 @@ enum gw_err gw_query_subscribe(const struct gw_query *query, struct gw_session *
         if (*from && !query->pinned)
             start = query_start(from, strlen(from), without);
         start.interval_ms = query->interval_ms;
+        start.aggregate = query->aggregate.every_ms ? &query->aggregate : NULL;
         enum gw_err err = gw_session_subscribe(session, name, strlen(name), &start, &subscribed);
         if (err == GW_ERR_BAD_REQUEST && !gw_topic_filter_valid(name, strlen(name)))
             *why = "a channel is no valid name or filter (+ and # as whole levels, # only as the last, expected)";
         else if (err == GW_ERR_BAD_REQUEST)
             *why = "the cursor is none of this gateway's (last or <epoch>.<number> expected)";
+        else if (err != GW_OK)
+            *why = subscribed.why;
         if (err != GW_OK)
             return err;
         name = from + strlen(from) + 1;

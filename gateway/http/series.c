@@ -18,6 +18,7 @@
 struct asked {
     struct gw_buf field, from, to;
     uint32_t points;
+    int64_t step; /* 0: as `points` says */
 };
 
 struct chart {
@@ -45,6 +46,11 @@ static const char *asked_take(struct asked *asked, const char *key, const struct
         if (!end || *end || value->data[0] < '0' || value->data[0] > '9' || !points || points > GW_SERIES_POINTS_MAX)
             return "points is a number, 1 to 10000";
         asked->points = (uint32_t)points;
+    } else if (!strcmp(key, "step")) {
+        if (memchr(value->data ? value->data : "", '\0', value->len) || !value->len ||
+            !gw_parse_duration(value->data, &asked->step) || asked->step < GW_AGGREGATE_MIN_MS ||
+            asked->step > GW_AGGREGATE_MAX_MS)
+            return "step is a duration such as 10s, from 100ms to 1d";
     }
     return NULL;
 }
@@ -100,21 +106,13 @@ static const char *asked_read(struct asked *asked, const struct gw_request *requ
         why = gw_series_range(asked->from.data, asked->to.data, now_ms, ask);
     ask->field = asked->field.data;
     ask->points = asked->points;
+    ask->step = asked->step;
+    if (!why && ask->step && (ask->to - ask->from) / ask->step >= GW_SERIES_POINTS_MAX)
+        why = "there would be more than 10000 windows between from and to: a longer step expected";
     return why;
 }
 
 /* --- the answer ------------------------------------------------------------------------------------------------- */
-
-void gw_series_add_number(struct gw_buf *out, double value)
-{
-    char text[32];
-    for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads as the same number */
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    gw_buf_adds(out, text);
-}
 
 enum column { COLUMN_T, COLUMN_MIN, COLUMN_MAX, COLUMN_MEAN, COLUMN_LAST, COLUMN_COUNT, COLUMNS };
 

@@ -2,8 +2,6 @@
 #ifndef GW_HTTP_SERIES_H
 #define GW_HTTP_SERIES_H
 
-#include <math.h>
-
 #include "gateway/buf.h"
 #include "gateway/error.h"
 #include "hub/series.h"
@@ -18,13 +16,4 @@ const char *gw_series_field(struct gw_buf *field);
 const char *gw_series_range(const char *from, const char *to, int64_t now_ms, struct gw_series_ask *ask);
 /* May the client see it, and is there a route? *why may say more. */
 enum gw_err gw_series_may(struct gw_conn *conn, const char *channel, size_t len, const char *field, const char **why);
-/* As JSON has it. */
-void gw_series_add_number(struct gw_buf *out, double value);
-
-/* Where the sum is more than a double can hold, JSON has no number for it: then the middle of the range. */
-static inline double gw_series_mean(const struct gw_window *window)
-{
-    return isfinite(window->sum) ? window->sum / (double)window->count : window->min / 2 + window->max / 2;
-}
-
 #endif

@@ -18,6 +18,7 @@
 #include "hub/pace.h"
 #include "hub/session_queue.h"
 #include "hub/subscription.h"
+#include "hub/windows.h"
 
 /* --- what is seen of a channel ---------------------------------------------------------------------------------- */
 
@@ -66,6 +67,10 @@ static struct gw_message *access_show_again(struct gw_session *session, struct g
     struct gw_projection *projection;
     if (!gw_grants_allow(session->grants, GW_RIGHT_SUBSCRIBE, msg->channel.data, msg->channel.len, &projection))
         return NULL;
+    if (projection && msg->window) {
+        gw_windows_again(session, msg); /* whether the field is among those that it sees is asked when it is made */
+        return NULL;
+    }
     return projection && !msg->state ? gw_projection_of(projection, msg, session->hub->epoch) : msg;
 }
 
@@ -159,7 +164,7 @@ static bool session_revoke(struct gw_session *session)
         session->ops->revoked(session, text, len);
         free(text);
     }
-    return true;
+    return gw_windows_revoke(session);
 }
 
 bool gw_session_identify(struct gw_session *session, struct gw_identity *identity)

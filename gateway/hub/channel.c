@@ -199,6 +199,8 @@ static void channel_apply_route(struct gw_hub *hub, struct gw_channel *channel, 
     channel->policy_at = hub->channels.policy_at;
     channel->interval_ms = policy->rate == GW_RATE_ALL ? 0 : policy->rate_interval_ms;
     gw_channel_history_limit(hub, channel, policy);
+    if (channel->last_seq) /* or else it has just been made */
+        gw_channel_keep_rollup(hub, channel);
     channel_note_loss(hub, channel);
 }
 
@@ -356,6 +358,7 @@ void gw_channel_restore(struct gw_hub *hub, const struct gw_engine_channel *kept
     /* As if the number that may have been lost had been a message of this channel, which it may have been. */
     channel->last_seq = kept->last_seq > lost ? kept->last_seq : lost;
     channel->before_last = kept->last_seq > lost ? kept->before_last : lost;
+    channel->rolled = kept->rolled;
 }
 
 void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_channel *kept, struct gw_message *msg)

@@ -59,6 +59,7 @@ struct gw_channel {
     uint8_t next_view; /* to be replaced */
     bool stored;       /* the broker keeps a value of it, so far as is known */
     bool in_history;
+    bool rolled; /* the store was told of a rollup, or has one from before */
     uint16_t len;
     char name[]; /* NUL-terminated */
 };

@@ -225,6 +225,8 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
             gw_stats_arrived(&hub->arrivals, msg->born_ns);
         if (hub->confirms.count && !msg->retained)
             gw_confirms_see(hub, msg);
+        if (hub->windows.shapes)
+            gw_windows_see(hub, channel, msg);
     }
     gw_message_unref(msg);
 }

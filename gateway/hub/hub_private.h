@@ -17,6 +17,7 @@
 #include "hub/pace.h"
 #include "hub/slice.h"
 #include "hub/stats.h"
+#include "hub/windows.h"
 #include "message/cursor.h"
 
 struct gw_hub {
@@ -65,6 +66,7 @@ struct gw_hub {
     uint32_t pending_slots, pending_count;
     uint32_t pending_generation;
     struct gw_confirms confirms;
+    struct gw_windows windows;
     struct gw_repeats *repeats; /* of all workers; NULL: no idempotency keys */
     pthread_t thread;
     bool thread_known;

@@ -44,6 +44,7 @@ void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_m
     struct gw_engine_channel numbers = channel_numbers(hub, channel);
     if (channel->route != GW_ROUTE_BY_NAME)
         numbers.rollup = gw_routes_get(hub->routes, channel->route)->rollup;
+    channel->rolled |= numbers.rollup != NULL;
     if (gw_channel_losses(channel).kept_evicted != numbers.evicted)
         gw_channel_note_losses(channel)->kept_evicted = numbers.evicted;
     hub->keeper->keep(hub->store, &numbers, msg);
@@ -54,6 +55,21 @@ void gw_channel_keep_bounds(struct gw_hub *hub, struct gw_channel *channel)
     if (!channel_kept(hub, channel) || gw_channel_history_evicted(channel) == gw_channel_losses(channel).kept_evicted)
         return;
     struct gw_engine_channel numbers = channel_numbers(hub, channel);
+    gw_channel_note_losses(channel)->kept_evicted = numbers.evicted;
+    hub->keeper->update(hub->store, &numbers);
+}
+
+void gw_channel_keep_rollup(struct gw_hub *hub, struct gw_channel *channel)
+{
+    if (!channel_kept(hub, channel) || !hub->keeper->update)
+        return;
+    struct gw_rollup *rollup = gw_routes_get(hub->routes, channel->route)->rollup;
+    if (!rollup && !channel->rolled)
+        return;
+    channel->rolled = rollup != NULL;
+    struct gw_engine_channel numbers = channel_numbers(hub, channel);
+    numbers.rollup = rollup;
+    numbers.settle = true;
     gw_channel_note_losses(channel)->kept_evicted = numbers.evicted;
     hub->keeper->update(hub->store, &numbers);
 }

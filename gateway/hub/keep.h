@@ -13,6 +13,8 @@ struct gw_message;
 void gw_channel_keep(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg);
 /* Its history may have become shorter. */
 void gw_channel_keep_bounds(struct gw_hub *hub, struct gw_channel *channel);
+/* What its route rolls up may have changed, or been changed while the process did not run. */
+void gw_channel_keep_rollup(struct gw_hub *hub, struct gw_channel *channel);
 /* It is kept from now on; or not any more (whole: nothing knows it any more). */
 void gw_channel_keep_all(struct gw_hub *hub, struct gw_channel *channel);
 void gw_channel_keep_no_more(struct gw_hub *hub, struct gw_channel *channel, bool whole);

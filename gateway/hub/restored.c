@@ -6,6 +6,7 @@
 #include "hub/channel.h"
 #include "hub/history.h"
 #include "hub/hub_private.h"
+#include "hub/keep.h"
 
 struct restored_message {
     uint64_t seq;
@@ -37,6 +38,7 @@ void gw_channels_restored(struct gw_hub *hub)
     struct restored all = {0};
     for (struct gw_channel *channel = hub->channels.all.oldest; channel; channel = channel->newer) {
         gw_channel_expire(hub, channel);
+        gw_channel_keep_rollup(hub, channel);
         all.slot = channel->slot;
         size_t before = all.count;
         gw_channel_history_read(channel, 0, restored_add, &all);

@@ -172,13 +172,32 @@ static const struct gw_rollup_step *series_choose(const struct gw_series *series
     return best;
 }
 
-/* Fills step, from and to. Returns the length of the windows that the engine is asked for; 0: none. */
-static int64_t series_plan(struct gw_series *series, const struct gw_cfg_route *route, uint32_t points)
+/* The same for windows of a given length, which those of the rollup have to fill exactly. */
+static const struct gw_rollup_step *series_choose_exact(const struct gw_series *series,
+                                                        const struct gw_rollup *rollup, int64_t every_ms)
 {
-    const struct gw_rollup *rollup = route ? route->rollup : NULL;
-    int64_t range = series->to - series->from, wanted = (range + points - 1) / points;
-    const struct gw_rollup_step *step =
-        rollup && gw_rollup_has(rollup, series->field) ? series_choose(series, rollup, wanted) : NULL;
+    const struct gw_rollup_step *best = NULL;
+    if (series_is_covered(series))
+        return NULL;
+    for (uint32_t i = 0; i < rollup->step_count; i++) {
+        const struct gw_rollup_step *step = &rollup->steps[i];
+        if (every_ms % step->every_ms == 0 && (!best || step->keep_ms > best->keep_ms))
+            best = step;
+    }
+    return best;
+}
+
+/* Fills step, from and to. Returns the length of the windows that the engine is asked for; 0: none. */
+static int64_t series_plan(struct gw_series *series, const struct gw_cfg_route *route,
+                           const struct gw_series_ask *ask)
+{
+    const struct gw_rollup *rollup =
+        route && route->rollup && gw_rollup_has(route->rollup, series->field) ? route->rollup : NULL;
+    int64_t range = series->to - series->from;
+    int64_t wanted = ask->step ? ask->step : (range + ask->points - 1) / ask->points;
+    const struct gw_rollup_step *step = !rollup     ? NULL
+                                        : ask->step ? series_choose_exact(series, rollup, wanted)
+                                                    : series_choose(series, rollup, wanted);
     series->step = step ? (wanted + step->every_ms - 1) / step->every_ms * step->every_ms : wanted;
     series->from = gw_window_begin(series->from, series->step);
     series->to = gw_window_begin(series->to + series->step - 1, series->step);
@@ -284,7 +303,7 @@ struct gw_series *gw_series_begin(struct gw_hub *hub, const struct gw_series_ask
     series->context = context;
     series->timer.fire = series_slice;
     const struct gw_cfg_route *route = gw_routes_of_channel(hub->routes, ask->channel, ask->len);
-    int64_t every_ms = series_plan(series, route, ask->points);
+    int64_t every_ms = series_plan(series, route, ask);
     series->count = series->allocated = (size_t)((series->to - series->from) / series->step);
     series->windows = gw_calloc(series->count, sizeof *series->windows);
     for (size_t i = 0; i < series->count; i++)

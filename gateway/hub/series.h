@@ -22,6 +22,8 @@ struct gw_series_ask {
     /* Windows that are wanted at most, 1 to GW_SERIES_POINTS_MAX; there may be one more, and those that begin while
      * it is made. */
     uint32_t points;
+    int64_t step; /* how long windows are; 0: as long as `points` allows. (to - from) / step is at most
+                   * GW_SERIES_POINTS_MAX */
 };
 
 struct gw_series_gap {

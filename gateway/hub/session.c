@@ -18,6 +18,7 @@
 #include "hub/slice.h"
 #include "hub/stats.h"
 #include "hub/subscription.h"
+#include "hub/windows.h"
 #include "message/cursor.h"
 
 #define QUEUE_START 8
@@ -239,6 +240,8 @@ size_t gw_session_next_batch(struct gw_session *session, struct gw_item *items, 
         session->queued_bytes -= len;
         bytes += len;
     }
+    if (session->windows && !session->count)
+        gw_windows_drained(session);
     return taken;
 }
 
@@ -290,6 +293,8 @@ void gw_session_review(struct gw_session *session,
 
 static uint64_t session_place(const struct gw_session *session)
 {
+    if (session->windows && !session->sub_count)
+        return gw_windows_place(session);
     if (session->lagging)
         return session->position;
     uint64_t seq = session->hub->head;
@@ -317,7 +322,8 @@ size_t gw_session_cursor(const struct gw_session *session, bool settled, char ou
             break;
         }
     }
-    if (settled && !session->lagging && (session->paced || session->settled))
+    if (settled && !session->lagging && !session->window_joins &&
+        (session->paced || session->settled || session->windows))
         return gw_cursor_format_settled(out, session->hub->epoch, seq);
     return gw_hub_format_cursor(session->hub, seq, out);
 }
@@ -348,6 +354,7 @@ void gw_session_close(struct gw_session *session)
     gw_session_forget_identity(session);
     while (session->sub_count)
         gw_sub_free(hub, session->subs[--session->sub_count]);
+    gw_windows_drop(session);
     free(session->subs);
     gw_session_forget_told(session);
     session->subs = NULL;

@@ -91,6 +91,25 @@ static uint64_t since_before(const struct gw_hub *hub, int64_t since_ms)
     return seq;
 }
 
+int64_t gw_hub_time_at(const struct gw_hub *hub, uint64_t seq)
+{
+    const struct gw_order *messages = &hub->channels.messages;
+    size_t block = gw_order_after(messages, seq).block;
+    for (int tries = 0; tries <= DEAD_BLOCKS; tries++, block--) {
+        struct gw_order_place place = {block, 0};
+        int64_t found = INT64_MIN;
+        uint64_t key;
+        uint32_t slot;
+        while (place.block == block && gw_order_next(messages, &place, &key, &slot) && key <= seq) {
+            const struct gw_message *msg = since_message(hub, key, slot);
+            found = msg ? msg->ts : found;
+        }
+        if (found != INT64_MIN || !block)
+            return found;
+    }
+    return INT64_MIN;
+}
+
 struct evicted {
     struct gw_hub *hub;
     int64_t since_ms;

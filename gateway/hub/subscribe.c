@@ -19,11 +19,12 @@
 #include "hub/since.h"
 #include "hub/slice.h"
 #include "hub/subscription.h"
+#include "hub/windows.h"
 #include "message/cursor.h"
 #include "route/routes.h"
 #include "topic/topic_tree.h"
 
-static struct gw_filter *filter_get(struct gw_hub *hub, const char *text, size_t len)
+struct gw_filter *gw_filter_get(struct gw_hub *hub, const char *text, size_t len)
 {
     void **place = gw_topic_tree_insert(hub->filters, text, len);
     struct gw_filter *filter = *place;
@@ -54,7 +55,12 @@ void gw_sub_free(struct gw_hub *hub, struct gw_sub *sub)
     moved->index = sub->index;
     free(sub->epoch_from);
     free(sub);
-    if (filter->count)
+    gw_filter_release(hub, filter);
+}
+
+void gw_filter_release(struct gw_hub *hub, struct gw_filter *filter)
+{
+    if (filter->count || filter->windows)
         return;
     gw_channels_detach(hub, filter);
     gw_topic_tree_remove(hub->filters, filter->text, filter->len);
@@ -80,7 +86,7 @@ static struct gw_sub *session_add(struct gw_session *session, const char *text, 
 {
     struct gw_sub *sub = gw_calloc(1, sizeof *sub);
     sub->session = session;
-    filter_add(filter_get(session->hub, text, len), sub);
+    filter_add(gw_filter_get(session->hub, text, len), sub);
     GW_GROW(session->subs, session->sub_count, session->sub_allocated, 1);
     session->subs[session->sub_count++] = sub;
     return sub;
@@ -182,8 +188,11 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
 {
     struct gw_hub *hub = session->hub;
     GW_ASSERT_LOOP(hub);
+    if (asked->aggregate)
+        return gw_windows_subscribe(session, text, len, asked, out);
     struct gw_start place = *asked;
     const struct gw_start *start = &place;
+    out->why = NULL;
     char cursor_text[64];
     if (!gw_topic_filter_valid(text, len))
         return GW_ERR_BAD_REQUEST;
@@ -216,7 +225,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     if (!gw_routes_channel_possible(hub->routes, text, len))
         return GW_ERR_UNKNOWN_CHANNEL;
     struct gw_sub *sub = session_find(session, text, len, NULL);
-    if (!sub && session->sub_count >= hub->config->limits.subscriptions) {
+    if (!sub && session->sub_count + session->window_count >= hub->config->limits.subscriptions) {
         GW_STAT_ADD(&hub->stats, subscriptions_refused, 1);
         GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "subscription refused: limits.subscriptions (%u) reached",
                                      hub->config->limits.subscriptions);

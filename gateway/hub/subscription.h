@@ -8,6 +8,7 @@
 
 struct gw_hub;
 struct gw_session;
+struct gw_window_set;
 
 /* A distinct filter (or plain channel name) that somebody subscribes to. Shared by all its subscribers, so that a
  * channel refers to filters and not to sessions: 1,000 dashboards on `#` cost one entry a channel. */
@@ -17,8 +18,9 @@ struct gw_filter {
     bool wildcard;
     struct gw_sub **subs;
     uint32_t count, allocated;
-    uint64_t mark;         /* of the last round of a session that subscribes to it ... */
-    struct gw_sub *marked; /* ... and its subscription */
+    struct gw_window_set *windows; /* those who want windows in place of messages (windows.h) */
+    uint64_t mark;                 /* of the last round of a session that subscribes to it ... */
+    struct gw_sub *marked;         /* ... and its subscription */
 };
 
 struct gw_sub {
@@ -37,6 +39,10 @@ struct gw_sub {
     bool epoch_told;         /* ... and of the other epoch, as a gap of the whole filter */
 };
 
+/* The filter of that text, made if it is new: with the first subscription. */
+struct gw_filter *gw_filter_get(struct gw_hub *hub, const char *text, size_t len);
+/* Gives it up if nobody subscribes to it any more. */
+void gw_filter_release(struct gw_hub *hub, struct gw_filter *filter);
 /* Gives up the subscription, and its filter with the last one. */
 void gw_sub_free(struct gw_hub *hub, struct gw_sub *sub);
 

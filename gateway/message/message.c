@@ -147,6 +147,7 @@ struct gw_message *gw_message_create(const struct gw_message_spec *spec)
         .stored = spec->stored && !spec->clear,
         .multiline = memchr(spec->json, '\n', spec->json_len) || memchr(spec->json, '\r', spec->json_len),
         .clear = spec->clear,
+        .window = spec->window,
         .qos = spec->qos,
         .state = spec->state,
     };
@@ -202,6 +203,7 @@ struct gw_message *gw_message_at(const struct gw_message *msg, const char *epoch
         .retained = msg->retained,
         .stored = msg->stored,
         .clear = msg->clear,
+        .window = msg->window,
         .qos = msg->qos,
         .binary = (msg->raw[0] & 15) == WS_BINARY,
         .watched = msg->watched,

@@ -184,10 +184,20 @@ void gw_mqttd_put_along(const struct gw_message *msg, struct gw_buf *properties)
 
 /* For gw_conn_drain(): messages at QoS 0 as they are for all clients like this one. */
 gw_encode gw_mqttd_encoder(const struct gw_mqttd_client *client);
+/* The last PUBLISH up to its payload, frame included: the next one of its channel often has the same. */
+struct gw_mqttd_head {
+    size_t channel_len, payload_len;
+    unsigned qos;
+    uint8_t len; /* 0: there is none */
+    uint8_t topic_at, id_at;
+    char bytes[64];
+};
+
 /* Packets, framed, that leave together: on the stack of who gathers them. */
 struct gw_mqttd_parcel {
     struct gw_conn *conn;
     size_t len;
+    struct gw_mqttd_head head;
     char bytes[32 * 1024];
 };
 
@@ -200,8 +210,9 @@ bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message 
 
 /* --- window.c --------------------------------------------------------------------------------------------------- */
 
-/* Makes `inflight`. */
-void gw_mqttd_window_open(struct gw_mqttd_client *client);
+/* Makes `inflight`, or makes it larger. Most clients have few messages on their way, and only one that has missed
+ * many needs all of its window. */
+void gw_mqttd_window_grow(struct gw_mqttd_client *client);
 /* Looks for identifiers that are not in use: free_ids > 0. */
 void gw_mqttd_find_ids(struct gw_mqttd_client *client);
 
@@ -223,8 +234,8 @@ static inline struct gw_mqttd_inflight *gw_mqttd_window_at(const struct gw_mqttd
 /* A message is on its way. There must be room in the window. */
 static inline void gw_mqttd_window_add(struct gw_mqttd_client *client, uint64_t seq, uint16_t id)
 {
-    if (!client->inflight)
-        gw_mqttd_window_open(client);
+    if (!client->inflight || client->inflight_count > client->inflight_mask)
+        gw_mqttd_window_grow(client);
     *gw_mqttd_window_at(client, client->inflight_count++) = (struct gw_mqttd_inflight){seq, id};
 }
 
@@ -232,10 +243,10 @@ static inline void gw_mqttd_window_add(struct gw_mqttd_client *client, uint64_t 
  * identifier of before, or 0; *skip: it has it. */
 uint16_t gw_mqttd_replayed(struct gw_mqttd_client *client, const struct gw_message *msg, bool *skip);
 void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id);
-/* Clients at QoS 1 mostly send acknowledgements, each in a frame of its own. A PUBACK that is all of `data`, and has
- * no reason code or that of success (sections 3.4.2.1, 3.4.2.2), needs nothing of what is done for other packets.
- * False, with nothing done: it is something else. */
-bool gw_mqttd_takes_puback(struct gw_mqttd_client *client, const char *data, size_t len);
+/* Clients at QoS 1 mostly send acknowledgements. PUBACKs that have no reason code or that of success
+ * (sections 3.4.2.1, 3.4.2.2) need nothing of what is done for other packets. Takes those that `data` begins with;
+ * returns how many bytes they are. Only where no input waits. */
+size_t gw_mqttd_take_pubacks(struct gw_mqttd_client *client, const char *data, size_t len);
 /* It answers to nothing: the gateway sends nothing at QoS 2. */
 void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id);
 void gw_mqttd_forget_window(struct gw_mqttd_client *client);

@@ -299,6 +299,7 @@ static void deliver_exactly(struct gw_mqttd_client *client)
     struct gw_mqttd_parcel parcel;
     parcel.conn = client->conn;
     parcel.len = 0;
+    parcel.head.len = 0;
     const struct shape shape = deliver_shape(client);
     while (!client->ended && !gw_conn_blocked(client->conn)) {
         uint32_t room = client->window - client->inflight_count;
@@ -315,7 +316,7 @@ static void deliver_exactly(struct gw_mqttd_client *client)
 
 void gw_mqttd_drain(struct gw_mqttd_client *client)
 {
-    if (client->ended || !client->connected || !gw_mqttd_flush(client))
+    if (client->ended || !client->connected || (client->out.len && !gw_mqttd_flush(client)))
         return;
     if (deliver_is_shared(client)) {
         gw_conn_drain(client->conn, &client->session, gw_mqttd_encoder(client));

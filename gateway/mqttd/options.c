@@ -5,7 +5,7 @@
 #include "mqttd/client.h"
 
 /* For listeners without `mqtt:`, and the defaults in it. */
-#define RECEIVE_MAXIMUM_DEFAULT 100
+#define RECEIVE_MAXIMUM_DEFAULT 1000
 #define SESSIONS_DEFAULT        1000
 #define EXPIRY_HOURS_DEFAULT    1
 

@@ -207,10 +207,6 @@ void gw_mqttd_write_disconnect(struct gw_buf *out, unsigned version, uint8_t rea
 /* All of a PUBLISH but its payload. flags: GW_MQTTD_DUP and GW_MQTTD_RETAIN. */
 void gw_mqttd_write_publish(struct gw_buf *out, unsigned version, unsigned flags, unsigned qos, uint16_t id,
                             struct gw_slice topic, const struct gw_buf *properties, size_t payload_len);
-/* A whole PUBLISH without flags, for which there is room. Returns its end. Below version 5 there are no `properties`.
- */
-char *gw_mqttd_put_publish(char *to, unsigned version, unsigned qos, uint16_t id, struct gw_slice topic,
-                           struct gw_slice properties, struct gw_slice payload);
 /* The length of the whole packet. */
 size_t gw_mqttd_publish_size(unsigned version, unsigned qos, size_t topic_len, size_t properties_len,
                              size_t payload_len);

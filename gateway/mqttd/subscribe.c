@@ -58,6 +58,8 @@ static enum gw_err replay_read(const struct gw_hub *hub, const struct gw_mqttd_p
     *out = (struct replay){.cursor = gw_mqttd_user(properties, "cursor")};
     struct gw_slice since = gw_mqttd_user(properties, "since");
     out->wanted = out->cursor.data || since.data;
+    if (gw_mqttd_user(properties, "aggregate").data)
+        return GW_ERR_BAD_REQUEST; /* it is for /ws, /sse and /poll */
     if (!since.data || out->cursor.data)
         return GW_OK;
     struct gw_start start;

@@ -166,6 +166,8 @@ static void client_on_packet(struct gw_mqttd_client *client, const struct gw_mqt
     }
     if (client->connected && !client_within_rate(client, fixed->type))
         return;
+    if (fixed->type != GW_MQTTD_PUBACK)
+        gw_conn_heard(client->conn, true);
     switch (fixed->type) {
     case GW_MQTTD_CONNECT:
         gw_mqttd_on_connect(client, body);
@@ -266,12 +268,13 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
     if (client->ended)
         return;
     client->heard_ms = gw_hub_now(gw_conn_hub(client->conn));
-    if (!client->in.len && !client->held && !client->waiting && gw_mqttd_takes_puback(client, data, len))
-        return;
-    if (client->held || client->waiting)
+    if (client->held || client->waiting) {
         gw_buf_add(&client->in, data, len); /* the little that was read before the socket was paused */
-    else
-        client_process(client, data, len);
+        return;
+    }
+    size_t taken = client->in.len ? 0 : gw_mqttd_take_pubacks(client, data, len);
+    if (taken < len)
+        client_process(client, data + taken, len - taken);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
@@ -340,6 +343,7 @@ static void client_on_closed(struct gw_conn *conn)
 static const struct gw_conn_ops client_conn_ops = {
     .writable = client_on_writable,
     .message = client_on_message,
+    .stream = true, /* section 6.0 */
     .input = client_on_input,
     .closed = client_on_closed,
 };

@@ -4,22 +4,25 @@
  * They are kept in a ring, oldest first. Clients acknowledge in that order (section 4.6), so each acknowledgement is
  * for the first one; any other moves those before it up by one. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/alloc.h"
 #include "mqttd/client.h"
 
-static uint32_t window_size(const struct gw_mqttd_client *client)
-{
-    uint32_t size = 1;
-    while (size < client->window)
-        size <<= 1;
-    return size;
-}
+#define WINDOW_START 16
 
-void gw_mqttd_window_open(struct gw_mqttd_client *client)
+void gw_mqttd_window_grow(struct gw_mqttd_client *client)
 {
-    uint32_t size = window_size(client);
-    client->inflight = gw_calloc(size, sizeof *client->inflight);
+    uint32_t size = client->inflight ? 4 * (client->inflight_mask + 1) : WINDOW_START;
+    struct gw_mqttd_inflight *inflight = gw_malloc(size * sizeof *inflight);
+    if (client->inflight) { /* it is full */
+        uint32_t first = client->inflight_first, behind = client->inflight_count - first;
+        memcpy(inflight, client->inflight + first, behind * sizeof *inflight);
+        memcpy(inflight + behind, client->inflight, first * sizeof *inflight);
+    }
+    free(client->inflight);
+    client->inflight = inflight;
+    client->inflight_first = 0;
     client->inflight_mask = size - 1;
 }
 
@@ -89,7 +92,7 @@ static void window_remove(struct gw_mqttd_client *client, uint16_t id)
     window_pop(client);
 }
 
-void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id)
+static void window_acknowledge(struct gw_mqttd_client *client, uint16_t id)
 {
     if (client->inflight_count && gw_mqttd_window_at(client, 0)->id == id)
         window_pop(client);
@@ -99,21 +102,49 @@ void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id)
         if (client->replay[i].id == id) /* it had it, and says so now */
             client->replay[i] = client->replay[--client->replay_count];
     }
-    /* A client acknowledges many at a time: what they make room for leaves together. */
-    if (!client->session.dirty && gw_session_waiting(&client->session))
+}
+
+/* A client acknowledges many at a time: what they make room for leaves together. One that has half of its window
+ * still to acknowledge can wait for it. */
+static void window_go_on(struct gw_mqttd_client *client)
+{
+    bool waiting = gw_session_waiting(&client->session);
+    gw_conn_heard(client->conn, waiting && client->inflight_count <= client->window / 2);
+    if (waiting && !client->session.dirty)
         gw_session_wake(&client->session);
 }
 
-bool gw_mqttd_takes_puback(struct gw_mqttd_client *client, const char *data, size_t len)
+void gw_mqttd_on_puback(struct gw_mqttd_client *client, uint16_t id)
 {
-    if (len < 4 || data[0] != GW_MQTTD_PUBACK << 4 || (uint8_t)data[1] != len - 2 || !client->connected)
-        return false;
-    if (len > 4 && (client->version < 5 || len > 6 || data[4] || (len == 6 && data[5])))
-        return false;
-    uint16_t id = (uint16_t)((uint8_t)data[2] << 8 | (uint8_t)data[3]);
-    if (id)
-        gw_mqttd_on_puback(client, id);
-    return id != 0;
+    window_acknowledge(client, id);
+    window_go_on(client);
+}
+
+/* How long it is; 0: it is something else, or not whole, or has something to say. */
+static size_t puback_len(const struct gw_mqttd_client *client, const uint8_t *packet, size_t len)
+{
+    if (len < 4 || packet[0] != GW_MQTTD_PUBACK << 4 || !(packet[2] | packet[3]))
+        return 0;
+    if (packet[1] == 2)
+        return 4;
+    size_t size = 2 + (size_t)packet[1];
+    bool plain =
+        client->version == 5 && size > 4 && size <= 6 && len >= size && !packet[4] && (size == 5 || !packet[5]);
+    return plain ? size : 0;
+}
+
+size_t gw_mqttd_take_pubacks(struct gw_mqttd_client *client, const char *data, size_t len)
+{
+    size_t at = 0, size;
+    if (!client->connected)
+        return 0;
+    while ((size = puback_len(client, (const uint8_t *)data + at, len - at))) {
+        window_acknowledge(client, (uint16_t)((uint8_t)data[at + 2] << 8 | (uint8_t)data[at + 3]));
+        at += size;
+    }
+    if (at)
+        window_go_on(client);
+    return at;
 }
 
 void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id)

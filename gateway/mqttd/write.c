@@ -1,7 +1,7 @@
 /* write.c: the packets that a server sends. */
 #include <string.h>
 
-#include "mqttd/packet.h"
+#include "mqttd/put.h"
 
 static void put_u16(struct gw_buf *out, uint16_t value)
 {
@@ -16,11 +16,6 @@ static void put_varint(struct gw_buf *out, uint32_t value)
         value >>= 7;
     }
     gw_buf_addc(out, (char)value);
-}
-
-static size_t varint_size(size_t value)
-{
-    return value < 128 ? 1 : value < 16384 ? 2 : value < 2097152 ? 3 : 4;
 }
 
 static void put_string(struct gw_buf *out, const char *text, size_t len)
@@ -87,11 +82,6 @@ static void put_properties(struct gw_buf *out, unsigned version, const struct gw
         gw_buf_add(out, properties->data, properties->len);
 }
 
-static size_t properties_size(unsigned version, size_t len)
-{
-    return version < 5 ? 0 : varint_size(len) + len;
-}
-
 static void put_fixed(struct gw_buf *out, enum gw_mqttd_type type, unsigned flags, size_t remaining)
 {
     gw_buf_addc(out, (char)(type << 4 | flags));
@@ -121,7 +111,7 @@ static uint8_t connack_code(uint8_t reason)
 void gw_mqttd_write_connack(struct gw_buf *out, unsigned version, bool session_present, uint8_t reason,
                             const struct gw_buf *properties)
 {
-    put_fixed(out, GW_MQTTD_CONNACK, 0, 2 + properties_size(version, properties_len(properties)));
+    put_fixed(out, GW_MQTTD_CONNACK, 0, 2 + gw_mqttd_properties_size(version, properties_len(properties)));
     gw_buf_addc(out, session_present);
     gw_buf_addc(out, (char)(version < 5 ? connack_code(reason) : reason));
     put_properties(out, version, properties);
@@ -132,7 +122,7 @@ void gw_mqttd_write_ack(struct gw_buf *out, enum gw_mqttd_type type, unsigned ve
 {
     size_t len = properties_len(properties);
     bool brief = version < 5 || (!reason && !len); /* section 3.4.2.1 */
-    put_fixed(out, type, type == GW_MQTTD_PUBREL ? 2 : 0, brief ? 2 : 3 + properties_size(version, len));
+    put_fixed(out, type, type == GW_MQTTD_PUBREL ? 2 : 0, brief ? 2 : 3 + gw_mqttd_properties_size(version, len));
     put_u16(out, id);
     if (brief)
         return;
@@ -144,7 +134,7 @@ void gw_mqttd_write_suback(struct gw_buf *out, enum gw_mqttd_type type, unsigned
                            const uint8_t *codes, size_t count, const struct gw_buf *properties)
 {
     size_t listed = type == GW_MQTTD_UNSUBACK && version < 5 ? 0 : count;
-    put_fixed(out, type, 0, 2 + properties_size(version, properties_len(properties)) + listed);
+    put_fixed(out, type, 0, 2 + gw_mqttd_properties_size(version, properties_len(properties)) + listed);
     put_u16(out, id);
     put_properties(out, version, properties);
     for (size_t i = 0; i < listed; i++)
@@ -160,77 +150,31 @@ void gw_mqttd_write_disconnect(struct gw_buf *out, unsigned version, uint8_t rea
 {
     if (version < 5)
         return;
-    put_fixed(out, GW_MQTTD_DISCONNECT, 0, 1 + properties_size(version, properties_len(properties)));
+    put_fixed(out, GW_MQTTD_DISCONNECT, 0, 1 + gw_mqttd_properties_size(version, properties_len(properties)));
     gw_buf_addc(out, (char)reason);
     put_properties(out, version, properties);
 }
 
-static size_t publish_remaining(unsigned version, unsigned qos, size_t topic_len, size_t properties,
-                                size_t payload_len)
-{
-    return 2 + topic_len + (qos ? 2 : 0) + properties_size(version, properties) + payload_len;
-}
-
 size_t gw_mqttd_publish_size(unsigned version, unsigned qos, size_t topic_len, size_t properties, size_t payload_len)
 {
-    size_t remaining = publish_remaining(version, qos, topic_len, properties, payload_len);
-    return 1 + varint_size(remaining) + remaining;
+    size_t remaining = gw_mqttd_publish_remaining(version, qos, topic_len, properties, payload_len);
+    return 1 + gw_mqttd_varint_size(remaining) + remaining;
 }
 
-static size_t varint_write(char *to, size_t value)
-{
-    size_t len = 0;
-    for (; value > 0x7f; value >>= 7)
-        to[len++] = (char)(0x80 | (value & 0x7f));
-    to[len++] = (char)value;
-    return len;
-}
-
-/* The packet of every delivery, so it is put together in few pieces. */
+/* It is put together in few pieces. */
 void gw_mqttd_write_publish(struct gw_buf *out, unsigned version, unsigned flags, unsigned qos, uint16_t id,
                             struct gw_slice topic, const struct gw_buf *properties, size_t payload_len)
 {
     size_t len = properties_len(properties), topic_len = topic.len < UINT16_MAX ? topic.len : UINT16_MAX;
     char head[7] = {(char)(GW_MQTTD_PUBLISH << 4 | flags | qos << 1)}, rest[6];
-    size_t head_len = 1 + varint_write(head + 1, publish_remaining(version, qos, topic_len, len, payload_len));
-    head[head_len++] = (char)(topic_len >> 8);
-    head[head_len++] = (char)topic_len;
-    gw_buf_add(out, head, head_len);
+    size_t remaining = gw_mqttd_publish_remaining(version, qos, topic_len, len, payload_len);
+    char *end = gw_mqttd_put_number_16(gw_mqttd_put_number(head + 1, remaining), topic_len);
+    gw_buf_add(out, head, (size_t)(end - head));
     gw_buf_add(out, topic.data, topic_len);
-    size_t rest_len = 0;
-    if (qos) {
-        rest[rest_len++] = (char)(id >> 8);
-        rest[rest_len++] = (char)id;
-    }
+    end = qos ? gw_mqttd_put_number_16(rest, id) : rest;
     if (version >= 5)
-        rest_len += varint_write(rest + rest_len, len);
-    gw_buf_add(out, rest, rest_len);
+        end = gw_mqttd_put_number(end, len);
+    gw_buf_add(out, rest, (size_t)(end - rest));
     if (version >= 5 && len)
         gw_buf_add(out, properties->data, len);
-}
-
-static char *put_bytes(char *to, struct gw_slice bytes)
-{
-    if (bytes.len)
-        memcpy(to, bytes.data, bytes.len);
-    return to + bytes.len;
-}
-
-char *gw_mqttd_put_publish(char *to, unsigned version, unsigned qos, uint16_t id, struct gw_slice topic,
-                           struct gw_slice properties, struct gw_slice payload)
-{
-    *to++ = (char)(GW_MQTTD_PUBLISH << 4 | qos << 1);
-    to += varint_write(to, publish_remaining(version, qos, topic.len, properties.len, payload.len));
-    *to++ = (char)(topic.len >> 8);
-    *to++ = (char)topic.len;
-    to = put_bytes(to, topic);
-    if (qos) {
-        *to++ = (char)(id >> 8);
-        *to++ = (char)id;
-    }
-    if (version >= 5) {
-        to += varint_write(to, properties.len);
-        to = put_bytes(to, properties);
-    }
-    return put_bytes(to, payload);
 }

@@ -31,7 +31,10 @@ void gw_worker_tick(struct gw_worker *worker)
 static void server_wake(void *context)
 {
     struct gw_worker *worker = context;
-    gw_loop_wake(worker->loop);
+    if (atomic_load(&worker->napping))
+        sem_post(&worker->nap);
+    else
+        gw_loop_wake(worker->loop);
 }
 
 static bool worker_bind(struct gw_worker *worker, const struct gw_cfg_listen *listen_cfg, size_t i,
@@ -76,6 +79,7 @@ static enum gw_err worker_init(struct gw_worker *worker, struct gw_config *confi
         gw_buf_adds(error, "libwebsockets could not be set up");
         return GW_ERR_INTERNAL;
     }
+    sem_init(&worker->nap, 0, 0);
     worker->tls_io = gw_tls_io_create();
     worker->inbox = gw_inbox_create(config->limits.inbox, server_wake, worker);
     worker->input = gw_malloc(GW_INPUT_BYTES);
@@ -249,11 +253,29 @@ static void worker_turn(struct gw_worker *worker)
     gw_stats_turn(gw_hub_stats(worker->hub), gw_monotonic_ns() - start_ns);
 }
 
+/* Sleeps until the time to read the sockets again has come (sock.c), or something else has. What is done after this
+ * looks at everything that a producer may have brought, so that one that saw `napping` too long is not missed. */
+static bool worker_naps(struct gw_worker *worker)
+{
+    if (!worker->nap_ns || worker->stopping || gw_monotonic_ns() >= worker->nap_ns)
+        return false;
+    atomic_store(&worker->napping, true); /* before it rests, after which producers look */
+    if (gw_inbox_rest(worker->inbox)) {
+        const struct timespec until = {worker->nap_ns / 1000000000, worker->nap_ns % 1000000000};
+        sem_clockwait(&worker->nap, CLOCK_MONOTONIC, &until);
+    }
+    atomic_store(&worker->napping, false);
+    return true;
+}
+
 /* Sleeps until something happens; but while more comes from the broker, it only looks after the sockets once a
  * millisecond. */
 static bool worker_serve(struct gw_worker *worker)
 {
-    bool rest = !gw_hub_busy(worker->hub) && gw_inbox_rest(worker->inbox);
+    bool busy = gw_hub_busy(worker->hub);
+    if (!busy && worker_naps(worker))
+        return true;
+    bool rest = !busy && gw_inbox_rest(worker->inbox);
     int64_t now = gw_monotonic_ms();
     if (!rest && now == worker->served_ms)
         return true;

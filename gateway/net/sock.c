@@ -30,6 +30,11 @@
 #define HANDSHAKES   256
 #define HANDSHAKE_NS 1000000
 
+/* For so long the sockets are left alone after rounds in which nothing was in a hurry, which followed one another
+ * within CALM_NS. */
+#define NAP_NS  500000
+#define CALM_NS 1000000
+
 static int sock_set(const struct gw_sock *sock)
 {
     const struct gw_worker *worker = sock->worker;
@@ -218,8 +223,10 @@ bool gw_sock_on_writable(struct gw_sock *sock)
     return sock->ops->writable(sock);
 }
 
+/* A socket is ready. worker->heard is set by what it says. */
 static void sock_event(struct gw_sock *sock, uint32_t events)
 {
+    sock->worker->heard = GW_HEARD_NOTHING;
     if (gw_sock_dead(sock))
         return; /* by what happened to another one in this turn */
     if (events & EPOLLOUT) {
@@ -238,14 +245,28 @@ static void sock_event(struct gw_sock *sock, uint32_t events)
         gw_sock_kill(sock); /* both ways are shut: there is nobody to answer */
 }
 
+/* A client at QoS 1 of MQTT sends an acknowledgement for each message, by itself. To be woken for each costs more
+ * than the message did, and nobody waits: when one such round follows another, the next one is put off, so that it
+ * finds many. */
+static void sock_calm(struct gw_worker *worker, bool calm)
+{
+    int64_t now = calm ? gw_monotonic_ns() : 0;
+    worker->nap_ns = calm && now - worker->calm_ns < CALM_NS ? now + NAP_NS : 0;
+    worker->calm_ns = now;
+}
+
 void gw_sock_ready(struct gw_watch *watch)
 {
     struct gw_worker *worker = watch->worker;
     gw_worker_tick(worker);
     struct epoll_event events[EVENTS];
     int count = epoll_wait(watch->fd, events, EVENTS, 0);
-    for (int i = 0; i < count; i++)
+    bool calm = count > 0 && count < EVENTS;
+    for (int i = 0; i < count; i++) {
         sock_event(events[i].data.ptr, events[i].events);
+        calm = calm && worker->heard == GW_HEARD_CALM;
+    }
+    sock_calm(worker, calm);
     gw_sock_reap(worker);
 }
 

@@ -4,6 +4,8 @@
 #define GW_NET_WORKER_H
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,12 +50,20 @@ struct gw_worker {
     struct gw_sock *dead; /* those that are to be closed */
     struct gw_listener *listeners;
     size_t listener_count;
-    bool stopping;      /* GW_EVENT_STOP came: no new connections, finish what is there */
-    bool closing;       /* ... and every session has been ended */
-    int64_t served_ms;  /* when the sockets were last looked after */
+    bool stopping;     /* GW_EVENT_STOP came: no new connections, finish what is there */
+    bool closing;      /* ... and every session has been ended */
+    int64_t served_ms; /* when the sockets were last looked after */
+    uint8_t heard;     /* enum gw_heard: of the socket that is being read */
+    int64_t calm_ns;   /* when a round of the sockets last brought nothing that is in a hurry */
+    int64_t nap_ns;    /* until then the sockets are not read */
+    atomic_bool napping;
+    sem_t nap;          /* posted by those who wake a worker that naps. Thread: any */
     int64_t stop_by_ms; /* then whatever is left is cut */
     int spare_fd;       /* given up for a moment when there are no more descriptors */
 };
+
+/* What a connection said in the input that is being read. Nothing: as if it were in a hurry. */
+enum gw_heard { GW_HEARD_NOTHING, GW_HEARD_CALM, GW_HEARD_HURRY };
 
 /* Reads the clock for the hub, before anything else when the loop has called. */
 void gw_worker_tick(struct gw_worker *worker);

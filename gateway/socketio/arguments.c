@@ -107,6 +107,8 @@ static enum gw_err arguments_member(struct sio_arguments *arguments, const char 
     }
     if (!strcmp(key, "interval"))
         return arguments_interval(arguments, value, why);
+    if (!strcmp(key, "aggregate"))
+        return BAD("aggregate is for /ws, /sse and /poll: Socket.IO brings messages only");
     if (!strcmp(key, "timeout"))
         return arguments_timeout(arguments, value, why);
     if (!strcmp(key, "confirm")) {

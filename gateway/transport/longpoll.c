@@ -8,6 +8,7 @@
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/timer.h"
+#include "gateway/topic.h"
 #include "gateway/transport.h"
 #include "gateway/upstream.h"
 
@@ -230,6 +231,10 @@ static void poll_open(struct gw_conn *conn, const struct gw_request *request)
     }
     struct gw_query query;
     const char *why = gw_query_read(&query, request, gw_hub_config(gw_conn_hub(conn)));
+    /* Several channels would have to be at one place at the end of an answer, in the middle of their pasts. */
+    if (!why && query.aggregate.every_ms &&
+        (query.channel_count != 1 || gw_topic_has_wildcard(query.channels.data, strlen(query.channels.data))))
+        why = "a poll with aggregate is of one channel, not a filter: make a poll for each";
     if (why)
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
     else

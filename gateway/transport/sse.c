@@ -170,7 +170,7 @@ static void sse_revoked(struct gw_session *session, const char *filter, size_t l
     struct gw_buf json = {0};
     gw_json_revoked(&json, "error", filter, len);
     sse_push_event((struct sse *)session, "error", &json);
-    if (session->sub_count)
+    if (session->sub_count || session->window_count)
         return;
     sse_ready(session); /* nothing is left to come: that was the last word */
     sse_end((struct sse *)session);

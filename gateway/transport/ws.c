@@ -172,10 +172,11 @@ static void ws_subscribe(struct ws *ws, const struct gw_frame *frame)
         return;
     }
     start.interval_ms = frame->interval_ms;
+    start.aggregate = frame->aggregate;
     struct gw_subscribed subscribed;
     enum gw_err err = gw_session_subscribe(&ws->session, frame->channel, frame->channel_len, &start, &subscribed);
     if (err != GW_OK) {
-        ws_push_error(ws, frame->id, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : NULL, 0);
+        ws_push_error(ws, frame->id, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : subscribed.why, 0);
         return;
     }
     struct gw_buf json = {0};
@@ -310,7 +311,7 @@ static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t le
         ws_subscribe(ws, &frame);
         break;
     case GW_FRAME_UNSUBSCRIBE:
-        if (gw_session_unsubscribe(&ws->session, frame.channel, frame.channel_len))
+        if (gw_session_unsubscribe_from(&ws->session, frame.channel, frame.channel_len, frame.aggregate))
             ws_push_simple(ws, "unsubscribed", frame.id);
         else
             ws_push_error(ws, frame.id, GW_ERR_BAD_REQUEST, "there is no such subscription", 0);

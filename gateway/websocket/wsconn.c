@@ -17,6 +17,9 @@
 #define CLOSE_WAIT_MS 2000
 /* A peer from which nothing came, no pong either, for this many heartbeats is gone. */
 #define HEARTBEATS_MISSED 3
+/* Bytes of a brief message, and of its frame. */
+#define BRIEF       4
+#define BRIEF_FRAME (2 + 4 + BRIEF)
 
 /* A ping that came while the peer did not read (RFC 6455 section 5.5: at most 125 bytes). */
 struct ping {
@@ -389,12 +392,48 @@ static void ws_on_frame(struct gw_conn *conn, const struct gw_ws_frame *frame, c
     }
 }
 
+static bool ws_takes_more(const struct gw_conn *conn)
+{
+    return !gw_conn_dead(conn) && conn->state == GW_CONN_OTHER && !conn->held_back;
+}
+
+/* Most of what clients of MQTT say are acknowledgements: binary messages of four bytes, one after the other. Those
+ * that begin at `at` are handed on together, in the place of the first. Returns behind the last of them. */
+static size_t ws_take_brief(struct gw_conn *conn, size_t at)
+{
+    char *first = conn->in.data + at, *end = first;
+    while (conn->in.len - at >= BRIEF_FRAME && !memcmp(conn->in.data + at, "\x82\x84", 2)) {
+        const char *frame = conn->in.data + at;
+        uint32_t mask, word;
+        memcpy(&mask, frame + 2, sizeof mask);
+        memcpy(&word, frame + 6, sizeof word);
+        word ^= mask;
+        memcpy(end, &word, sizeof word);
+        end += sizeof word;
+        at += BRIEF_FRAME;
+    }
+    if (end > first)
+        conn->ops->message(conn, false, first, (size_t)(end - first));
+    return at;
+}
+
+static bool ws_may_be_brief(const struct gw_conn *conn, size_t max)
+{
+    const struct ws *ws = conn->speaker;
+    return conn->ops && conn->ops->stream && !ws->fragment && max >= BRIEF && conn->sock.phase == GW_SOCK_OPEN;
+}
+
 static void ws_process(struct gw_conn *conn)
 {
     struct ws *ws = conn->speaker;
     size_t at = 0, max = gw_conn_config(conn)->limits.frame_bytes;
     ws->heard_ms = gw_hub_now(gw_conn_hub(conn));
-    while (!gw_conn_dead(conn) && conn->state == GW_CONN_OTHER && !conn->held_back && at < conn->in.len) {
+    while (ws_takes_more(conn) && at < conn->in.len) {
+        size_t brief = ws_may_be_brief(conn, max) ? ws_take_brief(conn, at) : at;
+        if (brief > at) {
+            at = brief;
+            continue;
+        }
         struct gw_ws_frame frame;
         const char *why;
         size_t room = max > ws->body.len ? max - ws->body.len : 0;

@@ -158,6 +158,8 @@ struct gw_cfg_limits {
     uint32_t levels;                  /* of a topic that is published to: parts between slashes */
     uint32_t publishes_per_session;   /* publishes of one session waiting for the broker, or to be confirmed */
     uint32_t confirms;                /* publishes of one worker's clients waiting to be confirmed */
+    uint32_t aggregates;              /* different ones of one worker's subscriptions */
+    uint32_t windows;                 /* of them that are open, of one worker */
     uint32_t idempotency_keys;        /* remembered; 0: none */
     int64_t idempotency_ms;           /* how long */
     uint32_t channels;

@@ -73,6 +73,8 @@ struct gw_engine_channel {
     uint64_t evicted;         /* its history's evicted() */
     bool kept;                /* false: only the numbers are known, all messages are gone */
     struct gw_rollup *rollup; /* what its route rolls up, borrowed; NULL: nothing */
+    bool settle;              /* with update(): `rollup` says what the route wants from now on */
+    bool rolled;              /* with load(): something of it is rolled up */
 };
 
 struct gw_engine_load {

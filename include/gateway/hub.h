@@ -44,16 +44,19 @@ struct gw_stats_transport {
 
 /* Written by the worker alone, read by any thread (for /metrics): relaxed atomics. */
 struct gw_stats {
-    _Atomic uint64_t messages;   /* entered this hub */
-    _Atomic uint64_t repeats;    /* retained messages that only repeat the last value */
-    _Atomic uint64_t unchanged;  /* policy on_change: no news */
-    _Atomic uint64_t states;     /* changes of channels' states */
-    _Atomic uint64_t deliveries; /* queued for a session */
-    _Atomic uint64_t gaps;       /* told */
-    _Atomic uint64_t overflows;  /* a session's queue was full */
-    _Atomic uint64_t conflated;  /* replaced by a newer value before it was sent */
-    _Atomic uint64_t kicked;     /* sessions ended by the hub */
-    _Atomic uint64_t published;  /* settled by the broker's acknowledgement, or sent at QoS 0 */
+    _Atomic uint64_t messages;      /* entered this hub */
+    _Atomic uint64_t repeats;       /* retained messages that only repeat the last value */
+    _Atomic uint64_t unchanged;     /* policy on_change: no news */
+    _Atomic uint64_t states;        /* changes of channels' states */
+    _Atomic uint64_t windows;       /* of subscriptions with `aggregate`, made: once for all who get them */
+    _Atomic uint64_t windows_early; /* ... before their end, for limits.windows */
+    _Atomic uint64_t windows_open;  /* now */
+    _Atomic uint64_t deliveries;    /* queued for a session */
+    _Atomic uint64_t gaps;          /* told */
+    _Atomic uint64_t overflows;     /* a session's queue was full */
+    _Atomic uint64_t conflated;     /* replaced by a newer value before it was sent */
+    _Atomic uint64_t kicked;        /* sessions ended by the hub */
+    _Atomic uint64_t published;     /* settled by the broker's acknowledgement, or sent at QoS 0 */
     _Atomic uint64_t publish_errors;
     _Atomic uint64_t publish_late;                /* acknowledgements that nobody waited for any more */
     _Atomic uint64_t publish_repeats;             /* not published: an idempotency key says that they were before */

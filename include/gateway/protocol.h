@@ -35,10 +35,11 @@ struct gw_frame {
     size_t since_len;
     char *token; /* of hello; NULL if there is none */
     size_t token_len;
-    int64_t interval_ms; /* of subscribe; 0: none */
-    int64_t timeout_ms;  /* of request; -1: none given */
-    bool confirm;        /* of publish */
-    char *key;           /* of publish: an idempotency key; NULL if there is none */
+    int64_t interval_ms;            /* of subscribe; 0: none */
+    struct gw_aggregate *aggregate; /* of subscribe and unsubscribe; NULL: none */
+    int64_t timeout_ms;             /* of request; -1: none given */
+    bool confirm;                   /* of publish */
+    char *key;                      /* of publish: an idempotency key; NULL if there is none */
     size_t key_len;
     struct gw_slice data; /* JSON text, inside the given text; data NULL if there is none */
     char *type_name;

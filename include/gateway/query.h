@@ -1,5 +1,6 @@
 /* query.h: `?channel=A&from=C1&channel=B&cursor=C&interval=2s&wait=25`, as the transports over plain HTTP have it.
  * `from` says where the channel before it begins, `cursor` where all others do, or else `since` from which time on.
+ * `aggregate=/temperature:10s` asks for windows of all channels.
  * Thread: the worker's. */
 #ifndef GATEWAY_QUERY_H
 #define GATEWAY_QUERY_H
@@ -15,6 +16,7 @@ struct gw_query {
     bool pinned; /* `cursor` holds for every channel, whatever its `from` says */
     bool open;   /* the last channel in `channels` can still get its `from` */
     int64_t interval_ms;
+    struct gw_aggregate aggregate; /* every_ms 0: none */
     int64_t wait_ms;
 };
 

@@ -5,10 +5,13 @@
 #ifndef GATEWAY_SERIES_H
 #define GATEWAY_SERIES_H
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "gateway/buf.h"
 
 #define GW_ROLLUP_STEPS_MAX  8
 #define GW_ROLLUP_FIELDS_MAX 64
@@ -43,6 +46,15 @@ void gw_window_merge(struct gw_window *window, const struct gw_window *other);
 /* What the JSON pointer leads to in valid JSON text, if it is a number that a double can hold, or a boolean (1, 0).
  */
 bool gw_sample_of(const char *json, size_t len, const char *pointer, double *sample);
+
+/* A number as JSON has it: the shortest that reads as the same. */
+void gw_series_add_number(struct gw_buf *out, double value);
+
+/* Where the sum is more than a double can hold, JSON has no number for it: then the middle of the range. */
+static inline double gw_series_mean(const struct gw_window *window)
+{
+    return isfinite(window->sum) ? window->sum / (double)window->count : window->min / 2 + window->max / 2;
+}
 
 struct gw_rollup_step {
     int64_t every_ms, keep_ms;

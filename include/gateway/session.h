@@ -37,6 +37,7 @@ struct gw_identity;
 struct gw_grants;
 struct gw_expiry;
 struct gw_upstream_state;
+struct gw_window_sub;
 
 struct gw_gap {
     char *channel;
@@ -142,8 +143,12 @@ struct gw_session {
     uint64_t losses;      /* while lagging: gaps were told for what channels lost up to this key (hub/walk.c) */
     struct gw_told *told; /* while lagging: how far gaps were told, by channel; a hash table */
     uint32_t told_count, told_allocated;
-    struct gw_fetch *fetch; /* while lagging: a past that the engine brings (hub/fetch.c); NULL: none */
-    uint64_t fetch_to;      /* ... up to which it has to be asked; 0: it need not */
+    struct gw_fetch *fetch;        /* while lagging: a past that the engine brings (hub/fetch.c); NULL: none */
+    uint64_t fetch_to;             /* ... up to which it has to be asked; 0: it need not */
+    struct gw_window_sub *windows; /* hub/windows.h */
+    uint32_t window_count;         /* (r) subscriptions to windows */
+    uint32_t window_joins;         /* ... that are still brought up to now */
+    uint64_t window_stamp;         /* of the last window that was queued live */
     struct gw_pending *pending;
     struct gw_session *next, **link;             /* the hub's list of all sessions */
     struct gw_session *next_dirty;               /* the hub's list of those to tell ready() */
@@ -187,12 +192,28 @@ enum gw_start_at {
     GW_START_SINCE,     /* with what came at a time or later */
     GW_START_LAST_AFTER /* with the last values as of a cursor, and then everything after it */
 };
+
+/* What a subscription gets in place of messages: windows of numbers (docs/protocol.md, "Windows"). */
+#define GW_AGGREGATE_FIELD_MAX 255
+#define GW_AGGREGATE_MIN_MS    100
+#define GW_AGGREGATE_MAX_MS    (24 * 3600 * 1000)
+struct gw_aggregate {
+    int64_t every_ms;                       /* how long they are; 0: none, messages are wanted */
+    char field[GW_AGGREGATE_FIELD_MAX + 1]; /* JSON pointer to the number */
+};
+/* NULL if all is well, else what was expected. `field` as /series has it, `every` a duration. */
+const char *gw_aggregate_of(struct gw_aggregate *out, const char *field, size_t field_len, const char *every,
+                            size_t every_len);
+/* The same out of `FIELD:EVERY`. */
+const char *gw_aggregate_parse(struct gw_aggregate *out, const char *text, size_t len);
+
 struct gw_start {
     enum gw_start_at at;
     const char *cursor; /* for GW_START_CURSOR and GW_START_LAST_AFTER: the client's text */
     size_t cursor_len;
     int64_t since_ms;    /* for GW_START_SINCE: wall clock, ms since 1970; gw_start_since() */
     int64_t interval_ms; /* at most one value a channel in this time, the last one always; 0: as the routes say */
+    const struct gw_aggregate *aggregate; /* windows are wanted; NULL: messages. Not with interval_ms */
 };
 
 /* `since` as clients write it: -10m, milliseconds since 1970, or a time of RFC 3339. False: it is none of them. */
@@ -207,6 +228,7 @@ struct gw_subscribed {
     bool recovered;    /* a cursor was given and nothing after it is missing */
     uint32_t snapshot; /* last values that follow */
     uint64_t fresh_to; /* numbers up to this one bring last values only; 0: it resumes from a cursor */
+    const char *why;   /* of an error: what was expected; NULL: nothing more is known */
 };
 
 /* Adds a subscription, or starts an existing one (the same text) anew. What there is to send is queued by the next
@@ -219,6 +241,9 @@ GW_MUST_CHECK enum gw_err gw_session_subscribe(struct gw_session *session, const
 void gw_session_catch_up(struct gw_session *session);
 /* False if there was no such subscription. */
 bool gw_session_unsubscribe(struct gw_session *session, const char *filter, size_t len);
+/* The same of a subscription to these windows; `aggregate` NULL: to messages. */
+bool gw_session_unsubscribe_from(struct gw_session *session, const char *filter, size_t len,
+                                 const struct gw_aggregate *aggregate);
 
 /* The next things to send, up to `most` and until they have `most_bytes`; 0 if there is nothing now. A lagging
  * session that has used up its part of the turn gets 0 too; ready() is called again in the next one. */
@@ -233,7 +258,7 @@ void gw_session_flush_held(struct gw_session *session);
 /* Is there anything? May be true with nothing left where a lagging session turns out to have missed nothing. */
 static inline bool gw_session_waiting(const struct gw_session *session)
 {
-    return session->count || session->lagging;
+    return session->count || session->lagging || session->window_joins;
 }
 
 /* Queues the transport's own bytes (takes the content of *text) and marks the session ready. They are not dropped at

@@ -113,6 +113,8 @@ struct gw_conn_ops {
     void (*writable)(struct gw_conn *conn);
     /* A whole WebSocket message, valid UTF-8 if text. May be changed in place. */
     void (*message)(struct gw_conn *conn, bool text, char *data, size_t len);
+    /* Binary messages are a stream of bytes: message() may get several short ones as one. */
+    bool stream;
     /* Bytes of a connection that accept() took, as they come: all of them are taken. What has to wait for more is the
      * transport's to keep, within a bound. */
     void (*input)(struct gw_conn *conn, const char *data, size_t len);
@@ -161,6 +163,10 @@ size_t gw_conn_unsent(const struct gw_conn *conn);
  * goes on. What has been read already may still come to input(), 64 KiB at most; message() gets nothing. While paused
  * nobody notices that the client closes the connection, until something is sent. */
 void gw_conn_pause(struct gw_conn *conn, bool pause);
+/* Within input() or message(): what came is in a hurry, or not, as acknowledgements are that nothing waits for. Input
+ * of which nothing was said is in a hurry. While all connections of a worker bring only what is not, it reads them
+ * every half a millisecond, instead of waking up for each. */
+void gw_conn_heard(struct gw_conn *conn, bool hurry);
 /* Closes once everything sent has left; closed() is called then. */
 void gw_conn_close(struct gw_conn *conn);
 

@@ -94,3 +94,30 @@ test('a span that goes on is asked for once, however many messages come meanwhil
   assert.equal(asked, 1);
   assert.deepEqual(page.faults, []);
 });
+
+test('an answer that does not come leaves the chart, which says that it is out of date, and asks again', async (t) => {
+  const world = new World(t);
+  await world.broker();
+  world.gateway = await world.sluice(ROUTES);
+  await world.publish('plain/kept', ['1', '2', '700']);
+  await until(async () => (await (await fetch(world.gateway.url + '/channels/plain%2Fkept/history')).json()).messages.length === 3, 'all messages');
+  const page = await openIn(browser, world, {}, '/#/channels/plain%2Fkept');
+  const detail = page.locator('#detail');
+  await detail.locator('.charts canvas').first().waitFor();
+  await detail.getByRole('button', { name: '1 h', exact: true }).click();
+  await page.waitForSelector('.charts[data-windows="1"]');
+
+  let fails = true;
+  await page.route('**/series?**', (route) => (fails ? route.fulfill({ status: 503, body: '{}' }) : route.continue()));
+  await page.evaluate(() => {
+    const now = Date.now;
+    Date.now = () => now() + 100_000; // it is time to ask again
+  });
+  await world.publish('plain/kept', ['4']);
+  await detail.getByText('Out of date').waitFor();
+  assert.equal(await detail.locator('.charts').getAttribute('data-windows'), '1');
+  await detail.locator('.u-legend .u-label', { hasText: 'max' }).waitFor();
+  fails = false;
+  await detail.getByText('Out of date').waitFor({ state: 'hidden' });
+  assert.equal(await detail.locator('.charts').getAttribute('data-windows'), '1');
+});

@@ -44,6 +44,21 @@ test('the address of a payload leads nowhere but to payloads, whatever a device 
   }
 });
 
+for (const transport of TRANSPORTS) {
+  test(`since: all that is still there of a time, then live, once each, over ${transport}`, async (t) => {
+    const world = await start(t);
+    await world.publish('n/a', range(1, 200));
+    const client = world.client({ transports: [transport] });
+    const got = [];
+    client.subscribe('n/+', ({ data }) => got.push(data), { since: '1h' });
+    await until(() => got.length >= 200, 'the past');
+    await world.publish('n/a', range(201, 210));
+    await until(() => got.length >= 210, 'what comes');
+    assert.deepEqual(got, range(1, 210));
+    assert.throws(() => client.subscribe('n/+', () => {}, { since: 'yesterday' }), TypeError);
+  });
+}
+
 test('get(), history() and stream()', async (t) => {
   const world = await start(t);
   await world.publish('n/a', range(1, 20));

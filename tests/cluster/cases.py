@@ -24,15 +24,16 @@ class World:
         self.processes = []
         self.count, self.append, self.options = nodes, append, options
         self.lines = {}     # node's name -> its lines to the engine and to the broker
+        self.field = None   # the publishers and clients, once they are there
 
     def __enter__(self):
         try:
             if self.tls:
                 self.start_tls()
                 return self.ready()
-            kept = cluster.BROKER.replace("persistence false", f"persistence true\npersistence_location {self.directory}/\n"
-                                          "autosave_interval 1\nautosave_on_changes true")
-            self.broker = self.keep(Broker(self.directory, config=kept if self.persistent else cluster.BROKER))
+            kept = cluster.BROKER.replace("persistence false", f"persistence true\npersistence_location {self.directory}/")
+            self.broker = self.keep(cluster.Keeper(self.directory, config=kept) if self.persistent
+                                    else Broker(self.directory, config=cluster.BROKER))
             self.plain = self.broker.port
             return self.ready()
         except BaseException:
@@ -218,12 +219,22 @@ def promote(world, _):
     flow(1.5)
 
 
-def kill_broker(world, _):
-    """kill -9 of the broker, which keeps sessions and messages on its disk."""
+def kill_broker(world, rng):
+    """kill -9 of the broker, which keeps sessions and messages on its disk; what the leader has acknowledged lately it sends again.
+
+    mosquitto acknowledges before it saves, and forgets what lies between (docs/scaling.md): so it has saved when it dies."""
     flow(1)
-    world.broker.kill()
-    flow(0.5)
-    world.broker.start()
+    line = world.lines.get(world.leader().node, [None, None])[1]
+    if line:
+        line.hold("out")
+        flow(rng.uniform(0.1, 0.5))
+    with world.field.at_rest():
+        world.broker.save()
+        world.broker.kill()
+        if line:
+            line.splice()
+        flow(0.5)
+        world.broker.start()
     for node in world.nodes:
         node.wait_ready()
     flow(1.5)
@@ -271,7 +282,8 @@ def slow_other(world, rng):
     flow(0.5)
     node = rng.choice(world.others())
     node.signal(signal.SIGSTOP)
-    flow(8)
+    flow(3)
+    world.redis.ask("XTRIM", "{test}:log", "MAXLEN", "10")  # as the log does when more comes
     node.signal(signal.SIGCONT)
     node.wait_ready()
     flow(1)
@@ -300,8 +312,7 @@ CASES = {
 }
 GAPS = {"C9", "C14"}  # where something may be lost, and must be told
 WORLDS = {"C2-tls": {"tls": True}, "C5-tls": {"tls": True}, "C6": {"cut": True}, "C6-tls": {"cut": True, "tls": True},
-          "C10": {"persistent": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True},
-          "C14": {"log": 1000}}
+          "C10": {"persistent": True, "cut": True}, "C11-engine": {"cut": True}, "C11-broker": {"cut": True}, "C11-both": {"cut": True}}
 
 
 def run(names, directory, seed=0, append=False, rate=300, clients=6, nodes=3, pace=1.0):
@@ -311,6 +322,7 @@ def run(names, directory, seed=0, append=False, rate=300, clients=6, nodes=3, pa
     names = [names] if isinstance(names, str) else names
     with World(directory, nodes, append, routes=hoppers.ROUTES, extra=hoppers.EXTRA, **WORLDS.get(names[0], {})) as world:
         field = Field(world.plain, world.nodes, clients=clients, rate=rate, stay=(0.3 * pace, 3.0 * pace))
+        world.field = field
         try:
             for name in names:
                 CASES[name](world, random.Random(seed))

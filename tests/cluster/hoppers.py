@@ -1,5 +1,6 @@
-"""Publishers that number what they send, clients that hop from node to node with their cursor, and the judge of what they got."""
+"""Clients that hop from node to node with their cursor, and the judge of what they got."""
 import asyncio
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -9,9 +10,11 @@ import time
 import types
 import urllib.parse
 
-import paho.mqtt.client as mqtt
 import requests
 import websockets
+
+from harness import wait_until
+from publishers import Publisher, channels
 
 FILTER = "plant/#"
 TRANSPORTS = ("ws", "sse", "poll")
@@ -36,90 +39,6 @@ roles:
 """
 
 
-def payloads(topic, n):
-    """What is published as number n: topic, payload, retained."""
-    now = time.time()
-    if topic.endswith("/state"):
-        return [(topic, json.dumps({"n": n, "t": now}) if n % 2 else b"", True)]
-    if topic.startswith("parts/"):
-        return [(topic, json.dumps({member: {"n": n, "t": now} for member in "ab"}), False)]
-    return [(topic, json.dumps({"n": n, "t": now + i}), False) for i in range(2 if topic.endswith("/news") else 1)]
-
-
-def channels(topic):
-    return [f"plant/{topic[6:]}/{member}" for member in "ab"] if topic.startswith("parts/") else [topic]
-
-
-class Publisher:
-    """Sends 1, 2, 3, ... to each of its topics in turn, at QoS 1; paho sends again what the broker did not acknowledge."""
-
-    def __init__(self, port, name, topics, rate):
-        self.topics = {topic: 0 for topic in topics}
-        self.rate = rate
-        self.stopping = threading.Event()
-        self.lost = threading.Event()  # the broker was away: what it did not acknowledge must be there before anything new
-        self.newest = None
-        self.client = mqtt.Client(client_id=name, clean_session=False, protocol=mqtt.MQTTv311)
-        self.client.max_inflight_messages_set(100)
-        self.client.max_queued_messages_set(0)
-        self.client.reconnect_delay_set(1, 1)
-        self.client.on_disconnect = self.on_disconnect
-        self.under_way = {}     # packet identifier -> channel and n, where the broker has not acknowledged it
-        self.early = set()
-        self.sent_again = set() # those that paho sends again: the broker may have them already, and takes them for new ones
-        self.client.on_publish = self.on_publish
-        self.client.connect("127.0.0.1", port, 30)
-        self.client.loop_start()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def on_publish(self, _client, _data, mid):
-        if self.under_way.pop(mid, None) is None:
-            self.early.add(mid)
-
-    def on_disconnect(self, *_):
-        for channel, n in list(self.under_way.values()):
-            self.sent_again.update((channel, n) for channel in channels(channel))
-        self.lost.set()
-
-    def waits(self):
-        """paho would send new ones between those that it sends again."""
-        if self.lost.is_set() and (not self.client.is_connected() or (self.newest and self.newest.mid in self.under_way)):
-            self.stopping.wait(0.005)
-            return True
-        self.lost.clear()
-        return False
-
-    def send(self, topic):
-        self.topics[topic] += 1
-        for to, payload, retain in payloads(topic, self.topics[topic]):
-            self.newest = self.client.publish(to, payload, 1, retain)
-            self.under_way[self.newest.mid] = topic, self.topics[topic]
-            if self.newest.mid in self.early: # acknowledged before that was noted
-                self.early.discard(self.newest.mid)
-                self.under_way.pop(self.newest.mid, None)
-
-    def run(self):
-        names, sent, begun = list(self.topics), 0, time.monotonic()
-        while not self.stopping.is_set():
-            if self.waits():
-                continue
-            for _ in range(int((time.monotonic() - begun) * self.rate) - sent):
-                self.send(names[sent % len(names)])
-                sent += 1
-            self.stopping.wait(0.005)
-
-    def stop(self):
-        """Returns what was sent in all once the broker has it: channel -> count."""
-        self.stopping.set()
-        self.thread.join()
-        info = self.client.publish("drained", b"", 1)
-        info.wait_for_publish(60)
-        self.client.disconnect()
-        self.client.loop_stop()
-        return {channel: n for topic, n in self.topics.items() for channel in channels(topic)}
-
-
 class Hopper(threading.Thread):
     """One client: connects to a node by a transport, stays a while, and goes on elsewhere with its cursor."""
 
@@ -132,14 +51,15 @@ class Hopper(threading.Thread):
         self.stopping = threading.Event()
         self.last = {}      # channel -> the last n
         self.positions = {} # channel -> the number of that message
-        self.unsure = set() # channels cleared behind a gap: which one it was of several, nobody says
+        self.unsure = {}    # channels cleared behind a gap: which one it was of several, nobody says -> the last before
+        self.repeats = {}   # channels whose messages come once more behind a gap -> the last of those
         self.number = int(cursor.split(".")[1])
         self.faults = []    # what must never be
         self.doubles = []   # channel, n, fault: unless the publisher has sent it twice
         self.missing = {}   # channel -> how many, where no gap has told so
         self.gaps = []
         self.upstream = []
-        self.got = self.hops = self.errors = 0
+        self.got = self.hops = self.errors = self.again = 0
         self.silence, self.heard = 0.0, None
         self.where = ""
 
@@ -147,7 +67,8 @@ class Hopper(threading.Thread):
 
     def number_of(self, message):
         """Which one it is of its channel."""
-        data, before = message["data"], self.last.get(message["channel"], 0)
+        data, channel = message["data"], message["channel"]
+        before = self.repeats.get(channel, self.last.get(channel, 0))
         if message.get("cleared"):
             return before + 1 if before % 2 else before + 2
         if set(data) != ({"n"} if self.headers else {"n", "t"}):
@@ -161,18 +82,23 @@ class Hopper(threading.Thread):
 
     def message(self, message):
         number, n, channel = int(message["cursor"].split(".")[1]), self.number_of(message), message["channel"]
-        before, told = self.last.get(channel, 0), self.told(channel)
+        told = self.told(channel) or channel in self.unsure
+        before = self.unsure.pop(channel, self.last.get(channel, 0))
         if number <= self.number:
             self.faults.append(f"{self.where}: {channel} number {number} after {self.number}")
-        if n <= before:
+        if n <= before and (told or channel in self.repeats): # clients of a dead leader had it, nobody else, and the broker sends it again
+            self.repeats[channel] = n
+            self.again += 1
+        elif n <= before:
             self.doubles.append((channel, n, f"{self.where}: {channel} n {n} after {before}"))
-        elif n > before + 1:
-            if not told and channel not in self.unsure:
+        else:
+            self.repeats.pop(channel, None)
+        if n > before + 1:
+            if not told:
                 self.faults.append(f"{self.where}: {channel} n {n} after {before}, no gap")
             self.missing[channel] = self.missing.get(channel, 0) + n - before - 1
-        self.unsure.discard(channel)
         if message.get("cleared") and told:
-            self.unsure.add(channel)
+            self.unsure[channel] = before
         self.last[channel] = max(n, before)
         self.positions[channel] = number
         self.number = max(number, self.number)
@@ -282,6 +208,7 @@ def settle(hoppers, sent, again, timeout):
         "errors": sum(hopper.errors for hopper in hoppers),
         "gaps": sum(len(hopper.gaps) for hopper in hoppers),
         "missing": sum(sum(hopper.missing.values()) for hopper in hoppers),
+        "again": sum(hopper.again for hopper in hoppers),
         "upstream": sum(len(hopper.upstream) for hopper in hoppers),
         "silence": max((hopper.silence for hopper in hoppers), default=0),
         "faults": faults,
@@ -329,6 +256,18 @@ class Field:
             hopper.start()
         self.nodes = nodes
         self.publishers = [Publisher(broker, f"publisher-{i}", self.topics(i, topics), rate / publishers) for i in range(publishers)]
+
+    @contextlib.contextmanager
+    def at_rest(self):
+        """Nothing is published, and the broker has acknowledged everything."""
+        for publisher in self.publishers:
+            publisher.resting.set()
+        try:
+            wait_until(lambda: not any(publisher.under_way for publisher in self.publishers), 30, "the broker to acknowledge everything")
+            yield
+        finally:
+            for publisher in self.publishers:
+                publisher.resting.clear()
 
     @staticmethod
     def topics(i, count):

@@ -204,7 +204,7 @@ def test_a_database_of_an_earlier_release_is_upgraded(world):
     first.stop()
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.executescript("ALTER TABLE message DROP COLUMN properties; ALTER TABLE state DROP COLUMN written;"
-                               "DROP TABLE series; DROP TABLE rollup; DROP TABLE gap; PRAGMA user_version=1;")
+                               "DROP TABLE series; DROP TABLE rollup; DROP TABLE gap; DROP TABLE step; PRAGMA user_version=1;")
     second = world.sluice(config)
     assert second.get("/channels/plant/t").json()["data"] == 1
     with contextlib.closing(Paho(None, transport="tcp", port=broker.port)) as sender:

@@ -71,6 +71,18 @@ async def test_values_publishing_and_errors(sluice, client):
         assert refused.value.code == "forbidden"
 
 
+async def test_begins_at_a_time(sluice, client):
+    got = []
+    for i in range(20):
+        client.publish("rooms/since/t", str(i))
+    wait_until(lambda: sluice.get("/channels/rooms/since/t").json().get("data") == 19)
+    async with Sluice(sluice.ws) as mine:
+        await mine.subscribe("rooms/since/+", lambda message: got.append(message["data"]), since="1h")
+        client.publish("rooms/since/t", "20")
+        await asyncio.to_thread(wait_until, lambda: len(got) >= 21)
+    assert got == list(range(21))
+
+
 async def test_resumes_over_lost_connections(world):
     """Through a relay that cuts the connection again and again: every number once, in order, and no gap."""
     broker = world.broker()

@@ -1,8 +1,10 @@
 """A real cluster on loopback: one mosquitto, one redis-server, and several gateways with one sequence."""
 import asyncio
 import contextlib
+import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -11,7 +13,8 @@ import requests
 
 from harness import BINARY, Broker, Process, Sluice, free_port, wait_until
 
-REDIS = shutil.which("valkey-server") or shutil.which("redis-server") or "/usr/bin/redis-server"
+# The server's binary: ENGINE_SERVER, Valkey's, or Redis'.
+REDIS = os.environ.get("ENGINE_SERVER") or shutil.which("valkey-server") or shutil.which("redis-server") or "/usr/bin/redis-server"
 
 # What a broker needs so that it keeps what comes while another gateway takes over.
 BROKER = "allow_anonymous true\nmax_queued_messages 1000000\nmax_inflight_messages 0\npersistence false"
@@ -38,11 +41,12 @@ ROUTES = """
 class Redis(Process):
     """The engine. Without `append` it holds nothing on the disk, and is empty after a kill."""
 
-    def __init__(self, directory, append=False, port=None, tls=()):
+    def __init__(self, directory, append=False, port=None, tls=(), options=()):
         """`tls`: certificate, key and CA of a listener that speaks nothing else; then its plain one is `plain`."""
         self.directory = pathlib.Path(directory)
         self.append = append
         self.tls = tls
+        self.options = list(options)
         self.plain = free_port() if tls else None
         self.port = port or free_port()
         self.start()
@@ -56,7 +60,7 @@ class Redis(Process):
             secure = ["--tls-port", str(self.port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca,
                       "--tls-auth-clients", *(more or ["no"])]
         super().__init__([REDIS, "--port", str(self.plain or self.port), *secure, "--bind", "127.0.0.1", "127.0.0.2", "--save", "", "--dir", str(self.directory),
-                          *options], self.directory / "redis.log")
+                          *options, *self.options], self.directory / "redis.log")
         wait_until(self.listening, what="redis-server to listen")
 
     def listening(self):
@@ -69,6 +73,17 @@ class Redis(Process):
     def ask(self, *words):
         done = subprocess.run(["redis-cli", "-p", str(self.plain or self.port), *words], capture_output=True, text=True, timeout=10)
         return done.stdout.strip()
+
+
+class Keeper(Broker):
+    """A broker that keeps sessions and messages on its disk, where save() puts them."""
+
+    def save(self):
+        """Returns once the file is there: it is written under another name, and renamed."""
+        path = self.directory / "mosquitto.db"
+        before = path.stat().st_ino if path.exists() else None
+        self.signal(signal.SIGUSR1)
+        wait_until(lambda: path.exists() and path.stat().st_ino != before, what="the broker to save")
 
 
 class Line:

@@ -136,6 +136,8 @@ class Broker(Process):
 class Sluice(Process):
     """The gateway. `yaml` gets {port} of the broker and listens on a free port unless it says otherwise."""
 
+    patience = 20  # seconds until it listens
+
     def __init__(self, directory, yaml, name="sluice", ready=True, binary=None):
         self.config = pathlib.Path(directory) / f"{name}.yaml"
         self.config.write_text(yaml)
@@ -143,7 +145,7 @@ class Sluice(Process):
                    TSAN_OPTIONS="exitcode=87:halt_on_error=0")
         super().__init__([binary or BINARY, "-c", str(self.config)], pathlib.Path(directory) / f"{name}.log", env)
         try:
-            self.port = int(wait_until(self.find_port, 20, "the gateway to listen"))
+            self.port = int(wait_until(self.find_port, self.patience, "the gateway to listen"))
             self.http = f"http://127.0.0.1:{self.port}"
             self.ws = f"ws://127.0.0.1:{self.port}"
             if ready:

@@ -122,6 +122,25 @@ static void test_json_valid(void **state)
     assert_false(gw_json_valid(deep, sizeof deep));
 }
 
+/* Strings are scanned many bytes at a time: each byte at each place of strings of each length counts all the same. */
+static void test_json_string_bytes(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len <= 40; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                char *text = malloc(len + 2); /* exact, so that ASan sees a read behind it */
+                memset(text, 'x', len + 2);
+                text[0] = text[len + 1] = '"';
+                text[1 + at] = (char)byte;
+                bool plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+                assert_int_equal(gw_json_valid(text, len + 2), plain);
+                free(text);
+            }
+        }
+    }
+}
+
 static void test_json_prefixes(void **state)
 {
     (void)state;
@@ -393,9 +412,15 @@ static void test_json_pointer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_valid),   cmocka_unit_test(test_json_prefixes), cmocka_unit_test(test_json_find),
-        cmocka_unit_test(test_json_pointer), cmocka_unit_test(test_json_unescape), cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_encode),       cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_json_valid),
+        cmocka_unit_test(test_json_prefixes),
+        cmocka_unit_test(test_json_string_bytes),
+        cmocka_unit_test(test_json_find),
+        cmocka_unit_test(test_json_pointer),
+        cmocka_unit_test(test_json_unescape),
+        cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_explain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

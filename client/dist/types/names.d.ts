@@ -7,5 +7,5 @@ export declare const isCursor: (text: unknown) => boolean;
 export declare function compare(a: string, b: string): number | undefined;
 /** The later of where we are and where we are told to be. Of equal ones the new text: it may say more. */
 export declare const later: (own: string | undefined, told: string) => string;
-/** '250ms', '2s', '5m', '1h' in ms; 0 for none. */
+/** '250ms', '2s', '5m', '1h', '7d' in ms; 0 for none. */
 export declare function duration(text: string | undefined | false): number;

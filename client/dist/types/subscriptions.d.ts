@@ -27,7 +27,7 @@ export declare class Subscriptions {
     constructor(live: () => Link | undefined, hidden: string | false);
     /** For a link. */
     wanted(): Own[];
-    add(channel: string, listener: Listener): Own;
+    add(channel: string, listener: Listener, since?: number): Own;
     drop(sub: Own, listener: Listener): void;
     /** Another identity may get what this one was refused. */
     forgive(): void;

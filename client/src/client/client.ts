@@ -135,7 +135,7 @@ export class Sluice {
       rests: options.hidden !== false,
       error: options.error,
     };
-    const sub = this.subs.add(channel, listener);
+    const sub = this.subs.add(channel, listener, duration(options.since));
     return { channel, off: () => this.subs.drop(sub, listener) };
   }
 

@@ -107,9 +107,12 @@ export function query(subs: Sub[]): string {
   const common = cursor && subs.every((sub) => sub.position === cursor) ? cursor : '';
   const interval = Math.min(...subs.map((sub) => sub.interval)); // never slower than one of them asked
   const parts = subs.map(
-    (sub) => `channel=${encodeURIComponent(sub.channel)}` + (common ? '' : `&from=${sub.position || 'last'}`),
+    (sub) => `channel=${encodeURIComponent(sub.channel)}` + (common || (!sub.position && sub.since) ? '' : `&from=${sub.position || 'last'}`),
   );
+  // One time for all that have no position yet: the earliest.
+  const since = Math.max(...subs.map((sub) => (sub.position ? 0 : sub.since)));
   if (common) parts.push(`cursor=${common}`);
+  if (since) parts.push(`since=${since}ms`);
   if (interval) parts.push(`interval=${interval}ms`);
   return '?' + parts.join('&');
 }

@@ -7,6 +7,8 @@ export interface Sub {
   readonly channel: string;
   /** Where we stand, undefined until the last values are complete. */
   position?: string;
+  /** ms before now where it begins while it has no position; 0: with the last values. */
+  since: number;
   /** ms, 0: as the route says. */
   interval: number;
   /** While last values come over WebSocket: how many are missing, and where we stand then. */

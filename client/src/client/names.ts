@@ -35,9 +35,9 @@ export function compare(a: string, b: string): number | undefined {
 export const later = (own: string | undefined, told: string): string =>
   own && compare(own, told) === 1 ? own : told;
 
-/** '250ms', '2s', '5m', '1h' in ms; 0 for none. */
+/** '250ms', '2s', '5m', '1h', '7d' in ms; 0 for none. */
 export function duration(text: string | undefined | false): number {
-  const found = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text || '0s');
+  const found = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text || '0s');
   if (!found) throw new TypeError(`'${text}' is no duration such as 250ms or 2s`);
-  return Math.round(+found[1] * { ms: 1, s: 1e3, m: 6e4, h: 36e5 }[found[2] as 'ms']);
+  return Math.round(+found[1] * { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[found[2] as 'ms']);
 }

@@ -51,6 +51,7 @@ export class SocketLink implements Link {
         id,
         channel: sub.channel,
         cursor: sub.position,
+        since: sub.since ? `${sub.since}ms` : undefined,
         interval: sub.interval ? `${sub.interval}ms` : undefined,
       });
     }

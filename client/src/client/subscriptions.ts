@@ -37,10 +37,10 @@ export class Subscriptions {
     return [...this.own.values()].filter((sub) => !sub.refused);
   }
 
-  add(channel: string, listener: Listener): Own {
+  add(channel: string, listener: Listener, since = 0): Own {
     let sub = this.own.get(channel);
     if (!sub) {
-      sub = { channel, interval: 0, left: 0, listeners: new Set(), refused: false };
+      sub = { channel, since, interval: 0, left: 0, listeners: new Set(), refused: false };
       this.own.set(channel, sub);
     }
     this.routes.clear();

@@ -10,6 +10,7 @@ import { pointers, Windows } from './windows';
 const POINTS = 5000; // kept
 const SPANS: [string, number][] = [['5 min', 300], ['1 h', 3600], ['24 h', 86400], ['7 d', 604800], ['All', 0]];
 const FRESH = 15_000; // ms: a span that goes on is asked for again after this, or a part of itself
+const AGAIN = 5_000; // ms: after an answer that did not come
 const HEIGHT = { one: 200, several: 150 };
 
 export class Chart {
@@ -28,13 +29,15 @@ export class Chart {
   private windows = new Map<string, Windows>(); // by field; those without have none, and are drawn by their messages
   private asked = 0;
   private askedAt = 0; // ms
+  private again?: ReturnType<typeof setTimeout>;
+  private old = el('p', { class: 'quiet', role: 'status', hidden: true }, 'Out of date: the gateway does not answer. Trying again.');
   private meanwhile?: Message[]; // came since the gateway was asked: its answer need not have them
 
   constructor(readonly fields: Set<string>, private name: string) {
     this.sync = 'sluice ' + name;
     const spans = el('div', { class: 'spans', role: 'group', 'aria-label': 'Time shown' }, ...SPANS.map(([label, seconds]) =>
       el('button', { type: 'button', class: 'plain small', 'aria-pressed': String(seconds === this.span), 'data-span': String(seconds), click: () => this.setSpan(seconds) }, label)), this.reset);
-    this.element.append(spans, this.box);
+    this.element.append(spans, this.old, this.box);
     this.sizes.observe(this.box);
   }
 
@@ -59,10 +62,10 @@ export class Chart {
     this.draw();
   }
 
-  private addToWindows(message: Message): void {
+  private addToWindows(message: Message, fields = [...this.windows.keys()]): void {
     if (!this.windows.size || this.zoom) return;
     const found = new Map(numbers(message.data));
-    for (const [field, windows] of this.windows) if (found.has(field)) windows.add(message, found.get(field)!);
+    for (const field of fields) if (found.has(field)) this.windows.get(field)?.add(message, found.get(field)!);
   }
 
   /** The windows of what is shown, if it is a span or zoomed in. */
@@ -70,7 +73,9 @@ export class Chart {
     const asked = ++this.asked;
     this.askedAt = Date.now();
     this.meanwhile = undefined;
+    clearTimeout(this.again);
     if (!this.span && !this.zoom) {
+      this.old.hidden = true;
       this.windows.clear();
       return this.rebuild();
     }
@@ -80,11 +85,14 @@ export class Chart {
     const answers = await Promise.all([...this.fields].map(async (field) =>
       [field, this.pointers.has(field) ? await Windows.load(this.name, this.pointers.get(field)!, from, to, points) : undefined] as const));
     if (asked !== this.asked) return; // something else is shown by now
-    const same = this.windows.size === answers.filter(([, windows]) => windows).length;
-    this.windows.clear();
+    const before = this.windows.size, fresh = answers.filter(([, windows]) => windows).map(([field]) => field);
+    // What did not come leaves what is there: it is out of date, and asked for again.
     for (const [field, windows] of answers) if (windows) this.windows.set(field, windows);
     this.meanwhile = undefined;
-    for (const message of meanwhile) this.addToWindows(message);
+    for (const message of meanwhile) this.addToWindows(message, fresh);
+    const same = before === this.windows.size;
+    this.old.hidden = answers.every(([field, windows]) => windows || !this.pointers.has(field));
+    if (!this.old.hidden) this.again = setTimeout(() => void this.ask(), AGAIN);
     this.element.dataset.windows = String(this.windows.size);
     if (same) this.draw();
     else this.rebuild();
@@ -106,6 +114,8 @@ export class Chart {
 
   destroy(): void {
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.again);
+    this.asked++;
     this.sizes.disconnect();
     for (const plot of this.plots.values()) plot.destroy();
   }

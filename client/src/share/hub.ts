@@ -56,8 +56,8 @@ class Source extends Sluice {
     return this.subs.own.get(channel);
   }
 
-  want(channel: string, position: string | undefined, error: (error: SluiceError) => void): void {
-    this.subscribe(channel, () => {}, { hidden: false, error });
+  want(channel: string, position: string | undefined, since: string | undefined, error: (error: SluiceError) => void): void {
+    this.subscribe(channel, () => {}, { hidden: false, since, error });
     this.sub(channel)!.position = position;
   }
 
@@ -219,14 +219,14 @@ export class Hub {
 
   // --- subscriptions --------------------------------------------------------------------------------------------
 
-  private want(tab: Tab, { id, channel, cursor, interval }: any): void {
+  private want(tab: Tab, { id, channel, cursor, since, interval }: any): void {
     const source = this.source!;
     const before = tab.wants.get(channel);
     const want: Want = { id, interval: duration(interval), held: before?.held };
     tab.wants.set(channel, want);
     this.routes.clear();
     if (!source.sub(channel)) {
-      source.want(channel, cursor, (error) => this.refuse(channel, error));
+      source.want(channel, cursor, since, (error) => this.refuse(channel, error));
       if (cursor) this.answer(tab, channel, cursor);
       else this.timer ||= setInterval(() => this.look(), LOOK);
       return;
@@ -236,7 +236,7 @@ export class Hub {
     if (!tab.lacks) setTimeout(() => this.fetch(tab));
     const lacks = (tab.lacks ||= []);
     want.held = lacks[0]?.want.held || [];
-    lacks.push({ want, sub: { channel, position: cursor, interval: 0, left: 0 } });
+    lacks.push({ want, sub: { channel, position: cursor, since: duration(since), interval: 0, left: 0 } });
   }
 
   private unwant(tab: Tab, channel: string): void {

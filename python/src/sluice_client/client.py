@@ -52,8 +52,9 @@ class Refused(Exception):
 
 
 class _Subscription:
-    def __init__(self, on_message: OnMessage, on_gap: Optional[OnGap]) -> None:
+    def __init__(self, on_message: OnMessage, on_gap: Optional[OnGap], since: Optional[str]) -> None:
         self.on_message, self.on_gap = on_message, on_gap
+        self.since = since  # where it begins while there is no cursor
         self.cursor: Optional[str] = None  # the position to resume from
         self.answered = False  # `subscribed` has come on this connection: from here on messages move the position
         self.seen: Dict[str, str] = {}  # by channel, the cursor of the last message: overlapping filters may repeat one
@@ -126,9 +127,11 @@ class Sluice:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def subscribe(self, channel: str, on_message: OnMessage, on_gap: Optional[OnGap] = None) -> None:
-        """A channel's name or an MQTT filter: the last values first, then what comes. It stays over lost connections."""
-        self._subscriptions[channel] = _Subscription(on_message, on_gap)
+    async def subscribe(self, channel: str, on_message: OnMessage, on_gap: Optional[OnGap] = None, since: Optional[str] = None) -> None:
+        """A channel's name or an MQTT filter: the last values first, then what comes. It stays over lost connections.
+
+        With `since` ("10m", "2026-11-28T10:00:00Z"), everything that the gateway still has from then on comes first instead."""
+        self._subscriptions[channel] = _Subscription(on_message, on_gap, since)
         await self._ready()
         try:
             await self._send_subscribe(channel)
@@ -246,6 +249,8 @@ class Sluice:
         subscription.answered = False
         if subscription.cursor:
             frame["cursor"] = subscription.cursor
+        elif subscription.since:
+            frame["since"] = subscription.since
         await self._ask(frame)
 
     async def _greet(self) -> None:

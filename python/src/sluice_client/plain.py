@@ -48,8 +48,8 @@ class SyncSluice:
     def _wait(self, coroutine: Coroutine[Any, Any, T], timeout: Optional[float] = None) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
-    def subscribe(self, channel: str, on_message: OnMessage, on_gap: Optional[OnGap] = None) -> None:
-        self._wait(self._client.subscribe(channel, on_message, on_gap))
+    def subscribe(self, channel: str, on_message: OnMessage, on_gap: Optional[OnGap] = None, since: Optional[str] = None) -> None:
+        self._wait(self._client.subscribe(channel, on_message, on_gap, since))
 
     def unsubscribe(self, channel: str) -> None:
         self._wait(self._client.unsubscribe(channel))

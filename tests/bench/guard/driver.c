@@ -44,6 +44,7 @@ static struct gw_ingest ingest;
 static struct gw_engine_found found;
 static struct gw_routes *routes;
 static struct client *clients;
+static int qos; /* of the messages that come in */
 
 static unsigned long calls;
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
@@ -158,7 +159,7 @@ static __attribute__((noinline)) void turn(unsigned first)
                                    .topic_len = (size_t)len,
                                    .payload = payload,
                                    .payload_len = sizeof payload - 1,
-                                   .qos = guard_at_qos1()};
+                                   .qos = qos};
         gw_ingest_message(&ingest, routes, &packet);
     }
     struct gw_event *events;
@@ -184,6 +185,7 @@ int main(int argc, char **argv)
         guard_fail("TRANSPORT CLIENTS CHANNELS BATCH OTHERS ROUNDS");
     gw_builtins_use();
     guard.transport = argv[1];
+    qos = guard_at_qos1();
     guard.client_count = (unsigned)atoi(argv[2]);
     guard.channel_count = (unsigned)atoi(argv[3]);
     guard.batch = (unsigned)atoi(argv[4]);

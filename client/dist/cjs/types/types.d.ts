@@ -89,6 +89,9 @@ export interface WebSocketLike {
 export interface SubscribeOptions {
     /** '2s': at most one value per channel in that time, always the last. */
     interval?: string;
+    /** '10m': at first everything that the gateway still has of that time before now, not the last values alone. Counts for the
+     * first handler of a channel or filter. */
+    since?: string;
     /** false: full speed also while the page is hidden. */
     hidden?: false;
     /** The gateway refuses the channel, or takes it away: code 'forbidden', 'unknown_channel', … */
