@@ -25,26 +25,36 @@ void gw_buf_clear(struct gw_buf *buf)
         buf->data[0] = '\0';
 }
 
-char *gw_buf_reserve(struct gw_buf *buf, size_t more)
+static void buf_grow(struct gw_buf *buf, size_t need)
+{
+    size_t cap = buf->cap ? buf->cap : 64;
+    while (cap < need)
+        cap *= 2;
+    buf->data = gw_reallocarray(buf->data, cap, 1);
+    buf->cap = cap;
+}
+
+/* Inline, because every message's text is put together of pieces that mostly fit. */
+static inline char *buf_reserve(struct gw_buf *buf, size_t more)
 {
     size_t need = buf->len + more + 1;
-    if (need > buf->cap) {
-        size_t cap = buf->cap ? buf->cap : 64;
-        while (cap < need)
-            cap *= 2;
-        buf->data = gw_reallocarray(buf->data, cap, 1);
-        buf->cap = cap;
-    }
+    if (need > buf->cap)
+        buf_grow(buf, need);
     return buf->data + buf->len;
+}
+
+char *gw_buf_reserve(struct gw_buf *buf, size_t more)
+{
+    return buf_reserve(buf, more);
 }
 
 void gw_buf_add(struct gw_buf *buf, const void *data, size_t len)
 {
-    char *to = gw_buf_reserve(buf, len);
+    char *to = buf_reserve(buf, len);
     if (len)
         memcpy(to, data, len);
+    to[len] = '\0';
     buf->len += len;
-    buf->data[buf->len] = '\0';
 }
 
 void gw_buf_adds(struct gw_buf *buf, const char *text)
@@ -54,7 +64,10 @@ void gw_buf_adds(struct gw_buf *buf, const char *text)
 
 void gw_buf_addc(struct gw_buf *buf, char c)
 {
-    gw_buf_add(buf, &c, 1);
+    char *to = buf_reserve(buf, 1);
+    to[0] = c;
+    to[1] = '\0';
+    buf->len++;
 }
 
 void gw_buf_addu(struct gw_buf *buf, uint64_t number)
@@ -92,6 +105,7 @@ void gw_buf_add_json_string(struct gw_buf *buf, const char *text, size_t len)
 {
     static const char hex[] = "0123456789abcdef";
 
+    gw_buf_reserve(buf, len + 2); /* at once what is needed where nothing is escaped */
     gw_buf_addc(buf, '"');
     size_t plain = 0; /* start of the run not yet copied */
     for (size_t i = 0; i < len; i++) {

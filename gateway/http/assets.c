@@ -74,11 +74,12 @@ bool gw_asset_is_known(struct gw_slice if_none_match, const char *etag)
     return false;
 }
 
+/* Kept, and asked for again each time, so that a new version is there at once. */
+#define ASSET_CACHING "no-cache"
+
 static void asset_headers(struct gw_buf *headers, const struct gw_cfg_web *web, const char *etag, bool gzip)
 {
-    /* `no-cache`: kept, and asked for again each time, so that a new version is there at once. */
-    gw_buf_printf(headers, "Cache-Control: no-cache\r\nETag: %s\r\nVary: Accept-Encoding\r\n%s", etag,
-                  gzip ? "Content-Encoding: gzip\r\n" : "");
+    gw_buf_printf(headers, "ETag: %s\r\nVary: Accept-Encoding\r\n%s", etag, gzip ? "Content-Encoding: gzip\r\n" : "");
     gw_buf_adds(headers, "Content-Security-Policy: default-src 'self'; img-src 'self' blob:; object-src 'none'; "
                          "base-uri 'none'; form-action 'self'; "
                          "frame-ancestors");
@@ -113,9 +114,9 @@ void gw_asset_reply(struct gw_conn *conn, const struct gw_request *request, cons
     struct gw_buf headers = {0};
     asset_headers(&headers, &gw_hub_config(gw_conn_hub(conn))->web, etag, gzip && !known);
     if (known)
-        gw_http_reply(conn, 304, headers.data, NULL, NULL, 0);
+        gw_http_reply_cached(conn, 304, ASSET_CACHING, headers.data, NULL, NULL, 0);
     else
-        gw_http_reply(conn, 200, headers.data, asset->type, (const char *)(gzip ? asset->gzip : asset->data),
-                      gzip ? asset->gzip_len : asset->len);
+        gw_http_reply_cached(conn, 200, ASSET_CACHING, headers.data, asset->type,
+                             (const char *)(gzip ? asset->gzip : asset->data), gzip ? asset->gzip_len : asset->len);
     gw_buf_fini(&headers);
 }

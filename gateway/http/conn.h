@@ -112,10 +112,10 @@ extern const struct gw_conn_protocol gw_bytes_protocol;
 
 /* --- reply.c ---------------------------------------------------------------------------------------------------- */
 
-/* As gw_http_reply(), with `len` bytes of the message's payload as the body, from `from` on. They are not copied
- * where they are many: the message is held until they have left. */
-void gw_http_reply_payload(struct gw_conn *conn, int status, const char *headers, const char *type,
-                           struct gw_message *msg, size_t from, size_t len);
+/* As gw_http_reply_cached(), with `len` bytes of the message's payload as the body, from `from` on. They are not
+ * copied where they are many: the message is held until they have left. */
+void gw_http_reply_payload(struct gw_conn *conn, int status, const char *caching, const char *headers,
+                           const char *type, struct gw_message *msg, size_t from, size_t len);
 
 /* As gw_http_error_headers(), with another status than the error's. */
 void gw_http_error_as(struct gw_conn *conn, int status, enum gw_err err, const char *message, const char *headers);

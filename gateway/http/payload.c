@@ -96,6 +96,13 @@ static const char *payload_vary(const struct asked *asked)
     return pages ? "Vary: Origin, Referer\r\n" : "";
 }
 
+static const char *payload_caching(const struct asked *asked)
+{
+    if (asked->exact)
+        return "private, max-age=31536000, immutable";
+    return gw_hub_auth(gw_conn_hub(asked->conn)) ? "private, no-cache" : "no-cache";
+}
+
 static void payload_headers(const struct asked *asked, struct gw_buf *headers)
 {
     struct gw_message *msg = asked->found;
@@ -105,14 +112,11 @@ static void payload_headers(const struct asked *asked, struct gw_buf *headers)
     time_t seconds = (time_t)(msg->ts / 1000);
     gmtime_r(&seconds, &parts);
     strftime(modified, sizeof modified, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-    const char *caching = asked->exact                            ? "private, max-age=31536000, immutable"
-                          : gw_hub_auth(gw_conn_hub(asked->conn)) ? "private, no-cache"
-                                                                  : "no-cache";
     gw_buf_printf(headers,
-                  "Cache-Control: %s\r\nETag: \"%s\"\r\nLast-Modified: %s\r\nAccept-Ranges: bytes\r\n"
+                  "ETag: \"%s\"\r\nLast-Modified: %s\r\nAccept-Ranges: bytes\r\n"
                   "Content-Security-Policy: sandbox; default-src 'none'\r\nCross-Origin-Resource-Policy: %s\r\n"
                   "Sluice-Cursor: %.*s\r\n%s",
-                  caching, gw_media_tag_of(msg), modified, gw_http_resource_policy(asked->conn, asked->request),
+                  gw_media_tag_of(msg), modified, gw_http_resource_policy(asked->conn, asked->request),
                   (int)cursor.len, cursor.data, payload_vary(asked));
 }
 
@@ -129,6 +133,7 @@ static void payload_reply(const struct asked *asked)
 {
     struct gw_conn *conn = asked->conn;
     struct gw_message *msg = asked->found;
+    const char *caching = payload_caching(asked);
     char etag[GW_MEDIA_TAG + 2], kind[128];
     size_t from = 0, len = msg->payload.len;
     struct gw_buf headers;
@@ -136,7 +141,7 @@ static void payload_reply(const struct asked *asked)
     payload_headers(asked, &headers);
     snprintf(etag, sizeof etag, "\"%s\"", gw_media_tag_of(msg));
     if (gw_asset_is_known(gw_request_header(asked->request, "if-none-match"), etag)) {
-        gw_http_reply(conn, 304, headers.data, NULL, NULL, 0);
+        gw_http_reply_cached(conn, 304, caching, headers.data, NULL, NULL, 0);
         gw_buf_fini(&headers);
         return;
     }
@@ -148,13 +153,13 @@ static void payload_reply(const struct asked *asked)
                               : GW_RANGE_NONE;
     if (range == GW_RANGE_PART) {
         gw_buf_printf(&headers, "Content-Range: bytes %zu-%zu/%zu\r\n", from, from + len - 1, msg->payload.len);
-        gw_http_reply_payload(conn, 206, headers.data, kind, msg, from, len);
+        gw_http_reply_payload(conn, 206, caching, headers.data, kind, msg, from, len);
     } else if (range == GW_RANGE_UNSATISFIABLE) {
         gw_buf_clear(&headers);
         gw_buf_printf(&headers, "Content-Range: bytes */%zu\r\n", msg->payload.len);
         gw_http_error_headers(conn, GW_ERR_RANGE, NULL, headers.data);
     } else {
-        gw_http_reply_payload(conn, 200, headers.data, kind, msg, 0, len);
+        gw_http_reply_payload(conn, 200, caching, headers.data, kind, msg, 0, len);
     }
     gw_buf_fini(&headers);
 }

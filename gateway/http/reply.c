@@ -5,26 +5,40 @@
 #include "gateway/protocol.h"
 #include "http/conn.h"
 
-/* Ends the exchange for whoever answers. `type` NULL: there is no body. */
-static void reply_head(struct gw_conn *conn, int status, const char *headers, const char *type, size_t len,
-                       struct gw_buf *head)
+#define NO_STORE "no-store"
+
+/* Ends the exchange, and writes the head of the answer. `caching` is the value of Cache-Control. `type` NULL: there
+ * is no body. By pieces and not by a format: a long-poll pays for it with every message. */
+static void reply_head(struct gw_conn *conn, int status, const char *caching, const char *headers, const char *type,
+                       size_t len, struct gw_buf *head)
 {
     conn->ops = NULL;
     conn->context = NULL;
     gw_buf_init(head);
-    bool cached = headers && !strncmp(headers, "Cache-Control:", 14);
-    gw_buf_printf(head, "HTTP/1.1 %d %s\r\nServer: sluice\r\n%s", status, gw_http_reason(status),
-                  cached ? "" : "Cache-Control: no-store\r\n");
+    gw_buf_reserve(head, 384); /* most heads fit, so that it grows once */
+    gw_buf_adds(head, "HTTP/1.1 ");
+    gw_buf_addu(head, (uint64_t)status);
+    gw_buf_addc(head, ' ');
+    gw_buf_adds(head, gw_http_reason(status));
+    gw_buf_adds(head, "\r\nServer: sluice\r\nCache-Control: ");
+    gw_buf_adds(head, caching);
+    gw_buf_adds(head, "\r\n");
     if (headers)
         gw_buf_adds(head, headers);
     if (conn->headers)
         gw_buf_adds(head, conn->headers);
     free(conn->headers);
     conn->headers = NULL;
-    if (type)
-        gw_buf_printf(head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
-    if (status != 204 && status != 304)
-        gw_buf_printf(head, "Content-Length: %zu\r\n", len);
+    if (type) {
+        gw_buf_adds(head, "Content-Type: ");
+        gw_buf_adds(head, type);
+        gw_buf_adds(head, "\r\nX-Content-Type-Options: nosniff\r\n");
+    }
+    if (status != 204 && status != 304) {
+        gw_buf_adds(head, "Content-Length: ");
+        gw_buf_addu(head, len);
+        gw_buf_adds(head, "\r\n");
+    }
     gw_buf_adds(head, conn->keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
 }
 
@@ -44,17 +58,23 @@ static void reply_end(struct gw_conn *conn)
     gw_conn_process(conn);
 }
 
-void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
-                   size_t len)
+void gw_http_reply_cached(struct gw_conn *conn, int status, const char *caching, const char *headers,
+                          const char *type, const char *body, size_t len)
 {
     if (gw_conn_dead(conn))
         return;
     struct gw_buf head;
-    reply_head(conn, status, headers, type, len, &head);
+    reply_head(conn, status, caching, headers, type, len, &head);
     struct iovec parts[2] = {{head.data, head.len}, {(void *)(uintptr_t)body, len}};
     gw_outbox_send(&conn->sock, parts, len && !conn->is_head ? 2 : 1);
     gw_buf_fini(&head);
     reply_end(conn);
+}
+
+void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
+                   size_t len)
+{
+    gw_http_reply_cached(conn, status, NO_STORE, headers, type, body, len);
 }
 
 static size_t reply_payload(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
@@ -64,13 +84,13 @@ static size_t reply_payload(struct gw_item *item, struct iovec parts[GW_PARTS_MA
     return 1;
 }
 
-void gw_http_reply_payload(struct gw_conn *conn, int status, const char *headers, const char *type,
-                           struct gw_message *msg, size_t from, size_t len)
+void gw_http_reply_payload(struct gw_conn *conn, int status, const char *caching, const char *headers,
+                           const char *type, struct gw_message *msg, size_t from, size_t len)
 {
     if (gw_conn_dead(conn))
         return;
     struct gw_buf head;
-    reply_head(conn, status, headers, type, len, &head);
+    reply_head(conn, status, caching, headers, type, len, &head);
     gw_outbox_send_one(&conn->sock, head.data, head.len);
     gw_buf_fini(&head);
     if (!conn->is_head)

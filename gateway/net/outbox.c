@@ -137,7 +137,8 @@ void gw_outbox_uncork(struct gw_sock *sock)
 
 static void outbox_send(struct gw_sock *sock, struct iovec *parts, size_t count, size_t total)
 {
-    gw_outbox_settle(sock);
+    if (sock->out.queued) /* asked here as well: most have nothing in the ring, and a call costs each delivery */
+        gw_outbox_settle(sock);
     if (gw_sock_dead(sock))
         return;
     GW_STAT_ADD(gw_hub_stats(sock->worker->hub), bytes_out, total);
@@ -398,7 +399,8 @@ void gw_outbox_drain(struct gw_sock *sock, struct gw_session *session, gw_encode
         } else {
             outbox_send_items(sock, session, batch, items, count, encode);
         }
-        gw_outbox_uncork(sock); /* no more than one batch gathers */
+        if (sock->out.corked) /* no more than one batch gathers */
+            gw_outbox_uncork(sock);
         if (!gw_session_waiting(session))
             return;
         batch += batch < last;

@@ -104,11 +104,11 @@ ssize_t gw_sock_send(struct gw_sock *sock, struct iovec *parts, size_t count)
 {
     if (sock->tls)
         return gw_tls_send(sock, parts, count);
-    struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
     ssize_t sent;
     do
         sent = count == 1 ? send(sock->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                          : sendmsg(sock->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+                          : sendmsg(sock->fd, &(struct msghdr){.msg_iov = parts, .msg_iovlen = count},
+                                    MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     return sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : sent;
 }

@@ -143,10 +143,13 @@ enum gw_err gw_conn_refused(const struct gw_conn *conn);
 
 /* --- HTTP answers. Each ends the exchange: detaches the ops without calling closed(). --------------------------- */
 
-/* `headers`: complete lines with CRLF, or NULL. What is said may not be kept (`Cache-Control: no-store`), unless they
- * begin with another Cache-Control. `type` NULL: no body at all (204). */
+/* `headers`: complete lines with CRLF, or NULL; Cache-Control is none of them. `type` NULL: no body at all (204).
+ * No cache may keep the answer (`Cache-Control: no-store`). */
 void gw_http_reply(struct gw_conn *conn, int status, const char *headers, const char *type, const char *body,
                    size_t len);
+/* The same for an answer that caches may keep as `caching` says, which is the value of Cache-Control. */
+void gw_http_reply_cached(struct gw_conn *conn, int status, const char *caching, const char *headers,
+                          const char *type, const char *body, size_t len);
 /* {"type":"error","code":…,"message":…} with the fitting status. `message` NULL: gw_err_text(). */
 void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message);
 void gw_http_error_headers(struct gw_conn *conn, enum gw_err err, const char *message, const char *headers);
