@@ -221,7 +221,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", choices=sorted(CHECKS), help="run only this check")
     parser.add_argument("--only", metavar="REGEX", help="run only the jobs whose names match")
-    parser.add_argument("--jobs", type=int, default=3, help="jobs that run side by side and mostly wait (3)")
+    parser.add_argument("--jobs", type=int, default=4, help="jobs that run side by side and mostly wait (4)")
     parser.add_argument("--no-build", action="store_true", help="take the builds that are there")
     args = parser.parse_args()
     if args.check:

@@ -95,7 +95,6 @@ static bool client_of_url(struct gw_http_client *client, const char *given, stru
 struct gw_http_client *gw_http_client_create(const struct gw_http_where *where, struct gw_buf *problem)
 {
     struct gw_http_client *client = gw_calloc(1, sizeof *client);
-    gw_buf_init(&client->address);
     client->patience_ms = where->patience_ms ? where->patience_ms : ANSWER_MS;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(client->easy = curl_easy_init())) {
         gw_buf_adds(problem, "libcurl does not start");

@@ -55,8 +55,7 @@ bool gw_projection_shows(const struct gw_projection *projection, const char *poi
 {
     if (*pointer != '/' || strspn(pointer + 1, "0123456789") == strcspn(pointer + 1, "/"))
         return false;
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     for (const char *at = pointer + 1; *at && *at != '/'; at++) { /* RFC 6901 section 4 */
         bool escape = *at == '~' && (at[1] == '0' || at[1] == '1');
         gw_buf_addc(&name, !escape ? *at : at[1] == '1' ? '/' : '~');

@@ -45,8 +45,6 @@ static enum gw_err token_read_header(struct gw_token *token, const json_t *heade
 enum gw_err gw_token_read(struct gw_token *token, const char *text, size_t len, gw_algs allowed, const char **why)
 {
     memset(token, 0, sizeof *token);
-    gw_buf_init(&token->claims);
-    gw_buf_init(&token->signature);
     if (len > GW_TOKEN_MAX)
         return token_refuse(why, "the token is too long");
     const char *first = memchr(text, '.', len),

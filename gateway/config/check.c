@@ -28,9 +28,8 @@ static struct gw_pattern *check_compile(const char *text, enum gw_pattern_kind k
 {
     if (!text || !node)
         return NULL;
-    struct gw_buf error;
+    struct gw_buf error = {0};
     size_t offset = 0;
-    gw_buf_init(&error);
     struct gw_pattern *pattern = gw_pattern_compile(text, kind, &error, &offset);
     if (!pattern) {
         checked->usable = false;
@@ -111,8 +110,7 @@ static void check_except(const struct gw_cfg_route *route, const struct gw_node 
         check_star(item->text, item, index, key, problems);
         if (!checked->topic)
             continue;
-        struct gw_buf sample;
-        gw_buf_init(&sample);
+        struct gw_buf sample = {0};
         if (!gw_pattern_sample(pattern, checked->topic, 0, &sample))
             gw_problem_add(
                 problems, item->line, item->column,
@@ -228,10 +226,7 @@ static void check_conflict(const struct gw_config *config, const struct checked 
     const char *a_filter = gw_pattern_filter(a), *b_filter = gw_pattern_filter(b);
     if (!gw_topic_filters_overlap(a_filter, strlen(a_filter), b_filter, strlen(b_filter)))
         return;
-    struct gw_buf sample, left, right;
-    gw_buf_init(&sample);
-    gw_buf_init(&left);
-    gw_buf_init(&right);
+    struct gw_buf sample = {0}, left = {0}, right = {0};
     if (check_both_publish(&all[i], &all[j], &sample, &left, &right)) {
         const struct gw_cfg_route *one = &config->routes[i], *two = &config->routes[j];
         const char *differ = NULL;
@@ -272,8 +267,7 @@ static void check_reached(const struct gw_config *config, const struct checked *
             continue;
         bool whole = true;
         for (size_t k = 0; k < all[i].except_count && whole; k++) {
-            struct gw_buf sample;
-            gw_buf_init(&sample);
+            struct gw_buf sample = {0};
             whole = !gw_pattern_sample(all[i].except[k], all[j].topic, 0, &sample);
             gw_buf_fini(&sample);
         }
@@ -409,8 +403,7 @@ void gw_check_engine(const struct gw_config *config, const struct gw_node *root,
 {
     const struct gw_engine *engine = gw_config_engine(config);
     const struct gw_node *routes = gw_node_get(root, "routes");
-    struct gw_buf places;
-    gw_buf_init(&places);
+    struct gw_buf places = {0};
     for (size_t i = 0; gw_engines[i]; i++) {
         const struct gw_engine *other = gw_engines[i];
         const struct gw_node *node = other->options ? gw_node_get(root, other->options->key) : NULL;

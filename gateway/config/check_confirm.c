@@ -23,9 +23,8 @@ static bool confirm_is_fed(const struct gw_config *config, const char *filter)
     bool fed = false;
     for (size_t i = 0; i < config->route_count && !fed; i++) {
         const struct gw_cfg_route *route = &config->routes[i];
-        struct gw_buf error;
+        struct gw_buf error = {0};
         size_t offset;
-        gw_buf_init(&error);
         struct gw_pattern *topic = route->topic && !route->transform
                                        ? gw_pattern_compile(route->topic, GW_PATTERN_TOPIC, &error, &offset)
                                        : NULL;
@@ -41,9 +40,8 @@ static void confirm_check_topic(const struct gw_config *config, const struct gw_
                                 const struct gw_pattern *giver, struct gw_problems *problems)
 {
     const char *text = config->routes[index].confirm_topic;
-    struct gw_buf error;
+    struct gw_buf error = {0};
     size_t offset = 0;
-    gw_buf_init(&error);
     struct gw_pattern *topic = gw_pattern_compile(text, GW_PATTERN_PUBLISH, &error, &offset);
     if (!topic)
         gw_problem_add(problems, node->line, node->column + (node->quoted ? 0 : (int)offset),

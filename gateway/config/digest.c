@@ -31,8 +31,7 @@ static void digest_route(struct gw_buf *all, const struct gw_cfg_route *route)
 
 uint64_t gw_config_digest(const struct gw_config *config)
 {
-    struct gw_buf all;
-    gw_buf_init(&all);
+    struct gw_buf all = {0};
     for (size_t i = 0; i < config->route_count; i++)
         digest_route(&all, &config->routes[i]);
     uint64_t digest = gw_hash(all.data ? all.data : "", all.len);

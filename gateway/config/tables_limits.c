@@ -110,8 +110,9 @@ const struct gw_field gw_fields_limits[] = {
      .min = 1,
      .max = 10000000,
      .def = "100000",
-     .doc = "Windows of `aggregate` that are open, of one worker: one for each channel and aggregate. Beyond that the "
-            "oldest is sent before its end."},
+     .doc =
+         "Windows of `aggregate` that are open, of one worker: one for each channel and aggregate. Beyond that the "
+         "oldest is sent before its end."},
     {.key = "idempotency_keys",
      .type = GW_FIELD_INT,
      .offset = CFG(limits.idempotency_keys),

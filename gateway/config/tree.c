@@ -282,11 +282,7 @@ static void build_event(struct build *build, const yaml_event_t *event)
     default:
         return;
     }
-    if (anchor) {
-        build_hint(build, event, gw_yaml_hint_sign);
-        return;
-    }
-    if (tag && !implicit) {
+    if (anchor || (tag && !implicit)) {
         build_hint(build, event, gw_yaml_hint_sign);
         return;
     }

@@ -67,8 +67,7 @@ static void api_last(struct gw_conn *conn, const struct gw_buf *name)
                       NULL);
         return;
     }
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     struct gw_slice tail = gw_message_tail(last);
     gw_buf_addc(&body, '{');
     gw_buf_add(&body, tail.data, tail.len - 1);
@@ -104,15 +103,13 @@ static const struct below {
 
 static bool api_has_key(const struct gw_request *request, const char *const *keys)
 {
-    struct gw_buf key = {0}, value = {0};
-    size_t at = 0;
-    bool bad, has = false;
-    while (!has && gw_request_query(request, &at, &key, &value, &bad)) {
-        for (size_t i = 0; key.data && keys[i] && !has; i++)
-            has = !strcmp(key.data, keys[i]);
+    struct gw_params params = {.query = request->query};
+    bool has = false;
+    while (!has && gw_params_next(&params)) {
+        for (size_t i = 0; keys[i] && !has; i++)
+            has = !strcmp(params.key.data, keys[i]);
     }
-    gw_buf_fini(&value);
-    gw_buf_fini(&key);
+    gw_params_end(&params, NULL);
     return has;
 }
 
@@ -148,8 +145,7 @@ static void api_channel(struct gw_conn *conn, const struct gw_request *request)
 {
     struct gw_request shortened = *request;
     const struct below *below = api_find_below(conn, &shortened);
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     bool bad;
     if (!gw_request_path_after(&shortened, "/channels/", &name, &bad) || !gw_topic_name_valid(name.data, name.len))
         gw_http_error(conn, GW_ERR_BAD_REQUEST, GW_CHANNEL_PATH_EXPECTED);
@@ -182,8 +178,7 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
         return;
     }
     const struct gw_server *server = conn->sock.worker->server;
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     gw_buf_adds(&body, "{\"status\":\"ready\"");
     if (server->ready) {
         gw_buf_adds(&body, ",\"subscriptions\":{");
@@ -197,8 +192,7 @@ static void api_ready(struct gw_conn *conn, const struct gw_request *request)
 
 static void api_metrics(struct gw_conn *conn, const struct gw_request *request)
 {
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     struct gw_slice accept = gw_request_header(request, "accept");
     struct gw_exposition to = {.out = &body, .openmetrics = gw_metric_wants_openmetrics(accept.data, accept.len)};
     gw_metrics_write(conn->sock.worker, &to);
@@ -274,8 +268,7 @@ static bool api_below(struct gw_conn *conn, const char *base, struct gw_request 
         request->path.len -= len;
         return true;
     }
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     if (below && request->path.len == len && api_is_read(request)) {
         gw_buf_printf(&text, "Location: %s/\r\n", base); /* the dashboard's addresses are relative */
         gw_http_reply(conn, 308, text.data, NULL, NULL, 0);

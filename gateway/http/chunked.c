@@ -5,14 +5,6 @@
 /* Extensions and trailers of one body, together. */
 #define OVERHEAD_MAX 8192
 
-static int chunk_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool chunk_is_blank(char c)
 {
     return c == ' ' || c == '\t';
@@ -90,8 +82,8 @@ static int chunk_step(struct gw_chunked *chunked, char c, size_t room)
 {
     switch (chunked->state) {
     case GW_CHUNK_SIZE:
-        if (chunk_hex(c) >= 0) {
-            chunked->left = chunked->left << 4 | (size_t)chunk_hex(c);
+        if (gw_http_hex(c) >= 0) {
+            chunked->left = chunked->left << 4 | (size_t)gw_http_hex(c);
             return ++chunked->digits > 8 ? -2 : 0;
         }
         chunked->state = chunked->digits ? chunk_after_size(c) : GW_CHUNK_BAD;

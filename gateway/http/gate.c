@@ -116,8 +116,7 @@ static void gate_tell(const struct gw_conn *conn, struct gw_slice origin)
     } table[GATE_TOLD];
     char text[GATE_TOLD_BYTES];
     int64_t now = gw_hub_now(gw_conn_hub(conn));
-    struct gw_buf hint;
-    gw_buf_init(&hint);
+    struct gw_buf hint = {0};
     if (!origin.len || origin.len >= sizeof text)
         return;
     memcpy(text, origin.data, origin.len);
@@ -169,8 +168,7 @@ static void gate_allow(struct gw_conn *conn, enum gate_origin kind, struct gw_sl
 {
     if (kind != GATE_LISTED && kind != GATE_ANY)
         return;
-    struct gw_buf headers;
-    gw_buf_init(&headers);
+    struct gw_buf headers = {0};
     if (kind == GATE_LISTED)
         gw_buf_printf(
             &headers,
@@ -272,8 +270,7 @@ static enum gw_err gate_identify(struct gw_conn *conn, const struct gw_request *
     struct gw_auth *auth = gw_hub_auth(hub);
     const char *cookie = gw_hub_config(hub)->auth.cookie;
     struct gw_slice token;
-    struct gw_buf ticket;
-    gw_buf_init(&ticket);
+    struct gw_buf ticket = {0};
     enum gw_err err = GW_OK;
     *why = NULL;
     if (gate_bearer(request, &token)) {

@@ -289,8 +289,7 @@ static bool names_take(void *context, struct gw_message *msg)
 
 static void grafana_names(struct gw_conn *conn, struct gw_slice body, bool labelled)
 {
-    struct gw_buf out, part = {0};
-    gw_buf_init(&out);
+    struct gw_buf out = {0}, part = {0};
     gw_buf_addc(&out, '[');
     gw_buf_adds(&part, "");
     if (gw_json_valid(body.data, body.len) && !labelled)
@@ -306,8 +305,7 @@ static void grafana_names(struct gw_conn *conn, struct gw_slice body, bool label
 
 static void grafana_list(struct gw_conn *conn, const char *text)
 {
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     gw_buf_adds(&body, text);
     gw_api_reply_json(conn, &body, NULL);
 }

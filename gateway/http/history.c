@@ -39,8 +39,7 @@ static void history_body(struct gw_conn *conn, const struct gw_buf *name, uint64
         gw_hub_format_cursor(hub, all.messages[end]->seq - 1, cursor);
     else
         gw_hub_cursor(hub, cursor);
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     gw_buf_printf(&body, "{\"cursor\":\"%s\",\"channel\":", cursor);
     gw_buf_add_json_string(&body, name->data, name->len);
     gw_buf_adds(&body, ",\"messages\":[");
@@ -69,25 +68,23 @@ void gw_api_history(struct gw_conn *conn, const struct gw_request *request, cons
         gw_http_error(conn, GW_ERR_UNKNOWN_CHANNEL, NULL);
         return;
     }
-    struct gw_buf key, value, cursor;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
-    gw_buf_init(&cursor);
+    struct gw_params params = {.query = request->query};
+    struct gw_buf cursor = {0};
     const char *why = NULL;
-    size_t limit = SIZE_MAX, at = 0;
+    size_t limit = SIZE_MAX;
     uint64_t after = 0;
-    bool bad, from_cursor = false, from_since = false, other_epoch = false;
-    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
-        if (!key.data)
-            continue;
-        if (!strcmp(key.data, "limit")) {
+    bool from_cursor = false, from_since = false, other_epoch = false;
+    while (!why && gw_params_next(&params)) {
+        const char *key = params.key.data;
+        const struct gw_buf *value = &params.value;
+        if (!strcmp(key, "limit")) {
             char *end;
-            unsigned long number = strtoul(value.data, &end, 10);
-            if (!value.len || *end || value.data[0] < '0' || value.data[0] > '9' || !number)
+            unsigned long number = strtoul(value->data, &end, 10);
+            if (!value->len || *end || value->data[0] < '0' || value->data[0] > '9' || !number)
                 why = "limit is a number, 1 or more";
             limit = number;
-        } else if (!strcmp(key.data, "cursor") && value.len) {
-            enum gw_cursor_check check = gw_hub_check_cursor(hub, value.data, value.len, &after);
+        } else if (!strcmp(key, "cursor") && value->len) {
+            enum gw_cursor_check check = gw_hub_check_cursor(hub, value->data, value->len, &after);
             if (check == GW_CURSOR_BAD)
                 why = "the cursor is none of this gateway's (<epoch>.<number> expected)";
             from_cursor = true;
@@ -95,11 +92,11 @@ void gw_api_history(struct gw_conn *conn, const struct gw_request *request, cons
             if (other_epoch)
                 after = 0;
             gw_buf_clear(&cursor);
-            gw_buf_add(&cursor, value.data, value.len);
-        } else if (!strcmp(key.data, "since") && !from_cursor) {
+            gw_buf_add(&cursor, value->data, value->len);
+        } else if (!strcmp(key, "since") && !from_cursor) {
             struct gw_start start;
             char text[64];
-            if (!gw_start_since(hub, value.data, value.len, &start)) {
+            if (!gw_start_since(hub, value->data, value->len, &start)) {
                 why = GW_SINCE_EXPECTED;
                 continue;
             }
@@ -109,13 +106,10 @@ void gw_api_history(struct gw_conn *conn, const struct gw_request *request, cons
             from_since = true;
         }
     }
-    if (!why && bad)
-        why = "the query has a broken percent-encoding";
+    why = gw_params_end(&params, why);
     if (why)
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);
     else
         history_body(conn, name, after, from_cursor || from_since, other_epoch, cursor.data, limit);
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
     gw_buf_fini(&cursor);
 }

@@ -57,14 +57,6 @@ struct gw_slice gw_request_header(const struct gw_request *request, const char *
     return (struct gw_slice){NULL, 0};
 }
 
-static int http_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static enum gw_method http_method(struct gw_slice name)
 {
     static const struct {
@@ -89,7 +81,7 @@ static bool http_host_valid(struct gw_slice host)
             return false;
         for (i = 1; host.data + i < end; i++) {
             char c = host.data[i];
-            if (!(http_hex(c) >= 0 || c == ':' || c == '.'))
+            if (!(gw_http_hex(c) >= 0 || c == ':' || c == '.'))
                 return false;
         }
         i++;
@@ -97,7 +89,7 @@ static bool http_host_valid(struct gw_slice host)
         for (; i < host.len && host.data[i] != ':'; i++) {
             char c = host.data[i];
             if (c == '%') {
-                if (host.len - i < 3 || http_hex(host.data[i + 1]) < 0 || http_hex(host.data[i + 2]) < 0)
+                if (host.len - i < 3 || gw_http_hex(host.data[i + 1]) < 0 || gw_http_hex(host.data[i + 2]) < 0)
                     return false;
                 i += 2;
             } else if (!isalnum((unsigned char)c) && !memchr("-._~!$&'()*+,;=", c, 15)) {
@@ -332,134 +324,39 @@ int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *o
     return at <= INT_MAX ? (int)at : -431;
 }
 
-/* --- percent-encoding (RFC 3986 section 2.1) ------------------------------------------------------------------- */
-
-/* A byte that is in no UTF-8 text stands for a plain `+` until the whole value is known. */
-#define PLUS '\xff'
-
-static bool http_decode(const char *text, size_t len, bool plus, struct gw_buf *out)
-{
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (c == '%') {
-            if (len - i < 3 || http_hex(text[i + 1]) < 0 || http_hex(text[i + 2]) < 0)
-                return false;
-            c = (char)(http_hex(text[i + 1]) << 4 | http_hex(text[i + 2]));
-            i += 2;
-            if (c == PLUS)
-                return false;
-        } else if (c == '+' && plus) {
-            c = PLUS;
-        }
-        gw_buf_addc(out, c);
-    }
-    return true;
-}
-
-static void http_resolve_plus(struct gw_buf *value)
-{
-    for (size_t i = 0; i < value->len; i++) {
-        if (value->data[i] != PLUS)
-            continue;
-        bool starts = i == 0 || value->data[i - 1] == '/';
-        bool ends = i + 1 == value->len || value->data[i + 1] == '/';
-        value->data[i] = starts && ends ? '+' : ' ';
-    }
-}
-
-bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_buf *key, struct gw_buf *value,
-                      bool *bad)
-{
-    *bad = false;
-    const struct gw_slice query = request->query;
-    while (*at < query.len) {
-        const char *start = query.data + *at;
-        const char *amp = memchr(start, '&', query.len - *at);
-        size_t len = amp ? (size_t)(amp - start) : query.len - *at;
-        *at += len + (amp ? 1 : 0);
-        if (!len)
-            continue;
-        const char *equals = memchr(start, '=', len);
-        size_t key_len = equals ? (size_t)(equals - start) : len;
-        gw_buf_clear(key);
-        gw_buf_clear(value);
-        gw_buf_reserve(value, 0)[0] = '\0';
-        if (!http_decode(start, key_len, false, key) ||
-            (equals && !http_decode(equals + 1, len - key_len - 1, true, value))) {
-            *bad = true;
-            return false;
-        }
-        http_resolve_plus(value);
-        return true;
-    }
-    return false;
-}
-
-bool gw_request_path_after(const struct gw_request *request, const char *prefix, struct gw_buf *rest, bool *bad)
-{
-    size_t len = strlen(prefix);
-    *bad = false;
-    if (request->path.len < len || memcmp(request->path.data, prefix, len) != 0)
-        return false;
-    *bad = !http_decode(request->path.data + len, request->path.len - len, false, rest);
-    return !*bad;
-}
-
-bool gw_request_path_is(const struct gw_request *request, const char *path)
-{
-    return request->path.len == strlen(path) && !memcmp(request->path.data, path, request->path.len);
-}
-
 const char *gw_http_reason(int status)
 {
-    switch (status) {
-    case 200:
-        return "OK";
-    case 202:
-        return "Accepted";
-    case 204:
-        return "No Content";
-    case 206:
-        return "Partial Content";
-    case 304:
-        return "Not Modified";
-    case 308:
-        return "Permanent Redirect";
-    case 400:
-        return "Bad Request";
-    case 401:
-        return "Unauthorized";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 413:
-        return "Content Too Large";
-    case 416:
-        return "Range Not Satisfiable";
-    case 426:
-        return "Upgrade Required";
-    case 429:
-        return "Too Many Requests";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 501:
-        return "Not Implemented";
-    case 502:
-        return "Bad Gateway";
-    case 503:
-        return "Service Unavailable";
-    case 504:
-        return "Gateway Timeout";
-    case 505:
-        return "HTTP Version Not Supported";
-    default:
-        return "Unknown";
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {
+        {200, "OK"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {304, "Not Modified"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {413, "Content Too Large"},
+        {416, "Range Not Satisfiable"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+    };
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if (reasons[i].status == status)
+            return reasons[i].reason;
     }
+    return "Unknown";
 }

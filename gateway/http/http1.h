@@ -15,6 +15,9 @@ int gw_http_parse(const char *data, size_t len, size_t max, struct gw_request *o
 /* RFC 9110 section 5.6.2: may the character be in a token? */
 bool gw_http_is_token(unsigned char c);
 
+/* target.c: the value of a hexadecimal digit, or -1. */
+int gw_http_hex(char c);
+
 /* chunked.c: chunked bodies (RFC 9112 section 7.1), byte by byte. */
 struct gw_chunked {
     enum gw_chunk_state {

@@ -37,19 +37,18 @@ void gw_api_explain(struct gw_conn *conn, const struct gw_request *request)
     if (!inspect_allowed(conn))
         return;
     const struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf channel = {0}, key = {0}, value = {0};
-    bool given = false, bad;
-    size_t at = 0;
-    while (gw_request_query(request, &at, &key, &value, &bad)) {
-        if (!key.data || strcmp(key.data, "channel") != 0)
+    struct gw_params params = {.query = request->query};
+    struct gw_buf channel = {0};
+    bool given = false;
+    while (gw_params_next(&params)) {
+        if (strcmp(params.key.data, "channel") != 0)
             continue;
         given = true;
         gw_buf_clear(&channel);
-        gw_buf_add(&channel, value.data, value.len);
+        gw_buf_add(&channel, params.value.data, params.value.len);
     }
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
-    if (bad || (given && !gw_topic_name_valid(channel.data, channel.len))) {
+    gw_params_end(&params, NULL);
+    if (params.bad || (given && !gw_topic_name_valid(channel.data, channel.len))) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST, "channel is the name of a channel (such as rooms/kitchen/t)");
     } else {
         struct gw_buf body = {0};

@@ -135,7 +135,6 @@ static void listing_begin(struct gw_conn *conn, struct gw_buf *filter)
     listing->identity = gw_identity_ref(gw_conn_identity(conn));
     listing->filter = *filter;
     gw_buf_init(filter);
-    gw_buf_init(&listing->out);
     gw_hub_cursor(hub, cursor);
     snprintf(headers, sizeof headers, "Sluice-Cursor: %s\r\n", cursor);
     bool head = conn->is_head;
@@ -171,20 +170,18 @@ static void listing_reply(struct gw_conn *conn, struct found *found)
 void gw_api_channels(struct gw_conn *conn, const struct gw_request *request)
 {
     struct gw_hub *hub = gw_conn_hub(conn);
-    struct gw_buf filter = {0}, key = {0}, value = {0};
+    struct gw_params params = {.query = request->query};
+    struct gw_buf filter = {0};
     gw_buf_adds(&filter, "#");
-    size_t at = 0;
-    bool bad;
-    while (gw_request_query(request, &at, &key, &value, &bad)) {
-        if (key.data && !strcmp(key.data, "filter")) {
+    while (gw_params_next(&params)) {
+        if (!strcmp(params.key.data, "filter")) {
             gw_buf_clear(&filter);
-            gw_buf_add(&filter, value.data, value.len);
+            gw_buf_add(&filter, params.value.data, params.value.len);
         }
     }
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
+    gw_params_end(&params, NULL);
     struct found found = {0};
-    if (bad || !gw_topic_filter_valid(filter.data, filter.len))
+    if (params.bad || !gw_topic_filter_valid(filter.data, filter.len))
         gw_http_error(conn, GW_ERR_BAD_REQUEST, "filter is no valid MQTT filter (such as rooms/+/t)");
     else if (gw_hub_list(hub, listing_grants(gw_conn_identity(conn)), filter.data, filter.len, found_take, &found))
         listing_reply(conn, &found);

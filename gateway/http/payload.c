@@ -31,25 +31,17 @@ static const struct gw_grants *asked_grants(const struct asked *asked)
 /* NULL if all is well, else what was expected. */
 static const char *asked_read(struct asked *asked)
 {
-    struct gw_buf key, value;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
+    struct gw_params params = {.query = asked->request->query};
     const char *why = NULL;
-    size_t at = 0;
-    bool bad;
-    while (!why && gw_request_query(asked->request, &at, &key, &value, &bad)) {
-        if (key.data && !strcmp(key.data, "stream"))
+    while (!why && gw_params_next(&params)) {
+        if (!strcmp(params.key.data, "stream"))
             why = "stream is mjpeg, and asked for by GET";
-        if (key.data && !strcmp(key.data, "v")) {
+        if (!strcmp(params.key.data, "v")) {
             gw_buf_clear(&asked->tag);
-            gw_buf_add(&asked->tag, value.data, value.len);
+            gw_buf_add(&asked->tag, params.value.data, params.value.len);
         }
     }
-    if (!why && bad)
-        why = "the query has a broken percent-encoding";
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
-    return why;
+    return gw_params_end(&params, why);
 }
 
 /* What `codec: blob` has written. The payloads of a whole history are neither hashed nor searched for one request. */

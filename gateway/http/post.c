@@ -112,34 +112,28 @@ struct post_query {
 static const char *post_query_read(struct post_query *query, const struct gw_request *request)
 {
     *query = (struct post_query){.timeout_ms = -1};
-    struct gw_buf key = {0}, value = {0};
+    struct gw_params params = {.query = request->query};
     const char *why = NULL;
-    size_t at = 0;
-    bool bad;
-    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
-        if (!key.data)
-            continue;
-        if (!strcmp(key.data, "as")) {
-            query->as_json = !strcmp(value.data, "json");
-            if (!query->as_json && strcmp(value.data, "payload") != 0)
+    while (!why && gw_params_next(&params)) {
+        const char *key = params.key.data, *value = params.value.data;
+        if (!strcmp(key, "as")) {
+            query->as_json = !strcmp(value, "json");
+            if (!query->as_json && strcmp(value, "payload") != 0)
                 why = "as is json or payload";
-        } else if (!strcmp(key.data, "reply") && (!gw_parse_duration(value.data, &query->timeout_ms) ||
-                                                  query->timeout_ms < 1 || query->timeout_ms > GW_REQUEST_MAX_MS)) {
+        } else if (!strcmp(key, "reply") && (!gw_parse_duration(value, &query->timeout_ms) || query->timeout_ms < 1 ||
+                                             query->timeout_ms > GW_REQUEST_MAX_MS)) {
             why = "reply is a duration such as 5s, up to 5m";
-        } else if (!strcmp(key.data, "confirm")) {
-            query->confirm = !strcmp(value.data, "true") || !strcmp(value.data, "1");
-            if (!query->confirm && strcmp(value.data, "false") != 0 && strcmp(value.data, "0") != 0)
+        } else if (!strcmp(key, "confirm")) {
+            query->confirm = !strcmp(value, "true") || !strcmp(value, "1");
+            if (!query->confirm && strcmp(value, "false") != 0 && strcmp(value, "0") != 0)
                 why = "confirm is true or false";
         }
     }
-    if (!why && bad)
-        why = "the query has a broken percent-encoding";
+    why = gw_params_end(&params, why);
     if (!why && query->confirm && query->timeout_ms >= 0)
         why = "there is either reply or confirm";
     if (!why && query->as_json && !gw_json_valid(request->body.data, request->body.len))
         why = "the body is not valid JSON";
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
     return why;
 }
 

@@ -73,25 +73,16 @@ static const char *query_take(struct gw_query *query, const char *key, const str
 const char *gw_query_read(struct gw_query *query, const struct gw_request *request, const struct gw_config *config)
 {
     *query = (struct gw_query){.wait_ms = config->web.poll_wait_ms};
-    struct gw_buf key, value;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
+    struct gw_params params = {.query = request->query};
     const char *why = NULL;
-    size_t at = 0;
-    bool bad;
-    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
-        if (key.data)
-            why = query_take(query, key.data, &value, &config->web);
-    }
+    while (!why && gw_params_next(&params))
+        why = query_take(query, params.key.data, &params.value, &config->web);
     query_end_channel(query);
-    if (!why && bad)
-        why = "the query has a broken percent-encoding";
+    why = gw_params_end(&params, why);
     if (!why && !query->channel_count)
         why = "at least one channel=NAME expected in the query";
     if (!why && query->aggregate.every_ms && query->interval_ms)
         why = "aggregate and interval exclude each other: windows have a pace of their own";
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
     return why;
 }
 

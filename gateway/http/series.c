@@ -86,20 +86,11 @@ const char *gw_series_range(const char *from, const char *to, int64_t now_ms, st
 static const char *asked_read(struct asked *asked, const struct gw_request *request, int64_t now_ms,
                               struct gw_series_ask *ask)
 {
-    struct gw_buf key, value;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
+    struct gw_params params = {.query = request->query};
     const char *why = NULL;
-    size_t at = 0;
-    bool bad;
-    while (!why && gw_request_query(request, &at, &key, &value, &bad)) {
-        if (key.data)
-            why = asked_take(asked, key.data, &value);
-    }
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
-    if (!why && bad)
-        why = "the query has a broken percent-encoding";
+    while (!why && gw_params_next(&params))
+        why = asked_take(asked, params.key.data, &params.value);
+    why = gw_params_end(&params, why);
     if (!why)
         why = gw_series_field(&asked->field);
     if (!why)
@@ -163,8 +154,7 @@ static void chart_done(void *context, enum gw_err err, const struct gw_series_re
     }
     char cursor[64];
     gw_hub_format_cursor(gw_conn_hub(conn), result->seq, cursor);
-    struct gw_buf body;
-    gw_buf_init(&body);
+    struct gw_buf body = {0};
     gw_buf_printf(&body, "{\"cursor\":\"%s\",\"channel\":", cursor);
     gw_buf_add_json_string(&body, chart->channel.data, chart->channel.len);
     gw_buf_adds(&body, ",\"field\":");

@@ -15,12 +15,13 @@
 
 bool gw_ticket_of_query(const struct gw_request *request, struct gw_buf *ticket)
 {
-    struct gw_buf key = {0};
-    size_t at = 0;
-    bool bad, found = false;
-    while (!found && gw_request_query(request, &at, &key, ticket, &bad))
-        found = key.data && !strcmp(key.data, "ticket");
-    gw_buf_fini(&key);
+    struct gw_params params = {.query = request->query};
+    bool found = false;
+    while (!found && gw_params_next(&params))
+        found = !strcmp(params.key.data, "ticket");
+    if (found)
+        gw_buf_add(ticket, params.value.data, params.value.len);
+    gw_params_end(&params, NULL);
     return found;
 }
 

@@ -8,6 +8,7 @@
 #include "hub/fetch.h"
 #include "hub/hub_private.h"
 #include "hub/session_queue.h"
+#include "hub/windows.h"
 #include "message/cursor.h"
 
 void gw_hub_lost(struct gw_hub *hub, uint64_t to)
@@ -17,8 +18,11 @@ void gw_hub_lost(struct gw_hub *hub, uint64_t to)
         return;
     hub->head = to;
     gw_channels_lost(hub, to);
+    gw_windows_doubt(hub);
     /* Sessions that lag already find the loss on their way. */
     for (struct gw_session *session = hub->sessions; session; session = session->next) {
+        if (session->windows && !session->kicked)
+            gw_windows_lost(session, before);
         if (session->lagging || session->kicked || !session->sub_count)
             continue;
         gw_session_lag_from(session, before, "history");
@@ -30,7 +34,7 @@ void gw_hub_lost(struct gw_hub *hub, uint64_t to)
 static struct gw_session *epoch_subscriber(const struct gw_hub *hub)
 {
     struct gw_session *session = hub->sessions;
-    while (session && (session->kicked || !session->sub_count))
+    while (session && (session->kicked || !(session->sub_count + session->window_count)))
         session = session->next;
     return session;
 }
@@ -44,6 +48,7 @@ void gw_hub_new_epoch(struct gw_hub *hub, const char *epoch)
         gw_fetch_drop(session);
         session->newest = session->stamp = session->position = 0;
     }
+    gw_windows_begin_anew(hub);
     gw_channels_begin_anew(hub);
     hub->head = 0;
     hub->moments.count = 0;

@@ -120,7 +120,6 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants
     if (!gw_grants_contain(grants, GW_RIGHT_PUBLISH, channel, len))
         return false;
     struct gw_publish_target target = {0};
-    gw_buf_init(&target.topic);
     enum gw_err err = gw_routes_publish_target(hub->routes, channel, len, &target);
     gw_buf_fini(&target.topic);
     return err == GW_OK;

@@ -32,6 +32,5 @@ void gw_session_kick(struct gw_session *session, enum gw_err why);
 /* Looks at every message that waits: `show` returns what is to be sent in its place, borrowed, or NULL. */
 void gw_session_review(struct gw_session *session,
                        struct gw_message *(*show)(struct gw_session *, struct gw_message *));
-struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
 
 #endif

@@ -166,7 +166,6 @@ bool gw_wanted_init(struct gw_wanted *wanted, struct gw_slice json, const struct
                     const char **why)
 {
     *wanted = (struct gw_wanted){.tolerance = tolerance};
-    gw_buf_init(&wanted->text);
     json = gw_json_trim(json.data, json.len);
     bool good = true;
     *why = NULL;

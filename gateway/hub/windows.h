@@ -125,6 +125,11 @@ void gw_window_set_add(struct gw_window_set *set, struct gw_window_sub *sub);
 /* The set goes with its last subscription, and the shape and its windows with its last set. */
 void gw_window_set_remove(struct gw_hub *hub, struct gw_window_sub *sub);
 
+/* Open windows may have lost samples. */
+void gw_windows_doubt(struct gw_hub *hub);
+/* The open windows are of numbers that count no more. */
+void gw_windows_begin_anew(struct gw_hub *hub);
+
 /* --- windows_subscribe.c --- */
 
 enum gw_err gw_windows_subscribe(struct gw_session *session, const char *text, size_t len,
@@ -142,6 +147,8 @@ void gw_window_sub_join(struct gw_window_sub *sub, int64_t from, uint64_t cursor
 /* A window for one of its subscribers. */
 void gw_window_deliver(struct gw_window_sub *sub, const struct gw_channel *channel, struct gw_message *msg,
                        const struct gw_window *window);
+/* Messages behind that number are lost: the session joins again, and is told. */
+void gw_windows_lost(struct gw_session *session, uint64_t before);
 /* The session's queue is empty. */
 void gw_windows_drained(struct gw_session *session);
 /* A window that waited was taken out of the queue: it comes again, to whoever may still see it. */

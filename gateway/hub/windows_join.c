@@ -327,6 +327,19 @@ void gw_window_deliver(struct gw_window_sub *sub, const struct gw_channel *chann
         sub_put(sub, gw_message_ref(msg));
 }
 
+void gw_windows_lost(struct gw_session *session, uint64_t before)
+{
+    for (struct gw_window_sub *sub = session->windows; sub; sub = sub->next) {
+        int64_t from = gw_window_begin(session->hub->wall_ms, sub->set->shape->every_ms);
+        if (sub->joining) { /* it goes on with what it is at */
+            sub->missing = sub->missing < before ? sub->missing : before;
+            continue;
+        }
+        sub->missing = before;
+        gw_window_sub_join(sub, from, before);
+    }
+}
+
 void gw_windows_again(struct gw_session *session, const struct gw_message *msg)
 {
     for (struct gw_window_sub *sub = session->windows; sub; sub = sub->next) {

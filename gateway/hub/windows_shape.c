@@ -45,6 +45,22 @@ static void shape_free(struct gw_shape *shape)
     free(shape);
 }
 
+void gw_windows_doubt(struct gw_hub *hub)
+{
+    for (struct gw_shape *shape = hub->windows.shapes; shape; shape = shape->next) {
+        for (struct gw_open_window *open = shape->oldest; open; open = open->next)
+            open->whole = open->partial = false;
+    }
+}
+
+void gw_windows_begin_anew(struct gw_hub *hub)
+{
+    for (struct gw_shape *shape = hub->windows.shapes; shape; shape = shape->next) {
+        while (shape->oldest)
+            gw_open_window_close(shape->oldest);
+    }
+}
+
 struct gw_window_set *gw_window_set_get(struct gw_hub *hub, const char *text, size_t len,
                                         const struct gw_aggregate *aggregate)
 {

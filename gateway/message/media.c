@@ -155,10 +155,9 @@ bool gw_media_is_picture(struct gw_slice type)
 void gw_media_tag(const char *payload, size_t len, char tag[GW_MEDIA_TAG])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    struct gw_buf text;
+    struct gw_buf text = {0};
     if (!EVP_Digest(payload, len, digest, NULL, EVP_sha256(), NULL))
         abort(); /* it has no way to fail but for a lack of memory */
-    gw_buf_init(&text);
     gw_base64url_encode(&text, digest, TAG_BYTES);
     memcpy(tag, text.data, GW_MEDIA_TAG - 1);
     tag[GW_MEDIA_TAG - 1] = '\0';

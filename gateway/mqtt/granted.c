@@ -47,7 +47,6 @@ const char *gw_granted_reason(int answer)
 void gw_granted_init(struct gw_granted *granted)
 {
     *granted = (struct gw_granted){.wanted = 0};
-    gw_buf_init(&granted->json);
 }
 
 void gw_granted_fini(struct gw_granted *granted)

@@ -131,8 +131,6 @@ static void stored_ask(struct gw_source *source)
     ask->round = stored->round;
     ask->since_ms = stored->since_ms;
     gw_hash_set_merge(&ask->known, &stored->known);
-    gw_buf_init(&ask->without);
-    gw_buf_init(&ask->names);
     stored_find_without(source, &ask->without);
     stored->state = GW_STORED_ASKED;
     const struct gw_event event = {.type = GW_EVENT_STORED, .u.stored = ask};

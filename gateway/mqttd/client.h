@@ -2,6 +2,7 @@
  *
  * transport.c: from a connection's bytes to packets, the life of a client. connect.c: CONNECT. subscribe.c:
  * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c, alike.c: messages to the client.
+ * gaps.c: what it is told of those that are gone.
  * window.c: what is on its way at QoS 1. names.c: client identifiers and take-over. reason.c: reason codes.
  * options.c: the configuration. Thread: the loop of the worker that has the connection.
  */
@@ -28,7 +29,7 @@ enum gw_mqttd_names { GW_MQTTD_CHANNELS };
 
 /* Topic aliases that a client may set (3.2.2.3.8), and that are set for it at most (3.1.2.11.5). */
 #define GW_MQTTD_ALIASES 16
-/* Gaps that wait for a message of their channel. */
+/* Gaps that wait for a message of their channel, or for its acknowledgement. */
 #define GW_MQTTD_GAPS 16
 
 struct gw_mqttd_kept;
@@ -56,6 +57,13 @@ struct gw_mqttd_inflight {
     uint16_t id;
 };
 
+/* To be told with the next message of its channel, until that is acknowledged. */
+struct gw_mqttd_gap {
+    struct gw_gap *gap;
+    uint16_t id; /* of the message that told it, on its way at QoS 1; 0: not told yet */
+    bool put;    /* it is in the message that is being written */
+};
+
 struct gw_mqttd_will {
     struct gw_buf topic, payload, properties;
     int64_t delay_ms;
@@ -73,12 +81,12 @@ struct gw_mqttd_client {
     /* What every delivery looks at, side by side: with many clients each line of the cache that it needs costs more
      * than what is done with it. */
     struct gw_conn *conn;
-    struct gw_buf out; /* packets of ours, framed, that the socket did not take yet */
-    uint32_t exact;    /* subscriptions whose messages differ from those of other clients */
-    uint32_t gap_count;
-    uint8_t version; /* 0: CONNECT has not come */
-    bool plain;      /* no WebSocket */
-    bool ended;      /* nothing more is read or sent */
+    struct gw_buf out;     /* packets of ours, framed, that the socket did not take yet */
+    uint32_t exact;        /* subscriptions whose messages differ from those of other clients */
+    uint32_t gaps_waiting; /* of `gaps`, those that were not told yet */
+    uint8_t version;       /* 0: CONNECT has not come */
+    bool plain;            /* no WebSocket */
+    bool ended;            /* nothing more is read or sent */
     bool connected;
     bool tailored;  /* all its messages differ from those of others: aliases, a maximum packet size, a kept session */
     bool careful;   /* what waits may be retained messages, or gaps */
@@ -128,7 +136,8 @@ struct gw_mqttd_client {
     struct gw_mqttd_inflight *replay; /* of the kept session, up to `replay_to`: to be sent again; NULL: none */
     uint32_t replay_count;
     uint64_t replay_to;
-    struct gw_gap **gaps; /* GW_MQTTD_GAPS, to be told with the next message of their channel; NULL: none yet */
+    struct gw_mqttd_gap *gaps; /* GW_MQTTD_GAPS (gaps.c); NULL: none yet */
+    uint32_t gap_count;
 };
 
 /* --- options.c -------------------------------------------------------------------------------------------------- */
@@ -263,6 +272,24 @@ void gw_mqttd_take_name(struct gw_mqttd_client *client, struct gw_slice client_i
 /* Keeps its session, if that is to be kept. The hub's session is still open. Fine if it has no name. */
 void gw_mqttd_leave(struct gw_mqttd_client *client);
 
+/* --- gaps.c ----------------------------------------------------------------------------------------------------- */
+
+/* Takes the item's gap, and logs it. */
+void gw_mqttd_keep_gap(struct gw_mqttd_client *client, struct gw_item *item);
+/* Puts those that go with this message among its properties. */
+void gw_mqttd_put_gaps(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *properties);
+/* The message that they were put into leaves with this identifier; 0: it has none, and they are done with. If it does
+ * not leave, they wait for the next one. */
+void gw_mqttd_gaps_told(struct gw_mqttd_client *client, uint16_t id);
+void gw_mqttd_gaps_acknowledged(struct gw_mqttd_client *client, uint16_t id);
+/* Those of a kept session are told again. */
+void gw_mqttd_restore_gaps(struct gw_mqttd_client *client, const struct gw_mqttd_kept *kept);
+/* NULL and 0 are fine. */
+void gw_mqttd_forget_gaps(struct gw_mqttd_gap *gaps, uint32_t count);
+/* Behind the text of a kept session. What can't be read is left out. */
+void gw_mqttd_gaps_write(const struct gw_mqttd_kept *kept, struct gw_buf *out);
+void gw_mqttd_gaps_read(const char *at, const char *end, struct gw_mqttd_kept *kept);
+
 /* --- kept.c: sessions without a connection --------------------------------------------------------------------- */
 
 struct gw_mqttd_late;
@@ -278,6 +305,8 @@ struct gw_mqttd_kept {
     uint16_t last_id;
     char origin[GW_ORIGIN_SIZE + 1];
     struct gw_mqttd_ids *ids;
+    struct gw_mqttd_gap *gaps; /* not told for certain; NULL: none */
+    uint32_t gap_count;
     struct gw_mqttd_late *late; /* will with a delay; NULL: none */
 };
 

@@ -43,79 +43,11 @@ void gw_mqttd_put_along(const struct gw_message *msg, struct gw_buf *properties)
 
 static bool deliver_is_shared(const struct gw_mqttd_client *client)
 {
-    return !client->tailored && !client->careful && !client->exact && !client->gap_count && !client->session.lagging;
+    return !client->tailored && !client->careful && !client->exact && !client->gaps_waiting &&
+           !client->session.lagging;
 }
 
 /* --- for this client ------------------------------------------------------------------------------------------- */
-
-/* Before the place of a kept session only that is missing which is to be sent again. */
-static bool gap_is_news(const struct gw_mqttd_client *client, const struct gw_gap *gap)
-{
-    const struct gw_hub *hub = client->session.hub;
-    uint64_t from, to;
-    if (!client->replay || gw_hub_check_cursor(hub, gap->from, strlen(gap->from), &from) != GW_CURSOR_OK ||
-        gw_hub_check_cursor(hub, gap->to, strlen(gap->to), &to) != GW_CURSOR_OK || to > client->replay_to)
-        return true;
-    for (uint32_t i = 0; i < client->replay_count; i++) {
-        if (client->replay[i].seq > from && client->replay[i].seq <= to)
-            return true;
-    }
-    return false;
-}
-
-static void deliver_keep_gap(struct gw_mqttd_client *client, struct gw_item *item)
-{
-    const struct gw_gap *gap = item->u.gap;
-    if (!gap_is_news(client, gap)) {
-        gw_item_release(item);
-        return;
-    }
-    GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a gap in '%s' from %s to %s: %s", gap->channel,
-                                 gap->from, gap->to, gap->reason);
-    if (client->version < 5) {
-        gw_item_release(item);
-        return;
-    }
-    if (!client->gaps)
-        client->gaps = gw_calloc(GW_MQTTD_GAPS, sizeof(struct gw_gap *));
-    if (client->gap_count == GW_MQTTD_GAPS) { /* their channels are silent; the log has them */
-        free(client->gaps[0]);
-        memmove(client->gaps, client->gaps + 1, sizeof *client->gaps * --client->gap_count);
-    }
-    client->gaps[client->gap_count++] = item->u.gap;
-}
-
-/* "REASON FROM TO", and the filter where the gap is one of all its channels. */
-static void gap_put(const struct gw_gap *gap, bool filter, struct gw_buf *properties)
-{
-    struct gw_buf text;
-    gw_buf_init(&text);
-    gw_buf_printf(&text, "%s %s %s", gap->reason, gap->from, gap->to);
-    if (filter) {
-        gw_buf_addc(&text, ' ');
-        gw_buf_adds(&text, gap->channel);
-    }
-    gw_mqttd_put_user(properties, "gap", text.data, text.len);
-    gw_buf_fini(&text);
-}
-
-static void deliver_put_gaps(struct gw_mqttd_client *client, const struct gw_message *msg, struct gw_buf *properties)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < client->gap_count; i++) {
-        struct gw_gap *gap = client->gaps[i];
-        const struct gw_slice channel = msg->channel;
-        size_t len = strlen(gap->channel);
-        bool own = len == channel.len && !memcmp(gap->channel, channel.data, len);
-        if (own || gw_topic_matches(gap->channel, len, channel.data, channel.len)) {
-            gap_put(gap, !own, properties);
-            free(gap);
-        } else {
-            client->gaps[kept++] = gap;
-        }
-    }
-    client->gap_count = kept;
-}
 
 /* What the client's subscriptions make of a message. One copy for all that match (section 3.3.4). */
 struct copy {
@@ -198,8 +130,10 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     if (!copy.wanted) { /* what was lost before it is told with the next one, unless this one is too early already
                          */
         gw_buf_clear(&properties);
-        if (copy.early)
-            deliver_put_gaps(client, msg, &properties);
+        if (copy.early) {
+            gw_mqttd_put_gaps(client, msg, &properties);
+            gw_mqttd_gaps_told(client, 0);
+        }
         gw_buf_fini(&properties);
         return;
     }
@@ -207,7 +141,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         struct gw_slice cursor = gw_message_cursor(msg);
         if (copy.cursor)
             gw_mqttd_put_user(&properties, "cursor", cursor.data, cursor.len);
-        deliver_put_gaps(client, msg, &properties);
+        gw_mqttd_put_gaps(client, msg, &properties);
         enum gw_state state = copy.flags ? gw_hub_state(client->session.hub, msg) : GW_STATE_NONE;
         if (state > GW_STATE_LIVE)
             gw_mqttd_put_user(&properties, "state", gw_state_name(state), strlen(gw_state_name(state)));
@@ -229,6 +163,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         return;
     }
     uint16_t id = before ? before : copy.qos ? gw_mqttd_next_id(client) : 0;
+    gw_mqttd_gaps_told(client, id);
     struct gw_buf head;
     gw_buf_init(&head);
     if (!client->plain) {
@@ -271,15 +206,15 @@ static struct shape deliver_shape(const struct gw_mqttd_client *client)
 
 static bool shape_fits(const struct shape *shape, const struct gw_mqttd_client *client, const struct gw_message *msg)
 {
-    return shape->plain && msg->seq > shape->fresh_to && !client->replay && !client->gap_count && !msg->expires_ms &&
-           !(shape->as_published && deliver_was_retained(msg));
+    return shape->plain && msg->seq > shape->fresh_to && !client->replay && !client->gaps_waiting &&
+           !msg->expires_ms && !(shape->as_published && deliver_was_retained(msg));
 }
 
 static void deliver_one(struct gw_mqttd_client *client, const struct shape *shape, struct gw_item *item,
                         struct gw_mqttd_parcel *parcel)
 {
     if (item->type == GW_ITEM_GAP) {
-        deliver_keep_gap(client, item);
+        gw_mqttd_keep_gap(client, item);
         return;
     }
     if (item->type == GW_ITEM_MESSAGE) {
@@ -328,11 +263,10 @@ void gw_mqttd_drain(struct gw_mqttd_client *client)
 
 void gw_mqttd_forget_messages(struct gw_mqttd_client *client)
 {
-    while (client->gap_count)
-        free(client->gaps[--client->gap_count]);
-    gw_mqttd_forget_window(client);
-    free(client->gaps);
+    gw_mqttd_forget_gaps(client->gaps, client->gap_count);
     client->gaps = NULL;
+    client->gap_count = client->gaps_waiting = 0;
+    gw_mqttd_forget_window(client);
     for (uint32_t i = 0; client->names && i < client->alias_maximum; i++)
         free(client->names[i]);
     free(client->names);

@@ -130,6 +130,7 @@ void gw_mqttd_kept_free(struct gw_mqttd_kept *kept)
     free(kept->subs);
     free(kept->inflight);
     free(kept->ids);
+    gw_mqttd_forget_gaps(kept->gaps, kept->gap_count);
     late_unref(kept->late);
     free(kept);
 }
@@ -181,6 +182,10 @@ struct gw_mqttd_kept *gw_mqttd_keep(struct gw_mqttd_client *client, int64_t now_
     client->sub_count = client->sub_allocated = client->exact = 0;
     kept->ids = client->ids;
     client->ids = NULL;
+    kept->gaps = client->gaps;
+    kept->gap_count = client->gap_count;
+    client->gaps = NULL;
+    client->gap_count = client->gaps_waiting = 0;
     kept->late = late_create(client, now_ms);
     return kept;
 }
@@ -218,6 +223,7 @@ void gw_mqttd_restore(struct gw_mqttd_client *client, struct gw_mqttd_kept *kept
     memcpy(client->origin, kept->origin, sizeof client->origin);
     client->ids = kept->ids;
     kept->ids = NULL;
+    gw_mqttd_restore_gaps(client, kept);
     if (kept->inflight_count && gw_hub_check_cursor(hub, kept->cursor, strlen(kept->cursor), &seq) == GW_CURSOR_OK) {
         client->replay = kept->inflight;
         client->replay_count = kept->inflight_count;

@@ -64,6 +64,7 @@ static void kept_write(const char *name, const struct gw_mqttd_kept *kept, struc
     for (uint32_t i = 0; i < kept->inflight_count; i++)
         gw_buf_printf(out, "%" PRIu64 ":%u ", kept->inflight[i].seq, (unsigned)kept->inflight[i].id);
     gw_mqttd_ids_write(kept->ids, out);
+    gw_mqttd_gaps_write(kept, out);
 }
 
 static bool kept_read_sub(const char **at, const char *end, struct gw_mqttd_sub *sub)
@@ -120,8 +121,10 @@ static struct gw_mqttd_kept *kept_read(const char *name, const char *text, size_
     }
     if (good)
         kept->ids = gw_mqttd_ids_read(&at);
-    if (good && *at == '.')
+    if (good && *at == '.') {
+        gw_mqttd_gaps_read(at + 1, end, kept);
         return kept;
+    }
     gw_mqttd_kept_free(kept);
     return NULL;
 }

@@ -1,6 +1,4 @@
-/* transport.c: MQTT over WebSocket or as plain bytes: from the bytes of a connection to packets, and the life of a
- * client.
- *
+/* transport.c: MQTT over WebSocket or as plain bytes: from bytes to packets, and the life of a client.
  * A packet may span WebSocket messages, and a message may hold several packets (MQTT 5.0 section 6). */
 #include <stdlib.h>
 #include <string.h>
@@ -166,8 +164,7 @@ static void client_on_packet(struct gw_mqttd_client *client, const struct gw_mqt
     }
     if (client->connected && !client_within_rate(client, fixed->type))
         return;
-    if (fixed->type != GW_MQTTD_PUBACK)
-        gw_conn_heard(client->conn, true);
+    gw_conn_heard(client->conn, fixed->type != GW_MQTTD_PUBACK);
     switch (fixed->type) {
     case GW_MQTTD_CONNECT:
         gw_mqttd_on_connect(client, body);
@@ -268,12 +265,11 @@ static void client_input(struct gw_mqttd_client *client, const char *data, size_
     if (client->ended)
         return;
     client->heard_ms = gw_hub_now(gw_conn_hub(client->conn));
-    if (client->held || client->waiting) {
+    bool held = client->held || client->waiting;
+    size_t taken = held || client->in.len ? 0 : gw_mqttd_take_pubacks(client, data, len);
+    if (held)
         gw_buf_add(&client->in, data, len); /* the little that was read before the socket was paused */
-        return;
-    }
-    size_t taken = client->in.len ? 0 : gw_mqttd_take_pubacks(client, data, len);
-    if (taken < len)
+    else if (taken < len)
         client_process(client, data + taken, len - taken);
 }
 

@@ -94,6 +94,8 @@ static void window_remove(struct gw_mqttd_client *client, uint16_t id)
 
 static void window_acknowledge(struct gw_mqttd_client *client, uint16_t id)
 {
+    if (client->gap_count)
+        gw_mqttd_gaps_acknowledged(client, id);
     if (client->inflight_count && gw_mqttd_window_at(client, 0)->id == id)
         window_pop(client);
     else

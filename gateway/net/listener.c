@@ -46,6 +46,12 @@ static bool listener_is_free(const struct sockaddr *address, socklen_t len)
     return !taken;
 }
 
+union internet_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 /* What to do about it. */
 static const char *listener_advice(int error)
 {
@@ -63,11 +69,7 @@ static const char *listener_advice(int error)
 
 int gw_listener_bind(const struct gw_cfg_listen *listen_cfg, uint16_t port, bool first, struct gw_buf *error)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address;
+    union internet_address address;
     memset(&address, 0, sizeof address);
     socklen_t len;
     if (inet_pton(AF_INET, listen_cfg->host, &address.v4.sin_addr) == 1) {
@@ -163,11 +165,7 @@ void gw_listener_unlink(const char *path, const struct gw_unix_file *file)
 
 uint16_t gw_listener_port(int fd)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address;
+    union internet_address address;
     socklen_t len = sizeof address;
     if (getsockname(fd, &address.any, &len))
         return 0;

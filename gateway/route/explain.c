@@ -71,14 +71,13 @@ static void explain_states(const struct gw_routes *routes, size_t index, const c
                            struct gw_buf *out)
 {
     const struct gw_cfg_route *config = &routes->config->routes[index];
-    struct gw_buf topic;
+    struct gw_buf topic = {0};
     if (config->stale_ms == GW_STALE_AUTO)
         gw_buf_adds(out, "  stale:    after four times its usual interval, 10s to a day\n");
     else if (config->stale_ms)
         gw_buf_printf(out, "  stale:    after %lldms without a message\n", (long long)config->stale_ms);
     if (!config->available_topic)
         return;
-    gw_buf_init(&topic);
     bool known = gw_routes_availability(routes, (uint32_t)index, channel, len, &topic);
     gw_buf_printf(out, "  available: topic '%s', online is", known ? topic.data : config->available_topic);
     for (size_t i = 0; i < config->online.count; i++)
@@ -224,10 +223,9 @@ bool gw_routes_explain_channel(const struct gw_routes *routes, const char *chann
         }
         matching++;
         explain_captures(&captures, out);
-        struct gw_buf topic;
+        struct gw_buf topic = {0};
         const struct gw_pattern *from = routes->routes[i].topic;
         const char *fed_by = gw_pattern_tail(from) ? gw_pattern_text(from) : gw_pattern_filter(from);
-        gw_buf_init(&topic);
         if (gw_pattern_expand(routes->routes[i].topic, &captures, &topic))
             gw_buf_printf(out, "  fed by:   topic '%s'\n", topic.data);
         else

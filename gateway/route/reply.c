@@ -8,7 +8,6 @@ static bool publishes_to(const struct gw_routes *routes, const char *channel, si
                          size_t topic_len)
 {
     struct gw_publish_target target = {0};
-    gw_buf_init(&target.topic);
     bool same = gw_routes_publish_target(routes, channel, len, &target) == GW_OK && target.topic.len == topic_len &&
                 !memcmp(target.topic.data, topic, topic_len);
     gw_buf_fini(&target.topic);
@@ -51,7 +50,6 @@ bool gw_reply_topic(const struct gw_routes *routes, const char *channel, size_t 
 {
     struct gw_publish_target target = {0};
     struct search search = {.routes = routes, .wanted = {channel, len}};
-    gw_buf_init(&target.topic);
     gw_buf_clear(topic);
     if (gw_routes_publish_target(routes, channel, len, &target) == GW_OK)
         gw_routes_match(routes, target.topic.data, target.topic.len, search_visit, &search);

@@ -1,4 +1,4 @@
-/* routes_private.h: the route table's inside, shared by routes.c and explain.c. */
+/* routes_private.h: the route table's inside, shared by the files of this folder. */
 #ifndef GW_ROUTE_ROUTES_PRIVATE_H
 #define GW_ROUTE_ROUTES_PRIVATE_H
 
@@ -42,6 +42,9 @@ struct gw_routes_made {
 /* Has another route made this channel? */
 bool gw_routes_made_before(const struct gw_routes_made *made, uint32_t route, const char *channel, size_t len);
 void gw_routes_made_note(struct gw_routes_made *made, uint32_t route, const char *channel, size_t len);
+
+/* subscriptions.c: finds what the routes ask the broker for. */
+void gw_routes_subscribe(struct gw_routes *routes);
 
 void gw_route_transform_create(struct gw_route *route, const struct gw_cfg_route *config);
 void gw_route_transform_destroy(struct gw_route *route);

@@ -39,8 +39,7 @@ bool gw_route_channel_shape(const struct gw_route *route, const char *topic, siz
     if (!gw_route_has_topic(route, topic, len, captures))
         return false;
     struct gw_captures all = *captures;
-    struct gw_buf words; /* {name}, one after the other */
-    gw_buf_init(&words);
+    struct gw_buf words = {0}; /* {name}, one after the other */
     for (size_t i = 0; route->transform->captures[i]; i++)
         gw_buf_printf(&words, "{%s}", route->transform->captures[i]);
     const char *at = words.data;

@@ -28,8 +28,7 @@ static const char *sio_space(const struct eio *eio, struct gw_slice space)
 /* `44`: the client hears `connect_error` and does not try again by itself. */
 void gw_sio_connect_error(struct eio *eio, struct gw_slice space, const char *message, const char *code)
 {
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     gw_sio_add_head(&packet, GW_SIO_CONNECT_ERROR, "/");
     if (space.len > 1) {
         gw_buf_add(&packet, space.data, space.len);
@@ -105,8 +104,7 @@ static enum gw_err sio_identify(const struct eio *eio, const struct sio_argument
 
 static void connect_push(struct sio *sio)
 {
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     gw_sio_add_head(&packet, GW_SIO_CONNECT, gw_sio_shape_space(sio->shape));
     gw_buf_printf(&packet, "{\"sid\":\"%s\"", sio->sid);
     if (sio->owner)
@@ -121,8 +119,7 @@ static void connect_welcome(struct sio *sio)
 {
     struct gw_hub *hub = sio->session.hub;
     char cursor[64], offset[72], name[GW_SESSION_NAME_MAX];
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_hub_format_cursor(hub, sio->told, cursor);
     gw_session_name(&sio->session, name);
     gw_buf_printf(&json, "{\"session\":\"%s\",\"cursor\":\"%s\"", name, cursor);

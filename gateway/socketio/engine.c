@@ -291,12 +291,10 @@ static void eio_refuse_version(struct gw_conn *conn)
 
 static void eio_read_query(const struct gw_request *request, struct eio_query *query)
 {
-    struct gw_buf key = {0}, value = {0};
+    struct gw_params params = {.query = request->query};
     *query = (struct eio_query){.polling = false};
-    size_t at = 0;
-    bool bad;
-    while (gw_request_query(request, &at, &key, &value, &bad)) {
-        const char *name = key.data ? key.data : "", *text = value.data ? value.data : "";
+    while (gw_params_next(&params)) {
+        const char *name = params.key.data, *text = params.value.data;
         if (!strcmp(name, "transport")) {
             query->polling = !strcmp(text, "polling");
             query->websocket = !strcmp(text, "websocket");
@@ -304,12 +302,11 @@ static void eio_read_query(const struct gw_request *request, struct eio_query *q
             query->version = !strcmp(text, "4");
         } else if (!strcmp(name, "sid")) {
             query->has_sid = true;
-            if (value.len == SIO_ID_SIZE - 1)
+            if (params.value.len == SIO_ID_SIZE - 1)
                 memcpy(query->sid, text, SIO_ID_SIZE);
         }
     }
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
+    gw_params_end(&params, NULL);
 }
 
 static bool eio_match(const struct gw_conn *conn, const struct gw_request *request)

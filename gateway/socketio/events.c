@@ -71,8 +71,7 @@ static void call_subscribe(const struct call *call)
         snapshot += subscribed.snapshot;
         recovered = recovered && subscribed.recovered;
     }
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_buf_printf(&json, "{\"status\":\"subscribed\",\"%s\":%s", arguments->listed ? "channels" : "channel",
                   arguments->listed ? "[" : "");
     name = arguments->channels.data;
@@ -120,8 +119,7 @@ static bool call_value(const struct call *call, struct value *value)
 {
     struct gw_slice data = call->arguments.data;
     unsigned num;
-    gw_buf_init(&value->filled);
-    *value = (struct value){.data = data.data, .len = data.len, .json = true, .filled = value->filled};
+    *value = (struct value){.data = data.data, .len = data.len, .json = true};
     if (!call->attachment_count)
         return true;
     if (gw_sio_placeholder(data, &num)) {
@@ -222,8 +220,7 @@ static void call_hello(const struct call *call)
         call_refuse(call, err, why);
         return;
     }
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_hello(&json, NULL, identity->name, identity->expires_ms);
     gw_sio_acknowledge_typed(call->sio, call->id, &json);
     gw_buf_fini(&json);
@@ -283,8 +280,7 @@ const char *gw_sio_event(struct sio *sio, const struct gw_sio_packet *packet, co
                         .attachments = attachments,
                         .attachment_count = packet->attachments};
     struct gw_slice value;
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     if (gw_json_element(packet->json.data, packet->json.len, 0, &value) && value.data[0] == '"')
         gw_json_unescape(value.data, value.len, &name);
     const struct event *event = name.len ? event_find(sio->eio->options, name.data) : NULL;

@@ -378,8 +378,7 @@ unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const 
 {
     if (carrier == SIO_PAYLOAD && offset && form_add_payload(shape, msg, out))
         return 1;
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     bool attaches = form_attaches(shape, msg);
     form_packet(shape, msg, attaches, offset, &packet);
     gw_sio_add_packet(out, carrier, packet.data, packet.len);

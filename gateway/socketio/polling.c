@@ -121,8 +121,7 @@ static void polling_answer(struct eio *eio, struct gw_buf *payload)
 
 static void polling_answer_packet(struct eio *eio, enum gw_eio_type packet)
 {
-    struct gw_buf payload;
-    gw_buf_init(&payload);
+    struct gw_buf payload = {0};
     gw_buf_addc(&payload, (char)packet);
     polling_answer(eio, &payload);
 }

@@ -32,11 +32,10 @@ void gw_sio_share(struct sio *sio, int64_t keep_ms)
 {
     char key[SIO_SHARE_KEY_SIZE];
     struct gw_hub *hub = sio->session.hub;
-    struct gw_buf text;
+    struct gw_buf text = {0};
     if (!sio->owner || !gw_hub_shares(hub))
         return;
     gw_sio_share_key(gw_sio_owner_pid(sio->owner), key);
-    gw_buf_init(&text);
     share_claim(&text, gw_sio_shape_space(sio->shape), sio->session.identity);
     for (const struct sio_filter *filter = sio->filters; filter; filter = filter->next) {
         gw_buf_printf(&text, "%" PRId64 " %" PRIu64 " %" PRIu32 " ", filter->interval_ms, filter->fresh_to,
@@ -60,9 +59,8 @@ void gw_sio_unshare(struct sio *sio)
 bool gw_sio_shared_read(const char *text, size_t len, const char *space, const struct gw_identity *identity,
                         struct sio_filter **filters)
 {
-    struct gw_buf claim;
+    struct gw_buf claim = {0};
     *filters = NULL;
-    gw_buf_init(&claim);
     share_claim(&claim, space, identity);
     bool good = len >= claim.len && !memcmp(text, claim.data, claim.len);
     const char *at = text + claim.len, *end = text + len;

@@ -49,8 +49,7 @@ static void sio_published(struct gw_session *session, const char *reference, enu
 
 static void sio_response(struct gw_session *session, const char *reference, struct gw_slice data)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_response(&json, NULL, data);
     gw_sio_acknowledge_typed((struct sio *)session, reference, &json);
     gw_buf_fini(&json);
@@ -59,8 +58,7 @@ static void sio_response(struct gw_session *session, const char *reference, stru
 
 static void sio_confirmed(struct gw_session *session, const char *reference, const struct gw_confirmed *confirmed)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_confirmed(&json, NULL, confirmed);
     gw_sio_acknowledge_typed((struct sio *)session, reference, &json);
     gw_buf_fini(&json);
@@ -74,8 +72,7 @@ static void sio_emit_typed(struct gw_session *session, const char *event, struct
         gw_buf_fini(json);
         return;
     }
-    struct gw_buf object;
-    gw_buf_init(&object);
+    struct gw_buf object = {0};
     gw_sio_add_untyped(&object, json);
     gw_sio_emit((struct sio *)session, event, object.data, NULL);
     gw_buf_fini(&object);
@@ -84,16 +81,14 @@ static void sio_emit_typed(struct gw_session *session, const char *event, struct
 
 static void sio_upstream(struct gw_session *session, const struct gw_upstream_state *state)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_upstream(&json, state);
     sio_emit_typed(session, "upstream", &json);
 }
 
 static void sio_revoked(struct gw_session *session, const char *filter, size_t len)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     struct sio *sio = (struct sio *)session;
     gw_sio_filter_remove(sio, filter, len);
     gw_sio_recall_note(sio->owner, sio->filters);
@@ -104,8 +99,7 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
 
 static void sio_expiring(struct gw_session *session, int64_t expires_ms)
 {
-    struct gw_buf json;
-    gw_buf_init(&json);
+    struct gw_buf json = {0};
     gw_json_expiring(&json, expires_ms);
     sio_emit_typed(session, "expiring", &json);
 }

@@ -168,8 +168,6 @@ static enum gw_err split_apply(void *state, const struct gw_transform_input *inp
     if (!split_is_object(json))
         return GW_ERR_BAD_PAYLOAD;
     struct splitting at = {.split = split, .output = output};
-    gw_buf_init(&at.name);
-    gw_buf_init(&at.payload);
     split_object(&at, json, split->options->depth);
     gw_buf_fini(&at.name);
     gw_buf_fini(&at.payload);

@@ -60,8 +60,7 @@ static const struct part *part_of(struct gw_message *msg, const char *content_ty
     struct gw_slice type =
         gw_media_type(content_type, gw_message_properties(msg), msg->payload.data, msg->payload.len);
     struct gw_slice cursor = gw_message_cursor(msg);
-    struct gw_buf head;
-    gw_buf_init(&head);
+    struct gw_buf head = {0};
     if (!msg->clear && gw_media_is_picture(type))
         gw_buf_printf(&head, "Content-Type: %.*s\r\nContent-Length: %zu\r\nSluice-Cursor: %.*s\r\n\r\n",
                       (int)type.len, type.data, msg->payload.len, (int)cursor.len, cursor.data);
@@ -244,21 +243,14 @@ struct wish {
 static struct wish mjpeg_wish(const struct gw_request *request)
 {
     struct wish wish = {0};
-    struct gw_buf key, value;
-    gw_buf_init(&key);
-    gw_buf_init(&value);
-    bool bad;
-    size_t at = 0;
-    while (gw_request_query(request, &at, &key, &value, &bad)) {
-        if (key.data && !strcmp(key.data, "stream"))
-            wish.stream = value.data && !strcmp(value.data, "mjpeg");
-        else if (key.data && !strcmp(key.data, "interval"))
-            wish.why = gw_query_interval(value.data ? value.data : "", &wish.interval_ms);
+    struct gw_params params = {.query = request->query};
+    while (gw_params_next(&params)) {
+        if (!strcmp(params.key.data, "stream"))
+            wish.stream = !strcmp(params.value.data, "mjpeg");
+        else if (!strcmp(params.key.data, "interval"))
+            wish.why = gw_query_interval(params.value.data, &wish.interval_ms);
     }
-    if (bad)
-        wish.why = "the query has a broken percent-encoding";
-    gw_buf_fini(&key);
-    gw_buf_fini(&value);
+    wish.why = gw_params_end(&params, wish.why);
     return wish;
 }
 
@@ -329,8 +321,7 @@ static void mjpeg_start(struct gw_conn *conn, const struct gw_request *request, 
         gw_http_error(conn, err, NULL);
         return;
     }
-    struct gw_buf headers;
-    gw_buf_init(&headers);
+    struct gw_buf headers = {0};
     gw_buf_printf(&headers,
                   "X-Accel-Buffering: no\r\nContent-Security-Policy: sandbox; default-src 'none'\r\n"
                   "Cross-Origin-Resource-Policy: %s\r\n",
@@ -345,10 +336,9 @@ static void mjpeg_start(struct gw_conn *conn, const struct gw_request *request, 
 
 static void mjpeg_open(struct gw_conn *conn, const struct gw_request *request)
 {
-    struct gw_buf name;
+    struct gw_buf name = {0};
     const struct wish wish = mjpeg_wish(request);
     const char *why = wish.why;
-    gw_buf_init(&name);
     enum gw_err err = why ? GW_ERR_BAD_REQUEST : mjpeg_check(conn, request, &name, &why);
     if (err != GW_OK)
         gw_http_error(conn, err, why);

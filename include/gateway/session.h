@@ -46,6 +46,9 @@ struct gw_gap {
     const char *reason; /* "history", "epoch", "overflow" */
 };
 
+/* In one block, for free(). `reason` is borrowed for ever. */
+struct gw_gap *gw_gap_create(const char *channel, size_t len, const char *from, const char *to, const char *reason);
+
 enum gw_item_type { GW_ITEM_MESSAGE, GW_ITEM_GAP, GW_ITEM_TEXT };
 
 /* What gw_session_next() hands over: the caller owns the reference and calls gw_item_release(). */

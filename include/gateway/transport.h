@@ -46,11 +46,18 @@ struct gw_request {
 /* The first header of that name (given in lower case), or an empty slice with data NULL. */
 struct gw_slice gw_request_header(const struct gw_request *request, const char *name);
 
-/* The parameters of the query, decoded, one after the other: start with *at = 0. False at the end; *bad is then true
- * if it ended at a broken percent-encoding. A `+` stands for a blank as browsers send it, but where it makes up a
- * whole topic level it is the MQTT wildcard that people type: rooms/+/temperature. */
-bool gw_request_query(const struct gw_request *request, size_t *at, struct gw_buf *key, struct gw_buf *value,
-                      bool *bad);
+/* The parameters of a query, decoded, one after the other: {.query = request->query} before the first one. */
+struct gw_params {
+    struct gw_slice query;    /* what is left of it */
+    struct gw_buf key, value; /* of the parameter that gw_params_next() has found; their data is never NULL then */
+    bool bad;                 /* the query has ended at a broken percent-encoding */
+};
+/* False at the end. A `+` in a value stands for a blank as browsers send it, but where it makes up a whole topic
+ * level it is the MQTT wildcard that people type: rooms/+/temperature. */
+bool gw_params_next(struct gw_params *params);
+/* Frees `key` and `value`. Returns `why` if there is one already, else what is wrong with the query's encoding
+ * (static), else NULL. */
+const char *gw_params_end(struct gw_params *params, const char *why);
 
 /* If the path is `prefix` and something behind it: appends the rest, percent-decoded. False if it is not, or if the
  * encoding is broken (then *bad). */

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { after, before, test } from 'node:test';
 import mqtt from 'mqtt';
+import mqtt4 from 'mqtt-v4';
 import { browse, Child, freePort, ROOT, until, World } from './world.mjs';
 
 const ROUTES = `
@@ -13,7 +14,7 @@ const ROUTES = `
     publish: {}
   - topic: seen/{name}
 `;
-const LIBRARY = readFileSync(ROOT + 'tests/browser/node_modules/mqtt/dist/mqtt.min.js');
+const LIBRARIES = ['mqtt', 'mqtt-v4'].map((name) => readFileSync(`${ROOT}tests/browser/node_modules/${name}/dist/mqtt.min.js`));
 // A dashboard as one writes it against a broker's WebSocket listener: nothing in it knows the gateway.
 const PAGE = `<!doctype html><title>Home</title><ul id=values></ul><button id=on>on</button><p id=state></p>
 <script src="/mqtt.min.js"></script>
@@ -38,7 +39,7 @@ before(async () => (browser = await browse()));
 after(() => browser.close());
 
 /** mosquitto with a WebSocket listener of its own, a gateway beside it, and a web server with the page. */
-async function start(t, more = '') {
+async function start(t, more = '', library = LIBRARIES[0]) {
   const world = new World(t);
   await world.broker();
   world.wsPort = await freePort();
@@ -48,7 +49,7 @@ async function start(t, more = '') {
   const bridge = new Child('/usr/sbin/mosquitto', ['-c', conf]);
   world.keep(() => bridge.stop());
   const server = http.createServer((request, answer) => request.url === '/mqtt.min.js'
-    ? answer.writeHead(200, { 'Content-Type': 'text/javascript' }).end(LIBRARY)
+    ? answer.writeHead(200, { 'Content-Type': 'text/javascript' }).end(library)
     : answer.writeHead(200, { 'Content-Type': 'text/html' }).end(PAGE));
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   world.keep(() => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())));
@@ -74,25 +75,27 @@ function device(world, topic) {
   return child;
 }
 
-test('a page of the broker is a page of the gateway when its address is', async (t) => {
-  const world = await start(t);
-  await world.publish('home/kitchen/temperature', ['21.5'], ['-r']);
-  const logs = [];
-  for (const url of [`ws://127.0.0.1:${world.wsPort}`, world.url]) {
-    const lamp = device(world, 'home/+/lamp');
-    const page = await open(world, url);
-    await until(async () => (await page.log()).some((line) => line.startsWith('home/kitchen/temperature 21.5')), async () => url + JSON.stringify(await page.log()));
-    await world.publish('home/bath/temperature', ['24']);
-    await until(async () => (await page.log()).some((line) => line.startsWith('home/bath/temperature 24')), async () => JSON.stringify(await page.log()));
-    await until(async () => (await page.click('#on'), lamp.output.includes('home/kitchen/lamp ON')), 'the lamp');
-    await until(async () => (await page.log()).includes('published'), 'the acknowledgement');
-    assert.deepEqual(await page.evaluate('[...values.children].map((item) => item.id + " " + item.textContent).sort()'),
-      ['home/bath/temperature 24', 'home/kitchen/temperature 21.5']);
-    logs.push([...new Set(await page.log())].filter((line) => !line.startsWith('home/bath')).sort());
-  }
-  assert.deepEqual(logs[1], logs[0]);
-  assert.ok(logs[1].includes('home/kitchen/temperature 21.5 retained'));
-});
+for (const [index, library] of LIBRARIES.entries()) {
+  test(`a page of the broker is a page of the gateway when its address is, mqtt.js ${5 - index}`, async (t) => {
+    const world = await start(t, '', library);
+    await world.publish('home/kitchen/temperature', ['21.5'], ['-r']);
+    const logs = [];
+    for (const url of [`ws://127.0.0.1:${world.wsPort}`, world.url]) {
+      const lamp = device(world, 'home/+/lamp');
+      const page = await open(world, url);
+      await until(async () => (await page.log()).some((line) => line.startsWith('home/kitchen/temperature 21.5')), async () => url + JSON.stringify(await page.log()));
+      await world.publish('home/bath/temperature', ['24']);
+      await until(async () => (await page.log()).some((line) => line.startsWith('home/bath/temperature 24')), async () => JSON.stringify(await page.log()));
+      await until(async () => (await page.click('#on'), lamp.output.includes('home/kitchen/lamp ON')), 'the lamp');
+      await until(async () => (await page.log()).includes('published'), 'the acknowledgement');
+      assert.deepEqual(await page.evaluate('[...values.children].map((item) => item.id + " " + item.textContent).sort()'),
+        ['home/bath/temperature 24', 'home/kitchen/temperature 21.5']);
+      logs.push([...new Set(await page.log())].filter((line) => !line.startsWith('home/bath')).sort());
+    }
+    assert.deepEqual(logs[1], logs[0]);
+    assert.ok(logs[1].includes('home/kitchen/temperature 21.5 retained'));
+  });
+}
 
 test('a page comes back after the gateway was away', async (t) => {
   const world = await start(t);
@@ -181,5 +184,29 @@ for (const protocolVersion of [4, 5]) {
     const codes = error instanceof Error ? [error.code ?? 0x87] : error.map(({ qos }) => qos);
     assert.ok([0x80, 0x87].includes(codes[0]), JSON.stringify(codes));
     assert.equal((await viewer.subscribeAsync('home/+/temperature'))[0].qos, 0);
+  });
+}
+
+for (const protocolVersion of [3, 4, 5]) {
+  test(`mqtt.js 4 in Node, protocol version ${protocolVersion}`, async (t) => {
+    const world = await start(t);
+    await world.publish('home/kitchen/temperature', ['1']);
+    const lamp = device(world, 'home/+/lamp');
+    const old = protocolVersion === 3 ? { protocolId: 'MQIsdp' } : {};
+    const client = mqtt4.connect(world.url, { protocolVersion, reconnectPeriod: 0, clientId: `four${protocolVersion}`, clean: false, ...old,
+      ...(protocolVersion === 5 ? { properties: { sessionExpiryInterval: 60 } } : {}) });
+    world.keep(() => new Promise((resolve) => client.end(true, resolve)));
+    const got = [], call = (name, ...args) => new Promise((resolve, reject) => client[name](...args, (error, value) => (error ? reject(error) : resolve(value))));
+    client.on('message', (topic, payload, packet) => got.push(`${payload} ${packet.qos} ${packet.retain}`));
+    assert.equal((await call('subscribe', 'home/+/temperature', { qos: 2 }))[0].qos, 1);
+    await until(() => got.length === 1, 'the last value');
+    await Promise.all(Array.from({ length: 50 }, (_, i) => call('publish', 'home/hall/lamp', String(i), { qos: i % 3 })));
+    await until(() => lamp.output.trim().split('\n').length === 50, 'the lamp');
+    await new Promise((resolve) => (client.once('close', resolve), client.stream.destroy()));
+    for (let i = 2; i < 5; i++)
+      await world.publish('home/kitchen/temperature', [String(i)]);
+    client.reconnect();
+    await until(() => got.length === 4, () => `what was missed: ${got}`);
+    assert.deepEqual(got.map((text) => text.split(' ')[0]), ['1', '2', '3', '4']);
   });
 }

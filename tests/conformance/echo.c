@@ -36,8 +36,7 @@ const char *__wrap_gw_sio_take_text(struct eio *eio, const char *text, size_t le
 {
     if (!echo_is_engine(eio))
         return __real_gw_sio_take_text(eio, text, len);
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     gw_buf_addc(&packet, GW_EIO_MESSAGE);
     gw_buf_add(&packet, text, len);
     gw_eio_send(eio, packet.data, packet.len);
@@ -49,8 +48,7 @@ const char *__wrap_gw_sio_take_binary(struct eio *eio, const char *data, size_t 
 {
     if (!echo_is_engine(eio))
         return __real_gw_sio_take_binary(eio, data, len);
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     if (eio->conn) {
         gw_ws_add_binary(&packet, data, len);
         gw_conn_send(eio->conn, packet.data, packet.len);
@@ -81,8 +79,7 @@ void __wrap_gw_sio_emit(struct sio *sio, const char *event, const char *json, co
         __real_gw_sio_emit(sio, event, json, offset);
         return;
     }
-    struct gw_buf copy;
-    gw_buf_init(&copy);
+    struct gw_buf copy = {0};
     gw_buf_add(&copy, auth.data ? auth.data : "{}", auth.data ? auth.len : 2);
     __real_gw_sio_emit(sio, "auth", copy.data, NULL);
     gw_buf_fini(&copy);
@@ -113,7 +110,7 @@ const char *__wrap_gw_sio_event(struct sio *sio, const struct gw_sio_packet *pac
 {
     static const char plain[] = "\"message\"";
     struct gw_slice name;
-    struct gw_buf text, out;
+    struct gw_buf text = {0}, out = {0};
     if (!gw_json_element(packet->json.data, packet->json.len, 0, &name))
         return "the event has no name";
     bool back = name.len == sizeof plain - 1 && !memcmp(name.data, plain, name.len), bytes = packet->attachments > 0;
@@ -121,8 +118,6 @@ const char *__wrap_gw_sio_event(struct sio *sio, const struct gw_sio_packet *pac
     size_t len = (size_t)(packet->json.data + packet->json.len - rest);
     if (!back && !packet->has_id)
         return NULL;
-    gw_buf_init(&text);
-    gw_buf_init(&out);
     enum gw_sio_type type = back ? GW_SIO_EVENT : GW_SIO_ACK, binary = back ? GW_SIO_BINARY_EVENT : GW_SIO_BINARY_ACK;
     echo_head(&text, bytes ? binary : type, packet->attachments, gw_sio_shape_space(sio->shape));
     if (back)

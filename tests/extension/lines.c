@@ -39,8 +39,7 @@ static void lines_check(void *options, const struct gw_config *config, struct gw
     if (own->path[0] != '/')
         gw_report_error(report, "path", "'%s' is no path (such as /lines expected)", own->path);
     for (size_t i = 0; i < own->words.count; i++) {
-        struct gw_buf key;
-        gw_buf_init(&key);
+        struct gw_buf key = {0};
         gw_buf_printf(&key, "words.%s", own->words.items[i].name);
         if (strchr(own->words.items[i].value, ' '))
             gw_report_error(report, key.data, "'%s' is more than a word (one word expected)",
@@ -86,9 +85,7 @@ static size_t lines_encode(struct gw_item *item, struct iovec parts[GW_PARTS_MAX
         return 0;
     if (item->type == GW_ITEM_MESSAGE) {
         const struct gw_message *msg = item->u.message;
-        struct gw_buf line, frame;
-        gw_buf_init(&line);
-        gw_buf_init(&frame);
+        struct gw_buf line = {0}, frame = {0};
         gw_buf_printf(&line, "%s %s %.*s", lines_now->greeting, lines_word(lines_now, msg->channel.data),
                       (int)msg->data.len, msg->data.data);
         gw_ws_add_text(&frame, line.data, line.len);
@@ -157,12 +154,9 @@ static const char *const lines_protocols[] = {NULL};
 /* `?channel=FILTER`. */
 static void lines_open(struct gw_conn *conn, const struct gw_request *request)
 {
-    struct gw_buf key, filter;
-    size_t at = 0;
-    bool bad = false;
-    gw_buf_init(&key);
-    gw_buf_init(&filter);
-    if (!request->upgrade || !gw_request_query(request, &at, &key, &filter, &bad) || strcmp(key.data, "channel")) {
+    struct gw_params params = {.query = request->query};
+    const struct gw_buf *filter = &params.value;
+    if (!request->upgrade || !gw_params_next(&params) || strcmp(params.key.data, "channel")) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST, "a WebSocket and ?channel= expected");
     } else {
         struct lines *lines = calloc(1, sizeof *lines);
@@ -173,7 +167,7 @@ static void lines_open(struct gw_conn *conn, const struct gw_request *request)
             gw_conn_log_session(conn, &lines->session);
             const struct gw_start start = {.at = GW_START_LAST};
             struct gw_subscribed subscribed;
-            enum gw_err err = gw_session_subscribe(&lines->session, filter.data, filter.len, &start, &subscribed);
+            enum gw_err err = gw_session_subscribe(&lines->session, filter->data, filter->len, &start, &subscribed);
             if (err == GW_OK)
                 gw_session_catch_up(&lines->session);
             else
@@ -182,8 +176,7 @@ static void lines_open(struct gw_conn *conn, const struct gw_request *request)
             free(lines);
         }
     }
-    gw_buf_fini(&key);
-    gw_buf_fini(&filter);
+    gw_params_end(&params, NULL);
 }
 
 const struct gw_transport gw_transport_lines = {

@@ -98,20 +98,15 @@ static bool present_match(const struct gw_conn *conn, const struct gw_request *r
 
 static void present_open(struct gw_conn *conn, const struct gw_request *request)
 {
-    struct gw_buf key, filter, out;
-    size_t at = 0;
-    bool bad = false;
-    gw_buf_init(&key);
-    gw_buf_init(&filter);
-    gw_buf_init(&out);
-    bool asked = gw_request_query(request, &at, &key, &filter, &bad) && !strcmp(key.data, "channel");
+    struct gw_params params = {.query = request->query};
+    struct gw_buf out = {0};
+    bool asked = gw_params_next(&params) && !strcmp(params.key.data, "channel");
     pthread_mutex_lock(&lock);
-    const struct place *place = asked ? *place_find(filter.data, filter.len) : NULL;
+    const struct place *place = asked ? *place_find(params.value.data, params.value.len) : NULL;
     gw_buf_addu(&out, !asked ? closed_count : place ? place->count : 0);
     pthread_mutex_unlock(&lock);
     gw_http_reply(conn, 200, NULL, "text/plain", out.data, out.len);
-    gw_buf_fini(&key);
-    gw_buf_fini(&filter);
+    gw_params_end(&params, NULL);
     gw_buf_fini(&out);
 }
 

@@ -21,8 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const size_t bounds[] = {0, 1, 1000, 4096};
     int code = 0;
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         int now = gw_inflate(states, text, size, bounds[i], &out);
         if ((now && now != 1007 && now != 1009) || out.len > bounds[i] || out.cap > bounds[i] + 1)
             abort();

@@ -37,8 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!gw_json_valid(parsed.data.data, parsed.data.len))
             abort();
         for (size_t i = 0; gw_codecs[i]; i++) {
-            struct gw_buf payload;
-            gw_buf_init(&payload);
+            struct gw_buf payload = {0};
             enum gw_err encoded = gw_codecs[i]->encode(parsed.data.data, parsed.data.len, &payload, &why);
             (void)encoded;
             gw_buf_fini(&payload);

@@ -18,23 +18,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (head > 0) {
         if ((size_t)head > size)
             abort();
-        struct gw_buf key, value, rest;
-        gw_buf_init(&key);
-        gw_buf_init(&value);
-        gw_buf_init(&rest);
-        size_t at = 0;
+        struct gw_params params = {.query = request.query};
+        struct gw_buf rest = {0};
         bool bad;
-        while (gw_request_query(&request, &at, &key, &value, &bad)) {
-            if (at > request.query.len || strlen(value.data) > value.len)
+        while (gw_params_next(&params)) {
+            if (params.query.len >= request.query.len || strlen(params.value.data) > params.value.len)
                 abort();
         }
+        gw_params_end(&params, NULL);
         gw_request_path_after(&request, "/channels/", &rest, &bad);
-        gw_buf_fini(&key);
-        gw_buf_fini(&value);
         gw_buf_fini(&rest);
         struct gw_chunked chunked = {0};
-        struct gw_buf body;
-        gw_buf_init(&body);
+        struct gw_buf body = {0};
         long taken = gw_chunked_feed(&chunked, text + head, size - (size_t)head, 1000, &body);
         if (taken > (long)size - head || body.len > 1000)
             abort();

@@ -14,10 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Whatever is mended is valid JSON, of a bounded size, and mending it again finds nothing. */
 static void check_mend(const char *text, size_t size, bool valid)
 {
-    struct gw_buf out, again;
+    struct gw_buf out = {0}, again = {0};
     struct gw_json_flaw first, last;
-    gw_buf_init(&out);
-    gw_buf_init(&again);
     bool mended = gw_json_mend(text, size, &out, &first, &last);
     if (valid != (first.kind == GW_JSON_SOUND) || mended != (last.kind == GW_JSON_SOUND))
         abort();
@@ -51,9 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_decref(value);
     check_mend(text, size, valid);
     for (size_t i = 0; size && gw_codecs[i]; i++) {
-        struct gw_buf scratch;
+        struct gw_buf scratch = {0};
         struct gw_decoded decoded;
-        gw_buf_init(&scratch);
         if (gw_codecs[i]->decode(text, size, &scratch, &decoded) == GW_OK) {
             if (!gw_json_valid(decoded.json, decoded.len))
                 abort();

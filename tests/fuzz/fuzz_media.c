@@ -23,8 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (!line)
         return 0; /* no channel has an empty name */
-    struct gw_buf address;
-    gw_buf_init(&address);
+    struct gw_buf address = {0};
     gw_media_address(&address, text, line, "T");
     if (strstr(address.data, "//") || strpbrk(address.data, "\" \r\n#"))
         abort();

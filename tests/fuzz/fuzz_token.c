@@ -29,8 +29,7 @@ static void start(void)
     static struct gw_config config = {.refs = 1, .roles = roles, .role_count = 1};
     char file[] = "/tmp/sluice-fuzz-XXXXXX";
     uint8_t bytes[32];
-    struct gw_buf problem;
-    gw_buf_init(&problem);
+    struct gw_buf problem = {0};
     gw_random(bytes, sizeof bytes);
     gw_base64url_32(bytes, secret);
     int fd = mkstemp(file);
@@ -92,9 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         return 0;
     }
-    struct gw_buf token;
+    struct gw_buf token = {0};
     uint8_t mac[32];
-    gw_buf_init(&token);
     add_base64url(&token, text, (size_t)(line - text));
     gw_buf_addc(&token, '.');
     add_base64url(&token, line + 1, len - (size_t)(line + 1 - text));

@@ -21,8 +21,7 @@ static bool seen(void *context, void *value)
 static void compare_sets(const struct gw_pattern *a, const struct gw_pattern *b)
 {
     bool covers = gw_pattern_covers(a, b);
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     for (size_t extra = 0; extra < 3; extra++) {
         gw_buf_clear(&name);
         if (!gw_pattern_sample(b, b, extra, &name))
@@ -58,10 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             gw_topic_filters_overlap(text, a_len, b, b_len) != expected)
             abort();
     }
-    struct gw_buf error, out;
+    struct gw_buf error = {0}, out = {0};
     size_t offset;
-    gw_buf_init(&error);
-    gw_buf_init(&out);
     struct gw_pattern *pattern = gw_pattern_compile(text, GW_PATTERN_TOPIC, &error, &offset);
     if (pattern) {
         struct gw_captures captures;

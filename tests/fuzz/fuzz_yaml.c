@@ -20,12 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fwrite(data, 1, size, out);
     fclose(out);
     struct gw_config *config;
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     if (gw_config_load(file, &config, &problems) == GW_OK) {
         struct gw_routes *routes = gw_routes_build(config);
-        struct gw_buf text;
-        gw_buf_init(&text);
+        struct gw_buf text = {0};
         gw_routes_explain_topic(routes, "a/b/c", &text);
         gw_routes_explain_channel(routes, "a/b/c", &text);
         gw_buf_fini(&text);

@@ -149,6 +149,43 @@ def test_a_gap_of_a_filter_is_told(gateway, client):
     leave(raw)
 
 
+@pytest.mark.parametrize("acknowledged", [False, True])
+@pytest.mark.parametrize("politely", [False, True])
+def test_a_gap_is_the_session_s_until_it_is_told_for_certain(gateway, client, politely, acknowledged):
+    """A connection may end before the next message of the channel, or before the client has that one."""
+    name = f"certain{politely}{acknowledged}"
+    asked = b"\x26" + text("cursor") + text("AAAAAAAAAAA.7")
+
+    def end(raw):
+        if politely:
+            leave(raw)
+        else:
+            raw.socket.close()
+
+    raw = attach(gateway, 5, name, present=0)
+    raw.send(0x82, struct.pack(">H", 1) + bytes([len(asked)]) + asked + text(f"rooms/{name}/t") + b"\1")
+    assert raw.receive()[0] == 0x90
+    end(raw)
+    raw = attach(gateway, 5, name, present=1)
+    client.publish(f"rooms/{name}/t", "1")
+    first, body = raw.receive()
+    assert first == 0x32 and b"epoch AAAAAAAAAAA.7 " in body and body[-1:] == b"1"
+    if acknowledged:
+        raw.send(0x40, body[2 + len(f"rooms/{name}/t"):][:2])
+        raw.send(0xc0)
+        assert raw.receive()[0] == 0xd0
+    end(raw)
+    raw = attach(gateway, 5, name, present=1)
+    if not acknowledged:
+        first, body = raw.receive()
+        assert first == 0x3a and body.count(b"epoch AAAAAAAAAAA.7 ") == 1 and body[-1:] == b"1"
+        raw.send(0x40, body[2 + len(f"rooms/{name}/t"):][:2])
+    client.publish(f"rooms/{name}/t", "2")
+    first, body = raw.receive()
+    assert first == 0x32 and b"epoch" not in body and body[-1:] == b"2"
+    leave(raw)
+
+
 def test_sessions_expire(gateway):
     """After the time that CONNECT or DISCONNECT gave, and at once without one."""
     raw = attach(gateway, 5, "expire", present=0, properties=b"\x11\0\0\0\1")

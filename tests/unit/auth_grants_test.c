@@ -91,8 +91,7 @@ static void test_lists(void **state)
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_identity *identity = enter(rows[i].name);
-        struct gw_buf text;
-        gw_buf_init(&text);
+        struct gw_buf text = {0};
         gw_buf_adds(&text, "");
         gw_grants_list(identity->grants, list_grant, &text);
         if (strcmp(text.data ? text.data : "", rows[i].grants) != 0)

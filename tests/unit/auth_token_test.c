@@ -147,8 +147,7 @@ static void test_bad_files(void **state)
         snprintf(blocks, sizeof blocks, "auth:\n  jwt: { %s }\n", rows[i].jwt);
         struct gw_config *config = fixture_config(blocks);
         struct gw_auth *auth;
-        struct gw_buf problem;
-        gw_buf_init(&problem);
+        struct gw_buf problem = {0};
         CHECK_ROW(gw_auth_create(config, NULL, &auth, &problem) != GW_OK && !auth, rows[i].jwt);
         if (!problem.data || strncmp(problem.data, rows[i].problem, strlen(rows[i].problem)) != 0)
             fail_msg("%s: %s", rows[i].jwt, problem.data);
@@ -215,8 +214,7 @@ static void test_without(void **state)
     (void)state;
     struct gw_config *config = fixture_config("");
     struct gw_auth *auth = (struct gw_auth *)1;
-    struct gw_buf problem;
-    gw_buf_init(&problem);
+    struct gw_buf problem = {0};
     assert_int_equal(gw_auth_create(config, NULL, &auth, &problem), GW_OK);
     assert_null(auth);
     assert_null(gw_auth_anonymous(auth));

@@ -196,8 +196,7 @@ static void test_json_unescape(void **state)
                                "A"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         gw_json_unescape(rows[i][0], strlen(rows[i][0]), &out);
         assert_string_equal(out.data ? out.data : "", rows[i][1]);
         gw_buf_fini(&out);
@@ -269,9 +268,8 @@ static void test_decode(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(decodes); i++) {
-        struct gw_buf scratch;
+        struct gw_buf scratch = {0};
         struct gw_decoded decoded;
-        gw_buf_init(&scratch);
         size_t len = decodes[i].len ? decodes[i].len : strlen(decodes[i].payload);
         enum gw_err err = gw_codec_find(decodes[i].codec)->decode(decodes[i].payload, len, &scratch, &decoded);
         CHECK_ROW((err == GW_OK) == (decodes[i].json != NULL), decodes[i].payload);
@@ -315,9 +313,8 @@ static void test_encode(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(encodes); i++) {
-        struct gw_buf out;
+        struct gw_buf out = {0};
         const char *why = NULL;
-        gw_buf_init(&out);
         enum gw_err err =
             gw_codec_find(encodes[i].codec)->encode(encodes[i].json, strlen(encodes[i].json), &out, &why);
         CHECK_ROW((err == GW_OK) == (encodes[i].payload != NULL), encodes[i].json);
@@ -349,8 +346,7 @@ static void test_explain(void **state)
         {"number", "1.2.3", "5 bytes of digits, points and signs are no number"},
     };
     for (size_t i = 0; i < COUNT(said); i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         gw_codec_find(said[i].codec)->explain(said[i].payload, strlen(said[i].payload), &out);
         CHECK_ROW(!strcmp(out.data, said[i].said), out.data);
         gw_buf_fini(&out);

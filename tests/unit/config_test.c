@@ -137,8 +137,7 @@ static void test_defaults(void **state)
 {
     (void)state;
     struct gw_config *config;
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     assert_int_equal(gw_config_load("config/minimal.yaml", &config, &problems), GW_OK);
     assert_non_null(strstr(problems.data, "warning: listen: 0.0.0.0:8080 is open to everybody"));
     assert_int_equal(config->broker.protocol, 0);

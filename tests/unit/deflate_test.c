@@ -119,8 +119,7 @@ static struct gw_slice payload_of(struct gw_slice frame, unsigned first)
 static void check_frame(struct gw_inflater *states, struct gw_slice frame, unsigned first, struct gw_slice plain)
 {
     struct gw_slice packed = payload_of(frame, first);
-    struct gw_buf out;
-    gw_buf_init(&out);
+    struct gw_buf out = {0};
     assert_int_equal(gw_inflate(states, packed.data, packed.len, plain.len, &out), 0);
     assert_int_equal(out.len, plain.len);
     assert_memory_equal(out.data, plain.data, plain.len);

@@ -31,8 +31,7 @@ static void open_store(int64_t flush_ms, size_t queue, uint64_t block)
 {
     const struct gw_disk_options options = {
         .path = path, .flush_ms = flush_ms, .queue_bytes = queue, .series = 1000, .block = block};
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     if (engine->open(&options, &found, &store, &error) != GW_OK)
         fail_msg("%s", error.data);
     gw_buf_fini(&error);
@@ -59,8 +58,7 @@ static const struct gw_engine_sink sink = {.message = on_message};
 
 static void start_store(void)
 {
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     numbered = found.seq;
     if (engine->start(store, &sink, &error) != GW_OK)
         fail_msg("%s", error.data);
@@ -119,8 +117,7 @@ static struct gw_hub *make_hub(struct gw_config *config)
 static void restore(struct gw_hub **hubs, unsigned count)
 {
     struct gw_restored restored;
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     if (gw_hubs_restore(hubs, count, engine, store, &found, &restored, &error) != GW_OK)
         fail_msg("%s", error.data);
     gw_buf_fini(&error);
@@ -318,8 +315,7 @@ static size_t load_count(void)
 {
     size_t count = 0;
     const struct gw_engine_load load = {&count, no_channel, count_message};
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     assert_int_equal(engine->load(store, &load, &error), GW_OK);
     gw_buf_fini(&error);
     return count;

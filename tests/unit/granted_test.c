@@ -24,8 +24,7 @@ static struct gw_routes *make_routes(const char *const *topics, size_t count)
 
 static json_t *report(const struct gw_granted *granted)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_addc(&text, '{');
     gw_buf_add(&text, granted->json.data, granted->json.len);
     gw_buf_addc(&text, '}');

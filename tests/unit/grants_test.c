@@ -117,8 +117,7 @@ static void test_projection_of_json(void **state)
     };
     struct gw_projection *fields = projection("t", "h");
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         gw_projection_json(fields, rows[i].json, strlen(rows[i].json), &out);
         CHECK_ROW(out.len == strlen(rows[i].expected) && !memcmp(out.data, rows[i].expected, out.len), rows[i].json);
         gw_buf_fini(&out);

@@ -55,21 +55,15 @@ static void test_query(void **state)
         {"", ""},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct gw_request request = {.query = {rows[i][0], strlen(rows[i][0])}};
-        struct gw_buf key, value, got;
-        gw_buf_init(&key);
-        gw_buf_init(&value);
-        gw_buf_init(&got);
+        struct gw_params params = {.query = {rows[i][0], strlen(rows[i][0])}};
+        struct gw_buf got = {0};
         gw_buf_adds(&got, "");
-        size_t at = 0;
-        bool bad;
-        while (gw_request_query(&request, &at, &key, &value, &bad))
-            gw_buf_printf(&got, "%s=%s;", key.data ? key.data : "", value.data);
-        CHECK_ROW(bad == (rows[i][1] == NULL), rows[i][0]);
-        if (!bad)
+        while (gw_params_next(&params))
+            gw_buf_printf(&got, "%s=%s;", params.key.data, params.value.data);
+        CHECK_ROW(params.bad == (rows[i][1] == NULL), rows[i][0]);
+        if (!params.bad)
             CHECK_ROW(!strcmp(got.data, rows[i][1]), rows[i][0]);
-        gw_buf_fini(&key);
-        gw_buf_fini(&value);
+        CHECK_ROW((gw_params_end(&params, NULL) != NULL) == (rows[i][1] == NULL), rows[i][0]);
         gw_buf_fini(&got);
     }
 }
@@ -85,9 +79,8 @@ static void test_paths(void **state)
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_request request = {.path = {rows[i][0], strlen(rows[i][0])}};
-        struct gw_buf rest;
+        struct gw_buf rest = {0};
         bool bad;
-        gw_buf_init(&rest);
         bool good = gw_request_path_after(&request, "/channels/", &rest, &bad);
         CHECK_ROW(good == (rows[i][1] != NULL), rows[i][0]);
         if (good)
@@ -141,9 +134,8 @@ static void test_chunked(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         for (int split = 0; split < 2; split++) { /* in one piece, then byte by byte */
             struct gw_chunked chunked = {0};
-            struct gw_buf out;
+            struct gw_buf out = {0};
             long result = 0;
-            gw_buf_init(&out);
             size_t len = strlen(rows[i].text), step = split ? 1 : len;
             for (size_t at = 0; at < len && result >= 0; at += step)
                 result = gw_chunked_feed(&chunked, rows[i].text + at, step, 1000, &out);

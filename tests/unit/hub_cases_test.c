@@ -142,8 +142,7 @@ static void test_control_flood_is_bounded(void **state)
     struct client *client = &clients[0];
     gw_session_open(&client->session, hub, &ops);
     for (int i = 0; i < 100 && !client->kicked; i++) {
-        struct gw_buf text;
-        gw_buf_init(&text);
+        struct gw_buf text = {0};
         gw_buf_printf(&text, "%0100d", i);
         gw_session_push(&client->session, &text);
     }

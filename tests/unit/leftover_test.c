@@ -29,8 +29,7 @@ static bool has(const struct gw_buf *all, const char *filter)
 static void test_all_that_match(void **state)
 {
     (void)state;
-    struct gw_buf all;
-    gw_buf_init(&all);
+    struct gw_buf all = {0};
     /* Two exact levels in all ways, and each of the prefixes with #. */
     assert_int_equal(list("a/b", &all), 4 + 4 + 2 + 1);
     static const char *const wanted[] = {"a/b", "a/+", "+/b", "+/+", "a/b/#", "a/#", "#", "+/#", "+/+/#"};
@@ -48,8 +47,7 @@ static void test_deep_ones_are_bounded(void **state)
 {
     (void)state;
     char topic[401];
-    struct gw_buf all;
-    gw_buf_init(&all);
+    struct gw_buf all = {0};
     for (size_t levels = 9; levels <= 200; levels++) {
         for (size_t i = 0; i < levels; i++)
             memcpy(topic + 2 * i, "x/", 2);

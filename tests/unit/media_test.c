@@ -96,8 +96,7 @@ static void test_sniffed(void **state)
 
 static struct gw_slice type_of(const char *of_route, const char *said)
 {
-    struct gw_buf block;
-    gw_buf_init(&block);
+    struct gw_buf block = {0};
     if (said) {
         const struct gw_property property = {.id = GW_PROPERTY_CONTENT_TYPE, .value = {said, strlen(said)}};
         gw_properties_add(&block, &property);
@@ -133,8 +132,7 @@ static void test_addresses(void **state)
         {"a/...", "channels/a/.../raw?v=T"},       {"x/raw", "channels/x/raw/raw?v=T"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         gw_media_address(&out, rows[i].channel, strlen(rows[i].channel), "T");
         CHECK_ROW(!strcmp(out.data, rows[i].address), rows[i].address);
         gw_buf_fini(&out);
@@ -168,11 +166,9 @@ static void test_blob(void **state)
 {
     (void)state;
     const struct gw_codec *blob = gw_codec_find("blob");
-    struct gw_buf scratch, payload;
+    struct gw_buf scratch = {0}, payload = {0};
     struct gw_decoded decoded;
     const char *why;
-    gw_buf_init(&scratch);
-    gw_buf_init(&payload);
     const struct gw_codec_place place = {.channel = "c/\"", .channel_len = 3, .content_type = "application/cbor"};
     assert_int_equal(blob->decode_at("abc", 3, &place, &scratch, &decoded), GW_OK);
     assert_string_equal(

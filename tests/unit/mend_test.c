@@ -146,8 +146,7 @@ static void test_rows(void **state)
         char *exact = malloc(len ? len : 1);
         memcpy(exact, rows[i].text, len);
         struct gw_json_flaw first, last;
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         bool mended = gw_json_mend(exact, len, &out, &first, &last);
         CHECK_ROW(mended == (rows[i].json != NULL), rows[i].text);
         CHECK_ROW(first.kind == rows[i].first && first.at == rows[i].at, rows[i].text);
@@ -170,8 +169,7 @@ static void test_beginnings(void **state)
             char *exact = malloc(part ? part : 1);
             memcpy(exact, rows[i].text, part);
             struct gw_json_flaw first, last;
-            struct gw_buf out;
-            gw_buf_init(&out);
+            struct gw_buf out = {0};
             if (gw_json_mend(exact, part, &out, &first, &last))
                 CHECK_ROW(gw_json_valid(out.data, out.len), rows[i].text);
             CHECK_ROW(first.at <= part && last.at <= part, rows[i].text);
@@ -188,8 +186,7 @@ static void test_depth(void **state)
     memset(deep, '[', GW_JSON_DEPTH_MAX + 1);
     memset(deep + GW_JSON_DEPTH_MAX + 1, ']', GW_JSON_DEPTH_MAX + 1);
     struct gw_json_flaw first, last;
-    struct gw_buf out;
-    gw_buf_init(&out);
+    struct gw_buf out = {0};
     assert_true(gw_json_mend(deep + 1, sizeof deep - 2, &out, &first, &last));
     assert_false(gw_json_mend(deep, sizeof deep, &out, &first, &last));
     assert_int_equal(last.kind, GW_JSON_DEPTH);
@@ -214,8 +211,7 @@ static void test_words(void **state)
     };
     for (size_t i = 0; i < COUNT(said); i++) {
         struct gw_json_flaw first, last;
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         (void)gw_json_mend(said[i].text, strlen(said[i].text), &out, &first, &last);
         gw_buf_clear(&out);
         gw_json_flaw_describe(&first, &out);
@@ -225,8 +221,7 @@ static void test_words(void **state)
     /* Every kind has its words. */
     for (int kind = GW_JSON_SOUND + 1; kind <= GW_JSON_UNEXPECTED; kind++) {
         const struct gw_json_flaw flaw = {.kind = (enum gw_json_flaw_kind)kind, .at = 11};
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         gw_json_flaw_describe(&flaw, &out);
         CHECK_ROW(strstr(out.data, "at byte 12") && !strstr(out.data, "(null)"), out.data);
         gw_buf_fini(&out);

@@ -152,8 +152,7 @@ static void test_route_rows(void **state)
 static void test_formats(void **state)
 {
     (void)state;
-    struct gw_buf out, labels;
-    gw_buf_init(&labels);
+    struct gw_buf out, labels = {0};
     gw_metric_label(&labels, "route", "a\\b\"c\nd");
     gw_metric_label(&labels, "channel", "é{x}");
     assert_string_equal(labels.data, "route=\"a\\\\b\\\"c\\nd\",channel=\"é{x}\"");
@@ -184,8 +183,7 @@ static void test_histogram_text(void **state)
     (void)state;
     static struct gw_histogram histogram;
     struct gw_histogram_sum sum = {0};
-    struct gw_buf out;
-    gw_buf_init(&out);
+    struct gw_buf out = {0};
     gw_histogram_observe(&histogram, 1000000, 2);
     gw_histogram_observe(&histogram, (int64_t)11 * 1000000000, 1);
     gw_histogram_add(&sum, &histogram);

@@ -397,9 +397,7 @@ static void test_pieces(void **state)
 static void test_writing(void **state)
 {
     (void)state;
-    struct gw_buf out, properties;
-    gw_buf_init(&out);
-    gw_buf_init(&properties);
+    struct gw_buf out = {0}, properties = {0};
     gw_mqttd_write_connack(&out, 4, true, 0, NULL);
     CHECK_BYTES(&out, "\x20\2\1\0");
     gw_mqttd_write_connack(&out, 4, false, GW_MQTTD_NOT_AUTHORIZED, NULL);
@@ -456,9 +454,7 @@ static void test_publish_there_and_back(void **state)
     for (size_t i = 0; i < COUNT(sizes); i++) {
         for (unsigned version = 4; version <= 5; version++) {
             for (unsigned qos = 0; qos <= 1; qos++) {
-                struct gw_buf out, properties;
-                gw_buf_init(&out);
-                gw_buf_init(&properties);
+                struct gw_buf out = {0}, properties = {0};
                 gw_mqttd_put_u32(&properties, GW_MQTTD_P_MESSAGE_EXPIRY, 0x01020304);
                 gw_mqttd_write_publish(&out, version, GW_MQTTD_RETAIN, qos, 258, slice("a/b", 3), &properties,
                                        sizes[i]);

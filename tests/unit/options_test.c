@@ -132,8 +132,7 @@ static struct gw_config *load(const char *text, char problems[2048])
     dprintf(fd, "broker: { url: mqtt://b }\nlisten: [ { address: 127.0.0.1:0 } ]\nroutes:\n  - topic: a\n%s", text);
     close(fd);
     struct gw_config *config;
-    struct gw_buf said;
-    gw_buf_init(&said);
+    struct gw_buf said = {0};
     enum gw_err err = gw_config_load(name, &config, &said);
     unlink(name);
     assert_true((err == GW_OK) == (config != NULL));
@@ -289,8 +288,7 @@ static void test_problems(void **state)
 static void test_documents(void **state)
 {
     (void)state;
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_config_schema(&text);
     assert_non_null(strstr(text.data, "\"chat\":{\"description\":\"A chat.\""));
     assert_non_null(strstr(text.data, "\"required\":[\"path\"]"));

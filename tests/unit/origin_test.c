@@ -66,8 +66,7 @@ static void test_valid(void **state)
         {"Null", "https://null"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct gw_buf hint;
-        gw_buf_init(&hint);
+        struct gw_buf hint = {0};
         CHECK_ROW(gw_origin_valid(rows[i].text, &hint) == !rows[i].hint, rows[i].text);
         CHECK_ROW(!strcmp(hint.len ? hint.data : "", rows[i].hint ? rows[i].hint : ""), rows[i].text);
         gw_buf_fini(&hint);

@@ -67,8 +67,7 @@ static size_t encode_payload(struct gw_item *item, struct iovec parts[GW_PARTS_M
 static size_t encode_lines(struct gw_item *item, struct iovec parts[GW_PARTS_MAX])
 {
     if (item->type == GW_ITEM_MESSAGE && item->u.message->payload.len % 5 == 0) {
-        struct gw_buf text;
-        gw_buf_init(&text);
+        struct gw_buf text = {0};
         gw_buf_printf(&text, "%.*s\n", (int)item->u.message->channel.len, item->u.message->channel.data);
         gw_item_set_text(item, &text);
     }
@@ -235,8 +234,7 @@ static void turn_ends(void)
 
 static void say(struct client *client)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_adds(&text, "(a word of its own)");
     gw_buf_add(&client->expected, text.data, text.len);
     gw_session_push(&client->session, &text);

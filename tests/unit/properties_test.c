@@ -20,8 +20,7 @@ static void test_there_and_back(void **state)
         {.id = GW_PROPERTY_CORRELATION, .value = {"\0\xff", 2}},
         {.id = GW_PROPERTY_RESPONSE_TOPIC, .value = {"r/s", 3}},
     };
-    struct gw_buf block;
-    gw_buf_init(&block);
+    struct gw_buf block = {0};
     for (size_t i = 0; i < COUNT(properties); i++)
         gw_properties_add(&block, &properties[i]);
     size_t at = 0, i = 0;

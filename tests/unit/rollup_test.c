@@ -43,8 +43,7 @@ static void open_store(void)
 {
     const struct gw_disk_options options = {
         .path = path, .flush_ms = 10, .queue_bytes = 64 << 20, .series = 1000, .block = 1 << 20};
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     if (engine->open(&options, &found, &store, &error) != GW_OK)
         fail_msg("%s", error.data);
     gw_buf_fini(&error);
@@ -60,8 +59,7 @@ static void start_store(void)
 {
     const struct gw_engine_sink sink = {.message = ignore};
     const struct gw_engine_load load = {NULL, on_channel, ignore};
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     if (engine->load(store, &load, &error) != GW_OK || engine->start(store, &sink, &error) != GW_OK)
         fail_msg("%s", error.data);
     gw_buf_fini(&error);

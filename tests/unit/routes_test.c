@@ -44,10 +44,8 @@ static void test_match(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(matches); i++) {
-        struct gw_buf error, got;
+        struct gw_buf error = {0}, got = {0};
         size_t offset;
-        gw_buf_init(&error);
-        gw_buf_init(&got);
         gw_buf_adds(&got, "");
         struct gw_pattern *pattern = gw_pattern_compile(matches[i].pattern, GW_PATTERN_TOPIC, &error, &offset);
         assert_non_null(pattern);
@@ -68,10 +66,8 @@ static void test_match(void **state)
 static void test_template(void **state)
 {
     (void)state;
-    struct gw_buf error, out;
+    struct gw_buf error = {0}, out = {0};
     size_t offset;
-    gw_buf_init(&error);
-    gw_buf_init(&out);
     struct gw_pattern *topic = gw_pattern_compile("z/{a}/{r...}", GW_PATTERN_TOPIC, &error, &offset);
     struct gw_pattern *channel = gw_pattern_compile("x/pre-{a}-post/{r...}", GW_PATTERN_CHANNEL, &error, &offset);
     struct gw_pattern *publish = gw_pattern_compile("z/{r...}/{a}/set", GW_PATTERN_PUBLISH, &error, &offset);
@@ -167,9 +163,8 @@ static void compare_sets(void *context, const char *name)
 static void test_sets(void **state)
 {
     (void)state;
-    struct gw_buf error;
+    struct gw_buf error = {0};
     size_t offset;
-    gw_buf_init(&error);
     for (size_t i = 0; i < COUNT(sets); i++) {
         for (size_t j = 0; j < COUNT(sets); j++) {
             char row[64];
@@ -178,8 +173,7 @@ static void test_sets(void **state)
                               gw_pattern_compile(sets[j], GW_PATTERN_TOPIC, &error, &offset), false, false};
             assert_true(two.a && two.b);
             for_every_name(compare_sets, &two);
-            struct gw_buf sample;
-            gw_buf_init(&sample);
+            struct gw_buf sample = {0};
             CHECK_ROW(gw_pattern_sample(two.a, two.b, 0, &sample) == two.common, row);
             bool covers = gw_pattern_covers(two.a, two.b);
             CHECK_ROW(!covers || !two.outside, row);
@@ -240,8 +234,7 @@ static void test_table(void **state)
         {"nothing/here", ""},
     };
     for (size_t i = 0; i < COUNT(topics); i++) {
-        struct gw_buf got;
-        gw_buf_init(&got);
+        struct gw_buf got = {0};
         gw_buf_adds(&got, "");
         gw_routes_match(routes, topics[i][0], strlen(topics[i][0]), note_channel, &got);
         CHECK_ROW(!strcmp(got.data, topics[i][1]), topics[i][0]);
@@ -257,7 +250,6 @@ static void test_table(void **state)
     };
     for (size_t i = 0; i < COUNT(targets); i++) {
         struct gw_publish_target target = {0};
-        gw_buf_init(&target.topic);
         enum gw_err err = gw_routes_publish_target(routes, targets[i].channel, strlen(targets[i].channel), &target);
         CHECK_ROW(err == targets[i].err, targets[i].channel);
         if (err == GW_OK)
@@ -316,8 +308,7 @@ static void test_except(void **state)
         {"q/2/no", ""},
     };
     for (size_t i = 0; i < COUNT(topics); i++) {
-        struct gw_buf got;
-        gw_buf_init(&got);
+        struct gw_buf got = {0};
         gw_buf_adds(&got, "");
         gw_routes_match(routes, topics[i][0], strlen(topics[i][0]), note_channel, &got);
         CHECK_ROW(!strcmp(got.data, topics[i][1]), topics[i][0]);
@@ -343,7 +334,6 @@ static void test_except(void **state)
         struct gw_publish_target target = {0};
         const char *channel = targets[i].channel;
         bool excepted = targets[i].topic && !*targets[i].topic;
-        gw_buf_init(&target.topic);
         enum gw_err err = gw_routes_publish_target(routes, channel, strlen(channel), &target);
         CHECK_ROW((err == GW_OK) == (targets[i].topic && *targets[i].topic), channel);
         CHECK_ROW(!excepted || err == GW_ERR_UNKNOWN_CHANNEL, channel);
@@ -414,8 +404,7 @@ static void test_many_routes(void **state)
     }
     struct gw_config *config = table(N, (const char *const(*)[3])made, NULL);
     struct gw_routes *routes = gw_routes_build(config);
-    struct gw_buf got;
-    gw_buf_init(&got);
+    struct gw_buf got = {0};
     gw_routes_match(routes, "site2999/a/t", 12, note_channel, &got);
     assert_string_equal(got.data, "2999:site2999/a/t;");
     gw_buf_fini(&got);

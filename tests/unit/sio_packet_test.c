@@ -148,8 +148,7 @@ static void test_fill(void **state)
     gw_buf_init(&attachments[1]);
     gw_buf_add(&attachments[0], "\1\2\3", 3);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         bool filled = gw_sio_fill(slice(rows[i].json), attachments, 2, &out);
         CHECK_ROW(filled == (rows[i].filled != NULL), rows[i].json);
         CHECK_ROW(!filled || !strcmp(out.data, rows[i].filled), rows[i].json);
@@ -168,8 +167,7 @@ static void test_fill(void **state)
 static void test_head(void **state)
 {
     (void)state;
-    struct gw_buf out;
-    gw_buf_init(&out);
+    struct gw_buf out = {0};
     gw_sio_add_head(&out, GW_SIO_EVENT, "/");
     gw_sio_add_head(&out, GW_SIO_CONNECT, "/custom");
     gw_sio_add_head_id(&out, GW_SIO_ACK, "/custom", 12);

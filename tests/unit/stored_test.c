@@ -206,8 +206,7 @@ static void add_filter(void *context, const struct gw_cfg_route *route, const ch
 static void test_topics_of_a_channel(void **state)
 {
     (void)state;
-    struct gw_buf all;
-    gw_buf_init(&all);
+    struct gw_buf all = {0};
     gw_routes_topics_of_channel(hub->routes, "x/7", 3, add_filter, &all);
     assert_string_equal(all.data, "a/7/+;b/7;");
     gw_buf_clear(&all);

@@ -190,8 +190,7 @@ static int setup(void **state)
             "  - { address: '127.0.0.1:0', protocol: toy, tls: { cert_file: %s, key_file: %s } }\n",
             cert, key);
     fclose(file);
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     if (gw_config_load(path, &config, &problems) != GW_OK)
         fail_msg("%s", problems.data);
     if (gw_server_init(&server, &service, config, 1, &problems) != GW_OK)

@@ -106,8 +106,7 @@ static void test_base64(void **state)
                                            {"foobar", "Zm9vYmFy"},
                                            {"\xff\xfe", "//4="}};
     for (size_t i = 0; i < COUNT(pairs); i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         gw_base64_encode(&out, pairs[i][0], strlen(pairs[i][0]));
         assert_string_equal(out.data, pairs[i][1]);
         gw_buf_clear(&out);
@@ -118,8 +117,7 @@ static void test_base64(void **state)
     static const char *const bad[] = {
         "Z", "Zg", "Zg=", "Zg==Zg==", "Zh==", "Zm9=", "Z===", "====", "Zm 9", "Zm9v\n", "Zm-_"};
     for (size_t i = 0; i < COUNT(bad); i++) {
-        struct gw_buf out;
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         CHECK_ROW(!gw_base64_decode(&out, bad[i], strlen(bad[i])), bad[i]);
         assert_int_equal(out.len, 0);
         gw_buf_fini(&out);
@@ -129,8 +127,7 @@ static void test_base64(void **state)
 static void test_buf(void **state)
 {
     (void)state;
-    struct gw_buf buf;
-    gw_buf_init(&buf);
+    struct gw_buf buf = {0};
     gw_buf_add_json_string(&buf, "a\"\\\n\x01\0z\x7f\xc3\xbc", 10);
     assert_string_equal(buf.data, "\"a\\\"\\\\\\n\\u0001\\u0000z\x7f\xc3\xbc\"");
     gw_buf_clear(&buf);

@@ -137,8 +137,7 @@ static void world_start(struct world *world, struct gw_config *config)
     world->inbox = gw_inbox_create(1000, nothing, NULL);
     const struct gw_engine *engine = gw_engine_find("memory");
     struct gw_engine_found found;
-    struct gw_buf error;
-    gw_buf_init(&error);
+    struct gw_buf error = {0};
     assert_int_equal(engine->open(NULL, &found, &world->store, &error), GW_OK);
     gw_ingest_init(&world->ingest, engine, world->store, &world->inbox, 1, &world->stored);
     gw_route_stats_configure(&world->ingest.routes, world->config);
@@ -159,8 +158,7 @@ static char *load(const char *routes, struct gw_config **config)
     assert_true(file >= 0);
     dprintf(file, "broker: { url: 'mqtt://localhost' }\nlisten: [{ address: '127.0.0.1:0' }]\nroutes:\n%s", routes);
     close(file);
-    struct gw_buf problems;
-    gw_buf_init(&problems);
+    struct gw_buf problems = {0};
     enum gw_err err = gw_config_load(path, config, &problems);
     unlink(path);
     if (err == GW_OK) {
@@ -195,8 +193,7 @@ static char *world_take(struct world *world, const char *topic, const char *payl
     gw_ingest_message(&world->ingest, world->routes, &packet);
     struct gw_event *events;
     size_t count;
-    struct gw_buf out;
-    gw_buf_init(&out);
+    struct gw_buf out = {0};
     gw_buf_adds(&out, "");
     gw_inbox_take(world->inbox, &events, &count);
     for (size_t i = 0; i < count; i++) {
@@ -369,10 +366,8 @@ static void test_split_publish(void **state)
                        " transform: { split: { depth: 2, members: [a, a/b/c] } } }\n");
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_publish_target target = {0};
-        struct gw_buf payload;
+        struct gw_buf payload = {0};
         const char *why = NULL;
-        gw_buf_init(&target.topic);
-        gw_buf_init(&payload);
         assert_int_equal(gw_routes_publish_target(world.routes, rows[i].channel, strlen(rows[i].channel), &target),
                          GW_OK);
         assert_string_equal(target.topic.data, *rows[i].channel == 'd' ? "s/x/set" : "n/x");

@@ -330,6 +330,38 @@ static void test_polls_get_each_window_once(void **state)
     finish();
 }
 
+/* The engine has lost numbers: nobody knows of which channel. */
+static void test_what_the_engine_lost(void **state)
+{
+    (void)state;
+    begin(1 << 20);
+    struct viewer *viewer = &viewers[2]; /* r/c */
+    viewer_come(viewer);
+    step(1, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        sent[++sent_count] = (struct sent){.room = 2, .ts = wall_ms, .value = 1, .sample = true};
+        send_room(2, "{\"t\":1}", wall_ms);
+        if (!i) {
+            struct gw_event event = {.type = GW_EVENT_LOST, .u.lost = sent_count + 3};
+            sent_count += 3;
+            gw_hub_handle(hub, &event);
+        }
+        step(5, 0);
+    }
+    for (unsigned i = 0; i < 20; i++)
+        step(25, 0);
+    viewer_drain(viewer);
+    assert_int_equal(viewer->counts[2], 1);
+    assert_true(viewer->windows[2][0].partial && viewer->windows[2][0].count == 2);
+    assert_int_equal(viewer->gaps, 1);
+    struct gw_event anew = {.type = GW_EVENT_EPOCH, .u.epoch = "other"};
+    gw_hub_handle(hub, &anew);
+    assert_true(viewer->session.kicked);
+    assert_int_equal(hub->windows.open.count, 0);
+    gw_session_close(&viewer->session);
+    teardown_hub();
+}
+
 static void test_it_costs_what_one_costs(void **state)
 {
     (void)state;
@@ -362,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_few_windows_may_be_open),
         cmocka_unit_test(test_polls_get_each_window_once),
         cmocka_unit_test(test_it_costs_what_one_costs),
+        cmocka_unit_test(test_what_the_engine_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,10 @@ void client_attach(struct client *client, unsigned number)
     client_connect(client);
     if (guard_is("ws") || guard_is("ws-resume")) {
         ws_attach(client);
+    } else if (guard_is("windows")) {
+        client_upgrade(client, "/ws");
+        snprintf(path, sizeof path, "guard/%u\",\"aggregate\":\"/power:1d", client->channel);
+        subscribe(client, path);
     } else if (!strncmp(guard.transport, "mqtt", 4)) {
         mqtt_attach(client);
     } else if (!strncmp(guard.transport, "socketio", 8)) {

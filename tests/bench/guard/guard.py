@@ -57,7 +57,7 @@ def main():
     args = parser.parse_args()
     text = BUDGET.read_text()
     tolerance = int(re.search(r"^tolerance (\d+)%$", text, re.M).group(1)) / 100
-    entries = re.findall(r"^(\S+) (ws|raw|sse|poll|socketio|socketio-poll|mqtt|mqtt-qos1|ws-resume|mqtt-resume|mqtt-resume-qos1|none) (\d+) (\d+) (\d+) (\d+) (\d+) ([\d.]+)$", text, re.M)
+    entries = re.findall(r"^(\S+) (ws|raw|sse|poll|socketio|socketio-poll|mqtt|mqtt-qos1|ws-resume|mqtt-resume|mqtt-resume-qos1|none|windows) (\d+) (\d+) (\d+) (\d+) (\d+) ([\d.]+)$", text, re.M)
     if not entries:
         sys.exit(f"guard: {BUDGET} holds no budget")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
