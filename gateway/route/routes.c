@@ -203,6 +203,25 @@ static void routes_found_fini(struct candidates *found)
         free(found->items);
 }
 
+/* Names the channel that the topic feeds by the route, in `out` where it is not the topic itself: most messages need
+ * no buffer. False: it feeds none. */
+static bool routes_name(const struct gw_route *route, struct gw_routed *routed, struct gw_captures *captures,
+                        struct gw_buf *out)
+{
+    if (!gw_route_has_topic(route, routed->topic, routed->topic_len, captures))
+        return false;
+    routed->channel = routed->topic;
+    routed->channel_len = routed->topic_len;
+    if (!route->channel)
+        return true;
+    gw_buf_clear(out);
+    if (!gw_pattern_expand(route->channel, captures, out))
+        return false;
+    routed->channel = out->data;
+    routed->channel_len = out->len;
+    return true;
+}
+
 void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t len, gw_routes_visit visit,
                      void *context)
 {
@@ -222,15 +241,12 @@ void gw_routes_match(const struct gw_routes *routes, const char *topic, size_t l
                 visit(context, &routed);
             continue;
         }
-        gw_buf_clear(&channel);
-        if (!gw_route_channel(route, topic, len, &captures, &channel) ||
-            (made.channels.len && gw_routes_made_before(&made, index, channel.data, channel.len)))
+        if (!routes_name(route, &routed, &captures, &channel) ||
+            (made.channels.len && gw_routes_made_before(&made, index, routed.channel, routed.channel_len)))
             continue;
-        routed.channel = channel.data;
-        routed.channel_len = channel.len;
         visit(context, &routed);
         if (made.more)
-            gw_routes_made_note(&made, index, channel.data, channel.len);
+            gw_routes_made_note(&made, index, routed.channel, routed.channel_len);
     }
     gw_buf_fini(&channel);
     gw_buf_fini(&made.channels);
