@@ -13,12 +13,12 @@
 #include "gateway/auth.h"
 #include "gateway/hub.h"
 #include "gateway/session_log.h"
-#include "hub/channel.h"
+#include "hub/channel/channel.h"
 #include "hub/hub_private.h"
-#include "hub/pace.h"
-#include "hub/session_queue.h"
-#include "hub/subscription.h"
-#include "hub/windows.h"
+#include "hub/session/pace.h"
+#include "hub/session/queue.h"
+#include "hub/session/subscription.h"
+#include "hub/windows/windows.h"
 
 /* --- what is seen of a channel ---------------------------------------------------------------------------------- */
 

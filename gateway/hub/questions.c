@@ -6,10 +6,10 @@
 #include "gateway/hub.h"
 #include "gateway/topic.h"
 #include "hub/access.h"
-#include "hub/channel.h"
-#include "hub/history.h"
+#include "hub/channel/channel.h"
+#include "hub/channel/history.h"
 #include "hub/hub_private.h"
-#include "hub/subscription.h"
+#include "hub/session/subscription.h"
 #include "message/cursor.h"
 #include "route/routes.h"
 
