@@ -8,12 +8,14 @@
 #include "gateway/log.h"
 #include "hub/access.h"
 #include "hub/channel/channel.h"
+#include "hub/channel/views.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
 #include "hub/lost.h"
 #include "hub/moments.h"
 #include "hub/publish/confirm.h"
 #include "hub/publish/pending.h"
+#include "hub/series/series.h"
 #include "hub/session/fetch.h"
 #include "hub/session/giveback.h"
 #include "hub/session/pace.h"
@@ -219,6 +221,8 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         hub->head = msg->seq;
         hub->unflushed += msg->text.len;
         gw_channel_append(hub, channel, msg);
+        if (hub->series_catching)
+            gw_series_catch(hub, msg);
         uint64_t before = atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed);
         hub_fan_out(hub, channel, msg);
         if (atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed) != before)

@@ -7,8 +7,8 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
-#include "hub/access.h"
 #include "hub/channel/channel.h"
+#include "hub/channel/views.h"
 #include "hub/hub_private.h"
 #include "hub/session/queue.h"
 #include "hub/session/subscription.h"

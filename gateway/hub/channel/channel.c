@@ -8,11 +8,10 @@
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
 #include "gateway/log.h"
-#include "hub/access.h"
 #include "hub/channel/history.h"
+#include "hub/channel/views.h"
 #include "hub/hub_private.h"
 #include "hub/keep.h"
-#include "hub/series/series.h"
 #include "hub/slice.h"
 #include "route/routes.h"
 #include "topic/topic_tree.h"
@@ -313,8 +312,6 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
     else
         history_unlink(channels, channel);
     gw_channel_keep(hub, channel, msg);
-    if (hub->series_catching)
-        gw_series_catch(hub, msg);
     gw_order_add(&channels->messages, msg->seq, channel->slot);
     channel_note_loss(hub, channel);
     channels_bound_history(hub);

@@ -11,9 +11,9 @@
 #include "gateway/hub.h"
 #include "gateway/topic.h"
 #include "hub/channel/channel.h"
+#include "hub/channel/filter.h"
 #include "hub/channel/history.h"
 #include "hub/hub_private.h"
-#include "hub/session/subscription.h"
 
 /* The search passes over this many blocks whose messages are all gone, before it takes a place for too late. */
 #define DEAD_BLOCKS 4

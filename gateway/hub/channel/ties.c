@@ -3,8 +3,8 @@
  * makes all lists out of date, and each is made anew when it is used next: so neither costs more than a slice. */
 #include "gateway/alloc.h"
 #include "hub/channel/channel.h"
+#include "hub/channel/filter.h"
 #include "hub/hub_private.h"
-#include "hub/session/subscription.h"
 #include "topic/topic_tree.h"
 
 static void channel_add_filter(struct gw_channel *channel, struct gw_filter *filter)

@@ -13,7 +13,7 @@
 #include "gateway/codec.h"
 #include "gateway/hub.h"
 #include "gateway/list.h"
-#include "hub/access.h"
+#include "hub/channel/views.h"
 #include "hub/hub_private.h"
 #include "hub/publish/pending.h"
 #include "route/routes.h"

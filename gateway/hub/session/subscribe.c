@@ -10,6 +10,7 @@
 #include "hub/access.h"
 #include "hub/channel/channel.h"
 #include "hub/channel/since.h"
+#include "hub/channel/views.h"
 #include "hub/hub_private.h"
 #include "hub/moments.h"
 #include "hub/session/fetch.h"

@@ -6,22 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hub/channel/filter.h"
+
 struct gw_hub;
 struct gw_session;
-struct gw_window_set;
-
-/* A distinct filter (or plain channel name) that somebody subscribes to. Shared by all its subscribers, so that a
- * channel refers to filters and not to sessions: 1,000 dashboards on `#` cost one entry a channel. */
-struct gw_filter {
-    char *text;
-    size_t len;
-    bool wildcard;
-    struct gw_sub **subs;
-    uint32_t count, allocated;
-    struct gw_window_set *windows; /* those who want windows in place of messages (windows.h) */
-    uint64_t mark;                 /* of the last round of a session that subscribes to it ... */
-    struct gw_sub *marked;         /* ... and its subscription */
-};
 
 struct gw_sub {
     struct gw_filter *filter;
