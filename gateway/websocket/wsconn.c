@@ -335,8 +335,7 @@ static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, ch
         return;
     enum gw_ws_opcode opcode = (enum gw_ws_opcode)ws->fragment;
     ws->fragment = 0;
-    struct gw_buf body = ws->body;
-    gw_buf_init(&ws->body);
+    struct gw_buf body = gw_buf_move(&ws->body);
     gw_buf_reserve(&body, 0);
     ws_on_whole(conn, opcode, ws->deflated, body.data, body.len);
     gw_buf_fini(&body);
