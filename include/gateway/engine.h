@@ -229,13 +229,14 @@ struct gw_engine {
 
     /* A session wants messages that its hub does not hold. GW_OK: done() will be called, once, now or later, before
      * close() returns. Otherwise it will not, and the client gets a gap, as it does where done() is not called within
-     * history_ms. A hub asks for GW_FETCHES at a time at most (hub/fetch.h). NULL: hubs hold what there is. Must not
-     * wait. Thread: any worker's. */
+     * history_ms. A hub asks for GW_FETCHES at a time at most (hub/session/fetch.h). NULL: hubs hold what there is.
+     * Must not wait. Thread: any worker's. */
     GW_MUST_CHECK enum gw_err (*history)(struct gw_engine_store *store, struct gw_engine_history *history);
     uint32_t history_ms;
 
     /* Somebody wants a chart. GW_OK: done() will be called, once, before close() returns. A hub asks for so many at a
-     * time at most as hub/series.h says. NULL: the engine rolls nothing up. Must not wait. Thread: any worker's. */
+     * time at most as hub/series/series.h says. NULL: the engine rolls nothing up. Must not wait. Thread: any
+     * worker's. */
     GW_MUST_CHECK enum gw_err (*series)(struct gw_engine_store *store, struct gw_engine_series *series);
 
     /* Writes everything and frees the store; no append() may run. in_order: start() was called, and every message has
