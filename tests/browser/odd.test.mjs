@@ -117,3 +117,29 @@ test('the last level of a name keeps its end while the levels before it have roo
     await page.context().close();
   }
 });
+
+test('a tab that was frozen while the gateway was killed, and one that comes back to the page, are current', async (t) => {
+  const world = await start(t);
+  await world.publish('plain/a', ['1'], ['-r']);
+  await world.publish('plain/b', ['2'], ['-r']);
+  const page = await openIn(browser, world);
+  await page.locator('[data-channel="plain/a"] button').click();
+  await page.locator('[data-channel="plain/b"] button').click();
+  await page.goBack();
+  await page.locator('#detail').getByRole('heading', { name: 'plain/a', exact: true }).waitFor();
+
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Page.setWebLifecycleState', { state: 'frozen' });
+  await world.gateway.stop('SIGKILL');
+  await world.gateway.start();
+  await world.publish('plain/a', ['55'], ['-r']);
+  await cdp.send('Page.setWebLifecycleState', { state: 'active' });
+  await cell(page, 'plain/a', 'value').filter({ hasText: '55' }).waitFor();
+  await page.locator('#gaps', { hasText: /gap/ }).waitFor();
+
+  await page.goto('about:blank');
+  await world.publish('plain/a', ['77'], ['-r']);
+  await page.goBack();
+  await cell(page, 'plain/a', 'value').filter({ hasText: '77' }).waitFor();
+  await page.locator('#detail .big', { hasText: '77' }).waitFor();
+});
