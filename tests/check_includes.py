@@ -2,7 +2,8 @@
 """Fails if an include points up the layers, or if a library's header is included outside its folder.
 
 The layers are the folders of gateway/, lowest first. A file may include its own layer and the ones below it.
-Folders on one line form one layer. Each public header in include/gateway/ belongs to one folder, and includes public ones only.
+Folders on one line form one layer. The folders inside hub/ have an order too; what is in hub/ itself belongs to all of them.
+Each public header in include/gateway/ belongs to one folder, and includes public ones only.
 """
 import pathlib
 import re
@@ -27,6 +28,7 @@ LAYERS = [
     ["transport", "mqttd", "socketio"],
     ["app"],
 ]
+PARTS = {"hub": [["channel"], ["series"], ["publish"], ["session", "windows"]]}
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 # A transport is one file of transport/, or a folder of its own.
 TRANSPORTS = {"transport", "mqttd", "socketio"}
@@ -76,6 +78,23 @@ def folder_of(path):
     return "app" if len(pieces) == 2 else pieces[1]
 
 
+def part_of(path):
+    """The layer and the folder inside it, of a file that is in one of PARTS."""
+    pieces = pathlib.PurePosixPath(path).parts
+    return pieces[1:3] if len(pieces) == 4 and pieces[0] == "gateway" and pieces[1] in PARTS else None
+
+
+def wrong_part(here, there):
+    """What is wrong if a file of the first part needs one of the second; None: nothing."""
+    if not here or not there or here[0] != there[0]:
+        return None
+    level = {part: level for level, parts in enumerate(PARTS[here[0]]) for part in parts}
+    unknown = next((part for part in (here[1], there[1]) if part not in level), None)
+    if unknown:
+        return f"{here[0]}/{unknown} has no place among PARTS in tests/check_includes.py"
+    return f"{'/'.join(here)} must not need {'/'.join(there)}, which is above it" if level[there[1]] > level[here[1]] else None
+
+
 def resolve(name):
     for candidate in ("include/" + name, "gateway/" + name):
         if (ROOT / candidate).exists():
@@ -118,6 +137,8 @@ def check(path, text):
             problems.append(f"{path}:{number}: packets know neither sessions nor connections: {name}")
         elif LEVEL[other] > LEVEL[folder]:
             problems.append(f"{path}:{number}: {folder} must not include {other}, which is above it: {name}")
+        elif wrong := wrong_part(part_of(path), part_of(target)):
+            problems.append(f"{path}:{number}: {wrong}: {name}")
     return problems
 
 
@@ -125,6 +146,9 @@ def self_test():
     """The check must be able to fail."""
     planted = {
         "gateway/hub/hub.c": '#include "mqtt/source.h"',
+        "gateway/hub/channel/ties.c": '#include "hub/session/queue.h"',
+        "gateway/hub/publish/confirm.c": '#include "hub/windows/windows.h"',
+        "gateway/hub/new/file.c": '#include "hub/channel/channel.h"',
         "gateway/transport/ws.c": '#include "transport/ws.h"',
         "gateway/transport/sse.c": '#include "mqttd/packet.h"',
         "gateway/transport/raw.c": '#include "mqtt/source.h"',

@@ -10,15 +10,20 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from check_includes import LEVEL, ROOT  # noqa: E402
+from check_includes import LEVEL, ROOT, part_of, wrong_part  # noqa: E402
 
 EVERYWHERE = "base"  # the place of generated files: they hold data alone
 
 
-def folder_of(path):
-    """The layer of an object, from its path below the build folder: .../gateway.dir/gateway/hub/hub.c.o."""
+def source_of(path):
+    """The source of an object, from its path below the build folder: .../gateway.dir/gateway/hub/hub.c.o."""
     pieces = pathlib.PurePosixPath(path).parts
-    below = pieces[pieces.index("gateway.dir") + 1:]
+    return pathlib.PurePosixPath(*pieces[pieces.index("gateway.dir") + 1:])
+
+
+def folder_of(path):
+    """The layer of an object."""
+    below = source_of(path).parts
     return below[1] if below[0] == "gateway" else EVERYWHERE
 
 
@@ -49,15 +54,19 @@ def problems(defined, needed):
             found.append(f"{pathlib.PurePosixPath(path).stem}: a transport must not need {name} of another one")
         elif LEVEL[there] > LEVEL[here]:
             found.append(f"{here}/{pathlib.PurePosixPath(path).stem}: {here} must not need {name}() of {there}, which is above it")
+        elif wrong := wrong_part(part_of(source_of(path)), part_of(source_of(defined[name]))):
+            found.append(f"{source_of(path)}: {wrong}: {name}()")
     return sorted(found)
 
 
 def blind():
     """What a planted fault does not bring up: the check must be able to fail."""
     place = "build/CMakeFiles/gateway.dir/gateway/{}.c.o".format
-    defined = {name: place(file) for name, file in (("up", "hub/hub"), ("down", "base/buf"), ("beside", "transport/ws"))}
-    planted = [(place("topic/topic"), "up"), (place("transport/raw"), "beside"), (place("socketio/packet"), "beside"), (place("new/file"), "down")]
-    good = [(place("hub/keep"), "up"), (place("mqtt/source"), "up"), (place("hub/keep"), "down"), (place("hub/keep"), "malloc")]
+    defined = {name: place(file) for name, file in (("up", "hub/hub"), ("down", "base/buf"), ("beside", "transport/ws"), ("part", "hub/session/round"))}
+    planted = [(place("topic/topic"), "up"), (place("transport/raw"), "beside"), (place("socketio/packet"), "beside"), (place("new/file"), "down"),
+               (place("hub/channel/ties"), "part"), (place("hub/new/file"), "part")]
+    good = [(place("hub/keep"), "up"), (place("mqtt/source"), "up"), (place("hub/keep"), "down"), (place("hub/keep"), "malloc"),
+            (place("hub/windows/join"), "part"), (place("hub/hub"), "part")]
     missed = [name for need in planted if not problems(defined, [need]) for name in need[1:]]
     return missed + problems(defined, good)
 

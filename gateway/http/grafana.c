@@ -12,7 +12,7 @@
 #include "gateway/transport.h"
 #include "http/api.h"
 #include "http/series.h"
-#include "hub/series.h"
+#include "hub/series/series.h"
 
 #define TARGETS_MAX    64
 #define NAMES_MAX      1000

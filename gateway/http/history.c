@@ -8,7 +8,7 @@
 #include "gateway/protocol.h"
 #include "gateway/transport.h"
 #include "http/api.h"
-#include "hub/since.h"
+#include "hub/channel/since.h"
 
 struct listing {
     struct gw_message **messages;

@@ -10,7 +10,7 @@
 #include "gateway/transport.h"
 #include "http/api.h"
 #include "http/series.h"
-#include "hub/series.h"
+#include "hub/series/series.h"
 
 #define POINTS_DEFAULT 500
 #define FROM_DEFAULT   "-1h"

@@ -4,7 +4,7 @@
 
 #include "gateway/buf.h"
 #include "gateway/error.h"
-#include "hub/series.h"
+#include "hub/series/series.h"
 
 struct gw_conn;
 

@@ -8,12 +8,6 @@
 struct gw_channel;
 struct gw_hub;
 
-/* What the channel's message looks like to somebody with these grants: itself, a projection of it (borrowed from it),
- * or NULL if it is none of their business. grants NULL: itself. */
-struct gw_message *gw_channel_show(const struct gw_hub *hub, struct gw_channel *channel,
-                                   const struct gw_grants *grants, struct gw_message *msg);
-bool gw_channel_visible(struct gw_channel *channel, const struct gw_grants *grants);
-void gw_channel_forget_views(struct gw_channel *channel);
 /* GW_OK, GW_ERR_FORBIDDEN, or GW_ERR_UNAUTHORIZED for somebody who is not known. */
 enum gw_err gw_session_check(const struct gw_session *session, enum gw_right right, const char *filter, size_t len);
 /* The session is being closed. */

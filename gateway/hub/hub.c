@@ -7,22 +7,24 @@
 #include "gateway/hub.h"
 #include "gateway/log.h"
 #include "hub/access.h"
-#include "hub/channel.h"
-#include "hub/confirm.h"
-#include "hub/fetch.h"
-#include "hub/giveback.h"
+#include "hub/channel/channel.h"
+#include "hub/channel/views.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
 #include "hub/lost.h"
 #include "hub/moments.h"
-#include "hub/pace.h"
-#include "hub/pending.h"
-#include "hub/presence.h"
-#include "hub/session_queue.h"
+#include "hub/publish/confirm.h"
+#include "hub/publish/pending.h"
+#include "hub/series/series.h"
+#include "hub/session/fetch.h"
+#include "hub/session/giveback.h"
+#include "hub/session/pace.h"
+#include "hub/session/presence.h"
+#include "hub/session/queue.h"
+#include "hub/session/subscription.h"
 #include "hub/slice.h"
 #include "hub/stats.h"
 #include "hub/stored.h"
-#include "hub/subscription.h"
 #include "route/routes.h"
 #include "topic/topic_tree.h"
 
@@ -219,6 +221,8 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         hub->head = msg->seq;
         hub->unflushed += msg->text.len;
         gw_channel_append(hub, channel, msg);
+        if (hub->series_catching)
+            gw_series_catch(hub, msg);
         uint64_t before = atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed);
         hub_fan_out(hub, channel, msg);
         if (atomic_load_explicit(&hub->stats.deliveries, memory_order_relaxed) != before)

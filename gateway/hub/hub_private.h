@@ -9,15 +9,15 @@
 #include "gateway/hub.h"
 #include "gateway/timer.h"
 #include "gateway/upstream.h"
-#include "hub/channel.h"
-#include "hub/confirm.h"
-#include "hub/fetch.h"
-#include "hub/giveback.h"
+#include "hub/channel/channel.h"
 #include "hub/moments.h"
-#include "hub/pace.h"
+#include "hub/publish/confirm.h"
+#include "hub/session/fetch.h"
+#include "hub/session/giveback.h"
+#include "hub/session/pace.h"
 #include "hub/slice.h"
 #include "hub/stats.h"
-#include "hub/windows.h"
+#include "hub/windows/windows.h"
 #include "message/cursor.h"
 
 struct gw_hub {
@@ -38,13 +38,13 @@ struct gw_hub {
     uint64_t head;                  /* newest sequence number seen */
     const struct gw_engine *keeper; /* NULL: this hub tells no engine of its messages */
     struct gw_engine_store *store;
-    const struct gw_presence **presences; /* of the start, hub/presence.c; NULL: none */
+    const struct gw_presence **presences; /* of the start, hub/session/presence.c; NULL: none */
     size_t unflushed;                     /* bytes of the messages since the last gw_hub_flush() */
     uint64_t mark;                        /* of the last walk over channels */
     uint64_t next_session;
     int64_t now_ms, wall_ms;
     struct gw_channels channels;
-    struct gw_table pauses; /* hub/pace.c */
+    struct gw_table pauses; /* hub/session/pace.c */
     struct gw_moments moments;
     struct gw_arrivals arrivals;
     struct gw_giveback giveback;

@@ -11,11 +11,11 @@
 #include "codec/json_pointer.h"
 #include "gateway/clock.h"
 #include "gateway/hub.h"
-#include "hub/channel.h"
-#include "hub/fetch.h"
-#include "hub/history.h"
+#include "hub/channel/channel.h"
+#include "hub/channel/history.h"
 #include "hub/hub_private.h"
-#include "hub/series.h"
+#include "hub/series/series.h"
+#include "hub/session/fetch.h"
 #include "route/routes.h"
 
 static bool channel_kept(const struct gw_hub *hub, const struct gw_channel *channel)

@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "gateway/hub.h"
-#include "hub/channel.h"
-#include "hub/fetch.h"
+#include "hub/channel/channel.h"
 #include "hub/hub_private.h"
-#include "hub/session_queue.h"
-#include "hub/windows.h"
+#include "hub/session/fetch.h"
+#include "hub/session/queue.h"
+#include "hub/windows/windows.h"
 #include "message/cursor.h"
 
 void gw_hub_lost(struct gw_hub *hub, uint64_t to)

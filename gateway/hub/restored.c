@@ -3,8 +3,8 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
-#include "hub/channel.h"
-#include "hub/history.h"
+#include "hub/channel/channel.h"
+#include "hub/channel/history.h"
 #include "hub/hub_private.h"
 #include "hub/keep.h"
 

@@ -10,7 +10,7 @@
 #include "gateway/container.h"
 #include "gateway/hub.h"
 #include "gateway/list.h"
-#include "hub/channel.h"
+#include "hub/channel/channel.h"
 #include "hub/hub_private.h"
 #include "hub/stored.h"
 

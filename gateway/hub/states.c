@@ -7,11 +7,11 @@
 
 #include "gateway/alloc.h"
 #include "gateway/hub.h"
-#include "hub/access.h"
-#include "hub/channel.h"
+#include "hub/channel/channel.h"
+#include "hub/channel/views.h"
 #include "hub/hub_private.h"
-#include "hub/session_queue.h"
-#include "hub/subscription.h"
+#include "hub/session/queue.h"
+#include "hub/session/subscription.h"
 #include "route/routes.h"
 
 void gw_channel_forget_state(struct gw_channels *channels, const struct gw_channel *channel)

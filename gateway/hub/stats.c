@@ -8,7 +8,7 @@
 #include "gateway/clock.h"
 #include "gateway/hub.h"
 #include "hub/hub_private.h"
-#include "hub/session_queue.h"
+#include "hub/session/queue.h"
 
 #define QUEUES_EVERY_MS 1000
 

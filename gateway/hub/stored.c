@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "hub/channel.h"
+#include "hub/channel/channel.h"
 #include "hub/hub_private.h"
 #include "route/routes.h"
 

@@ -146,6 +146,8 @@ struct gw_engine_shared {
      * `hash`: of topic and payload. */
     void (*begin)(struct gw_engine_store *store, uint16_t mid, uint64_t hash);
     void (*commit)(struct gw_engine_store *store);
+    /* No more packets are at hand: what was committed should go now. NULL: commit() sees to it. */
+    void (*flush)(struct gw_engine_store *store);
     /* Is there room for more? If not, the broker's socket is not read. */
     bool (*room)(struct gw_engine_store *store);
     /* Packets committed so far, and how many of them are safe: those may be acknowledged. */
@@ -227,13 +229,14 @@ struct gw_engine {
 
     /* A session wants messages that its hub does not hold. GW_OK: done() will be called, once, now or later, before
      * close() returns. Otherwise it will not, and the client gets a gap, as it does where done() is not called within
-     * history_ms. A hub asks for GW_FETCHES at a time at most (hub/fetch.h). NULL: hubs hold what there is. Must not
-     * wait. Thread: any worker's. */
+     * history_ms. A hub asks for GW_FETCHES at a time at most (hub/session/fetch.h). NULL: hubs hold what there is.
+     * Must not wait. Thread: any worker's. */
     GW_MUST_CHECK enum gw_err (*history)(struct gw_engine_store *store, struct gw_engine_history *history);
     uint32_t history_ms;
 
     /* Somebody wants a chart. GW_OK: done() will be called, once, before close() returns. A hub asks for so many at a
-     * time at most as hub/series.h says. NULL: the engine rolls nothing up. Must not wait. Thread: any worker's. */
+     * time at most as hub/series/series.h says. NULL: the engine rolls nothing up. Must not wait. Thread: any
+     * worker's. */
     GW_MUST_CHECK enum gw_err (*series)(struct gw_engine_store *store, struct gw_engine_series *series);
 
     /* Writes everything and frees the store; no append() may run. in_order: start() was called, and every message has

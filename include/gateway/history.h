@@ -30,7 +30,7 @@ struct gw_history_engine {
 
     /* evicted: what evicted() begins with; messages up to it may have been there and are not here. While a channel
      * has one message that fits the bounds and does not age, its last value is its history, and no instance is opened
-     * (hub/history.h), unless it is `kept`. */
+     * (hub/channel/history.h), unless it is `kept`. */
     struct gw_history *(*open)(const struct gw_history_limits *limits, uint64_t evicted);
     void (*close)(struct gw_history *history);
 

@@ -76,7 +76,7 @@ struct gw_message {
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
-    bool window;   /* it is no value: `data` is a window of numbers that the hub made (hub/windows.h) */
+    bool window;   /* it is no value: `data` is a window of numbers that the hub made (hub/windows/windows.h) */
     uint8_t qos;   /* at which the broker sent it: 0 or 1 */
     uint8_t state; /* enum gw_state; GW_STATE_NONE: a value */
     uint8_t frame_len, raw_len;

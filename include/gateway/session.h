@@ -9,7 +9,7 @@
  * gw_session_next() goes on from the channels' histories once the queue is empty. So a slow reader costs nobody
  * anything, holds at most `limits.queue` bytes, and loses something only if the history is gone as well; then it
  * gets a gap. Resuming from a cursor and the last values of a new subscription are the same mechanism: a session
- * that lags from the cursor on (hub/catchup.c).
+ * that lags from the cursor on (hub/session/catchup.c).
  *
  * Thread: the loop of the hub that the session belongs to, for everything here. */
 #ifndef GATEWAY_SESSION_H
@@ -140,15 +140,15 @@ struct gw_session {
     uint64_t position;          /* while lagging: everything up to here was queued or isn't wanted */
     const char *lag_reason;     /* for gaps: "history" or "overflow" */
     uint64_t newest;            /* highest sequence number that was ever queued */
-    struct gw_pause *pauses;    /* hub/pace.c */
+    struct gw_pause *pauses;    /* hub/session/pace.c */
     uint32_t pause_count;
     int64_t pace_from_ms; /* its first values wait for an interval from here; 0: they go at once */
-    uint64_t losses;      /* while lagging: gaps were told for what channels lost up to this key (hub/walk.c) */
+    uint64_t losses; /* while lagging: gaps were told for what channels lost up to this key (hub/session/walk.c) */
     struct gw_told *told; /* while lagging: how far gaps were told, by channel; a hash table */
     uint32_t told_count, told_allocated;
-    struct gw_fetch *fetch;        /* while lagging: a past that the engine brings (hub/fetch.c); NULL: none */
-    uint64_t fetch_to;             /* ... up to which it has to be asked; 0: it need not */
-    struct gw_window_sub *windows; /* hub/windows.h */
+    struct gw_fetch *fetch; /* while lagging: a past that the engine brings (hub/session/fetch.c); NULL: none */
+    uint64_t fetch_to;      /* ... up to which it has to be asked; 0: it need not */
+    struct gw_window_sub *windows; /* hub/windows/windows.h */
     uint32_t window_count;         /* (r) subscriptions to windows */
     uint32_t window_joins;         /* ... that are still brought up to now */
     uint64_t window_stamp;         /* of the last window that was queued live */
@@ -160,7 +160,7 @@ struct gw_session {
     bool open;                                   /* (r) */
     bool kicked;                                 /* (r) */
     bool dirty;
-    bool walking;   /* it goes through the sequence, not through its channels (hub/walk.c) */
+    bool walking;   /* it goes through the sequence, not through its channels (hub/session/walk.c) */
     bool fetching;  /* it waits for the engine */
     bool unfetched; /* ... which gave nothing: what is missing is told */
     bool paced;     /* it has met a channel that is not sent in full */

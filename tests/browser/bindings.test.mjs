@@ -34,8 +34,8 @@ const load = async (world, name) => {
 test('Vue: a ref that follows its channel and ends with its scope', async (t) => {
   const world = await start(t);
   const { useChannel, useSluiceState } = await load(world, 'vue');
-  await world.publish('n/a', [1], ['-r']);
-  await world.publish('n/b', [2], ['-r']);
+  await world.publish('n/a', [1], { retain: true });
+  await world.publish('n/b', [2], { retain: true });
   const name = ref('n/a');
   const scope = effectScope();
   const [message, connection] = scope.run(() => [useChannel(world.sluice, name), useSluiceState(world.sluice)]);
@@ -54,7 +54,7 @@ test('Vue: a ref that follows its channel and ends with its scope', async (t) =>
 
 test('Svelte: stores', async (t) => {
   const world = await start(t);
-  await world.publish('n/a', ['{"t":1}'], ['-r']);
+  await world.publish('n/a', ['{"t":1}'], { retain: true });
   const double = derived(channel(world.sluice, 'n/a'), (message) => message && message.data.t * 2);
   const seen = [];
   const end = double.subscribe((value) => seen.push(value));
@@ -68,8 +68,8 @@ test('Svelte: stores', async (t) => {
 
 test('React: hooks, also in StrictMode', async (t) => {
   const world = await start(t);
-  await world.publish('n/a', [1], ['-r']);
-  await world.publish('n/b', [2], ['-r']);
+  await world.publish('n/a', [1], { retain: true });
+  await world.publish('n/b', [2], { retain: true });
   const { outputFiles } = await build({
     stdin: {
       resolveDir: HERE, loader: 'js', contents: `

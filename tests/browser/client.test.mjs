@@ -147,7 +147,7 @@ for (const transport of TRANSPORTS) {
 
   test(`${transport}: survives a gateway that is killed, and one that is away`, async (t) => {
     const world = await start(t);
-    await world.publish('n/kept', [1], ['-r']);
+    await world.publish('n/kept', [1], { retain: true });
     const client = world.client({ transports: [transport] });
     const got = [], states = [], gaps = [];
     client.on('state', (e) => states.push(e.state));
@@ -157,7 +157,7 @@ for (const transport of TRANSPORTS) {
     await world.gateway.stop('SIGKILL');
     await until(() => states.includes('waiting'), 'the client to notice');
     await assert.rejects(client.publish('n/a', 1), { code: 'offline' });
-    await world.publish('n/kept', [2], ['-r']);
+    await world.publish('n/kept', [2], { retain: true });
     await world.gateway.start();
     await until(() => got.at(-1) === 2, 'the value of the new run');
     // Told, not silent: for the filter, and for the channel if the gateway knew it already when the client came.

@@ -107,7 +107,7 @@ test('the detail: fields, chart from history and live, publishing with its stage
 
 test('says when the broker is away and when the gateway is, and comes back', async (t) => {
   const world = await demo(t);
-  await world.publish('plain/kept', [1], ['-r']);
+  await world.publish('plain/kept', [1], { retain: true });
   const page = await open(world);
   await world.stopBroker();
   await page.waitForSelector('[data-testid=upstream]:not([hidden])');

@@ -73,8 +73,8 @@ const shown = (page, selector, text) => page.locator(selector).getByText(text, {
 test('the page of docs/elements.md', async (t) => {
   const [, page] = /```html\n(.*?)```/s.exec(readFileSync(join(ROOT, 'docs/elements.md'), 'utf8'));
   const world = await start(t, '', { whole: (address) => page.replaceAll('http://localhost:8080', address), routes: '  - { topic: "#", history: { count: 100 } }' });
-  await world.publish('kitchen/climate', ['{"temperature":21.04,"humidity":50}'], ['-r']);
-  await world.publish('devices/lamp', ['{"state":"ON","brightness":100}'], ['-r']);
+  await world.publish('kitchen/climate', ['{"temperature":21.04,"humidity":50}'], { retain: true });
+  await world.publish('devices/lamp', ['{"state":"ON","brightness":100}'], { retain: true });
   const tab = await world.open();
   for (const name of ['value', 'switch', 'slider', 'gauge', 'chart', 'log']) await tab.waitForSelector(`sluice-${name}[data-state=live]`);
   assert.equal(await tab.getByRole('switch', { name: 'Lamp' }).getAttribute('aria-checked'), 'true');
@@ -93,8 +93,8 @@ test('a value: at once, live, stale while the broker or the gateway is away, and
     <sluice-value id="none" channel="read/none"></sluice-value>
     <sluice-value id="foreign" channel="elsewhere/x"></sluice-value>
     <sluice-value id="broken"></sluice-value>`);
-  await world.publish('read/room', ['{"climate":{"t":21.04}}'], ['-r']);
-  await world.publish('read/old', ['true'], ['-r']);
+  await world.publish('read/room', ['{"climate":{"t":21.04}}'], { retain: true });
+  await world.publish('read/old', ['true'], { retain: true });
   const page = await world.open();
   await state(page, '#v', 'live');
   await shown(page, '#v', '21.0');
@@ -119,7 +119,7 @@ test('a value: at once, live, stale while the broker or the gateway is away, and
   await world.gateway.start();
   await state(page, '#v', 'live');
   // Another channel by its attribute: the old value does not stay.
-  await world.publish('read/second', ['7'], ['-r']);
+  await world.publish('read/second', ['7'], { retain: true });
   await page.evaluate(() => { document.querySelector('#v').removeAttribute('path'); document.querySelector('#v').setAttribute('channel', 'read/second'); });
   await shown(page, '#v', '7.0');
 });
@@ -131,9 +131,9 @@ test('a switch: pending, confirmed by the device, unconfirmed without one, refus
     <sluice-switch id="locked" channel="read/lock" label="Lock"></sluice-switch>
     <sluice-switch id="other" channel="read/relay" to="devices/relay" on="1" off="0" bare label="Relay" confirm="0s"></sluice-switch>`);
   await world.device('lamp');
-  await world.publish('z/dead', ['{"state":"OFF"}'], ['-r']);
-  await world.publish('read/lock', ['false'], ['-r']);
-  await world.publish('read/relay', ['0'], ['-r']);
+  await world.publish('z/dead', ['{"state":"OFF"}'], { retain: true });
+  await world.publish('read/lock', ['false'], { retain: true });
+  await world.publish('read/relay', ['0'], { retain: true });
   const page = await world.open();
   const button = (name) => page.getByRole('switch', { name, exact: true });
   const checked = (name, wanted) => until(async () => (await button(name).getAttribute('aria-checked')) === wanted, `${name} ${wanted}`);
@@ -144,13 +144,13 @@ test('a switch: pending, confirmed by the device, unconfirmed without one, refus
   await checked('Lamp', 'true');
   await state(page, '#lamp', 'live');
   assert.equal((await (await fetch(world.gateway.url + '/channels/devices%2Flamp')).json()).data.state, 'ON');
-  await world.publish('z/lamp', ['{"state":"OFF"}'], ['-r']); // somebody at the wall
+  await world.publish('z/lamp', ['{"state":"OFF"}'], { retain: true }); // somebody at the wall
   await checked('Lamp', 'false');
 
   await state(page, '#dead', 'live');
   await button('Dead lamp').click();
   await state(page, '#dead', 'unconfirmed');
-  await world.publish('z/dead', ['{"state":"ON"}'], ['-r']);
+  await world.publish('z/dead', ['{"state":"ON"}'], { retain: true });
   await state(page, '#dead', 'live');
   await checked('Dead lamp', 'true');
 
@@ -183,7 +183,7 @@ test('a slider by keyboard, and what a device says while it is held', async (t) 
   await is('12');
   await until(async () => (await (await fetch(world.gateway.url + '/channels/devices%2Flamp')).json()).data.brightness === 12, 'the device');
   await state(page, '#s', 'live');
-  await world.publish('z/lamp', ['{"brightness":100}'], ['-r']);
+  await world.publish('z/lamp', ['{"brightness":100}'], { retain: true });
   await is('100');
   // In the middle of a movement nothing jumps.
   await page.evaluate(() => {
@@ -191,7 +191,7 @@ test('a slider by keyboard, and what a device says while it is held', async (t) 
     input.value = '50';
     input.dispatchEvent(new Event('input'));
   });
-  await world.publish('z/lamp', ['{"brightness":200}'], ['-r']);
+  await world.publish('z/lamp', ['{"brightness":200}'], { retain: true });
   await until(async () => (await (await fetch(world.gateway.url + '/channels/devices%2Flamp')).json()).data.brightness === 200, 'the value');
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 100)));
   assert.equal(await slider.inputValue(), '50');
@@ -205,7 +205,7 @@ test('a chart with its past, a gauge, a picture, a log', async (t) => {
     <sluice-image id="n" channel="read/tank" alt="No picture"></sluice-image>
     <sluice-log id="l" channel="read/alarms/#" lines="5" label="Alarms"></sluice-log>`);
   await world.publish('read/room', Array.from({ length: 40 }, (_, i) => `{"t":${20 + i / 10},"h":${40 + i}}`));
-  await world.publish('read/tank', ['20'], ['-r']);
+  await world.publish('read/tank', ['20'], { retain: true });
   const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAYAAABytg0kAAAAEUlEQVR42mP8z8BQz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC', 'base64');
   const camera = new Child('mosquitto_pub', ['-p', String(world.brokerPort), '-r', '-t', 'read/camera', '-f', world.file('camera.png', png)]);
   await camera.ended;
@@ -308,7 +308,7 @@ roles: { all: { subscribe: ["#"] } }`;
   const world = await start(t, `<sluice-value id="v" channel="read/x"></sluice-value>${many}`, {
     more: auth, script: `window.SluiceElements && SluiceElements.use(new Sluice('', { token: () => '${KEY}' }));`,
   });
-  await world.publish('read/x', ['5'], ['-r']);
+  await world.publish('read/x', ['5'], { retain: true });
   const page = await world.open();
   await shown(page, '#v', '5');
   const metrics = await (await fetch(world.gateway.url + '/metrics')).text();
@@ -324,8 +324,8 @@ for (const colorScheme of ['light', 'dark']) {
       <sluice-slider channel="devices/a" path="brightness" label="Brightness"></sluice-slider>
       <sluice-gauge channel="read/a" label="Power"></sluice-gauge><sluice-chart channel="read/a" label="Power, drawn"></sluice-chart>
       <sluice-log channel="read/#" label="All"></sluice-log><sluice-image channel="read/none" alt="Picture"></sluice-image>`, { options: { colorScheme, bypassCSP: true } });
-    await world.publish('z/a', ['{"state":"ON","brightness":3}'], ['-r']);
-    await world.publish('read/a', ['3'], ['-r']);
+    await world.publish('z/a', ['{"state":"ON","brightness":3}'], { retain: true });
+    await world.publish('read/a', ['3'], { retain: true });
     const page = await world.open();
     await state(page, 'sluice-switch', 'live');
     await page.evaluate((dark) => {

@@ -152,7 +152,13 @@ test('a link to a channel without a value waits for it; trouble shows in the bad
 
 test('sorts, pins, and shows the same again from its address', async (t) => {
   const world = await demo(t);
-  for (const [name, value] of [['a', 5], ['b', 50], ['c', 7]]) await world.publish('plain/' + name, [value]);
+  for (const [name, value] of [['a', 5], ['b', 50], ['c', 7]]) {
+    await world.publish('plain/' + name, [value]);
+    // The next one comes later by the gateway's clock, which counts milliseconds.
+    const current = async () => (await fetch(`${world.gateway.url}/channels/plain/${name}`)).json();
+    const ts = await until(async () => (await current()).ts, name);
+    await until(() => Date.now() > ts + 1, 'the next millisecond');
+  }
   const page = await open(world, {}, '/#/?filter=plain');
   const names = () => page.evaluate(() => [...document.querySelectorAll('[data-channel]')].map((row) => row.dataset.channel.slice(6)).join());
   await until(async () => (await names()) === 'a,b,c', names);
@@ -264,8 +270,8 @@ test('channels that # does not bring, and those beyond the subscriptions, are fo
   const one = Array.from({ length: 6 }, (_, i) => `many/${i}`).join('", "');
   world.locks = locks(world, `  viewer: { subscribe: ["${one}", "$own/#"] }\n`, '  anonymous: [viewer]\n');
   world.gateway = await world.sluice('  - topic: many/#\n  - topic: own/{rest...}\n    channel: $own/{rest...}\n', world.locks.yaml() + 'limits: { subscriptions: 4 }\n');
-  for (let i = 0; i < 6; i++) await world.publish(`many/${i}`, [i], ['-r']);
-  await world.publish('own/x/y', ['mine'], ['-r']);
+  for (let i = 0; i < 6; i++) await world.publish(`many/${i}`, [i], { retain: true });
+  await world.publish('own/x/y', ['mine'], { retain: true });
   const page = await open(world);
   await page.getByRole('alert').filter({ hasText: 'no more subscriptions' }).waitFor();
   assert.ok((await counts(page))[1] < 7);
@@ -280,7 +286,7 @@ test('who may not publish is told so, or is not offered it; routes are for those
   await world.broker();
   world.locks = locks(world, '  viewer: { subscribe: "#" }\n  keeper: { subscribe: "rooms/+", publish: "rooms/lamp" }\n');
   world.gateway = await world.sluice('  - topic: rooms/{name}\n    publish: { topic: "rooms/{name}/set" }\n', world.locks.yaml());
-  for (const name of ['lamp', 'heater']) await world.publish('rooms/' + name, ['ON'], ['-r']);
+  for (const name of ['lamp', 'heater']) await world.publish('rooms/' + name, ['ON'], { retain: true });
   const as = async (role) => {
     const context = await browser.newContext();
     world.keep(() => context.close());

@@ -122,7 +122,7 @@ test('a page with a WebSocket of its own', async (t) => {
   const address = await gateway(world, of(heading, 'yaml')[0]);
   const old = await open(world, `new WebSocket('ws://127.0.0.1:${port}').onmessage = (event) => { const { topic, value } = JSON.parse(event.data); paint(topic, value); };`);
   const moved = await open(world, replace(page, 'gateway:8080', address));
-  await world.publish('sensors/a', ['21.5'], ['-r']);
+  await world.publish('sensors/a', ['21.5'], { retain: true });
   await until(async () => (await old.painted()).includes('["sensors/a","21.5"]'), 'the value on the bridge');
   await until(async () => (await moved.painted()).includes('["sensors/a",21.5]'), async () => `the value on the gateway: ${await moved.painted()}`);
 });

@@ -78,7 +78,7 @@ function device(world, topic) {
 for (const [index, library] of LIBRARIES.entries()) {
   test(`a page of the broker is a page of the gateway when its address is, mqtt.js ${5 - index}`, async (t) => {
     const world = await start(t, '', library);
-    await world.publish('home/kitchen/temperature', ['21.5'], ['-r']);
+    await world.publish('home/kitchen/temperature', ['21.5'], { retain: true });
     const logs = [];
     for (const url of [`ws://127.0.0.1:${world.wsPort}`, world.url]) {
       const lamp = device(world, 'home/+/lamp');
@@ -193,7 +193,7 @@ for (const protocolVersion of [3, 4, 5]) {
     await world.publish('home/kitchen/temperature', ['1']);
     const lamp = device(world, 'home/+/lamp');
     // A stored message says that it has subscribed.
-    await world.publish('home/attic/lamp', ['ready'], ['-r']);
+    await world.publish('home/attic/lamp', ['ready'], { retain: true });
     await until(() => lamp.output.includes('ready'), 'the lamp');
     const old = protocolVersion === 3 ? { protocolId: 'MQIsdp' } : {};
     const client = mqtt4.connect(world.url, { protocolVersion, reconnectPeriod: 0, clientId: `four${protocolVersion}`, clean: false, ...old,

@@ -65,7 +65,7 @@ async function open(world, url) {
 
 test('Vite: a page on the development server reads and publishes through its proxy', async (t) => {
   const world = await start(t, 'vite');
-  await world.publish('rooms/k/t', ['21.5'], ['-r']);
+  await world.publish('rooms/k/t', ['21.5'], { retain: true });
   const page = await open(world, await vite(world, replaced(block('vite', 'js vite'), ['http://127.0.0.1:8080', world.gateway.url])));
   await page.waitForFunction(() => document.querySelector('#value').textContent === '21.5');
   await page.click('#set');

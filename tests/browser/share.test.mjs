@@ -74,8 +74,8 @@ const values = (got, channel) => got.filter(([name]) => name === channel).map(([
 for (const [how, own] of [['a SharedWorker', true], ['a leading tab', false]]) {
   test(`${how}: one session; last values for each tab; publishing and errors reach the tab that asked`, async (t) => {
     const world = await start(t, own);
-    await world.publish('n/a', ['1'], ['-r']);
-    await world.publish('n/b', ['2'], ['-r']);
+    await world.publish('n/a', ['1'], { retain: true });
+    await world.publish('n/b', ['2'], { retain: true });
     const tabs = [await world.tab(), await world.tab(), await world.tab()];
     for (const tab of tabs) await tab.live();
     for (const tab of tabs) {
@@ -134,7 +134,7 @@ for (const [how, own] of [['a SharedWorker', true], ['a leading tab', false]]) {
       assert.deepEqual(values(await tab.got(), 'n/x'), range(0, 600));
     }
     // A tab that comes now gets the last values, although the connection went on from a cursor.
-    await world.publish('n/y', ['5'], ['-r']);
+    await world.publish('n/y', ['5'], { retain: true });
     for (const tab of tabs.slice(1)) await until(async () => values(await tab.got(), 'n/y').length, 'the value');
     const late = await world.tab();
     await late.subscribe('n/#');
@@ -183,7 +183,7 @@ for (const [how, own] of [['a SharedWorker', true], ['a leading tab', false]]) {
 
 test('users share with themselves only, and a refused token is refused', async (t) => {
   const world = await start(t, false, 'auth');
-  await world.publish('read/x', ['1'], ['-r']);
+  await world.publish('read/x', ['1'], { retain: true });
   const open = async (token) => {
     const tab = await world.tab({ token });
     await tab.subscribe('read/x');
@@ -212,7 +212,7 @@ test('users share with themselves only, and a refused token is refused', async (
 
 test('tokens that expire are renewed for all tabs', async (t) => {
   const world = await start(t, false, 'auth');
-  await world.publish('n/x', ['1'], ['-r']);
+  await world.publish('n/x', ['1'], { retain: true });
   const tabs = [];
   const first = Date.now() + 4_000; // those that the tabs begin with are no longer valid then
   for (let i = 0; i < 2; i++) {
@@ -237,7 +237,7 @@ test('tokens that expire are renewed for all tabs', async (t) => {
 
 test('where tabs cannot share, each has a connection of its own', async (t) => {
   const world = await start(t, false);
-  await world.publish('n/x', ['1'], ['-r']);
+  await world.publish('n/x', ['1'], { retain: true });
   for (const missing of ['locks', 'channel', 'script']) {
     const tab = await world.tab();
     await tab.evaluate((what) => {

@@ -69,7 +69,7 @@ let rooms = 0;
 async function works(world, page) {
   const room = `home/${++rooms}`;
   const numbers = Array.from({ length: 30 }, (_, i) => i);
-  await world.publish('home/old', ['1'], ['-r']);
+  await world.publish('home/old', ['1'], { retain: true });
   await until(async () => (await page.got()).includes('home/old 1'), async () => `the last value: ${await page.story()}`);
   assert.deepEqual(await page.ask('publish', 'home/lamp', { on: true }), { status: 'published' });
   await world.publish(room, numbers.map(String));

@@ -222,7 +222,7 @@ test("the gateway's own refusals still are", async (t) => {
 
 test('nginx and HAProxy while the gateway restarts', async (t) => {
   const world = await start(t);
-  await world.publish('n/a', [1], ['-r']);
+  await world.publish('n/a', [1], { retain: true });
   const upgrade = 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;';
   const fronts = {
     'nginx, 502': await nginx(world, world.gateway.port, upgrade),
@@ -251,7 +251,7 @@ listen front
   await world.gateway.stop('SIGKILL');
   for (const one of cases) await until(() => one.states.filter((event) => event.state === 'waiting').length > 1, one.name);
   await world.gateway.start();
-  await world.publish('n/a', [2], ['-r']);
+  await world.publish('n/a', [2], { retain: true });
   for (const one of cases) {
     await until(() => one.got.at(-1) === 2, () => `${one.name}: ${one.got} ${JSON.stringify(one.states.at(-1))}`);
     assert.deepEqual([one.name, one.errors], [one.name, []]);

@@ -10,8 +10,8 @@ test('the client in twenty lines resumes', async (t) => {
   const world = new World(t);
   await world.broker();
   const gateway = await world.sluice('  - { topic: rooms/#, history: { count: 1000 } }');
-  await world.publish('rooms/a', ['1'], ['-r']);
-  await world.publish('rooms/b', ['2'], ['-r']);
+  await world.publish('rooms/a', ['1'], { retain: true });
+  await world.publish('rooms/b', ['2'], { retain: true });
   const text = /```js\n(.*?)```/s.exec(readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8'))[1];
   const seen = [], sockets = [];
   let ended = false;

@@ -9,7 +9,7 @@
 #include "gateway/codec.h"
 #include "gateway/hub.h"
 #include "gateway/timer.h"
-#include "hub/channel.h"
+#include "hub/channel/channel.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
 #include "message/cursor.h"

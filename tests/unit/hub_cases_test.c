@@ -1,8 +1,8 @@
 /* What the hub does in single cases, message by message. */
 #include "check.h"
 #include "gateway/hub.h"
-#include "hub/giveback.h"
 #include "hub/inbox.h"
+#include "hub/session/giveback.h"
 #include "hub_world.h"
 #include "route/routes.h"
 

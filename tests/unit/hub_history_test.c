@@ -2,8 +2,8 @@
  * to everybody else it is a history like any other. */
 #include "check.h"
 #include "gateway/clock.h"
-#include "hub/channel.h"
-#include "hub/history.h"
+#include "hub/channel/channel.h"
+#include "hub/channel/history.h"
 #include "hub/inbox.h"
 #include "hub_world.h"
 #include "route/routes.h"

@@ -3,7 +3,7 @@
 #include "check.h"
 #include "gateway/hub.h"
 #include "gateway/topic.h"
-#include "hub/fetch.h"
+#include "hub/session/fetch.h"
 #include "hub_world.h"
 #include "message/cursor.h"
 

@@ -3,7 +3,7 @@
 
 #include "check.h"
 #include "gateway/codec.h"
-#include "hub/history.h"
+#include "hub/channel/history.h"
 #include "hub/hub_private.h"
 #include "hub/inbox.h"
 #include "mqtt/ingest.h"

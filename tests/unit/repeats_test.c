@@ -1,7 +1,7 @@
 /* Idempotency keys: what is a repeat, who hears of the outcome, and what is forgotten. */
 #include "check.h"
 #include "gateway/mail.h"
-#include "hub/repeats.h"
+#include "hub/publish/repeats.h"
 
 struct post {
     unsigned letters, worker;

@@ -1,6 +1,6 @@
 /* What a command wants of the state, and which values show it. */
 #include "check.h"
-#include "hub/wanted.h"
+#include "hub/publish/wanted.h"
 
 static struct gw_slice text(const char *json)
 {

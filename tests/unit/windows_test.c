@@ -5,7 +5,7 @@
 
 #include "gateway/container.h"
 #include "hub/inbox.h"
-#include "hub/windows.h"
+#include "hub/windows/windows.h"
 #include "message/cursor.h"
 
 #define ROOMS   3
