@@ -147,7 +147,7 @@ test('a link to a channel without a value waits for it; trouble shows in the bad
     await page.reload();
     await until(async () => (await counts(page))[0] > 20, bad);
   }
-  assert.deepEqual(page.faults.filter((fault) => !/ERR_|WebSocket/.test(fault)), []);
+  assert.deepEqual(page.faults.filter((fault) => !/ERR_|WebSocket|status of 404/.test(fault)), []);
 });
 
 test('sorts, pins, and shows the same again from its address', async (t) => {
