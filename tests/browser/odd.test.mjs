@@ -120,8 +120,8 @@ test('the last level of a name keeps its end while the levels before it have roo
 
 test('a tab that was frozen while the gateway was killed, and one that comes back to the page, are current', async (t) => {
   const world = await start(t);
-  await world.publish('plain/a', ['1'], ['-r']);
-  await world.publish('plain/b', ['2'], ['-r']);
+  await world.publish('plain/a', ['1'], { retain: true });
+  await world.publish('plain/b', ['2'], { retain: true });
   const page = await openIn(browser, world);
   await page.locator('[data-channel="plain/a"] button').click();
   await page.locator('[data-channel="plain/b"] button').click();
@@ -132,13 +132,13 @@ test('a tab that was frozen while the gateway was killed, and one that comes bac
   await cdp.send('Page.setWebLifecycleState', { state: 'frozen' });
   await world.gateway.stop('SIGKILL');
   await world.gateway.start();
-  await world.publish('plain/a', ['55'], ['-r']);
+  await world.publish('plain/a', ['55'], { retain: true });
   await cdp.send('Page.setWebLifecycleState', { state: 'active' });
   await cell(page, 'plain/a', 'value').filter({ hasText: '55' }).waitFor();
   await page.locator('#gaps', { hasText: /gap/ }).waitFor();
 
   await page.goto('about:blank');
-  await world.publish('plain/a', ['77'], ['-r']);
+  await world.publish('plain/a', ['77'], { retain: true });
   await page.goBack();
   await cell(page, 'plain/a', 'value').filter({ hasText: '77' }).waitFor();
   await page.locator('#detail .big', { hasText: '77' }).waitFor();
