@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "engine/valkey_private.h"
 #include "engine/valkey_scripts.h"
 #include "gateway/alloc.h"
@@ -13,7 +14,7 @@
 #define BATCH_BYTES (64 * 1024)
 
 struct batch_texts {
-    char id[GW_ENTRY_ID_SIZE], keep[16], count[8];
+    char id[GW_ENTRY_ID_SIZE], keep[16], count[8]; /* a uint32_t and a letter; a uint8_t */
 };
 
 /* The arguments of one call of gw_script_append, and the texts that they refer to. */
@@ -49,8 +50,8 @@ static void batch_begin(struct batch *batch, const struct gw_engine_store *store
 {
     batch->args.count = 0;
     batch->used = 0;
-    snprintf(batch->size, sizeof batch->size, "%u", store->log_count);
-    snprintf(batch->channels, sizeof batch->channels, "%u", store->channels);
+    *gw_put_digits(batch->size, store->log_count) = '\0';
+    *gw_put_digits(batch->channels, store->channels) = '\0';
     batch->last[0] = '\0';
     if (last)
         gw_entry_id_format(batch->last, *last);
@@ -70,13 +71,15 @@ static void batch_add(struct batch *batch, const struct gw_entry *entry)
 {
     size_t at = batch->used++;
     gw_entry_id_format(batch->texts[at].id, entry->id);
-    batch->texts[at].keep[0] = '\0';
+    char *keep = batch->texts[at].keep;
     if (entry->state)
-        strcpy(batch->texts[at].keep, "s");
+        *keep++ = 's';
     else if (entry->message) /* one more than nothing: the last value */
-        snprintf(batch->texts[at].keep, sizeof batch->texts[at].keep, "%u%s", entry->keep ? entry->keep : 1U,
-                 entry->clear ? "c" : "");
-    snprintf(batch->texts[at].count, sizeof batch->texts[at].count, "%u", entry->count);
+        keep = gw_put_digits(keep, entry->keep ? entry->keep : 1U);
+    if (entry->message && !entry->state && entry->clear)
+        *keep++ = 'c';
+    *keep = '\0';
+    *gw_put_digits(batch->texts[at].count, entry->count) = '\0';
     batch_word(batch, batch->texts[at].id);
     batch_word(batch, batch->texts[at].keep);
     batch_word(batch, batch->texts[at].count);
