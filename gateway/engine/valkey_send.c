@@ -157,7 +157,9 @@ bool gw_valkey_send_renewal(struct gw_engine_store *store, struct gw_valkey_pipe
     struct gw_resp_args args = {0};
     char lease[24];
     snprintf(lease, sizeof lease, "%lld", (long long)store->lease_ms);
-    const char *const words[] = {"EVAL", gw_script_renew, "1", store->keys.lease, store->who, lease};
+    const struct gw_valkey_keys *keys = &store->keys;
+    const char *const words[] = {"EVAL",     gw_script_renew, "5",        keys->lease, keys->epoch, keys->log,
+                                 keys->meta, keys->channels,  store->who, lease};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         gw_resp_arg(&args, words[i], strlen(words[i]));
     bool good = gw_resp_send(&store->commands, &args, store->lease_ms / 2);
@@ -185,7 +187,7 @@ static bool pipe_take(struct gw_engine_store *store, struct gw_valkey_pipe *pipe
     if (flight.renewal) {
         pipe->renewed_ms = flight.sent_ns / 1000000;
         if (reply->integer != 1)
-            *why = "the lease is another node's";
+            *why = reply->integer == 2 ? "CUT the server has thrown keys away" : "the lease is another node's";
         return reply->integer == 1;
     }
     atomic_fetch_add(&store->appended, flight.count);
@@ -329,7 +331,11 @@ bool gw_valkey_mend(struct gw_engine_store *store, struct gw_entry_id top)
             char number[24];
             snprintf(number, sizeof number, "%llu", (unsigned long long)(entries[0]->id.seq - 1));
             redisReply *reply = gw_resp_ask(&store->commands, store->lease_ms / 2, "HSET", store->keys.meta,
-                                            "forgotten", number, NULL);
+                                            "forgotten", number, "whole", "1", NULL);
+            if (reply)
+                freeReplyObject(reply);
+            reply =
+                gw_resp_ask(&store->commands, store->lease_ms / 2, "ZADD", store->keys.channels, "+inf", "", NULL);
             if (reply)
                 freeReplyObject(reply);
             first = false;
