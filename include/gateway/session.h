@@ -151,6 +151,7 @@ struct gw_session {
     struct gw_window_sub *windows; /* hub/windows/windows.h */
     uint32_t window_count;         /* (r) subscriptions to windows */
     uint32_t window_joins;         /* ... that are still brought up to now */
+    uint32_t window_falls;         /* (r) how often it has to have windows again that had been due */
     uint64_t window_stamp;         /* of the last window that was queued live */
     struct gw_pending *pending;
     struct gw_session *next, **link;             /* the hub's list of all sessions */
