@@ -160,8 +160,11 @@ static bool resp_write(struct gw_resp *resp, const char *data, size_t len, int64
 
 redisReply *gw_resp_read(struct gw_resp *resp, int64_t timeout_ms)
 {
-    int64_t until = gw_monotonic_ms() + timeout_ms;
+    int64_t until = timeout_ms ? gw_monotonic_ms() + timeout_ms : 0;
     char buffer[READ_SIZE];
+    /* Where we may wait, nothing will be there yet: it is rarely faster than we are. */
+    bool wait = timeout_ms && !(resp->tls && SSL_has_pending(resp->tls));
+    short events = POLLIN;
     while (gw_resp_is_open(resp)) {
         void *reply = NULL;
         if (redisReaderGetReply(resp->reader, &reply) != REDIS_OK) {
@@ -170,14 +173,18 @@ redisReply *gw_resp_read(struct gw_resp *resp, int64_t timeout_ms)
         }
         if (reply)
             return reply;
-        short events;
+        if (wait && !resp_wait(resp->fd, events, until))
+            return NULL;
         ssize_t got = resp_some_in(resp, buffer, sizeof buffer, &events);
+        wait = false;
         if (got > 0)
             redisReaderFeed(resp->reader, buffer, (size_t)got);
         else if (got == 0 || !resp_would_block())
             resp_lost(resp, got);
-        else if (!resp_wait(resp->fd, events, until))
+        else if (!timeout_ms)
             return NULL;
+        else
+            wait = true;
     }
     return NULL;
 }

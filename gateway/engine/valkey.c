@@ -70,10 +70,9 @@ static void valkey_commit(struct gw_engine_store *store)
         uint64_t ticket = ++store->taken;
         for (struct gw_entry *entry; (entry = gw_entry_list_take(&store->packet));)
             store_queue(store, entry, ticket);
-        bool much = store->queue.count >= GW_VALKEY_MUCH;
-        wake = !store->busy || (much && !store->much);
-        store->busy = true;
-        store->much |= much;
+        wake = store->queue.count >= GW_VALKEY_MUCH && !store->much;
+        store->busy |= wake;
+        store->much |= wake;
     }
     pthread_mutex_unlock(&store->lock);
     gw_entry_list_clear(&store->packet);
@@ -162,6 +161,7 @@ static const struct gw_engine_shared valkey_shared = {
     .join = valkey_join,
     .begin = valkey_begin,
     .commit = valkey_commit,
+    .flush = gw_valkey_flush,
     .room = valkey_room,
     .taken = valkey_taken,
     .safe = valkey_safe,
@@ -274,6 +274,7 @@ static void store_free(struct gw_engine_store *store)
     free(store->known);
     pthread_cond_destroy(&store->moved);
     pthread_mutex_destroy(&store->lock);
+    pthread_mutex_destroy(&store->line);
     if (store->wake_fd >= 0)
         close(store->wake_fd);
     free(store);
@@ -287,6 +288,7 @@ static struct gw_engine_store *store_make(const struct gw_valkey_options *own)
     snprintf(store->who, sizeof store->who, "%.128s:%s", own->node, random);
     gw_cond_init(&store->moved);
     pthread_mutex_init(&store->lock, NULL);
+    pthread_mutex_init(&store->line, NULL);
     store->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     gw_resp_init(&store->tail);
     gw_resp_init(&store->commands);

@@ -22,10 +22,13 @@
 #define SECOND_BITS 21
 /* At the end of the process, for what is still on its way. */
 #define STOP_MS 1000
+/* How often the leader looks for replies that nobody waits for: the tail has read those entries back, unless they
+ * were refused. */
+#define LOOK_MS 100
 
 struct lead {
     struct gw_engine_store *store;
-    struct gw_valkey_pipe pipe;
+    bool readable;       /* replies may be there */
     int64_t again_ms;    /* until then connections to a server that takes no writes are left as they are */
     int64_t free_ms;     /* since when the lease has been seen free; 0: it is not */
     char server_run[64]; /* the server's run id, as of this connection */
@@ -38,15 +41,18 @@ void gw_valkey_wake(struct gw_engine_store *store)
     (void)written; /* it only fails when it is full, and then the thread is awake anyway */
 }
 
-static void lead_rest(struct gw_engine_store *store, int64_t timeout_ms, bool socket)
+/* False: something woke us, and it was not the socket. */
+static bool lead_rest(struct gw_engine_store *store, int64_t timeout_ms, bool socket)
 {
     struct pollfd wait[2] = {{.fd = store->wake_fd, .events = POLLIN},
                              {.fd = socket ? atomic_load(&store->commands.fd) : -1, .events = POLLIN}};
-    if (poll(wait, 2, timeout_ms > 0 ? (int)timeout_ms : 0) > 0 && wait[0].revents) {
+    int ready = poll(wait, 2, timeout_ms > 0 ? (int)timeout_ms : 0);
+    if (ready > 0 && wait[0].revents) {
         uint64_t count;
         ssize_t got = read(store->wake_fd, &count, sizeof count);
         (void)got;
     }
+    return ready <= 0 || wait[1].revents;
 }
 
 static bool lead_closing(const struct lead *lead)
@@ -130,7 +136,7 @@ static void lead_look_again(struct lead *lead, const char *why)
     gw_resp_interrupt(&lead->store->tail);
 }
 
-/* Everything below `term` is over: what it had queued was numbered by nobody. */
+/* Everything below `term` is over: what it had queued was numbered by nobody. {line} is held. */
 static void lead_depose(struct lead *lead, const char *why)
 {
     struct gw_engine_store *store = lead->store;
@@ -139,7 +145,7 @@ static void lead_depose(struct lead *lead, const char *why)
     store->term = 0;
     gw_entry_list_clear(&store->queue);
     pthread_mutex_unlock(&store->lock);
-    lead->pipe = (struct gw_valkey_pipe){0};
+    store->pipe = (struct gw_valkey_pipe){0};
     gw_resp_close(&store->commands); /* replies may be on their way */
     lead->free_ms = 0;
     if (!led)
@@ -221,6 +227,9 @@ static bool lead_begin(struct lead *lead, int64_t leased_ms, const char **why)
     *why = "the lease was too short for it";
     if (!lead_fence(lead, lost, seconds, &fence) || !lead_await(store, fence, store->lease_ms / 3))
         return false;
+    pthread_mutex_lock(&store->line);
+    store->pipe = (struct gw_valkey_pipe){.last = fence, .renewed_ms = leased_ms, .asked_ms = leased_ms};
+    pthread_mutex_unlock(&store->line);
     pthread_mutex_lock(&store->lock);
     gw_entry_list_clear(&store->sent); /* all of them are in the log, and read */
     store->safe = store->taken;
@@ -228,7 +237,6 @@ static bool lead_begin(struct lead *lead, int64_t leased_ms, const char **why)
     store->term = fence.term;
     store->busy = store->much = false;
     pthread_mutex_unlock(&store->lock);
-    lead->pipe = (struct gw_valkey_pipe){.last = fence, .renewed_ms = leased_ms, .asked_ms = leased_ms};
     store->told[0] = '\0';
     atomic_fetch_add(&store->takeovers, 1);
     gw_log(GW_LOG_INFO, "engine", "this node takes messages in now, term %" PRIu64 "%s", fence.term,
@@ -339,34 +347,53 @@ static void lead_standby(struct lead *lead)
         lead_rest(store, wait < store->lease_ms ? wait : store->lease_ms, false);
 }
 
+/* Sends what is due and takes what has come. False: we lead no more. {line} is held. */
+static bool lead_work(struct lead *lead, const char **why)
+{
+    struct gw_engine_store *store = lead->store;
+    struct gw_valkey_pipe *pipe = &store->pipe;
+    if (pipe->failed) {
+        *why = pipe->failed;
+        return false;
+    }
+    /* What the MQTT thread has sent is answered meanwhile, and in front of what we send. */
+    if ((lead->readable || !pipe->watched) && !gw_valkey_take_replies(store, pipe, why))
+        return false;
+    bool good = true;
+    /* The tail notices at once that a server is gone; a renewal then shows whether it is so for us. */
+    int64_t pause = atomic_load(&store->up) ? store->lease_ms / 4 : LOOK_MS;
+    if (gw_monotonic_ms() - pipe->asked_ms >= pause && pipe->count < GW_VALKEY_FLIGHTS)
+        good = gw_valkey_send_renewal(store, pipe);
+    if (!good || !gw_valkey_send_batch(store, pipe)) {
+        *why = store->commands.error;
+        return false;
+    }
+    if (gw_monotonic_ms() - pipe->renewed_ms < store->lease_ms * 7 / 8)
+        return true;
+    *why = "the engine does not answer";
+    return false;
+}
+
 static void lead_turn(struct lead *lead)
 {
     struct gw_engine_store *store = lead->store;
-    struct gw_valkey_pipe *pipe = &lead->pipe;
+    struct gw_valkey_pipe *pipe = &store->pipe;
     const char *why = "";
-    int64_t now = gw_monotonic_ms();
-    bool good = true;
-    if (now - pipe->asked_ms >= store->lease_ms / 4 && pipe->count < GW_VALKEY_FLIGHTS)
-        good = gw_valkey_send_renewal(store, pipe);
-    good = good && gw_valkey_send_batch(store, pipe);
-    if (!good)
-        why = store->commands.error;
-    good = good && gw_valkey_take_replies(store, pipe, &why);
-    if (good && gw_monotonic_ms() - pipe->renewed_ms >= store->lease_ms * 7 / 8) {
-        why = "the engine does not answer";
-        good = false;
-    }
-    if (!good) {
+    pthread_mutex_lock(&store->line);
+    if (!lead_work(lead, &why)) {
         lead_depose(lead, why);
+        pthread_mutex_unlock(&store->line);
         return;
     }
     pthread_mutex_lock(&store->lock);
-    bool more = gw_valkey_may_send(store, pipe);
-    store->busy = more || pipe->count; /* a reply wakes us */
+    bool more = gw_valkey_may_send(store, pipe), watch = pipe->count && (pipe->watched || store->queue.count);
+    store->busy = more || watch; /* a reply wakes us */
     store->much = more || pipe->count >= GW_VALKEY_BATCHES;
     pthread_mutex_unlock(&store->lock);
-    if (!more)
-        lead_rest(store, store->lease_ms / 8, true);
+    pipe->watched = watch;
+    pthread_mutex_unlock(&store->line);
+    int64_t rest = store->lease_ms / 8;
+    lead->readable = more ? false : lead_rest(store, rest < LOOK_MS ? rest : LOOK_MS, watch);
 }
 
 /* The end of the process: what was taken is shared, and the lease is free for the next. */
@@ -375,11 +402,11 @@ static void lead_resign(struct lead *lead)
     struct gw_engine_store *store = lead->store;
     const char *why = "";
     int64_t until = gw_monotonic_ms() + STOP_MS;
-    bool good = true, left = true;
+    bool good = !store->pipe.failed, left = true;
     while (good && left && gw_monotonic_ms() < until) {
-        good = gw_valkey_send_batch(store, &lead->pipe) && gw_valkey_take_replies(store, &lead->pipe, &why);
+        good = gw_valkey_send_batch(store, &store->pipe) && gw_valkey_take_replies(store, &store->pipe, &why);
         pthread_mutex_lock(&store->lock);
-        left = store->queue.oldest || lead->pipe.count;
+        left = store->queue.oldest || store->pipe.count;
         pthread_mutex_unlock(&store->lock);
         if (good && left)
             lead_rest(store, 10, true);
@@ -409,8 +436,10 @@ void *gw_valkey_lead_run(void *context)
         else
             lead_standby(&lead);
     }
+    pthread_mutex_lock(&store->line);
     if (store->term)
         lead_resign(&lead);
     gw_resp_close(&store->commands);
+    pthread_mutex_unlock(&store->line);
     return NULL;
 }

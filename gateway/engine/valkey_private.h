@@ -39,6 +39,26 @@ struct gw_valkey_known {
     uint64_t hash, count; /* count: entries with a packet identifier so far; 0: none */
 };
 
+/* What was sent and not answered yet, in order. */
+struct gw_valkey_flight {
+    bool renewal;    /* of the lease; otherwise a batch */
+    uint64_t ticket; /* the last packet of it */
+    unsigned count;  /* messages in it */
+    int64_t sent_ns;
+};
+
+#define GW_VALKEY_FLIGHTS 8
+
+struct gw_valkey_pipe {
+    struct gw_valkey_flight flights[GW_VALKEY_FLIGHTS];
+    unsigned first, count;
+    struct gw_entry_id last; /* the newest entry that was sent, or the fence */
+    int64_t renewed_ms;      /* when the last renewal that was granted was sent */
+    int64_t asked_ms;        /* when the last one was sent */
+    bool watched;            /* its replies wake the thread that sends: it has sent some of it, or more waits */
+    const char *failed;      /* why we lead no more, found by the MQTT thread; NULL: it has found nothing */
+};
+
 struct gw_engine_store {
     struct gw_resp_server server;
     struct gw_tls_peer peer;
@@ -55,9 +75,11 @@ struct gw_engine_store {
     bool started;
     struct gw_resp tail, commands; /* each its thread's; before start() main's */
     struct gw_valkey_asks asks;
-    int wake_fd;         /* the thread that sends */
-    char append_sha[41]; /* of gw_script_append at the server; that thread's */
-    char told[256];      /* what it has logged last of a server that is away, or refuses; empty: all is well */
+    pthread_mutex_t line;       /* taken before `lock`: `commands` and `pipe`, while this process leads */
+    struct gw_valkey_pipe pipe; /* {line} */
+    int wake_fd;                /* the thread that sends */
+    char append_sha[41];        /* of gw_script_append at the server; that thread's */
+    char told[256];             /* what it has logged last of a server that is away, or refuses; empty: all is well */
 
     struct gw_entry_list packet; /* the MQTT thread's: what the next commit() makes whole */
     uint16_t packet_mid;         /* ... its identifier */
@@ -80,6 +102,8 @@ struct gw_engine_store {
     struct gw_valkey_known *known;       /* {lock} by packet identifier */
     uint64_t known_count;                /* {lock} */
     bool resigned;                       /* {lock} the leader went in order: the lease is free */
+    struct gw_entry_id newest;           /* {lock} that was sent last, */
+    int64_t newest_ns;                   /* {lock} ... and when */
     bool busy;                           /* {lock} the sending thread looks at the queue by itself, */
     bool much;                           /* {lock} ... also once there is so much that it goes at once */
     bool starved;                        /* {lock} there was no room() */
@@ -122,26 +146,19 @@ void gw_valkey_ask(struct gw_engine_store *store, struct gw_engine_ask *ask);
 void *gw_valkey_lead_run(void *store);
 void gw_valkey_wake(struct gw_engine_store *store);
 
-/* valkey_send.c. Thread: the one that sends. */
-/* What was sent and not answered yet, in order. */
-struct gw_valkey_flight {
-    uint64_t ticket; /* the last packet of a batch; 0: it is a renewal of the lease */
-    unsigned count;  /* messages in it */
-    int64_t sent_ns;
-};
-
-#define GW_VALKEY_FLIGHTS 8
+/* valkey_send.c. Thread: the one that sends; while we lead also the MQTT thread, each with {line}. */
 /* So many entries go while others are on their way; fewer wait for the reply, and go together. */
 #define GW_VALKEY_MUCH    64
 #define GW_VALKEY_BATCHES 4 /* in flight */
 
-struct gw_valkey_pipe {
-    struct gw_valkey_flight flights[GW_VALKEY_FLIGHTS];
-    unsigned first, count;
-    struct gw_entry_id last; /* the newest entry that was sent, or the fence */
-    int64_t renewed_ms;      /* when the last renewal that was granted was sent */
-    int64_t asked_ms;        /* when the last one was sent */
-};
+/* Of the queue at most: what the MQTT thread sends by itself, which must not wait for room in the socket. */
+#define GW_VALKEY_DIRECT_BYTES 16384
+
+/* The MQTT thread has committed what was at hand. It sends that by itself where nothing is on its way: that saves a
+ * wake-up of the thread that sends, and another one by the reply, since the tail reads the entries back anyway. */
+void gw_valkey_flush(struct gw_engine_store *store);
+/* Packets up to this one are safe. True: that is new, and the sink has to hear of it. {lock} is held. */
+bool gw_valkey_is_safe(struct gw_engine_store *store, uint64_t ticket);
 
 /* Is there a batch, and should it go now? {lock} is held. */
 bool gw_valkey_may_send(const struct gw_engine_store *store, const struct gw_valkey_pipe *pipe);

@@ -89,10 +89,10 @@ static void batch_add(struct batch *batch, const struct gw_entry *entry)
 
 /* --- sending ---------------------------------------------------------------------------------------------------- */
 
-static void pipe_push(struct gw_valkey_pipe *pipe, uint64_t ticket, unsigned count)
+static void pipe_push(struct gw_valkey_pipe *pipe, bool renewal, uint64_t ticket, unsigned count, int64_t sent_ns)
 {
     unsigned at = (pipe->first + pipe->count++) % GW_VALKEY_FLIGHTS;
-    pipe->flights[at] = (struct gw_valkey_flight){ticket, count, gw_monotonic_ns()};
+    pipe->flights[at] = (struct gw_valkey_flight){renewal, ticket, count, sent_ns};
 }
 
 /* How many entries of the queue go together: a packet is never divided, however many channels it has. {lock} is held.
@@ -121,6 +121,7 @@ bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *
     struct batch batch = {0};
     uint64_t ticket = 0;
     unsigned messages = 0;
+    int64_t now = gw_monotonic_ns();
     batch_begin(&batch, store, &pipe->last);
     pthread_mutex_lock(&store->lock);
     if (gw_valkey_may_send(store, pipe))
@@ -133,12 +134,16 @@ bool gw_valkey_send_batch(struct gw_engine_store *store, struct gw_valkey_pipe *
         messages += entry->message;
         pipe->last = entry->id;
     }
+    if (batch.used) {
+        store->newest = pipe->last;
+        store->newest_ns = now;
+    }
     pthread_mutex_unlock(&store->lock);
     bool good = true;
     if (batch.used) {
         /* Entries in `sent` are freed by the other thread only once the server has them. */
         good = gw_resp_send(&store->commands, &batch.args, store->lease_ms / 2);
-        pipe_push(pipe, ticket, messages);
+        pipe_push(pipe, false, ticket, messages, now);
     }
     batch_fini(&batch);
     return good;
@@ -154,7 +159,8 @@ bool gw_valkey_send_renewal(struct gw_engine_store *store, struct gw_valkey_pipe
         gw_resp_arg(&args, words[i], strlen(words[i]));
     bool good = gw_resp_send(&store->commands, &args, store->lease_ms / 2);
     gw_resp_args_fini(&args);
-    pipe_push(pipe, 0, 0);
+    pipe_push(pipe, true, 0, 0, gw_monotonic_ns());
+    pipe->watched = true;
     pipe->asked_ms = gw_monotonic_ms();
     return good;
 }
@@ -173,19 +179,29 @@ static bool pipe_take(struct gw_engine_store *store, struct gw_valkey_pipe *pipe
         *why = store->commands.error;
         return false;
     }
-    if (!flight.ticket) {
+    if (flight.renewal) {
         pipe->renewed_ms = flight.sent_ns / 1000000;
         if (reply->integer != 1)
             *why = "the lease is another node's";
         return reply->integer == 1;
     }
     atomic_fetch_add(&store->appended, flight.count);
-    atomic_store(&store->append_ns, gw_monotonic_ns() - flight.sent_ns);
     pthread_mutex_lock(&store->lock);
-    store->safe = flight.ticket;
+    bool news = gw_valkey_is_safe(store, flight.ticket);
     pthread_mutex_unlock(&store->lock);
-    store->sink.safe(store->sink.context);
+    if (news) { /* the tail has not read it back yet */
+        atomic_store(&store->append_ns, gw_monotonic_ns() - flight.sent_ns);
+        store->sink.safe(store->sink.context);
+    }
     return true;
+}
+
+bool gw_valkey_is_safe(struct gw_engine_store *store, uint64_t ticket)
+{
+    bool news = ticket > store->safe;
+    if (news)
+        store->safe = ticket;
+    return news;
 }
 
 bool gw_valkey_take_replies(struct gw_engine_store *store, struct gw_valkey_pipe *pipe, const char **why)
@@ -203,6 +219,48 @@ bool gw_valkey_take_replies(struct gw_engine_store *store, struct gw_valkey_pipe
         return false;
     }
     return good;
+}
+
+/* Sends what waits; false: it is not for this thread. {line} is held. */
+static bool flush_directly(struct gw_engine_store *store)
+{
+    struct gw_valkey_pipe *pipe = &store->pipe;
+    const char *why = "";
+    pthread_mutex_lock(&store->lock);
+    bool leads = store->term && store->joined == store->term, little = store->queue.bytes <= GW_VALKEY_DIRECT_BYTES;
+    pthread_mutex_unlock(&store->lock);
+    if (!leads || pipe->failed || pipe->watched)
+        return false;
+    bool good = gw_valkey_take_replies(store, pipe, &why);
+    bool idle = good && little && !pipe->count;
+    if (idle) {
+        good = gw_valkey_send_batch(store, pipe);
+        if (!good)
+            why = store->commands.error;
+    }
+    if (!good)
+        pipe->failed = why;
+    return idle && good;
+}
+
+void gw_valkey_flush(struct gw_engine_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    bool waits = store->queue.count && !store->busy;
+    pthread_mutex_unlock(&store->lock);
+    if (!waits)
+        return;
+    bool done = false;
+    if (!pthread_mutex_trylock(&store->line)) {
+        done = flush_directly(store);
+        pthread_mutex_unlock(&store->line);
+    }
+    pthread_mutex_lock(&store->lock);
+    bool wake = (!done || store->queue.count) && !store->busy;
+    store->busy |= wake;
+    pthread_mutex_unlock(&store->lock);
+    if (wake)
+        gw_valkey_wake(store);
 }
 
 /* --- mending ---------------------------------------------------------------------------------------------------- */

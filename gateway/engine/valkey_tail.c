@@ -17,6 +17,7 @@ struct tail {
     struct gw_engine_store *store;
     bool told_up, told; /* what was told last, and whether anything was */
     bool told_engine;
+    bool safe;     /* more of our packets are: the sink has to hear of it */
     int64_t since; /* when the connection was made, or lost */
 };
 
@@ -158,8 +159,14 @@ static void tail_handle(struct tail *tail, struct gw_entry *entry)
     struct gw_entry_id id = entry->id;
     pthread_mutex_lock(&store->lock);
     gw_valkey_note(store, entry);
-    while (store->sent.oldest && gw_entry_id_compare(store->sent.oldest->id, id) <= 0)
+    while (store->sent.oldest && gw_entry_id_compare(store->sent.oldest->id, id) <= 0) {
+        /* The log has the whole packet: a batch goes in at once, and no packet is divided. */
+        if (store->sent.oldest->id.term == store->term && gw_valkey_is_safe(store, store->sent.oldest->ticket))
+            tail->safe = true;
         free(gw_entry_list_take(&store->sent));
+    }
+    if (tail->safe && !gw_entry_id_compare(store->newest, id))
+        atomic_store(&store->append_ns, gw_monotonic_ns() - store->newest_ns);
     store->resigned |= resigned;
     pthread_mutex_unlock(&store->lock);
     if (fence)
@@ -196,8 +203,9 @@ static void tail_take(struct tail *tail, const redisReply *reply)
     bool starved = store->starved;
     store->starved = false;
     pthread_mutex_unlock(&store->lock);
-    if (starved) /* what was read back makes room */
+    if (starved || tail->safe) /* what was read back makes room */
         store->sink.safe(store->sink.context);
+    tail->safe = false;
 }
 
 /* Numbers may have begun anew while we were away: somebody found the server empty, and had no memory. */

@@ -95,7 +95,7 @@ static void connection_drop_client(struct gw_source *source)
 static void connection_lost(struct gw_source *source, const char *why, bool by_broker)
 {
     const struct gw_cfg_broker *broker = &source->settings;
-    bool was = source->connected || source->connecting;
+    bool was = source->connected || source->connecting, up = source->up;
     const struct gw_loss loss = {
         .why = why && *source->told ? source->told : why,
         .by_broker = by_broker && gw_reason_may_be_ours(source->told_code),
@@ -106,11 +106,13 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
     gw_subscriptions_lost(&source->subs, loss.by_broker);
     gw_stored_lost(source, loss.by_broker);
     gw_leftover_reset(&source->leftover);
+    if (up) /* before the clients are answered: who has heard of it must not find the gateway ready after that */
+        gw_connection_post_state(source, false);
     if (gw_publisher_lost(&source->publisher, &loss))
         connection_drop_client(source);
     gw_receiver_lost(&source->receiver);
     if (was && why) {
-        atomic_fetch_add(source->up ? &source->disconnects : &source->connect_failures, 1);
+        atomic_fetch_add(up ? &source->disconnects : &source->connect_failures, 1);
         if (gw_attempts_lost(&source->attempts, broker, by_broker, gw_monotonic_ms()) && !*source->told)
             gw_log(GW_LOG_WARN, "mqtt",
                    "%s closes every connection within seconds: another client with the id '%s'? Give each its own "
@@ -120,8 +122,6 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
     source->connected = source->connecting = source->again = false;
     source->told[0] = '\0';
     source->told_code = 0;
-    if (source->up)
-        gw_connection_post_state(source, false);
 }
 
 /* The same, and nothing goes on from here with the next connection. */

@@ -56,12 +56,20 @@ void gw_sharing_take(struct gw_source *source, const struct gw_packet *packet)
         source->expecting = false;
 }
 
+void gw_sharing_flush(struct gw_source *source)
+{
+    const struct gw_ingest *ingest = &source->ingest;
+    if (source->role == GW_SOURCE_INGEST && ingest->engine->shared->flush)
+        ingest->engine->shared->flush(ingest->store);
+}
+
 /* libmosquitto acknowledges when its callback returns. So that waits until the message is safe, and if it never will
  * be, the acknowledgement must not get out. */
 void gw_sharing_await(struct gw_source *source)
 {
     int fd = mosquitto_socket(source->mosq);
     uint64_t taken = sharing_taken(source);
+    gw_sharing_flush(source);
     while (sharing_safe(source) < taken) {
         struct pollfd wait = {.fd = source->wake_fd, .events = POLLIN};
         uint64_t count;

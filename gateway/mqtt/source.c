@@ -194,6 +194,7 @@ static void source_turn(struct gw_source *source, int timeout_ms)
         fds[1].events = gw_receiver_events(&source->receiver, source->mosq);
     }
     bool pending = active && gw_receiver_pending(&source->receiver, source->mosq);
+    gw_sharing_flush(source);
     if (poll(fds, 2, pending ? 0 : timeout_ms) < 0)
         return;
     if (fds[0].revents) {

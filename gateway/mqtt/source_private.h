@@ -103,6 +103,8 @@ void gw_source_settle_settings(struct gw_source *source);
 /* sharing.c, for GW_SOURCE_INGEST: */
 extern const struct gw_receiver_safety gw_sharing_safety;
 void gw_sharing_take(struct gw_source *source, const struct gw_packet *packet);
+/* What was taken goes to the engine: before the thread waits. */
+void gw_sharing_flush(struct gw_source *source);
 /* After a packet that libmosquitto has read. */
 void gw_sharing_await(struct gw_source *source);
 /* The engine wants another process to take messages in, or this one anew: whatever the connection holds is void. */

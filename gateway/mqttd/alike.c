@@ -1,6 +1,6 @@
 /* alike.c: messages that have nothing of the client's own in them. At QoS 0 such a PUBLISH is the same for all
  * clients of a version: up to its payload it is made once and kept with the message. At QoS 1 it has a packet
- * identifier, and to write it costs less than to look up what could be copied. */
+ * identifier (parcel.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +9,6 @@
 #include "mqttd/client.h"
 #include "mqttd/put.h"
 
-/* The opcode of RFC 6455 section 5.2. */
-#define WS_BINARY 2
 /* From here on a message may be asked for again later (net/outbox.c). */
 #define FRESH_BYTES (16 * 1024)
 
@@ -129,109 +127,4 @@ gw_encode gw_mqttd_encoder(const struct gw_mqttd_client *client)
 {
     static const gw_encode encoders[2][2] = {{encode_old, encode_old_plain}, {encode_5, encode_5_plain}};
     return encoders[client->version == 5][client->plain];
-}
-
-/* --- parcels --------------------------------------------------------------------------------------------------- */
-
-void gw_mqttd_parcel_send(struct gw_mqttd_parcel *parcel)
-{
-    if (parcel->len)
-        gw_conn_send(parcel->conn, parcel->bytes, parcel->len);
-    parcel->len = 0;
-}
-
-void gw_mqttd_parcel_add(struct gw_mqttd_parcel *parcel, const void *data, size_t len)
-{
-    if (len > sizeof parcel->bytes - parcel->len)
-        gw_mqttd_parcel_send(parcel);
-    if (len > sizeof parcel->bytes) {
-        gw_conn_send(parcel->conn, data, len);
-    } else if (len) {
-        memcpy(parcel->bytes + parcel->len, data, len);
-        parcel->len += len;
-    }
-}
-
-/* The header of its frame. */
-static char *put_frame(char *to, size_t size)
-{
-    if (size > 0xffff)
-        return to + gw_ws_header((uint8_t *)to, WS_BINARY, size);
-    *to++ = (char)(0x80 | WS_BINARY);
-    if (size < 126) {
-        *to++ = (char)size;
-        return to;
-    }
-    *to++ = 126;
-    return gw_mqttd_put_number_16(to, size);
-}
-
-/* Adds the message, if all up to its payload is as it was in the last one. */
-static bool add_like_last(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
-                          struct gw_mqttd_parcel *parcel)
-{
-    const struct gw_mqttd_head *head = &parcel->head;
-    if (!head->len || head->payload_len != msg->payload.len || head->qos != qos ||
-        head->channel_len != msg->channel.len ||
-        memcmp(head->bytes + head->topic_at, msg->channel.data, msg->channel.len) != 0)
-        return false;
-    if (sizeof head->bytes + msg->payload.len > sizeof parcel->bytes - parcel->len)
-        return false;
-    char *to = parcel->bytes + parcel->len;
-    memcpy(to, head->bytes, sizeof head->bytes); /* of a size that the compiler knows */
-    if (qos) {
-        uint16_t id = gw_mqttd_next_id(client);
-        gw_mqttd_put_number_16(to + head->id_at, id);
-        gw_mqttd_window_add(client, msg->seq, id);
-    }
-    if (msg->payload.len)
-        memcpy(to + head->len, msg->payload.data, msg->payload.len);
-    parcel->len += head->len + msg->payload.len;
-    return true;
-}
-
-/* Keeps all up to the payload of a packet that begins, with the header of its frame, at `start`. */
-static void head_keep(struct gw_mqttd_head *head, const struct gw_message *msg, unsigned qos, const char *start,
-                      size_t frame_len, size_t remaining)
-{
-    size_t topic_at = frame_len + 1 + gw_mqttd_varint_size(remaining) + 2,
-           len = topic_at - 2 + remaining - msg->payload.len;
-    head->len = 0;
-    if (len > sizeof head->bytes)
-        return;
-    memcpy(head->bytes, start, len);
-    head->channel_len = msg->channel.len;
-    head->payload_len = msg->payload.len;
-    head->qos = qos;
-    head->topic_at = (uint8_t)topic_at;
-    head->id_at = (uint8_t)(head->topic_at + msg->channel.len);
-    head->len = (uint8_t)len;
-}
-
-bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
-                        struct gw_mqttd_parcel *parcel)
-{
-    struct gw_slice along = {NULL, 0};
-    if (client->version == 5 && msg->properties_len)
-        along = gw_properties_public(gw_message_properties(msg));
-    if (!along.len && add_like_last(client, msg, qos, parcel))
-        return true;
-    size_t remaining =
-        gw_mqttd_publish_remaining(client->version, qos, msg->channel.len, along.len, msg->payload.len);
-    size_t size = 1 + gw_mqttd_varint_size(remaining) + remaining;
-    if (size > client->maximum_packet || size > sizeof parcel->bytes - GW_WS_HEADER_MAX)
-        return false;
-    if (GW_WS_HEADER_MAX + size > sizeof parcel->bytes - parcel->len)
-        gw_mqttd_parcel_send(parcel);
-    char *start = parcel->bytes + parcel->len, *packet = client->plain ? start : put_frame(start, size);
-    uint16_t id = qos ? gw_mqttd_next_id(client) : 0;
-    char *end = gw_mqttd_put_publish(packet, client->version, qos, id, remaining, msg->channel, along, msg->payload);
-    if (along.len)
-        parcel->head.len = 0;
-    else
-        head_keep(&parcel->head, msg, qos, start, (size_t)(packet - start), remaining);
-    parcel->len = (size_t)(end - parcel->bytes);
-    if (qos)
-        gw_mqttd_window_add(client, msg->seq, id);
-    return true;
 }

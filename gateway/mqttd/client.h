@@ -1,10 +1,10 @@
 /* client.h: one MQTT client: a hub session with the state that MQTT has for a connection. For the files of mqttd/.
  *
  * transport.c: from a connection's bytes to packets, the life of a client. connect.c: CONNECT. subscribe.c:
- * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c, alike.c: messages to the client.
- * gaps.c: what it is told of those that are gone.
- * window.c: what is on its way at QoS 1. names.c: client identifiers and take-over. reason.c: reason codes.
- * options.c: the configuration. Thread: the loop of the worker that has the connection.
+ * SUBSCRIBE, UNSUBSCRIBE. publish.c: PUBLISH of the client, its receipts. deliver.c, alike.c, parcel.c: messages to
+ * the client. gaps.c: what it is told of those that are gone. window.c: what is on its way at QoS 1. names.c: client
+ * identifiers and take-over. reason.c: reason codes. options.c: the configuration. Thread: the loop of the worker
+ * that has the connection.
  */
 #ifndef GW_MQTTD_CLIENT_H
 #define GW_MQTTD_CLIENT_H
@@ -193,29 +193,11 @@ void gw_mqttd_put_along(const struct gw_message *msg, struct gw_buf *properties)
 
 /* For gw_conn_drain(): messages at QoS 0 as they are for all clients like this one. */
 gw_encode gw_mqttd_encoder(const struct gw_mqttd_client *client);
-/* The last PUBLISH up to its payload, frame included: the next one of its channel often has the same. */
-struct gw_mqttd_head {
-    size_t channel_len, payload_len;
-    unsigned qos;
-    uint8_t len; /* 0: there is none */
-    uint8_t topic_at, id_at;
-    char bytes[64];
-};
+/* --- parcel.c --------------------------------------------------------------------------------------------------- */
 
-/* Packets, framed, that leave together: on the stack of who gathers them. */
-struct gw_mqttd_parcel {
-    struct gw_conn *conn;
-    size_t len;
-    struct gw_mqttd_head head;
-    char bytes[32 * 1024];
-};
-
-void gw_mqttd_parcel_send(struct gw_mqttd_parcel *parcel);
-void gw_mqttd_parcel_add(struct gw_mqttd_parcel *parcel, const void *data, size_t len);
-/* Adds a message that has nothing of the client's own in it but a packet identifier, which it takes. It must not
- * expire. False, with nothing done: it is larger than the client's maximum packet size, or than a parcel. */
-bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
-                        struct gw_mqttd_parcel *parcel);
+/* A client of this worker begins, or has ended: with the last one what is kept for others goes. */
+void gw_mqttd_parcels_open(void);
+void gw_mqttd_parcels_close(void);
 
 /* --- window.c --------------------------------------------------------------------------------------------------- */
 

@@ -11,10 +11,8 @@
 #include "gateway/clock.h"
 #include "gateway/session_log.h"
 #include "gateway/topic.h"
-#include "mqttd/client.h"
+#include "mqttd/parcel.h"
 
-/* More than the usual window, so that what acknowledgements make room for leaves in one piece. */
-#define BATCH       128
 #define BATCH_BYTES (64 * 1024)
 
 /* --- what came along ------------------------------------------------------------------------------------------- */
@@ -181,18 +179,10 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         gw_mqttd_window_add(client, msg->seq, id);
 }
 
-/* What all of the client's subscriptions have in common, so that its messages need not be looked up in them. */
-struct shape {
-    bool plain;        /* nothing of theirs is in a message */
-    bool as_published; /* ... but RETAIN, as the device set it */
-    unsigned qos;      /* at which they bring messages */
-    uint64_t fresh_to; /* up to here messages may be retained ones */
-};
-
-static struct shape deliver_shape(const struct gw_mqttd_client *client)
+static struct gw_mqttd_shape deliver_shape(const struct gw_mqttd_client *client)
 {
     const struct gw_mqttd_sub *subs = client->subs;
-    struct shape shape = {.plain = client->sub_count && !client->alias_maximum};
+    struct gw_mqttd_shape shape = {.plain = client->sub_count && !client->alias_maximum};
     shape.qos = shape.plain ? subs[0].qos : 0;
     for (uint32_t i = 0; i < client->sub_count && shape.plain; i++) {
         const struct gw_mqttd_sub *sub = &subs[i];
@@ -204,46 +194,83 @@ static struct shape deliver_shape(const struct gw_mqttd_client *client)
     return shape;
 }
 
-static bool shape_fits(const struct shape *shape, const struct gw_mqttd_client *client, const struct gw_message *msg)
+/* ... and nothing of the client's does. */
+static bool shape_is_all(const struct gw_mqttd_shape *shape, const struct gw_mqttd_client *client)
 {
-    return shape->plain && msg->seq > shape->fresh_to && !client->replay && !client->gaps_waiting &&
-           !msg->expires_ms && !(shape->as_published && deliver_was_retained(msg));
+    return shape->plain && !client->replay && !client->gaps_waiting;
 }
 
-static void deliver_one(struct gw_mqttd_client *client, const struct shape *shape, struct gw_item *item,
-                        struct gw_mqttd_parcel *parcel)
+static bool shape_fits(const struct gw_mqttd_shape *shape, const struct gw_message *msg)
 {
-    if (item->type == GW_ITEM_GAP) {
+    return msg->seq > shape->fresh_to && !msg->expires_ms && !(shape->as_published && deliver_was_retained(msg));
+}
+
+static void deliver_own(struct gw_mqttd_client *client, struct gw_item *item, struct gw_mqttd_parcel *parcel)
+{
+    parcel->own = true;
+    if (item->type == GW_ITEM_GAP)
         gw_mqttd_keep_gap(client, item);
-        return;
+    else if (item->type == GW_ITEM_MESSAGE)
+        deliver_write(client, item->u.message, parcel);
+}
+
+/* Adds those at the front that have nothing of the client's own in them; returns how many they are. */
+static size_t deliver_alike(struct gw_mqttd_client *client, const struct gw_mqttd_shape *shape,
+                            const struct gw_item *items, size_t count, struct gw_mqttd_parcel *parcel)
+{
+    size_t i = 0;
+    for (; i < count && items[i].type == GW_ITEM_MESSAGE; i++) {
+        const struct gw_message *msg = items[i].u.message;
+        if (!shape_fits(shape, msg) || !gw_mqttd_add_alike(client, msg, shape->qos & msg->qos, parcel))
+            break;
     }
-    if (item->type == GW_ITEM_MESSAGE) {
-        const struct gw_message *msg = item->u.message;
-        if (shape_fits(shape, client, msg) && gw_mqttd_add_alike(client, msg, shape->qos & msg->qos, parcel))
-            client->handed = msg->seq;
-        else
-            deliver_write(client, msg, parcel);
+    if (i)
+        client->handed = items[i - 1].u.message->seq;
+    return i;
+}
+
+/* Not inline: a parcel is some pages of the stack, and most clients need none. */
+static __attribute__((noinline)) void deliver_gathered(struct gw_mqttd_client *client,
+                                                       const struct gw_mqttd_shape *shape, struct gw_item *items,
+                                                       size_t count)
+{
+    struct gw_mqttd_parcel parcel;
+    gw_mqttd_parcel_begin(&parcel, client->conn);
+    for (size_t at = 0, released = 0; at < count;) {
+        if (shape_is_all(shape, client))
+            at += deliver_alike(client, shape, items + at, count - at, &parcel);
+        if (at < count)
+            deliver_own(client, &items[at++], &parcel);
+        for (; parcel.own && released < at; released++) {
+            if (items[released].type != GW_ITEM_GAP) /* which gaps.c has taken */
+                gw_session_release(&client->session, &items[released]);
+        }
     }
-    gw_session_release(&client->session, item);
+    gw_mqttd_parcel_finish(&parcel, client, shape, items, count);
+}
+
+/* What one of the clients before this one got mostly is what this one gets. */
+static void deliver_round(struct gw_mqttd_client *client, const struct gw_mqttd_shape *shape, struct gw_item *items,
+                          size_t count)
+{
+    if (shape_is_all(shape, client) && gw_mqttd_parcel_again(client, shape, items, count))
+        client->handed = items[count - 1].u.message->seq;
+    else
+        deliver_gathered(client, shape, items, count);
 }
 
 /* Every message takes a place of the window in thought, since it is not known yet at which QoS it will be. */
 static void deliver_exactly(struct gw_mqttd_client *client)
 {
-    struct gw_item items[BATCH];
-    struct gw_mqttd_parcel parcel;
-    parcel.conn = client->conn;
-    parcel.len = 0;
-    parcel.head.len = 0;
-    const struct shape shape = deliver_shape(client);
-    while (!client->ended && !gw_conn_blocked(client->conn)) {
+    struct gw_item items[GW_MQTTD_PARCEL_MESSAGES];
+    const struct gw_mqttd_shape shape = deliver_shape(client);
+    while (gw_session_waiting(&client->session) && !client->ended && !gw_conn_blocked(client->conn)) {
         uint32_t room = client->window - client->inflight_count;
-        size_t count = gw_session_next_batch(&client->session, items, room < BATCH ? room : BATCH, BATCH_BYTES);
+        size_t most = room < GW_MQTTD_PARCEL_MESSAGES ? room : GW_MQTTD_PARCEL_MESSAGES;
+        size_t count = gw_session_next_batch(&client->session, items, most, BATCH_BYTES);
         if (!count)
             break;
-        for (size_t i = 0; i < count; i++)
-            deliver_one(client, &shape, &items[i], &parcel);
-        gw_mqttd_parcel_send(&parcel);
+        deliver_round(client, &shape, items, count);
     }
     if (!gw_session_waiting(&client->session))
         client->careful = false;

@@ -127,3 +127,8 @@ void gw_mqttd_put_reason(struct gw_buf *properties, enum gw_err err, const char 
     gw_mqttd_put_text(properties, GW_MQTTD_P_REASON_STRING, text,
                       (size_t)len < sizeof text ? (size_t)len : sizeof text - 1);
 }
+
+void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *why)
+{
+    gw_mqttd_fail_as(client, reason, gw_mqttd_close_code(reason), why);
+}

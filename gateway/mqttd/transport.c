@@ -71,11 +71,6 @@ static void client_close(struct gw_mqttd_client *client, int close_code, const c
         gw_ws_close(client->conn, close_code, why);
 }
 
-void gw_mqttd_fail(struct gw_mqttd_client *client, uint8_t reason, const char *why)
-{
-    gw_mqttd_fail_as(client, reason, gw_mqttd_close_code(reason), why);
-}
-
 void gw_mqttd_fail_as(struct gw_mqttd_client *client, uint8_t reason, int close_code, const char *why)
 {
     if (client->ended)
@@ -333,13 +328,14 @@ static void client_on_closed(struct gw_conn *conn)
     gw_buf_fini(&client->asked);
     gw_buf_fini(&client->in);
     gw_buf_fini(&client->out);
+    gw_mqttd_parcels_close();
     free(client);
 }
 
 static const struct gw_conn_ops client_conn_ops = {
     .writable = client_on_writable,
     .message = client_on_message,
-    .stream = true, /* section 6.0 */
+    .stream = true, /* section 6 */
     .input = client_on_input,
     .closed = client_on_closed,
 };
@@ -353,6 +349,7 @@ static bool transport_match(const struct gw_conn *conn, const struct gw_request 
 static void client_begin(struct gw_mqttd_client *client)
 {
     struct gw_hub *hub = gw_conn_hub(client->conn);
+    gw_mqttd_parcels_open();
     client->timer.fire = client_timer;
     gw_timer_set(gw_hub_timers(hub), &client->timer, gw_hub_now(hub) + gw_hub_config(hub)->auth.hello_timeout_ms);
 }

@@ -146,6 +146,8 @@ struct gw_engine_shared {
      * `hash`: of topic and payload. */
     void (*begin)(struct gw_engine_store *store, uint16_t mid, uint64_t hash);
     void (*commit)(struct gw_engine_store *store);
+    /* No more packets are at hand: what was committed should go now. NULL: commit() sees to it. */
+    void (*flush)(struct gw_engine_store *store);
     /* Is there room for more? If not, the broker's socket is not read. */
     bool (*room)(struct gw_engine_store *store);
     /* Packets committed so far, and how many of them are safe: those may be acknowledged. */

@@ -6,8 +6,9 @@
 extern const struct gw_codec gw_codec_auto, gw_codec_shout;
 const struct gw_codec *const gw_builtin_codecs[] = {&gw_codec_auto, &gw_codec_shout, NULL};
 
-extern const struct gw_engine gw_engine_memory, gw_engine_disk, gw_engine_late;
-const struct gw_engine *const gw_builtin_engines[] = {&gw_engine_memory, &gw_engine_disk, &gw_engine_late, NULL};
+extern const struct gw_engine gw_engine_memory, gw_engine_disk, gw_engine_late, gw_engine_ledger;
+const struct gw_engine *const gw_builtin_engines[] = {&gw_engine_memory, &gw_engine_disk, &gw_engine_late,
+                                                      &gw_engine_ledger, NULL};
 
 extern const struct gw_history_engine gw_history_memory, gw_history_disk;
 const struct gw_history_engine *const gw_builtin_histories[] = {&gw_history_memory, &gw_history_disk, NULL};

@@ -192,6 +192,16 @@ def test_requests_where_the_response_topic_is_forbidden(world):
     assert "no requests until the next reload" in gateway.text()
 
 
+def test_a_loss_is_known_before_its_clients_are_told(world):
+    """Who heard that the connection broke does not find the gateway ready after that, until there is a new one."""
+    broker = world.keep(Closing())
+    gateway = start(world, broker.port)
+    for number in range(6):
+        assert gateway.post(f"/channels/home/bad{number}", b"1").status_code == 503
+        assert gateway.get("/readyz").status_code == 503 or gateway.metric("sluice_mqtt_connects_total") == number + 2
+        gateway.wait_ready()
+
+
 def test_receive_maximum(world):
     """No more than the broker takes at once; the rest waits its turn, or expires without ever having been sent."""
     class Slow(FakeBroker):

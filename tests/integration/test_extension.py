@@ -1,6 +1,7 @@
 """Extensions from outside of the tree: tests/extension/ is compiled against include/gateway/ alone, in a folder that has nothing else,
 and linked with the gateway's objects and another builtins.c. That program then runs with a real broker."""
 import asyncio
+import hashlib
 import json
 import pathlib
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import time
 
+import cluster
 import pytest
 import websockets
 from conftest import yaml
@@ -31,7 +33,8 @@ def binary(tmp_path_factory):
     """The program, made of the objects of the build under test."""
     place = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(ROOT / "include", place / "include")
-    sources = [pathlib.Path(shutil.copy(path, place)) for path in sorted((ROOT / "tests/extension").glob("*.c"))]
+    sources = [pathlib.Path(shutil.copy(path, place)) for path in sorted((ROOT / "tests/extension").glob("*.[ch]"))]
+    sources = [path for path in sources if path.suffix == ".c"]
     link = subprocess.run(["ninja", "-C", BUILD, "-t", "commands", "sluice"], check=True, capture_output=True, text=True).stdout
     words = shlex.split(link.splitlines()[-1].removeprefix(": && ").removesuffix(" && :"))
     sanitizers = [word for word in words if word.startswith("-fsanitize=")]
@@ -340,3 +343,67 @@ def test_documents_describe_them(binary):
     assert "| `routes[].transform.columns.heading` | number | 0 | 0 to 9 | So many lines of the route are its heading. |" in run(binary, "reference")[1]
     assert "| `lines.words` | names and texts |  |  | What is said in place of a channel's name. |" in run(binary, "reference")[1]
     assert re.search(r"late\.delay\\fR \(duration; default 50ms; 1ms to 10s\)", run(binary, "reference", "--man")[1])
+
+
+def test_gateways_that_share_an_engine_from_elsewhere(world, binary):
+    """One cursor over two of them, whichever dies or hangs; a ticket is good once."""
+    broker = world.broker(config=cluster.BROKER)
+    key = hashlib.sha256(b"somebody").hexdigest()
+    extra = (f"auth: {{ anonymous: [all], api_keys: [ {{ name: one, hash: 'sha256:{key}', roles: [all] }} ] }}\n"
+             "roles: { all: { subscribe: 'rooms/#', history: 'rooms/#' } }\n"
+             f"ledger: {{ path: {world.directory}/ledger, node: %s, lease: 300ms }}\n")
+
+    def start(name, port=0):
+        text = yaml(broker.port, "  - { topic: 'rooms/{room}', codec: shout, qos: 1, history: { count: 1000 } }\n", extra=extra % name,
+                    broker="  client_id: shared\n  session_expiry: 1h\n", listen=f"127.0.0.1:{port}")
+        return world.sluice(text.replace("100ms", "50ms"), binary=binary)
+
+    def leader(others):
+        return wait_until(lambda: next((node for node in others if node.metric("sluice_engine_leader") == 1), None), 10, "a leader")
+
+    nodes = [start("a"), start("b")]
+    for node in nodes:
+        node.wait_ready()
+    publisher, got, cursor = world.mqtt(broker.port), [], None
+    sent = 0
+
+    def carry_on(count, nodes):
+        """Publishes so many more, and polls them from each node in turn, with one cursor."""
+        nonlocal cursor, sent
+        for sent in range(sent + 1, sent + count + 1):
+            publisher.publish("rooms/a", f"n{sent}", qos=1)
+
+        def poll():
+            nonlocal cursor
+            nodes.append(nodes.pop(0))
+            place = f"cursor={cursor}" if cursor else "since=-10m"
+            answer = nodes[0].get(f"/poll?channel=rooms/a&wait=1&{place}")
+            assert answer.status_code in (200, 204), answer.text
+            if answer.status_code == 200:
+                assert not answer.json().get("gaps"), answer.text
+                got.extend(message["data"] for message in answer.json()["messages"])
+                cursor = answer.json()["cursor"]
+            return len(got) >= sent
+        wait_until(poll, 15, f"{sent} messages")
+
+    carry_on(30, list(nodes))
+    dead = leader(nodes)
+    dead.child.kill()
+    dead.child.wait()
+    other = next(node for node in nodes if node is not dead)
+    carry_on(30, [other])
+    nodes[nodes.index(dead)] = dead = start("c", dead.port)
+    carry_on(30, list(nodes))
+    hung = leader(nodes)
+    hung.signal(signal.SIGSTOP)
+    other = next(node for node in nodes if node is not hung)
+    publisher.publish("rooms/b", "meanwhile", qos=1)
+    leader([other])
+    hung.signal(signal.SIGCONT)
+    wait_until(lambda: hung.metric("sluice_engine_leader") == 0, what="the one that hung to know")
+    carry_on(30, list(nodes))
+    assert got == [f"N{i}" for i in range(1, sent + 1)]
+    histories = [node.get("/channels/rooms/a/history?limit=1000").json()["messages"] for node in nodes]
+    assert histories[0] == histories[1] and [message["data"] for message in histories[0]] == got
+    ticket = nodes[0].post("/ticket", headers={"Authorization": "Bearer somebody"}).json()["ticket"]
+    assert [nodes[i].get(f"/poll?channel=rooms/a&wait=0&ticket={ticket}").status_code for i in (1, 0, 1)] == [204, 401, 401]

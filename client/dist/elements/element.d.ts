@@ -10,6 +10,8 @@ export declare const wrap: (value: unknown, path: string) => unknown;
 /** An attribute as JSON where it is JSON, else as text. */
 export declare function literal(text: string): unknown;
 export declare const same: (a: unknown, b: unknown) => boolean;
+export declare const clamp: (min: number, value: number, max: number) => number;
+export declare const sleep: (ms: number) => Promise<void>;
 /** A value as a person reads it. */
 export declare function say(value: unknown, digits?: string | null): string;
 /** So that the module can be loaded where there is no page. */
@@ -23,10 +25,12 @@ export declare abstract class SluiceElement extends Base {
     protected state: ElementState;
     protected client?: Sluice;
     private subscription?;
-    private leave;
+    protected leave: (() => void)[];
     private timer?;
     private lost;
     private own?;
+    protected wish?: unknown;
+    private fault;
     private note;
     private mark;
     constructor();
@@ -41,6 +45,10 @@ export declare abstract class SluiceElement extends Base {
     protected text(name: string): string;
     protected get value(): unknown;
     protected get label(): string;
+    /** With its digits and its unit. */
+    protected say(value: unknown): string;
+    /** A duration; 0 where it is none. */
+    protected ms(name: string): number;
     connectedCallback(): void;
     disconnectedCallback(): void;
     attributeChangedCallback(name: string, before: string | null, now: string | null): void;
@@ -53,9 +61,14 @@ export declare abstract class SluiceElement extends Base {
     private look;
     private show;
     /** Sends a command, and shows how far it got. `arrived`: has the device confirmed it? */
-    protected command(value: unknown, arrived: () => boolean): Promise<void>;
+    protected command(wish: unknown, word: unknown, arrived: () => boolean): Promise<void>;
+    private publish;
     protected get commanding(): boolean;
+    /** May a person move it? */
+    protected get locked(): boolean;
 }
+/** Attributes of an element. */
+export declare function set<T extends Element>(element: T, attributes: Record<string, unknown>): T;
 /** An element with attributes and children. */
 export declare function el<K extends keyof HTMLElementTagNameMap>(tag: K, attributes?: Record<string, string>, ...children: (Node | string)[]): HTMLElementTagNameMap[K];
 export {};

@@ -7,7 +7,6 @@ export declare class SluiceSlider extends SluiceElement {
     private name;
     private output;
     private held;
-    private wish?;
     protected build(): void;
     private send;
     protected reset(): void;

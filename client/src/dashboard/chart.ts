@@ -5,6 +5,7 @@ import uPlot from 'uplot';
 import type { Message } from '../client/index';
 import { el } from './dom';
 import { clock, type Json, number, numbers } from './format';
+import { now } from './time';
 import { pointers, Windows } from './windows';
 
 const POINTS = 5000; // kept
@@ -80,7 +81,7 @@ export class Chart {
       return this.rebuild();
     }
     const meanwhile: Message[] = (this.meanwhile = []);
-    const [from, to] = this.zoom ? [this.zoom[0] * 1000, this.zoom[1] * 1000] : [Date.now() - this.span * 1000, undefined];
+    const [from, to] = this.zoom ? [this.zoom[0] * 1000, this.zoom[1] * 1000] : [now() - this.span * 1000, undefined];
     const points = Math.max(50, Math.min(1000, Math.round(this.box.clientWidth / 2)));
     const answers = await Promise.all([...this.fields].map(async (field) =>
       [field, this.pointers.has(field) ? await Windows.load(this.name, this.pointers.get(field)!, from, to, points) : undefined] as const));
@@ -155,7 +156,7 @@ export class Chart {
   /** What is shown of the time: where one has zoomed in, the last minutes, or all there is. */
   private range(): [number, number] {
     if (this.zoom) return this.zoom;
-    if (this.windows.size) return [Date.now() / 1000 - this.span, Date.now() / 1000];
+    if (this.windows.size) return [now() / 1000 - this.span, now() / 1000];
     const first = this.times[0], last = this.times[this.times.length - 1];
     return this.span ? [Math.max(first, last - this.span), last] : [first, last];
   }

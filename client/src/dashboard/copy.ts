@@ -53,6 +53,10 @@ export function csv(messages: Message[]): string {
 
 function strings(value: unknown, path = '', found: [string, string][] = []): [string, string][] {
   if (typeof value === 'string' || Array.isArray(value)) found.push([path, typeof value === 'string' ? value : JSON.stringify(value)]);
-  else if (isObject(value) && found.length < 64) for (const key of Object.keys(value)) strings(value[key], path ? `${path}.${key}` : key, found);
+  else if (isObject(value))
+    for (const key of Object.keys(value)) {
+      if (found.length >= 64) break;
+      strings(value[key], path ? `${path}.${key}` : key, found);
+    }
   return found;
 }

@@ -5,16 +5,19 @@ import { Chart } from './chart';
 import { csv, save } from './copy';
 import { byId, el, icon, setText } from './dom';
 import { explain } from './explain';
-import { type Json, age, binarySize, bytes, byInterest, clock, isBinary, isBlob, isObject, number, numbers, rate, short } from './format';
+import { type Json, age, begin, binarySize, bytes, byInterest, clock, isBinary, isBlob, isObject, number, numbers, rate, short } from './format';
 import { Log } from './log';
 import { PublishBox } from './publish';
 import { Raw } from './raw';
 import { worth } from './row';
 import { api, signedIn } from './session';
 import { type Channel, history } from './store';
+import { now } from './time';
 import { Tree } from './tree';
 
 const POINTS = 5000; // of the history
+const LONG = 10_000; // letters of a text
+const REST = '; the tab JSON can copy all';
 const LOGGED = 100; // of it that the log begins with
 const TABS = ['Value', 'Log', 'JSON', 'Route'] as const;
 type Tab = (typeof TABS)[number];
@@ -152,7 +155,7 @@ export class Detail {
     const tree = isTree(data);
     this.value.hidden = tree && !!this.tree;
     if (!this.value.hidden) {
-      setText(this.value, isBinary(data) ? `Binary, ${bytes(binarySize(data))}` : typeof data === 'string' ? data : tree ? JSON.stringify(data) : short(data));
+      setText(this.value, isBinary(data) ? `Binary, ${bytes(binarySize(data))}` : typeof data === 'string' ? begin(data, LONG, REST) : tree ? begin(JSON.stringify(data), LONG, REST) : short(data));
       this.value.classList.toggle('cleared', !!message.cleared);
       const long = typeof data === 'string' && data.length > 24;
       this.value.classList.toggle('text', long);
@@ -188,7 +191,7 @@ export class Detail {
   private clock(): void {
     const { message, before, count } = this.channel!;
     if (!message) return;
-    const facts = [`${age(Date.now() - message.ts)}${message.retained ? ' (retained: may be older)' : ''}`, clock(message.ts)];
+    const facts = [`${age(now() - message.ts)}${message.retained ? ' (retained: may be older)' : ''}`, clock(message.ts)];
     const doubt = worth(this.channel!);
     if (doubt) facts.unshift(doubt);
     this.box.classList.toggle('doubtful', !!doubt);

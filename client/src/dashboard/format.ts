@@ -18,7 +18,7 @@ export const isBlob = (value: unknown): value is { url: string; type: string; by
   isObject(value) && isBlobAddress(value.url) && typeof value.type === 'string' && typeof value.bytes === 'number';
 
 export function number(value: number): string {
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
+  if (Number.isSafeInteger(value)) return String(value);
   const digits = Math.abs(value) >= 1000 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
   return Math.abs(value) < 1e15 && (Math.abs(value) >= 1e-3 || value === 0) ? value.toFixed(digits).replace(/\.?0+$/, '') : value.toExponential(3);
 }
@@ -53,16 +53,22 @@ const MOST_FIELDS = 64;
 /** The numbers in a value, by their path: '' for a number itself, 'ENERGY.Power' inside an object. */
 export function numbers(value: unknown, path = '', found: [string, number][] = []): [string, number][] {
   if (typeof value === 'number' && Number.isFinite(value)) found.push([path, value]);
-  else if (isObject(value) && found.length < MOST_FIELDS)
-    for (const key of Object.keys(value)) numbers(value[key], path ? `${path}.${key}` : key, found);
+  else if (isObject(value))
+    for (const key of Object.keys(value)) {
+      if (found.length >= MOST_FIELDS) break;
+      numbers(value[key], path ? `${path}.${key}` : key, found);
+    }
   return found;
 }
 
 /** Numbers and booleans inside an object: what a row has room for. */
 export function fields(value: unknown, path = '', found: [string, number | boolean][] = []): [string, number | boolean][] {
   if (typeof value === 'number' || typeof value === 'boolean') found.push([path, value]);
-  else if (isObject(value) && found.length < MOST_FIELDS)
-    for (const key of Object.keys(value)) fields(value[key], path ? `${path}.${key}` : key, found);
+  else if (isObject(value))
+    for (const key of Object.keys(value)) {
+      if (found.length >= MOST_FIELDS) break;
+      fields(value[key], path ? `${path}.${key}` : key, found);
+    }
   return found;
 }
 
@@ -76,11 +82,14 @@ export function clock(ms: number, fraction = false): string {
 }
 
 /** Fields that say more of the radio than of the room come last. */
-const TELLING = /temperature|(^|\.)(tC|temp)$|power|humidity|co2|lux|illuminance|level|brightness/i;
+const TELLING = /temperature|(^|\.)value$|(^|\.)(tC|temp)$|power|humidity|co2|lux|illuminance|level|brightness/i;
 const DULL = /linkquality|voltage|battery|rssi|uptime|(^|\.)id$|(^|\.)ts$|\.tF$|Total|Factor|color_temp|Period/i;
 const interest = (path: string): number => (DULL.test(path) ? 2 : TELLING.test(path) ? 0 : 1);
 export const byInterest = (a: [string, unknown], b: [string, unknown]): number =>
   interest(a[0]) - interest(b[0]) || Number(/temp|tC/i.test(b[0])) - Number(/temp|tC/i.test(a[0]));
+
+/** The beginning of a text: a value of a mebibyte would hold the page up, and nobody reads it there. */
+export const begin = (text: string, most: number, rest = ''): string => (text.length > most ? `${text.slice(0, most)}… ${text.length - most} more letters${rest}` : text);
 
 export function short(value: unknown): string {
   if (value === undefined) return 'cleared';

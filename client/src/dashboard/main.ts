@@ -15,6 +15,7 @@ import { Search } from './search';
 import { signedIn } from './session';
 import { Status } from './status';
 import { Store } from './store';
+import { compareClocks } from './time';
 import { Watch } from './watch';
 
 const client = new Sluice('.', { token: signedIn() });
@@ -65,7 +66,7 @@ function show(focus: boolean): void {
   place = readPlace();
   view.value = place.view;
   sort.value = place.sort;
-  sort.disabled = place.view === 'log' || place.view === 'tree';
+  sort.parentElement!.hidden = place.view === 'log' || place.view === 'tree';
   const log = place.view === 'log';
   byId('groups').hidden = log;
   feed.show(log, matcher(place.filter));
@@ -125,6 +126,13 @@ document.addEventListener('keydown', (event) => {
 // --- what comes -------------------------------------------------------------------------------------------------------
 
 client.on('status', (told) => store.judge(told));
+let compared = false; // the clocks, on this connection
+client.on('state', ({ state }) => (compared &&= state === 'live'));
+store.onChange(({ name }) => {
+  if (compared) return;
+  compared = true;
+  void compareClocks(name).then((text) => text && status.notice(text));
+});
 store.onChange((channel, isNew) => {
   feed.take(channel);
   if (channel.name !== place.channel) return;

@@ -1,6 +1,7 @@
 /** Publishing to a channel: what to send, and how far it got. */
 import { type Sluice, SluiceError } from '../client/index';
 import { el } from './dom';
+import { rounded } from './exact';
 import { isObject } from './format';
 import { api } from './session';
 
@@ -15,7 +16,9 @@ const looksLikeJson = (text: string): boolean => /^\s*[{["]/.test(text);
 /** JSON, or else the text; undefined with what is wrong if it was meant to be JSON and is not. */
 function read(text: string): { data: unknown; problem?: string } {
   try {
-    return { data: JSON.parse(text) };
+    const data = JSON.parse(text);
+    // What the browser would round is sent as it was written.
+    return { data: rounded(data) ? new TextEncoder().encode(text.trim()) : data };
   } catch (error) {
     return { data: text, problem: looksLikeJson(text) ? String((error as Error).message) : undefined };
   }

@@ -4,6 +4,7 @@ import { age, byInterest, clock, fields, isBinary, isBlob, isObject, number, rat
 import type { Line } from './outline';
 import { drawSpark } from './spark';
 import type { Channel } from './store';
+import { now } from './time';
 
 const TAIL = 10; // letters of a name that are always shown
 const PAIRS = 6; // fields of an object that are tried; as many are seen as fit
@@ -101,7 +102,7 @@ export class Row {
     this.button.title = worth(this.channel);
     this.item.classList.toggle('doubtful', !!this.button.title);
     setText(this.doubt, WORD[this.channel.status?.state ?? 'live']);
-    setText(this.ageCell, age(Date.now() - this.channel.message!.ts));
+    setText(this.ageCell, age(now() - this.channel.message!.ts));
     setText(this.rateCell, rate(this.channel.rate()));
   }
 }

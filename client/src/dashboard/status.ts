@@ -3,6 +3,7 @@ import { storage } from './session';
 import type { Sluice, StateEvent, Transport } from '../client/index';
 import { byId, el, setText } from './dom';
 import { age, clock } from './format';
+import { now } from './time';
 
 const NAMES: Record<Transport, string> = { websocket: 'WebSocket', sse: 'SSE', longpoll: 'Long-poll' };
 const ALL: Transport[] = ['websocket', 'sse', 'longpoll'];
@@ -23,7 +24,7 @@ export class Status {
       this.show();
     });
     client.on('upstream', ({ state, since }) => {
-      this.downSince = state === 'down' ? since || Date.now() : 0;
+      this.downSince = state === 'down' ? since || now() : 0;
       this.show();
     });
     client.on('gap', ({ channel, reason }) => this.gap(`${channel}: ${reason}`));
@@ -55,7 +56,7 @@ export class Status {
     const upstream = byId('upstream'), gateway = byId('gateway');
     gateway.hidden = !lostSince || Date.now() - lostSince < LONG;
     upstream.hidden = !downSince || !gateway.hidden; // without the gateway nobody here knows of the broker
-    if (downSince) setText(upstream, `Broker unreachable. Values are stale since ${clock(downSince)} (${age(Date.now() - downSince)}).`);
+    if (downSince) setText(upstream, `Broker unreachable. Values are stale since ${clock(downSince)} (${age(now() - downSince)}).`);
     if (!gateway.hidden) setText(gateway, 'Gateway unreachable. Reconnecting; you will get what it has kept meanwhile.');
     document.body.classList.toggle('old', !!downSince || !gateway.hidden);
     this.title(!gateway.hidden ? 'Offline' : downSince ? 'Broker down' : '');

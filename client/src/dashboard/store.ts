@@ -2,6 +2,7 @@
 import type { Message, Status } from '../client/index';
 import { at, byInterest, numbers } from './format';
 import { api } from './session';
+import { now } from './time';
 
 const SPARK = 60; // numbers kept
 const TAU = 20; // s, how slowly rates follow
@@ -29,9 +30,9 @@ export class Channel {
 
   take(message: Message): void {
     if (this.message && !message.retained) {
-      const now = performance.now() / 1000;
-      this.perSecond = this.decayed(now) + 1 / TAU;
-      this.at = now;
+      const seconds = performance.now() / 1000;
+      this.perSecond = this.decayed(seconds) + 1 / TAU;
+      this.at = seconds;
       this.count++;
     }
     this.before = this.message;
@@ -62,20 +63,20 @@ export class Channel {
     if (this.spark.length < live.length) this.spark = live;
     const known = messages.filter((message) => !message.retained).map((message) => message.ts);
     if (known.length < 2) return;
-    const now = Date.now();
+    const at = now();
     const seconds = performance.now() / 1000;
-    this.born = Math.min(this.born, seconds - (now - known[0]) / 1000);
-    this.perSecond = known.reduce((sum, ts) => sum + Math.exp(-(now - ts) / 1000 / TAU) / TAU, 0);
+    this.born = Math.min(this.born, seconds - (at - known[0]) / 1000);
+    this.perSecond = known.reduce((sum, ts) => sum + Math.exp(-(at - ts) / 1000 / TAU) / TAU, 0);
     this.at = seconds;
   }
 
   /** Messages a second. What was before the page knew the channel is not counted as silence. */
-  rate(now = performance.now() / 1000): number {
-    return this.decayed(now) / (1 - Math.exp(-Math.max(now - this.born, SHORTEST) / TAU));
+  rate(seconds = performance.now() / 1000): number {
+    return this.decayed(seconds) / (1 - Math.exp(-Math.max(seconds - this.born, SHORTEST) / TAU));
   }
 
-  private decayed(now: number): number {
-    return this.perSecond * Math.exp(-(now - this.at) / TAU);
+  private decayed(seconds: number): number {
+    return this.perSecond * Math.exp(-(seconds - this.at) / TAU);
   }
 }
 

@@ -1,11 +1,16 @@
 /** JSON as a tree of native <details>, updated in place so that what is open stays open. Numbers can be charted. */
 import { el, icon, setText } from './dom';
-import { type Json, isBinary, isObject, number, short } from './format';
+import { type Json, begin, isBinary, isObject, number, short } from './format';
 
 export interface TreeHost {
   charted(path: string): boolean;
   toggle(path: string): void;
 }
+
+const MOST = 200; // items of one branch
+const FEW = 20; // ... that are open at first on the second level
+const LONG = 2000; // letters of a text
+const LONGEST_KEY = 200;
 
 interface Node {
   element: HTMLElement;
@@ -13,7 +18,10 @@ interface Node {
   children?: Map<string, Node>;
   list?: HTMLElement;
   kind: string;
-  /** What it showed last. */
+  /** Built while it is open only: a value may be deep and large. */
+  details?: HTMLDetailsElement;
+  /** What it shows, and showed last. */
+  latest?: Json;
   text?: string;
 }
 
@@ -25,7 +33,7 @@ const describe = (value: Json): string =>
     ? `${value.length} item${value.length === 1 ? '' : 's'}`
     : isObject(value) && !isBinary(value)
       ? `${Object.keys(value).length} field${Object.keys(value).length === 1 ? '' : 's'}`
-      : typeof value === 'number' ? number(value) : typeof value === 'string' ? JSON.stringify(value) : value === null ? 'null' : short(value);
+      : typeof value === 'number' ? number(value) : typeof value === 'string' ? begin(JSON.stringify(value), LONG) : value === null ? 'null' : short(value);
 
 export class Tree {
   readonly element = el('div', { class: 'tree' });
@@ -52,11 +60,14 @@ export class Tree {
     const text = el('span', { class: `leaf ${typeof value}` });
     if (kind === 'list' || kind === 'object') {
       const list = el('ul');
-      const element = el('li', {}, el('details', { open: depth < 2 }, el('summary', {}, el('span', { class: 'key' }, key), ' ', text), list));
+      const size = Object.keys(value as object).length;
+      const details = el('details', { open: depth === 0 || (depth === 1 && size <= FEW) }, el('summary', {}, el('span', { class: 'key' }, begin(key, LONGEST_KEY)), ' ', text), list);
       text.className = 'quiet';
-      return { element, value: text, children: new Map(), list, kind };
+      const node: Node = { element: el('li', {}, details), value: text, children: new Map(), list, kind, details: depth ? details : undefined };
+      details.addEventListener('toggle', () => node.latest !== undefined && this.fill(node, path, node.latest, depth));
+      return node;
     }
-    const element = el('li', { class: 'field-row' }, el('span', { class: 'key' }, key), text);
+    const element = el('li', { class: 'field-row' }, el('span', { class: 'key' }, begin(key, LONGEST_KEY)), text);
     if (kind === 'number' && path)
       element.append(
         el('button', {
@@ -76,10 +87,11 @@ export class Tree {
     }
     node.text = text;
     setText(node.value, text);
-    if (!node.children) return;
+    node.latest = value;
+    if (!node.children || node.details?.open === false) return;
     const entries: [string, Json][] = Array.isArray(value)
-      ? value.slice(0, 200).map((item, i) => [String(i), item])
-      : Object.entries(value as { [key: string]: Json }).slice(0, 200);
+      ? value.slice(0, MOST).map((item, i) => [String(i), item])
+      : Object.entries(value as { [key: string]: Json }).slice(0, MOST);
     const seen = new Set<string>();
     let at = 0;
     for (const [key, item] of entries) {

@@ -60,7 +60,10 @@ export class Windows {
 /** The JSON pointers to the numbers in a value, by the paths that numbers() gives them. */
 export function pointers(value: Json | undefined, path = '', pointer = '', found = new Map<string, string>()): Map<string, string> {
   if (typeof value === 'number') found.set(path, pointer);
-  else if (isObject(value) && found.size < 64)
-    for (const key of Object.keys(value)) pointers(value[key], path ? `${path}.${key}` : key, `${pointer}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, found);
+  else if (isObject(value))
+    for (const key of Object.keys(value)) {
+      if (found.size >= 64) break;
+      pointers(value[key], path ? `${path}.${key}` : key, `${pointer}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, found);
+    }
   return found;
 }

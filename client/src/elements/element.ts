@@ -52,11 +52,15 @@ export function literal(text: string): unknown {
 
 export const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b);
 
+export const clamp = (min: number, value: number, max: number): number => Math.min(max, Math.max(min, value));
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** A value as a person reads it. */
 export function say(value: unknown, digits?: string | null): string {
   if (value === undefined || value === null) return '–';
   if (typeof value === 'number') {
-    if (digits) return value.toFixed(Math.min(20, Math.max(0, +digits || 0)));
+    if (digits) return value.toFixed(clamp(0, +digits || 0, 20));
     return Number.isInteger(value) ? String(value) : String(+value.toPrecision(6));
   }
   if (typeof value === 'boolean') return value ? 'on' : 'off';
@@ -108,22 +112,19 @@ export abstract class SluiceElement extends Base {
   protected state: ElementState = 'waiting';
   protected client?: Sluice;
   private subscription?: Subscription;
-  private leave: (() => void)[] = [];
+  protected leave: (() => void)[] = []; // what ends with the channel
   private timer?: ReturnType<typeof setTimeout>;
   private lost = false;
   private own?: { state: ElementState; why?: string }; // of a command
-  private note = document.createElement('span');
-  private mark = document.createElement('span');
+  protected wish?: unknown; // what a person wants, until the device says so
+  private fault = '';
+  private note = el('span', { class: 'say', role: 'status' });
+  private mark = el('span', { class: 'mark', part: 'mark', 'aria-hidden': 'true' });
 
   constructor() {
     super();
     this.root = this.attachShadow({ mode: 'open', delegatesFocus: true });
     this.root.adoptedStyleSheets = [sheet(BASE), sheet((this.constructor as typeof SluiceElement).css)];
-    this.note.className = 'say';
-    this.note.setAttribute('role', 'status');
-    this.mark.className = 'mark';
-    this.mark.setAttribute('part', 'mark');
-    this.mark.setAttribute('aria-hidden', 'true');
     this.build();
     this.root.append(this.mark, this.note);
   }
@@ -138,7 +139,7 @@ export abstract class SluiceElement extends Base {
   }
   /** Of another channel, or of none. */
   protected reset(): void {
-    this.message = undefined;
+    this.message = this.wish = undefined;
   }
 
   protected text(name: string): string {
@@ -151,6 +152,21 @@ export abstract class SluiceElement extends Base {
 
   protected get label(): string {
     return this.text('label') || this.text('channel') + (this.text('path') && ` ${this.text('path')}`);
+  }
+
+  /** With its digits and its unit. */
+  protected say(value: unknown): string {
+    return say(value, this.text('digits')) + (value === undefined ? '' : this.text('unit') && ` ${this.text('unit')}`);
+  }
+
+  /** A duration; 0 where it is none. */
+  protected ms(name: string): number {
+    try {
+      return duration(this.text(name));
+    } catch (error) {
+      this.fault = (error as Error).message;
+      return 0;
+    }
   }
 
   connectedCallback(): void {
@@ -214,7 +230,7 @@ export abstract class SluiceElement extends Base {
   private look(): void {
     clearTimeout(this.timer);
     const { client } = this;
-    const wait = (ms: number): void => void (this.timer = setTimeout(() => this.look(), ms));
+    this.fault = '';
     let why = '';
     let state: ElementState = 'live';
     if (client?.state === 'live') this.lost = false;
@@ -222,12 +238,7 @@ export abstract class SluiceElement extends Base {
       this.lost = client.state !== 'connecting';
       setTimeout(() => (client.state === 'live' || (this.lost = true), this.isConnected && this.look()), GRACE);
     }
-    let age = 0;
-    try {
-      age = duration(this.text('max-age') || undefined);
-    } catch (error) {
-      why = (error as Error).message;
-    }
+    const age = this.ms('max-age');
     const worth = this.message && client?.status(this.message.channel);
     const old = this.message && age ? Date.now() - this.message.ts - age : -1;
     if (this.refusal) [state, why] = ['refused', this.refusal];
@@ -238,7 +249,10 @@ export abstract class SluiceElement extends Base {
     else if (client?.upstream.state === 'down') [state, why] = ['stale', 'the broker can’t be reached'];
     else if (worth && worth.state !== 'live') [state, why] = ['stale', `${WORTH[worth.state]} since ${new Date(worth.since).toLocaleString()}`];
     else if (old >= 0) [state, why] = ['stale', `nothing new for ${this.text('max-age')}`];
-    else if (age) wait(-old);
+    else {
+      why = this.fault;
+      if (age) this.timer = setTimeout(() => this.look(), -old);
+    }
     this.show(state, why);
   }
 
@@ -255,11 +269,22 @@ export abstract class SluiceElement extends Base {
   }
 
   /** Sends a command, and shows how far it got. `arrived`: has the device confirmed it? */
-  protected async command(value: unknown, arrived: () => boolean): Promise<void> {
-    const turn = (this.own = { state: 'pending' as ElementState, why: 'on its way' });
-    const set = (next?: { state: ElementState; why?: string }): void => {
+  protected async command(wish: unknown, word: unknown, arrived: () => boolean): Promise<void> {
+    this.wish = wish;
+    await this.publish(this.hasAttribute('bare') ? word : wrap(word, this.text('path')), arrived);
+    if (this.wish === wish && !this.commanding) this.wish = undefined;
+    this.paint();
+  }
+
+  private async publish(value: unknown, arrived: () => boolean): Promise<void> {
+    const turn: { state: ElementState; why?: string } = (this.own = { state: 'pending', why: 'on its way' });
+    const set = (next?: typeof turn): void => {
       if (this.own === turn) this.own = next && Object.assign(turn, next);
       this.look();
+    };
+    const end = (state: ElementState, why: string, ms: number): void => {
+      set({ state, why });
+      setTimeout(set, ms);
     };
     this.look();
     const device = this.text('confirm') === 'device';
@@ -268,37 +293,43 @@ export abstract class SluiceElement extends Base {
     try {
       said = await this.client!.publish(this.text('to') || this.text('channel'), value, { confirm: device });
     } catch (error) {
-      set({ state: 'refused', why: this.explain(error as SluiceError) });
-      setTimeout(() => set(), 8_000);
+      end('refused', this.explain(error as SluiceError), 8_000);
       fire('refused', error);
       return;
     }
     fire('published', value);
     if (device) {
-      const good = said.status === 'confirmed';
-      set(good ? { state: 'confirmed', why: 'the device has done it' } : { state: 'reverted', why: 'the device has not done it in time' });
-      setTimeout(() => set(), good ? 2_000 : 8_000);
+      if (said.status === 'confirmed') end('confirmed', 'the device has done it', 2_000);
+      else end('reverted', 'the device has not done it in time', 8_000);
       fire(said.status, said);
       return;
     }
-    const confirm = duration(this.text('confirm') || '5s');
-    const end = Date.now() + confirm;
-    while (this.own === turn && !arrived() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));
-    if (arrived() || !confirm) return set();
-    set({ state: 'unconfirmed', why: 'the broker has the command; the device has not confirmed it' });
-    while (this.own === turn && !arrived() && this.isConnected) await new Promise((resolve) => setTimeout(resolve, 200));
+    const patience = duration(this.text('confirm') || '5s');
+    const until = Date.now() + patience;
+    for (; patience && this.own === turn && !arrived() && this.isConnected; await sleep(50))
+      if (Date.now() > until && turn.state === 'pending') set({ state: 'unconfirmed', why: 'the broker has the command; the device has not confirmed it' });
     set();
   }
 
   protected get commanding(): boolean {
     return this.own?.state === 'pending' || this.own?.state === 'unconfirmed';
   }
+
+  /** May a person move it? */
+  protected get locked(): boolean {
+    return this.hasAttribute('disabled') || (!!this.refusal && !this.text('to'));
+  }
+}
+
+/** Attributes of an element. */
+export function set<T extends Element>(element: T, attributes: Record<string, unknown>): T {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  return element;
 }
 
 /** An element with attributes and children. */
 export function el<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Record<string, string> = {}, ...children: (Node | string)[]): HTMLElementTagNameMap[K] {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  const made = set(document.createElement(tag), attributes);
   made.append(...children);
   return made;
 }

@@ -1,14 +1,10 @@
-import { el, say, SluiceElement } from './element.js';
+import { clamp, el, set, SluiceElement } from './element.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const ARC = 'M10 55 A45 45 0 0 1 100 55';
 const LENGTH = Math.PI * 45;
 
-function svg(tag: string, attributes: Record<string, string>): SVGElement {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
+const svg = (tag: string, attributes: Record<string, string>): Element => set(document.createElementNS(SVG, tag), attributes);
 
 /** `<sluice-gauge channel="tank" path="level" min="0" max="100" unit="%" label="Tank">` */
 export class SluiceGauge extends SluiceElement {
@@ -20,7 +16,7 @@ path { fill: none; stroke-width: 10; stroke-linecap: round; }
 .value { display: block; margin-top: -1.9em; font-size: 1.35em; font-weight: 600; font-variant-numeric: tabular-nums; }
 .label { display: block; color: var(--quiet); font-size: .85em; overflow-wrap: anywhere; }`;
   private meter!: HTMLElement;
-  private bar!: SVGElement;
+  private bar!: Element;
   private shown!: HTMLElement;
   private name!: HTMLElement;
 
@@ -39,13 +35,11 @@ path { fill: none; stroke-width: 10; stroke-linecap: round; }
     const min = +(this.text('min') || 0);
     const max = +(this.text('max') || 100);
     const value = typeof this.value === 'number' ? this.value : undefined;
-    const part = value === undefined || max <= min ? 0 : Math.min(1, Math.max(0, (value - min) / (max - min)));
-    this.bar.setAttribute('stroke-dasharray', `${part * LENGTH} ${LENGTH * 2}`);
-    this.bar.setAttribute('visibility', value === undefined ? 'hidden' : 'visible');
-    const text = say(value, this.getAttribute('digits')) + (value === undefined ? '' : this.text('unit') && ` ${this.text('unit')}`);
+    const part = value === undefined || max <= min ? 0 : clamp(0, (value - min) / (max - min), 1);
+    set(this.bar, { 'stroke-dasharray': `${part * LENGTH} ${LENGTH * 2}`, visibility: value === undefined ? 'hidden' : 'visible' });
+    const text = this.say(value);
     this.shown.textContent = text;
     this.name.textContent = this.label;
-    const set = { 'aria-label': this.label, 'aria-valuemin': min, 'aria-valuemax': max, 'aria-valuenow': Math.min(max, Math.max(min, value ?? min)), 'aria-valuetext': text };
-    for (const [name, now] of Object.entries(set)) this.meter.setAttribute(name, String(now));
+    set(this.meter, { 'aria-label': this.label, 'aria-valuemin': min, 'aria-valuemax': max, 'aria-valuenow': clamp(min, value ?? min, max), 'aria-valuetext': text });
   }
 }

@@ -1,5 +1,5 @@
 import type { Message } from '../client/index.js';
-import { el, pick, say, SluiceElement } from './element.js';
+import { clamp, el, pick, say, set, SluiceElement } from './element.js';
 
 /** `<sluice-log channel="alarms/#" lines="100">`: the newest messages, the newest on top. */
 export class SluiceLog extends SluiceElement {
@@ -20,7 +20,7 @@ p { margin: 0; color: var(--quiet); }`;
 
   protected build(): void {
     this.list = el('ol', { part: 'list' });
-    this.box = el('div', { class: 'body', role: 'log', 'aria-live': 'off', tabindex: '0' }, this.list);
+    this.box = el('div', { class: 'body', role: 'log', tabindex: '0' }, this.list);
     this.empty = el('p', { part: 'empty' }, 'no messages yet');
     this.root.append(this.empty, this.box);
   }
@@ -39,13 +39,12 @@ p { margin: 0; color: var(--quiet); }`;
   }
 
   private most(): number {
-    return Math.min(1_000, Math.max(1, +this.text('lines') || 50));
+    return clamp(1, +this.text('lines') || 50, 1_000);
   }
 
   /** Once a frame, however many have come. */
   protected paint(): void {
-    this.box.setAttribute('aria-label', this.label);
-    this.box.setAttribute('aria-live', this.hasAttribute('announce') ? 'polite' : 'off');
+    set(this.box, { 'aria-label': this.label, 'aria-live': this.hasAttribute('announce') ? 'polite' : 'off' });
     this.empty.hidden = !!(this.list.childElementCount || this.fresh.length);
     if (!this.fresh.length || this.frame) return;
     this.frame = requestAnimationFrame(() => {

@@ -1,4 +1,4 @@
-import { el, say, SluiceElement, wrap } from './element.js';
+import { el, set, SluiceElement } from './element.js';
 
 /** `<sluice-slider channel="devices/lamp" path="brightness" min="0" max="254" label="Brightness">`: publishes when it is
  * let go, as the switch does. */
@@ -13,7 +13,6 @@ input:disabled { cursor: not-allowed; }
   private name!: HTMLElement;
   private output!: HTMLElement;
   private held = false; // a person moves it: what comes meanwhile does not
-  private wish?: number;
 
   protected build(): void {
     this.name = el('span', { part: 'label', 'aria-hidden': 'true' });
@@ -29,15 +28,12 @@ input:disabled { cursor: not-allowed; }
 
   private async send(): Promise<void> {
     this.held = false;
-    const wish = (this.wish = this.input.valueAsNumber);
-    await this.command(this.hasAttribute('bare') ? wish : wrap(wish, this.text('path')), () => this.value === wish);
-    if (this.wish === wish && !this.commanding) this.wish = undefined;
-    this.paint();
+    const wish = this.input.valueAsNumber;
+    await this.command(wish, wish, () => this.value === wish);
   }
 
   protected reset(): void {
     super.reset();
-    this.wish = undefined;
     this.held = false;
   }
 
@@ -47,15 +43,13 @@ input:disabled { cursor: not-allowed; }
       const now = this.text(name) || { min: '0', max: '100', step: '1' }[name];
       if (input[name] !== now) input[name] = now;
     }
-    input.disabled = this.hasAttribute('disabled') || (!!this.refusal && !this.text('to'));
+    input.disabled = this.locked;
     const value = this.commanding && this.wish !== undefined ? this.wish : this.value;
     if (!this.held && typeof value === 'number') input.value = String(value);
     const shown = this.held ? input.valueAsNumber : typeof value === 'number' ? value : undefined;
-    const text = say(shown, this.getAttribute('digits')) + (shown === undefined ? '' : this.text('unit') && ` ${this.text('unit')}`);
+    const text = this.say(shown);
     this.output.textContent = text;
-    input.setAttribute('aria-valuetext', text);
-    input.setAttribute('aria-busy', String(this.state === 'pending'));
     this.name.textContent = this.label;
-    input.setAttribute('aria-label', this.label);
+    set(input, { 'aria-label': this.label, 'aria-valuetext': text, 'aria-busy': this.state === 'pending' });
   }
 }

@@ -1,4 +1,4 @@
-import { el, literal, same, SluiceElement, wrap } from './element.js';
+import { el, literal, same, set, SluiceElement } from './element.js';
 
 /** `<sluice-switch channel="devices/lamp" path="state" label="Lamp">`: publishes on `channel`, or on `to`.
  *
@@ -17,7 +17,6 @@ button:disabled { cursor: not-allowed; opacity: .6; }
 @media (prefers-reduced-motion: no-preference) { .knob { transition: transform .15s; } }`;
   private button!: HTMLButtonElement;
   private name!: HTMLElement;
-  private wish?: boolean;
 
   protected build(): void {
     this.name = el('span', { part: 'label' });
@@ -46,23 +45,14 @@ button:disabled { cursor: not-allowed; opacity: .6; }
   }
 
   private async turn(): Promise<void> {
-    const wish = (this.wish = !(this.wish ?? this.reported));
-    const word = this.words()[wish ? 0 : 1];
-    await this.command(this.hasAttribute('bare') ? word : wrap(word, this.text('path')), () => this.reported === wish);
-    if (this.wish === wish && !this.commanding) this.wish = undefined;
-    this.paint();
-  }
-
-  protected reset(): void {
-    super.reset();
-    this.wish = undefined;
+    const wish = !(this.wish ?? this.reported);
+    await this.command(wish, this.words()[wish ? 0 : 1], () => this.reported === wish);
   }
 
   protected paint(): void {
     const on = this.commanding ? this.wish : this.reported;
-    this.button.setAttribute('aria-checked', on === undefined ? 'mixed' : String(on));
-    this.button.setAttribute('aria-busy', String(this.state === 'pending'));
-    this.button.disabled = this.hasAttribute('disabled') || (!!this.refusal && !this.text('to'));
+    set(this.button, { 'aria-checked': on ?? 'mixed', 'aria-busy': this.state === 'pending' });
+    this.button.disabled = this.locked;
     this.name.textContent = this.label;
   }
 }

@@ -15,7 +15,7 @@ export class SluiceValue extends SluiceElement {
   }
 
   protected paint(): void {
-    this.shown.textContent = say(this.value, this.getAttribute('digits'));
+    this.shown.textContent = say(this.value, this.text('digits'));
     this.unit.textContent = this.value === undefined || this.value === null ? '' : this.text('unit');
   }
 }

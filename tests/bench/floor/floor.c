@@ -2,11 +2,15 @@
  * one ready-made frame for each client and message. It has no queues, no history, no channels by name, no heartbeats:
  * what a delivery costs here is what the kernel's send() costs.
  *
- *   floor BROKER_PORT TOPIC [joined]     prints the port it listens on
+ *   floor BROKER_PORT TOPIC [joined|qos1]     prints the port it listens on
  *
  * The frame is the same message object that Sluice sends, made once for each message. With `joined` it first takes
  * whatever has come from the broker, and what is there for a channel leaves in one send() for each of its clients.
- * Clients ask for GET …/<channel's number>; topics are TOPIC/<channel's number>. */
+ * Clients ask for GET …/<channel's number>; topics are TOPIC/<channel's number>.
+ *
+ * With `qos1` it is joined too, and its clients speak MQTT 3.1.1 over WebSocket and subscribe at QoS 1: each gets the
+ * PUBLISH packets with identifiers of its own, and what it acknowledges is read and thrown away. It keeps no window:
+ * an identifier counts up. All are in channel 0. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -34,7 +38,7 @@ struct channel {
 };
 static struct channel channels[CHANNELS];
 static unsigned dirty[CHANNELS], dirty_count;
-static bool joined;
+static bool joined, qos1;
 static int broker, poller;
 static uint64_t sequence;
 
@@ -83,6 +87,69 @@ static size_t frame_make(char *out, const char *topic, size_t topic_len, const c
     return head + (size_t)size;
 }
 
+/* --- QoS 1 ------------------------------------------------------------------------------------------------------ */
+
+#define CLIENTS     20000
+#define PACKETS_MAX 4096
+
+static struct {
+    uint16_t last_id;
+    unsigned char said; /* requests so far: the upgrade, CONNECT, SUBSCRIBE */
+} state[CLIENTS];
+static size_t id_at[PACKETS_MAX]; /* in the frames of channel 0 */
+static unsigned packet_count;
+
+static size_t packet_make(char *out, const char *topic, size_t topic_len, const char *payload, size_t len)
+{
+    size_t remaining = 2 + topic_len + 2 + len, size = remaining + (remaining < 128 ? 2 : 3), head = 2;
+    out[0] = (char)0x82;
+    out[1] = (char)(size < 126 ? size : 126);
+    if (size >= 126) {
+        out[2] = (char)(size >> 8);
+        out[3] = (char)size;
+        head = 4;
+    }
+    char *at = out + head;
+    *at++ = 0x32;
+    if (remaining >= 128)
+        *at++ = (char)(0x80 | remaining % 128);
+    *at++ = (char)(remaining < 128 ? remaining : remaining / 128);
+    *at++ = (char)(topic_len >> 8);
+    *at++ = (char)topic_len;
+    at = mempcpy(at, topic, topic_len);
+    if (packet_count == PACKETS_MAX)
+        die("more packets in one read than expected");
+    id_at[packet_count++] = channels[0].len + (size_t)(at - out);
+    memcpy(at + 2, payload, len);
+    return head + size;
+}
+
+/* Each client's copy: the same bytes, with identifiers of its own. */
+static void channel_send_qos1(struct channel *channel)
+{
+    for (unsigned i = 0; i < channel->count; i++) {
+        int fd = channel->clients[i];
+        for (unsigned k = 0; k < packet_count; k++) {
+            uint16_t id = ++state[fd].last_id ? state[fd].last_id : ++state[fd].last_id;
+            channel->frames[id_at[k]] = (char)(id >> 8);
+            channel->frames[id_at[k] + 1] = (char)id;
+        }
+        deliver(fd, channel->frames, channel->len);
+    }
+    packet_count = 0;
+}
+
+/* CONNECT and SUBSCRIBE come whole in one read each here; the rest are acknowledgements. */
+static void client_says(int fd)
+{
+    static const char accepted[] = {(char)0x82, 4, 0x20, 2, 0, 0}, subscribed[] = {(char)0x82, 5, (char)0x90, 3, 0, 1, 1};
+    if (state[fd].said == 1)
+        deliver(fd, accepted, sizeof accepted);
+    else if (state[fd].said == 2)
+        deliver(fd, subscribed, sizeof subscribed);
+    state[fd].said += state[fd].said < 3;
+}
+
 static void channel_send(struct channel *channel, const char *data, size_t len)
 {
     for (unsigned i = 0; i < channel->count; i++)
@@ -92,12 +159,17 @@ static void channel_send(struct channel *channel, const char *data, size_t len)
 static void on_publish(const char *topic, size_t topic_len, const char *payload, size_t len)
 {
     char frame[2100];
-    size_t size = frame_make(frame, topic, topic_len, payload, len), at = topic_len;
+    if (len + topic_len > 2000)
+        die("a payload is too long");
+    size_t size = qos1 ? packet_make(frame, topic, topic_len, payload, len)
+                       : frame_make(frame, topic, topic_len, payload, len);
+    size_t at = topic_len;
     unsigned number = 0, unit = 1;
     while (at && topic[at - 1] >= '0' && topic[at - 1] <= '9') {
         number += unit * (unsigned)(topic[--at] - '0');
         unit *= 10;
     }
+    number = qos1 ? 0 : number;
     struct channel *channel = &channels[number % CHANNELS];
     if (!joined) {
         channel_send(channel, frame, size);
@@ -119,7 +191,10 @@ static void flush(void)
 {
     for (unsigned i = 0; i < dirty_count; i++) {
         struct channel *channel = &channels[dirty[i]];
-        channel_send(channel, channel->frames, channel->len);
+        if (qos1)
+            channel_send_qos1(channel);
+        else
+            channel_send(channel, channel->frames, channel->len);
         channel->len = 0;
         channel->listed = false;
     }
@@ -193,7 +268,7 @@ static void broker_open(int port, const char *topic)
 /* A request comes whole in one read here, and its key is the one whose answer is known. */
 static void client_readable(int fd)
 {
-    char request[2048];
+    static char request[16 * 1024];
     ssize_t got = recv(fd, request, sizeof request - 1, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN)
         return;
@@ -202,8 +277,11 @@ static void client_readable(int fd)
         return;
     }
     request[got] = '\0';
-    if (memcmp(request, "GET ", 4) != 0)
+    if (memcmp(request, "GET ", 4) != 0) {
+        if (qos1)
+            client_says(fd);
         return; /* a pong */
+    }
     char *end = strchr(request + 4, ' '), *at = end;
     while (at && at[-1] >= '0' && at[-1] <= '9')
         at--;
@@ -216,6 +294,10 @@ static void client_readable(int fd)
     static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     deliver(fd, answer, sizeof answer - 1);
+    if (qos1 && fd >= CLIENTS)
+        die("too many clients");
+    if (qos1)
+        state[fd].said = 1;
 }
 
 static void clients_accept(int listener)
@@ -233,7 +315,8 @@ int main(int argc, char **argv)
 {
     if (argc < 3)
         return 2;
-    joined = argc > 3 && strcmp(argv[3], "joined") == 0;
+    qos1 = argc > 3 && strcmp(argv[3], "qos1") == 0;
+    joined = qos1 || (argc > 3 && strcmp(argv[3], "joined") == 0);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;

@@ -112,7 +112,7 @@ class Peer:
 
 class Floor(Peer):
     def __init__(self, name, title, *mode):
-        super().__init__(name, title, "raw", "/")
+        super().__init__(name, title, *(("mqtt", "/mqtt") if "qos1" in mode else ("raw", "/")))
         self.mode = mode
 
     def server(self, directory, broker):
@@ -224,6 +224,7 @@ class Mosquitto(Peer):
 ALL = [
     Floor("floor", "floor: one send() a client and message"),
     Floor("joined", "floor that joins what waits", "joined"),
+    Floor("floor-mqtt", "floor of MQTT at QoS 1: joins, numbers, reads acknowledgements", "qos1"),
     Sluice("sluice-ws", "Sluice, /ws", "sluice-ws", "/ws"),
     Sluice("sluice-raw", "Sluice, raw socket", "raw", "/channels/"),
     Sluice("sluice-sse", "Sluice, SSE", "sse", "/sse?channel="),
