@@ -210,6 +210,8 @@ const char *gw_aggregate_of(struct gw_aggregate *out, const char *field, size_t 
                             size_t every_len);
 /* The same out of `FIELD:EVERY`. */
 const char *gw_aggregate_parse(struct gw_aggregate *out, const char *text, size_t len);
+/* What struct gw_message has as `window` for windows of it; never 0. */
+uint32_t gw_aggregate_id(const char *field, int64_t every_ms);
 
 struct gw_start {
     enum gw_start_at at;
