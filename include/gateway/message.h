@@ -71,8 +71,8 @@ struct gw_message {
     struct gw_slice channel;
     uint32_t properties_len; /* gw_message_properties() */
     bool retained;  /* the broker sent it as a stored value, not as it happened; with `clear`: see the spec */
-    bool stored;    /* the broker keeps a value of this channel, so far as is known: it sends it again to whoever
-                       subscribes anew */
+    bool stored;    /* the broker keeps a value of this channel, so far as is known: it sends it again to a client
+                       that subscribes anew */
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
