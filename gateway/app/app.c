@@ -246,6 +246,7 @@ static bool app_init(struct app *app)
         .auth = app->auth,
         .watch = {app->source, app_found},
         .upstream = gw_source_upstream(app->publisher ? app->publisher : app->source),
+        .route_stats = gw_source_routes(app->source),
         .sharing = app->engine->shared,
         .sharing_store = app->store,
     };

@@ -209,7 +209,7 @@ static char *field_text(const struct place *place)
     const struct gw_node *item = place->node;
     if (item->kind != GW_NODE_SCALAR)
         field_problem(place, item->kind == GW_NODE_LIST ? "a list" : "a mapping", "a text");
-    else if (!item->len)
+    else if (!item->len && !place->field->blank)
         field_problem(place, "it is empty", "a text");
     else if (strlen(item->text) != item->len)
         field_problem(place, "it holds the NUL character", "a text without it");
@@ -223,7 +223,10 @@ static void field_strings(const struct place *place, void *into)
     const struct gw_node *node = place->node;
     struct gw_strings *strings = (struct gw_strings *)(void *)((char *)into + place->field->offset);
     size_t count = !node ? 0 : node->kind == GW_NODE_LIST ? node->count : 1;
-    strings->items = count ? gw_calloc(count, sizeof *strings->items) : NULL;
+    bool def = !node && place->field->def;
+    strings->items = count || def ? gw_calloc(count + def, sizeof *strings->items) : NULL;
+    if (def)
+        strings->items[strings->count++] = gw_strdup(place->field->def);
     for (size_t i = 0; i < count; i++) {
         const struct gw_node *item = node->kind == GW_NODE_LIST ? node->items[i] : node;
         char path[PATH_MAX_LEN + 24];

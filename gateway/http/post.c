@@ -100,7 +100,7 @@ static void post_on_closed(struct gw_conn *conn)
     post_free(gw_conn_context(conn));
 }
 
-static const struct gw_conn_ops post_conn_ops = {.writable = NULL, .message = NULL, .closed = post_on_closed};
+static const struct gw_conn_ops post_conn_ops = {.probe = true, .closed = post_on_closed};
 
 struct post_query {
     bool as_json;       /* the body is `data` as on /ws, not the payload itself */

@@ -42,6 +42,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
     hub->repeats = setup->repeats;
+    hub->route_stats = setup->route_stats;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
     hub->filters = gw_topic_tree_create();

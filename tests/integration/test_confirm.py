@@ -214,6 +214,6 @@ def test_explain_says_how(hall):
     def line(channel):
         said = hall[0].get("/explain?channel=" + channel.replace("/", "%2F")).json()
         return next(line.strip() for line in said["text"].splitlines() if line.strip().startswith("confirm:"))
-    assert line("lamps/1") == "confirm:  when /state, /brightness of the channel is as it was sent, within 2000ms"
-    assert line("power/1") == "confirm:  when everything of the channel is as it was sent, within 3000ms"
-    assert line("tasmota/1") == "confirm:  when everything of topic 'stat/1/POWER' is as it was sent, within 3000ms"
+    assert line("lamps/1") == "confirm:  when /state, /brightness of the channel is as it was sent, within 2000ms; 'TOGGLE' by a change"
+    assert line("power/1") == "confirm:  when everything of the channel is as it was sent, within 3000ms; 'TOGGLE' by a change"
+    assert line("tasmota/1") == "confirm:  when everything of topic 'stat/1/POWER' is as it was sent, within 3000ms; 'TOGGLE' by a change"
