@@ -1,11 +1,12 @@
-/* app.c: the one file that knows everybody: what is made from what, and the order of starting and stopping.
+/* app.c: the one file that knows all parts: what is made from what, and the order of starting and stopping.
  *
- *   start  workers bind (so that a port in use is an error at once), then privileges are given up, then keys are read
- * and the store is opened, then the MQTT side is made, then the hubs, which get what the store has, then the workers'
- *          threads, then the MQTT thread
- *   stop   workers finish what their clients are owed, acknowledgements of publishes included, while the MQTT side
- *          still runs; then the MQTT side says goodbye to the broker; what it took in meanwhile still goes into the
- * first hub and the store; then everything is taken apart */
+ * Start: workers bind, so that a port in use is an error at once. Privileges are given up. Keys are read, and the
+ * store is opened. The MQTT side is made, then the hubs, which get what the store has. The workers' threads start, at
+ * last the MQTT thread.
+ *
+ * Stop: workers finish what they owe to clients, acknowledgements of publishes included, while the MQTT side still
+ * runs. The MQTT side sends DISCONNECT. What it took in meanwhile still goes into the first hub and the store. Then
+ * everything is taken apart. */
 #include "app/app.h"
 
 #include <pthread.h>
@@ -105,7 +106,6 @@ static void app_reload(struct app *app)
     }
     gw_buf_fini(&problems);
     struct gw_auth *auth;
-    problems = (struct gw_buf){0};
     if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK || !gw_auth_start(auth, &problems)) {
         gw_auth_unref(auth);
         gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes: %s", problems.data);

@@ -69,7 +69,7 @@ static struct gw_config *init_load(const struct gw_buf *text, const char *name)
 
 static bool init_write(const char *path, const struct gw_buf *text)
 {
-    /* It may name a user; what it must not do is to replace a file that somebody has written. */
+    /* It may name a user; what it must not do is to replace a file that is there. */
     int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640) : STDOUT_FILENO;
     size_t done = 0;
     ssize_t put = fd < 0 ? -1 : 0;

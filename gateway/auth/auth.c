@@ -270,7 +270,7 @@ static enum gw_err auth_jwt(struct gw_auth *auth, struct gw_token *token, int64_
 }
 
 /* A token that was verified with the keys in force now is not verified again, until it expires. Only what was let in
- * is kept, so tokens that somebody makes up push nothing out. A reload begins with an empty table. */
+ * is kept, so made-up tokens push nothing out. A reload begins with an empty table. */
 static enum gw_err auth_verify(struct gw_auth *auth, struct gw_token *token, const char *text, size_t len,
                                int64_t wall_ms, struct gw_identity **out, const char **why)
 {

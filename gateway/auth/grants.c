@@ -1,4 +1,4 @@
-/* grants.c: what somebody may do, and who somebody is. */
+/* grants.c: who a client is, and what it may do. */
 #include <stdlib.h>
 #include <string.h>
 

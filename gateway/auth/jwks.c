@@ -12,7 +12,7 @@
 #include "gateway/clock.h"
 #include "gateway/log.h"
 
-/* Between two readings that unknown keys ask for: whoever makes tokens up can't make us hammer the issuer. */
+/* Between two readings that unknown keys ask for: made-up tokens can't make us hammer the issuer. */
 #define WANTED_MS 10000
 /* First and longest wait after a reading that failed; it doubles in between. */
 #define RETRY_MIN_MS 1000

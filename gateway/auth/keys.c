@@ -116,7 +116,7 @@ bool gw_keys_add_jwks(struct gw_keys *keys, const char *text, size_t len, bool r
     {
         struct gw_key key = {.kid = NULL};
         bool good = gw_key_from_jwk(jwk, &key, &why);
-        if (good && remote && key.secret) { /* whoever can fetch it could sign */
+        if (good && remote && key.secret) { /* all who can fetch it could sign */
             gw_key_fini(&key);
             why = "a secret (kty oct) can't be had over the network";
             good = false;

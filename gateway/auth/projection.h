@@ -1,4 +1,4 @@
-/* projection.h: what somebody sees of a message who may not see all of it. Thread: any. */
+/* projection.h: what a client sees of a message if it may not see all of it. Thread: any. */
 #ifndef GW_AUTH_PROJECTION_H
 #define GW_AUTH_PROJECTION_H
 

@@ -6,7 +6,7 @@
 
 #include "auth/encode.h"
 
-/* 9999-12-31: whoever writes more means milliseconds, or nothing good. */
+/* 9999-12-31: a larger number means milliseconds, or nothing good. */
 #define NUMERIC_DATE_MAX 253402300799.0
 /* How far ahead of ours the clock of an issuer may be, besides the leeway, in what it says about itself (iat). */
 #define IAT_AHEAD_MS 300000

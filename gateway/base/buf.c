@@ -7,11 +7,6 @@
 #include "base/digits.h"
 #include "gateway/alloc.h"
 
-void gw_buf_init(struct gw_buf *buf)
-{
-    *buf = (struct gw_buf){0};
-}
-
 void gw_buf_fini(struct gw_buf *buf)
 {
     free(buf->data);

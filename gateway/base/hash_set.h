@@ -1,5 +1,5 @@
 /* hash_set.h: a set of hashes, eight bytes each: two keys with the same hash are the same. {0} is an empty one.
- * Thread: whoever owns it. */
+ * Thread: the owner's. */
 #ifndef GW_BASE_HASH_SET_H
 #define GW_BASE_HASH_SET_H
 

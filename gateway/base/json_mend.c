@@ -1,4 +1,4 @@
-/* json_mend.c: text that is nearly JSON, made JSON: the brackets and what stands between. */
+/* json_mend.c: text that is nearly JSON, made JSON: the brackets and what is between them. */
 #include "base/json_mend_private.h"
 
 static struct gw_json_flaw mend_flaw(const struct mend *m, enum gw_json_flaw_kind kind, size_t at,
@@ -59,7 +59,7 @@ static bool mend_comment(struct mend *m)
     return true;
 }
 
-/* Past what stands between the parts. */
+/* Past what is between the parts. */
 static bool mend_blanks(struct mend *m)
 {
     while (m->at < m->len) {

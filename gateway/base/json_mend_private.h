@@ -31,7 +31,7 @@ bool gw_mend_text(struct mend *m);
 /* A text, number or word. */
 bool gw_mend_scalar(struct mend *m);
 
-/* Is the byte so many ahead this one? */
+/* Is the byte that many ahead this one? */
 static inline bool mend_sees(const struct mend *m, size_t ahead, char c)
 {
     return m->len - m->at > ahead && m->text[m->at + ahead] == c;

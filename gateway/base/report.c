@@ -1,4 +1,4 @@
-/* report.c: problems that an extension's check() finds go to whoever reads the configuration. */
+/* report.c: problems that an extension's check() finds go to the reader of the configuration. */
 #include "base/report.h"
 
 #include "gateway/buf.h"

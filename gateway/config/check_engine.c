@@ -2,7 +2,7 @@
 #include "config/check.h"
 #include "gateway/engine.h"
 
-/* Gateways with one sequence have one session at the broker, which whoever takes messages in goes on with. */
+/* Gateways with one sequence have one session at the broker: the gateway that takes messages in goes on with it. */
 static void check_shared(const struct gw_config *config, const struct gw_node *root, const char *key,
                          struct gw_problems *problems)
 {

@@ -203,7 +203,7 @@ static void field_scalar(const struct place *place, const char *text, bool quote
     }
 }
 
-/* A copy of the item's text; NULL if it is none, which is told. */
+/* A copy of the item's text; NULL if it is none, which adds a problem. */
 static char *field_text(const struct place *place)
 {
     const struct gw_node *item = place->node;

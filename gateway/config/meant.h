@@ -1,4 +1,4 @@
-/* meant.h: what somebody who wrote an unknown key, or a value of the wrong shape, most likely meant. Thread: any. */
+/* meant.h: what an unknown key, or a value of the wrong shape, was most likely meant to be. Thread: any. */
 #ifndef GW_CONFIG_MEANT_H
 #define GW_CONFIG_MEANT_H
 

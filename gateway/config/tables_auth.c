@@ -33,7 +33,7 @@ const struct gw_field gw_fields_api_key[] = {
      .type = GW_FIELD_STRING,
      .offset = KEY(hash),
      .required = true,
-     .doc = "sha256:… as printed by sluice apikey; the key itself stands nowhere."},
+     .doc = "sha256:… as printed by sluice apikey; the key itself is kept nowhere."},
     {.key = "roles", .type = GW_FIELD_STRINGS, .offset = KEY(roles), .required = true, .doc = "Its roles."},
     {.key = NULL},
 };
@@ -94,7 +94,7 @@ static const struct gw_field fields_jwt[] = {
 };
 
 const struct gw_field gw_fields_auth[] = {
-    {.key = "jwt", .type = GW_FIELD_TABLE, .table = fields_jwt, .doc = "Tokens that somebody signed (RFC 7519)."},
+    {.key = "jwt", .type = GW_FIELD_TABLE, .table = fields_jwt, .doc = "Signed tokens (RFC 7519)."},
     {.key = "api_keys",
      .type = GW_FIELD_LIST,
      .table = gw_fields_api_key,

@@ -110,7 +110,7 @@ const struct gw_field gw_fields_broker[] = {
      .choices = choices_while_down,
      .doc = "Publishes while the broker is away: refused at once (`upstream_down`), or queued up to "
             "`publish_timeout` and"
-            " then refused. At QoS 0 a client has `accepted` by then, so nobody is told."},
+            " then refused. At QoS 0 a client has `accepted` by then, and does not hear of it."},
     {.key = "max_packet",
      .type = GW_FIELD_SIZE,
      .offset = CFG(broker.max_packet),

@@ -123,7 +123,7 @@ const struct gw_field gw_fields_web[] = {
     {.key = "base_path",
      .type = GW_FIELD_STRING,
      .offset = CFG(web.base_path),
-     .doc = "What stands before every path, such as `/sluice`, for a proxy that passes it on. `/healthz` and "
+     .doc = "What comes before every path, such as `/sluice`, for a proxy that passes it on. `/healthz` and "
             "`/metrics` are below it, too."},
     {.key = "hosts",
      .type = GW_FIELD_STRINGS,
@@ -137,6 +137,6 @@ const struct gw_field gw_fields_web[] = {
      .offset = CFG(web.trusted_proxies),
      .doc =
          "Addresses and networks (`10.0.0.0/8`) whose `X-Forwarded-For` (the rightmost address that is not trusted),"
-         " `X-Forwarded-Proto` and PROXY headers count; `unix`: whoever comes by a Unix socket."},
+         " `X-Forwarded-Proto` and PROXY headers count; `unix`: all who come by a Unix socket."},
     {.key = NULL},
 };

@@ -28,7 +28,7 @@ struct gw_problem {
     bool warning; /* the file is taken all the same */
 };
 
-/* What is wrong with one file, collected so that all of it is told in one run. */
+/* What is wrong with one file, collected so that one run reports all of it. */
 struct gw_problems {
     const char *file;
     struct gw_problem *items;

@@ -31,7 +31,7 @@ static void batch_fini(struct batch *batch)
     free(batch->texts);
 }
 
-/* Room for so many entries; before the first is added. */
+/* Makes room for that many entries; before the first is added. */
 static void batch_reserve(struct batch *batch, size_t count)
 {
     if (count <= batch->allocated)

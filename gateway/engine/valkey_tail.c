@@ -209,7 +209,7 @@ static void tail_take(struct tail *tail, const redisReply *reply)
     tail->safe = false;
 }
 
-/* Numbers may have begun anew while we were away: somebody found the server empty, and had no memory. */
+/* Numbers may have begun anew while we were away: a gateway found the server empty, and had no memory. */
 static bool tail_check_epoch(struct tail *tail)
 {
     struct gw_engine_store *store = tail->store;

@@ -1,5 +1,5 @@
 /* exposition.h: writes metrics as Prometheus text 0.0.4 or OpenMetrics 1.0.0. A family's samples follow its head at
- * once. Thread: whoever owns it. */
+ * once. Thread: the owner's. */
 #ifndef GW_HTTP_EXPOSITION_H
 #define GW_HTTP_EXPOSITION_H
 

@@ -17,7 +17,7 @@
 /* --- names ------------------------------------------------------------------------------------------------------ */
 
 /* DNS rebinding: a page's name may resolve to the gateway, and then page and gateway are of one origin. Its name is
- * not one of ours, though. An address in Host is none that somebody could resolve, and localhost is the browser's own
+ * not one of ours, though. An address in Host is none that a name server gives, and localhost is the browser's own
  * affair. */
 static bool gate_host_is_ours(const struct gw_conn *conn, const struct gw_request *request)
 {

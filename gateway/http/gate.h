@@ -11,7 +11,7 @@
  * it was answered (a preflight, or a refusal), or it waits (conn->ticket.wait). `open`: nobody has to be known here,
  * and any page may ask. */
 bool gw_gate_pass(struct gw_conn *conn, const struct gw_request *request, bool open, enum gw_late_identity late);
-/* The request has been given to whoever answers it. */
+/* The request has been given to the part that answers it. */
 void gw_gate_done(struct gw_conn *conn);
 
 #endif

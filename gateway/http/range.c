@@ -29,7 +29,7 @@ enum gw_range gw_range_read(struct gw_slice value, size_t size, size_t *from, si
     bool has_last = range_number(value, &at, &last);
     if (at != value.len || (!has_first && !has_last) || (has_first && has_last && last < first))
         return GW_RANGE_NONE;
-    if (!has_first) { /* the last so many bytes */
+    if (!has_first) { /* the last bytes, that many */
         if (!last || !size)
             return GW_RANGE_UNSATISFIABLE;
         *len = last < size ? last : size;

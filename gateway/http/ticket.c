@@ -98,7 +98,7 @@ static void issue_closed(struct gw_conn *conn)
     free(issue);
 }
 
-/* It is told to the client only when every gateway can take it. */
+/* The client gets it only when every gateway can take it. */
 static void ticket_share(struct gw_conn *conn, const char *ticket)
 {
     static const struct gw_conn_ops ops = {.closed = issue_closed};

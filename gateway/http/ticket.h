@@ -16,7 +16,7 @@ bool gw_ticket_of_query(const struct gw_request *request, struct gw_buf *ticket)
  * again with it. *why as gw_hub_redeem(). */
 GW_MUST_CHECK enum gw_err gw_ticket_redeem(struct gw_conn *conn, const struct gw_buf *ticket,
                                            struct gw_identity **out, const char **why);
-/* The request has been given to whoever answers it, or the connection is gone. */
+/* The request has been given to the part that answers it, or the connection is gone. */
 void gw_ticket_forget(struct gw_conn *conn);
 
 /* POST /ticket. */

@@ -181,9 +181,9 @@ enum gw_err gw_session_hello(const struct gw_session *session, const char *token
     return err;
 }
 
-/* Whoever came with a token or key keeps it; whoever came with nothing is what such a client is now. Who was
- * somebody, or needed to be nobody, and would not be let in any more is ended; who is still to say hello may do so.
- */
+/* A client that came with a token or key keeps it; one that came with nothing is what such clients are now. One that
+ * had an identity, or needed none, and would not be let in any more is ended; one that is still to say hello may do
+ * so. */
 static void session_identify_again(struct gw_session *session)
 {
     struct gw_hub *hub = session->hub;

@@ -8,7 +8,7 @@
 struct gw_channel;
 struct gw_hub;
 
-/* GW_OK, GW_ERR_FORBIDDEN, or GW_ERR_UNAUTHORIZED for somebody who is not known. */
+/* GW_OK, GW_ERR_FORBIDDEN, or GW_ERR_UNAUTHORIZED for a client that is not known. */
 enum gw_err gw_session_check(const struct gw_session *session, enum gw_right right, const char *filter, size_t len);
 /* The session is being closed. */
 void gw_session_forget_identity(struct gw_session *session);

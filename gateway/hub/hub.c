@@ -92,7 +92,7 @@ static int64_t hub_interval(const struct gw_channel *channel, const struct gw_su
     return gw_session_interval(sub->session, channel);
 }
 
-/* So many sessions have taken the message. */
+/* That many sessions have taken the message. */
 static inline void hub_took(struct gw_hub *hub, struct gw_message *msg, uint32_t taken)
 {
     if (!taken)

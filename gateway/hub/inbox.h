@@ -67,7 +67,7 @@ bool gw_inbox_rest(struct gw_inbox *inbox);
 /* Producers no longer wait and nothing gets in any more. Thread: any. */
 void gw_inbox_close(struct gw_inbox *inbox);
 
-/* Producers no longer wait, and what they put in stays until somebody takes it: at the end, for as long as it takes
+/* Producers no longer wait, and what they put in stays until it is taken: at the end, for as long as it takes
  * to stop the producers. Thread: any. */
 void gw_inbox_linger(struct gw_inbox *inbox);
 

@@ -25,7 +25,7 @@ void gw_hub_lost(struct gw_hub *hub, uint64_t to)
             gw_windows_lost(session, before);
         if (session->lagging || session->kicked || !session->sub_count)
             continue;
-        gw_session_lag_from(session, before, "history");
+        gw_session_lag_from(session, before, GW_GAP_HISTORY);
         gw_session_mark_dirty(session);
     }
 }

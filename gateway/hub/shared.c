@@ -40,7 +40,7 @@ static void wait_unref(struct gw_shared_wait *wait)
 {
     if (atomic_fetch_sub(&wait->refs, 1) != 1)
         return;
-    if (wait->back_ms > 0 && wait->err == GW_OK && wait->ask.text) { /* for whoever asks next */
+    if (wait->back_ms > 0 && wait->err == GW_OK && wait->ask.text) { /* for the next question */
         wait->ask.ttl_ms = wait->back_ms;
         wait->back_ms = 0;
         wait->put = wait->nobody = true;

@@ -2,7 +2,7 @@
  * another's.
  *
  * Work that grows with the number of channels or messages takes units, about one for each that is looked at (0.2 to
- * 1 us). When those of a turn are used up, a session goes to the end of a list and is told ready() again in the next
+ * 1 us). When those of a turn are used up, a session goes to the end of a list and gets ready() again in the next
  * flush, and the loop comes back without resting. What one session does between two looks at the units is bounded by
  * its slice. Large messages are handed to the kernel by bytes a turn in the same way (net/outbox.c). */
 #include "hub/slice.h"

@@ -22,11 +22,11 @@ struct gw_slices {
 };
 
 void gw_slices_init(struct gw_slices *slices);
-/* Takes so many units. False: none were left. */
+/* Takes that many units. False: none were left. */
 bool gw_slice_take(struct gw_hub *hub, uint32_t units);
 /* Messages from this size on are handed to the kernel by bytes a turn. */
 #define GW_LARGE_BYTES (16 * 1024)
-/* The session is about to send so much. False: not in this turn; it is told ready() in the next one. */
+/* The session is about to send that much. False: not in this turn; ready() is called in the next one. */
 bool gw_slice_send(struct gw_session *session, size_t bytes);
 /* The session has more to do than its turn allows: ready() in the next flush, after those who wait already. */
 void gw_session_later(struct gw_session *session);

@@ -45,12 +45,12 @@ void gw_stats_session_closed(struct gw_stats *stats, const char *transport)
     GW_STAT_ADD(stats, sessions, (uint64_t)-1);
 }
 
-void gw_stats_gap(struct gw_stats *stats, const char *reason)
+void gw_stats_gap(struct gw_stats *stats, enum gw_gap_reason reason)
 {
     GW_STAT_ADD(stats, gaps, 1);
-    if (reason[0] == 'h')
+    if (reason == GW_GAP_HISTORY)
         GW_STAT_ADD(stats, gaps_history, 1);
-    else if (reason[0] == 'e')
+    else if (reason == GW_GAP_EPOCH)
         GW_STAT_ADD(stats, gaps_epoch, 1);
     else
         GW_STAT_ADD(stats, gaps_overflow, 1);

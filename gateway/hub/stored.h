@@ -11,7 +11,7 @@
 #include "base/hash_set.h"
 #include "gateway/buf.h"
 
-/* Names in one answer. Whoever gets so many asks again. */
+/* Names in one answer. If there are that many, the asker asks again. */
 #define GW_STORED_NAMES 4096
 
 struct gw_hub;

@@ -15,7 +15,7 @@
 struct gw_cursor {
     char epoch[GW_EPOCH_MAX + 1];
     uint64_t seq;
-    bool settled; /* a leading zero: a rate policy held nothing back from whoever stands here */
+    bool settled; /* a leading zero: a rate policy held nothing back from a client at this place */
 };
 
 /* Fills epoch with fresh random bits (getrandom); ends the process if the kernel has none. */

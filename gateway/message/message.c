@@ -92,7 +92,7 @@ static size_t message_rest(char *out, const struct gw_message_spec *spec, size_t
 /* Longest text before a state. */
 #define BEFORE_VALUE 96
 
-/* What stands before the value of `data`, or of `state`, behind the channel's name. */
+/* What comes before the value of `data`, or of `state`, behind the channel's name. */
 static struct gw_slice message_before_value(const struct gw_message_spec *spec, char out[BEFORE_VALUE])
 {
     static const char key_data[] = ",\"data\":";

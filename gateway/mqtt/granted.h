@@ -1,5 +1,5 @@
 /* granted.h: what the broker has granted of the subscriptions that the routes ask for: the members of /readyz, and
- * the numbers of /metrics. Thread: the MQTT thread makes a report; whoever holds the source's lock reads it. */
+ * the numbers of /metrics. Thread: the MQTT thread makes a report; the one that holds the source's lock reads it. */
 #ifndef GW_MQTT_GRANTED_H
 #define GW_MQTT_GRANTED_H
 

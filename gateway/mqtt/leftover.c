@@ -66,7 +66,7 @@ static unsigned leftover_bits(unsigned plus)
     return bits;
 }
 
-/* With so many `+`. */
+/* With that number of `+`. */
 static void leftover_add_all(struct levels *levels, unsigned pluses)
 {
     for (size_t count = levels->count + 1; count-- > 0;) {

@@ -3,7 +3,7 @@
 
 #define DOUBLE_MS 1000 /* messages that come closer together count as one */
 #define LIMIT     4    /* intervals */
-#define MEMORY    8    /* a shorter interval is believed over so many */
+#define MEMORY    8    /* a shorter interval is believed over this many */
 
 /* Times are far from the ends of int64_t but for the two names. */
 static int64_t rule_after(int64_t since_ms, int64_t limit_ms)

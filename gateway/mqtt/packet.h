@@ -10,7 +10,7 @@
 /* Subscriptions that one message can name. More than that must overlap for a broker to name more. */
 #define GW_PACKET_IDS_MAX 16
 
-/* Topic and payload are not terminated and belong to whoever gave the packet. */
+/* Topic and payload are not terminated, and belong to the giver of the packet. */
 struct gw_packet {
     const char *topic, *payload;
     size_t topic_len, payload_len;
@@ -24,7 +24,7 @@ struct gw_packet {
     uint8_t qos;
     bool expires;
     bool retain; /* it is a stored value */
-    bool kept;   /* it is not, and the broker stores it; set by whoever knows the subscriptions */
+    bool kept;   /* it is not, and the broker stores it; set where the subscriptions are known */
     bool dup;    /* it may have come before (MQTT 5.0 section 3.3.1.1); false where libmosquitto has read it */
 };
 

@@ -72,7 +72,7 @@ static bool receiver_has_acks(const struct gw_receiver *receiver)
     return receiver->ack_sent < receiver->ack_len;
 }
 
-/* On a broken connection they are let go, so that what has come before it broke is still read, and libmosquitto then
+/* On a broken connection they pass, so that what has come before it broke is still read, and libmosquitto then
  * sees its end. */
 static void receiver_send_acks(struct gw_receiver *receiver, struct mosquitto *mosq)
 {

@@ -1,5 +1,5 @@
 /* responses.h: requests (MQTT 5.0 section 4.10): the topic where their answers come, and the data that leads an
- * answer to its client. Thread: whoever holds the publisher's lock. */
+ * answer to its client. Thread: the one that holds the publisher's lock. */
 #ifndef GW_MQTT_RESPONSES_H
 #define GW_MQTT_RESPONSES_H
 

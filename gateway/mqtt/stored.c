@@ -21,7 +21,7 @@
 #define PROBE "sluice/probe"
 /* Topics of one channel at most: of one that has more nothing is known. */
 #define TOPICS_ROOM 16
-/* After so many connections that the broker has closed on such a subscription there are no more of them. */
+/* After this many connections that the broker has closed on such a subscription there are no more of them. */
 #define STRIKES 2
 
 static void stored_forget_batch(struct gw_stored *stored)

@@ -289,7 +289,7 @@ void gw_subscriptions_lost(struct gw_subscriptions *subs, bool by_broker)
     subs->unanswered = 0;
 }
 
-/* A refusal is told once, however often the filter is asked for again; another reason is told too. */
+/* A refusal is logged once, however often the filter is asked for again; another reason is logged too. */
 static void subs_tell(struct gw_sub_entry *entry, const mosquitto_property *properties)
 {
     char words[GW_REASON_MAX];

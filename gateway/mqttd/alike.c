@@ -34,9 +34,7 @@ static const struct head *head_of(struct gw_message *msg, unsigned version)
     struct gw_variant *kept = gw_message_variant(msg, key);
     if (kept)
         return (const struct head *)kept;
-    struct gw_buf mqtt, properties;
-    gw_buf_init(&mqtt);
-    gw_buf_init(&properties);
+    struct gw_buf mqtt = {0}, properties = {0};
     if (version == 5)
         gw_mqttd_put_along(msg, &properties);
     gw_mqttd_write_publish(&mqtt, version, 0, 0, 0, msg->channel, &properties, msg->payload.len);
@@ -62,13 +60,10 @@ static bool head_is_fresh(const struct gw_message *msg)
  * again. */
 static size_t encode_expiring(struct gw_item *item, unsigned version, bool plain, struct iovec parts[GW_PARTS_MAX])
 {
-    struct gw_buf frame, packet, properties;
+    struct gw_buf frame = {0}, packet = {0}, properties = {0};
     const struct gw_message *msg = item->u.message;
     if (gw_mqttd_is_late(msg))
         return 0;
-    gw_buf_init(&frame);
-    gw_buf_init(&packet);
-    gw_buf_init(&properties);
     if (version == 5)
         gw_mqttd_put_along(msg, &properties);
     gw_mqttd_write_publish(&packet, version, 0, 0, 0, msg->channel, &properties, msg->payload.len);

@@ -128,9 +128,7 @@ static void connect_take(struct gw_mqttd_client *client, const struct gw_mqttd_c
 static void connect_answer(struct gw_mqttd_client *client, bool present)
 {
     const struct gw_cfg_limits *limits = &gw_hub_config(client->session.hub)->limits;
-    struct gw_buf packet, properties;
-    gw_buf_init(&packet);
-    gw_buf_init(&properties);
+    struct gw_buf packet = {0}, properties = {0};
     if (client->expiry_ms != client->asked_ms)
         gw_mqttd_put_u32(&properties, GW_MQTTD_P_SESSION_EXPIRY, (uint32_t)(client->expiry_ms / 1000));
     gw_mqttd_put_u16(&properties, GW_MQTTD_P_RECEIVE_MAXIMUM, (uint16_t)client->receive_maximum);
@@ -192,8 +190,7 @@ static void connect_answered(void *context, enum gw_err err, const char *text, s
     client->asking = NULL;
     if (client->ended)
         return;
-    struct gw_buf body = client->asked;
-    gw_buf_init(&client->asked);
+    struct gw_buf body = gw_buf_move(&client->asked);
     client->waiting = false;
     connect_handle(client, (struct gw_slice){body.data, body.len}, &taken);
     gw_buf_fini(&body);

@@ -124,8 +124,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
         client->handed = msg->seq;
     if (skip || gw_mqttd_is_late(msg))
         return;
-    struct gw_buf properties;
-    gw_buf_init(&properties);
+    struct gw_buf properties = {0};
     struct copy copy = deliver_look(client, msg, &properties);
     if (!copy.wanted) { /* what was lost before it is told with the next one, unless this one is too early already
                          */
@@ -164,8 +163,7 @@ static void deliver_write(struct gw_mqttd_client *client, const struct gw_messag
     }
     uint16_t id = before ? before : copy.qos ? gw_mqttd_next_id(client) : 0;
     gw_mqttd_gaps_told(client, id);
-    struct gw_buf head;
-    gw_buf_init(&head);
+    struct gw_buf head = {0};
     if (!client->plain) {
         uint8_t frame[GW_WS_HEADER_MAX];
         gw_buf_add(&head, frame, gw_ws_header(frame, 2, size));

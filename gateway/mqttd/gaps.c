@@ -63,8 +63,7 @@ void gw_mqttd_keep_gap(struct gw_mqttd_client *client, struct gw_item *item)
 /* "REASON FROM TO", and the filter where the gap is one of all its channels. */
 static void gap_put(const struct gw_gap *gap, bool filter, struct gw_buf *properties)
 {
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_buf_printf(&text, "%s %s %s", gap->reason, gap->from, gap->to);
     if (filter) {
         gw_buf_addc(&text, ' ');

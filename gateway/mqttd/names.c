@@ -103,8 +103,7 @@ static void names_keep(struct holder *holder, struct gw_mqttd_kept *kept, uint32
 static char *name_make(const struct gw_mqttd_client *client, struct gw_slice client_id)
 {
     const struct gw_identity *identity = client->session.identity;
-    struct gw_buf name;
-    gw_buf_init(&name);
+    struct gw_buf name = {0};
     if (identity)
         gw_buf_printf(&name, "%d:%zu:%s/", (int)identity->kind, strlen(identity->name), identity->name);
     else

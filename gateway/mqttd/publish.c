@@ -86,9 +86,7 @@ static void publish_put_confirmed(struct gw_buf *properties, const struct gw_con
 static void publish_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type, uint16_t id, uint8_t code,
                         const struct receipt *receipt)
 {
-    struct gw_buf packet, properties;
-    gw_buf_init(&packet);
-    gw_buf_init(&properties);
+    struct gw_buf packet = {0}, properties = {0};
     if (receipt && receipt->err != GW_OK && client->problems)
         gw_mqttd_put_reason(&properties, receipt->err, receipt->why);
     if (receipt && receipt->confirmed)
@@ -266,8 +264,7 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
                                  .data = publish.payload.data,
                                  .data_len = publish.payload.len,
                                  .reference = gw_strdup(reference)};
-    struct gw_buf block;
-    gw_buf_init(&block);
+    struct gw_buf block = {0};
     bool wishes = publish_wishes(client, &publish, &command);
     const struct gw_along along = {.properties = publish_properties(client, publish.properties.all, wishes, &block),
                                    .expires = gw_mqttd_has(&publish.properties, GW_MQTTD_P_MESSAGE_EXPIRY),

@@ -144,10 +144,9 @@ static void recall_put(const struct gw_mqttd_client *client, const char *text, s
 
 void gw_mqttd_share(const struct gw_mqttd_client *client, const struct gw_mqttd_kept *kept)
 {
-    struct gw_buf text;
+    struct gw_buf text = {0};
     if (!gw_hub_shares(client->session.hub))
         return;
-    gw_buf_init(&text);
     kept_write(client->name, kept, &text);
     if (text.len <= TEXT_BYTES)
         recall_put(client, text.data, text.len);
@@ -158,7 +157,7 @@ static void recall_answered(void *context, enum gw_err err, const char *text, si
 {
     struct gw_mqttd_client *client = context;
     client->recall = NULL;
-    if (client->ended) { /* its connection goes: whoever it comes back to asks again */
+    if (client->ended) { /* its connection goes: the gateway that it comes back to asks again */
         if (err == GW_OK && client->expiry_ms > 0)
             recall_put(client, text, len);
         return;

@@ -156,8 +156,7 @@ size_t gw_mqttd_take_pubacks(struct gw_mqttd_client *client, const char *data, s
 
 void gw_mqttd_on_pubrec(struct gw_mqttd_client *client, uint16_t id)
 {
-    struct gw_buf packet;
-    gw_buf_init(&packet);
+    struct gw_buf packet = {0};
     gw_mqttd_write_ack(&packet, GW_MQTTD_PUBREL, client->version, id, GW_MQTTD_ID_NOT_FOUND, NULL);
     gw_mqttd_send(client, &packet);
 }

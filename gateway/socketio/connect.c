@@ -1,4 +1,4 @@
-/* connect.c: CONNECT: a client joins a namespace, and says who it is and where it stands. */
+/* connect.c: CONNECT: a client joins a namespace, and says who it is and which messages it has. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

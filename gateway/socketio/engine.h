@@ -5,7 +5,7 @@
  *   upgrade.c    a WebSocket takes a session over, and its worker gets it
  *   move.c       what travels then
  *   sockets.c    sessions of Socket.IO: what the hub says of them, and packets of their clients
- *   connect.c    CONNECT: who a client is, and where it stands
+ *   connect.c    CONNECT: who a client is, and what it has
  *   outlet.c     what goes down to a client
  *   events.c     what clients ask for: subscribe, publish and so on
  *
@@ -133,7 +133,7 @@ enum eio_refusal {
     EIO_FINE
 };
 void gw_eio_refuse(struct gw_conn *conn, enum eio_refusal code);
-/* A new one, of whoever makes the request, with this configuration. */
+/* A new one, of the client that makes the request, with this configuration. */
 struct eio *gw_eio_create(struct gw_conn *conn, const struct gw_config *config);
 void gw_eio_set_timer(struct eio *eio);
 /* Does what is due by now: pings, or ends it. */

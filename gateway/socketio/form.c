@@ -183,7 +183,7 @@ static bool form_attaches(const struct sio_shape *shape, const struct gw_message
                       (msg->data.len >= sizeof base64 - 1 && !memcmp(msg->data.data, base64, sizeof base64 - 1)));
 }
 
-/* The channel's name as a JSON string, which stands in the message's text. */
+/* The channel's name as a JSON string, which is part of the message's text. */
 static struct gw_slice form_channel(const struct gw_message *msg)
 {
     static const char before[] = "\"channel\":", after[] = ",\"data\":";

@@ -26,7 +26,7 @@ static const struct gw_field split_fields[] = {
      .min = 1,
      .max = SPLIT_DEPTH_MAX,
      .def = "1",
-     .doc = "Objects inside of objects are split as well, so many levels in all. Above 1 `channel` needs "
+     .doc = "Objects inside of objects are split as well, that many levels in all. Above 1 `channel` needs "
             "`{member...}`."},
     {.key = NULL},
 };

@@ -38,7 +38,7 @@ static void poll_free(struct poll *poll)
     free(poll);
 }
 
-/* Every answer says where the client stands, and whether values are old because the broker is away. */
+/* Every answer has the client's cursor, and says whether values are old because the broker is away. */
 static void poll_headers(const struct poll *poll, bool settled, char *out, size_t size, char cursor[64])
 {
     gw_session_cursor(&poll->session, settled, cursor);

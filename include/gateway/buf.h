@@ -1,7 +1,7 @@
 /* buf.h: a growable byte buffer; {0} is an empty one. The content is always followed by a NUL that `len` does not
  * count.
  *
- * Thread: whoever owns the buffer. A failed allocation ends the process (gw_alloc.h): a gateway that can't get a
+ * Thread: the owner's. A failed allocation ends the process (alloc.h): a gateway that can't get a
  * few kilobytes can't keep any promise, and every larger growth is bounded by configuration before it gets here. */
 #ifndef GATEWAY_BUF_H
 #define GATEWAY_BUF_H
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes that belong to somebody else. */
+/* Bytes that another one owns. */
 struct gw_slice {
     const char *data;
     size_t len;
@@ -22,7 +22,6 @@ struct gw_buf {
     size_t cap; /* bytes allocated, the closing NUL included */
 };
 
-void gw_buf_init(struct gw_buf *buf);
 void gw_buf_fini(struct gw_buf *buf);
 
 /* Forgets the content, keeps the storage. */

@@ -1,7 +1,7 @@
 /* config.h: the configuration as the rest of the gateway sees it: plain structs, filled by gateway/config/.
  *
- * A struct gw_config is immutable once loaded and reference-counted: a reload makes a new one, and whoever still uses
- * the old one keeps it alive. Thread: any. */
+ * A struct gw_config is immutable once loaded and reference-counted: a reload makes a new one, and users of the
+ * old one keep it alive. Thread: any. */
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 

@@ -105,7 +105,7 @@ struct gw_engine_stats {
 };
 
 /* What an engine tells the gateway. Thread: from start() until close() has returned, one call at a time: the engine's
- * own thread, or whoever calls append(). Each call may wait, until the workers have room for what it brings. */
+ * own thread, or the caller of append(). Each call may wait, until the workers have room for what it brings. */
 struct gw_engine_sink {
     void *context;
     /* The next message, with its epoch and number. seq is above every one that message() or lost() named before in
@@ -113,7 +113,7 @@ struct gw_engine_sink {
      * the routes may have been reloaded since. */
     void (*message)(void *context, const struct gw_message_spec *spec);
     /* Numbers after the last one, up to `to`, will never come, and may have been messages: clients get a gap. What
-     * was lost between two messages is told before the second. */
+     * was lost between two messages is reported before the second. */
     void (*lost)(void *context, uint64_t to);
     /* Numbers begin anew, in another epoch: everything before it is gone. `epoch`: at most GW_ENGINE_EPOCH_MAX
      * letters and digits, borrowed. */
@@ -153,7 +153,7 @@ struct gw_engine_shared {
     /* Packets committed so far, and how many of them are safe: those may be acknowledged. */
     uint64_t (*taken)(struct gw_engine_store *store);
     uint64_t (*safe)(struct gw_engine_store *store);
-    /* Is this packet, which the broker sends once more, among the messages already, whoever took it in? */
+    /* Is this packet, which the broker sends once more, among the messages already, by whichever gateway? */
     bool (*known)(struct gw_engine_store *store, uint16_t mid, uint64_t hash);
     /* The connection to the broker is there, or is not: every process hears of it. */
     void (*upstream)(struct gw_engine_store *store, bool up);
@@ -168,8 +168,8 @@ struct gw_engine_history {
     uint64_t after, to;
     const struct gw_slice *filters;
     size_t filter_count;
-    uint32_t messages; /* so many are enough, */
-    size_t bytes;      /* ... and so are messages of so many bytes */
+    uint32_t messages; /* that many are enough, */
+    size_t bytes;      /* ... and so are messages of that many bytes */
     /* One of them, in the order of their numbers; everything is borrowed. False: it is enough. */
     bool (*message)(struct gw_engine_history *history, const struct gw_message_spec *spec);
     /* That was all of them up to `reached`, but for those up to `lost` (0: none), which may be missing: clients get a
@@ -234,8 +234,8 @@ struct gw_engine {
     GW_MUST_CHECK enum gw_err (*history)(struct gw_engine_store *store, struct gw_engine_history *history);
     uint32_t history_ms;
 
-    /* Somebody wants a chart. GW_OK: done() will be called, once, before close() returns. A hub asks for so many at a
-     * time at most as hub/series/series.h says. NULL: the engine rolls nothing up. Must not wait. Thread: any
+    /* A client wants a chart. GW_OK: done() will be called, once, before close() returns. A hub asks for some at
+     * a time at most (hub/series/series.h). NULL: the engine rolls nothing up. Must not wait. Thread: any
      * worker's. */
     GW_MUST_CHECK enum gw_err (*series)(struct gw_engine_store *store, struct gw_engine_series *series);
 

@@ -26,7 +26,7 @@ typedef bool (*gw_history_visit)(void *context, struct gw_message *msg);
 
 struct gw_history_engine {
     const char *name;
-    bool kept; /* the gateway's engine is told of the messages (engine.h), so that they outlive the process */
+    bool kept; /* the gateway's engine gets the messages (engine.h), so that they outlive the process */
 
     /* evicted: what evicted() begins with; messages up to it may have been there and are not here. While a channel
      * has one message that fits the bounds and does not age, its last value is its history, and no instance is opened

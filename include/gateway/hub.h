@@ -181,7 +181,7 @@ bool gw_hub_empty(const struct gw_hub *hub);
 /* Who lets clients in; NULL: nobody has to. */
 struct gw_auth *gw_hub_auth(const struct gw_hub *hub);
 
-/* The questions below are asked on behalf of somebody: `grants` NULL: of one who may do everything. They answer as if
+/* The questions below are asked for a client: `grants` NULL: one that may do everything. They answer as if
  * what the grants don't reach did not exist. */
 
 /* The channel's last value, borrowed; NULL if it has none. */

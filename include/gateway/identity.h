@@ -17,7 +17,7 @@
 
 enum gw_right { GW_RIGHT_SUBSCRIBE, GW_RIGHT_PUBLISH, GW_RIGHT_HISTORY, GW_RIGHTS };
 
-/* The members of JSON objects that somebody may see. One for each role, shared by all who have it, so that a message
+/* The members of JSON objects that a client may see. One for each role, shared by all who have it, so that a message
  * is projected once for each (auth/projection.c). */
 struct gw_projection;
 /* NULL if `fields` is empty: everything is seen. Copies the names. */
@@ -26,7 +26,7 @@ struct gw_projection *gw_projection_ref(struct gw_projection *projection); /* NU
 void gw_projection_unref(struct gw_projection *projection);                /* NULL is fine */
 
 struct gw_grants;
-/* Grants nothing yet. Sessions with the same pointer share the work of checking, so whoever builds grants gives equal
+/* Grants nothing yet. Sessions with the same pointer share the work of checking, so the builder of grants gives equal
  * ones the same object. */
 struct gw_grants *gw_grants_create(void);
 /* Before it is shared. The filter is valid and copied; projection NULL: all fields. */
@@ -41,9 +41,9 @@ bool gw_grants_contain(const struct gw_grants *grants, enum gw_right right, cons
  * without, else that of the first. */
 bool gw_grants_allow(const struct gw_grants *grants, enum gw_right right, const char *channel, size_t len,
                      struct gw_projection **projection);
-/* Does somebody see the whole of what is on this channel, and so its payloads? */
+/* Does a client see the whole of what is on this channel, and so its payloads? */
 bool gw_grants_whole(const struct gw_grants *grants, const char *channel, size_t len);
-/* Does somebody who may read the channel see what the JSON pointer leads to? Where only some members are seen, a
+/* Does a client that may read the channel see what the JSON pointer leads to? Where only some members are seen, a
  * pointer that leads through an array does not count as seen, since what it leads to may be a member's name. */
 bool gw_grants_shows(const struct gw_grants *grants, const char *channel, size_t len, const char *pointer);
 /* For explain: visits them in the order in which they were added. */

@@ -1,6 +1,6 @@
 /* list.h: lists whose items hold them together themselves: `next`, and `link`, which is where the pointer to the item
  * is. So an item is taken out without a search, and by one who does not know the list's head. `next` and `link` below
- * are the names of those two members. Thread: whoever owns the list. */
+ * are the names of those two members. Thread: the owner's. */
 #ifndef GATEWAY_LIST_H
 #define GATEWAY_LIST_H
 

@@ -73,8 +73,8 @@ struct gw_message {
     uint32_t window;         /* gw_aggregate_id(): it is no value, `data` is a window of numbers that the hub made
                                 (hub/windows/windows.h); 0: it is none */
     bool retained;  /* the broker sent it as a stored value, not as it happened; with `clear`: see the spec */
-    bool stored;    /* the broker keeps a value of this channel, so far as is known: it sends it again to whoever
-                       subscribes anew */
+    bool stored;    /* the broker keeps a value of this channel, so far as is known: it sends it again to a client
+                       that subscribes anew */
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;

@@ -39,6 +39,10 @@ struct gw_expiry;
 struct gw_upstream_state;
 struct gw_window_sub;
 
+/* Why messages are missing: no history has them any more, the cursor is of another epoch, or the client was too slow.
+ */
+enum gw_gap_reason { GW_GAP_HISTORY, GW_GAP_EPOCH, GW_GAP_OVERFLOW };
+
 struct gw_gap {
     char *channel;
     char *from; /* cursors */
@@ -134,13 +138,13 @@ struct gw_session {
     struct gw_sub **subs;
     uint32_t sub_count; /* (r) subscriptions */
     uint32_t sub_allocated;
-    uint32_t pending_count;     /* (r) publishes and requests that wait for the broker */
-    struct gw_bucket publishes; /* limits.publish_rate */
-    uint64_t stamp;             /* last message queued live, so that overlapping filters deliver once */
-    uint64_t position;          /* while lagging: everything up to here was queued or isn't wanted */
-    const char *lag_reason;     /* for gaps: "history" or "overflow" */
-    uint64_t newest;            /* highest sequence number that was ever queued */
-    struct gw_pause *pauses;    /* hub/session/pace.c */
+    uint32_t pending_count;        /* (r) publishes and requests that wait for the broker */
+    struct gw_bucket publishes;    /* limits.publish_rate */
+    uint64_t stamp;                /* last message queued live, so that overlapping filters deliver once */
+    uint64_t position;             /* while lagging: everything up to here was queued or isn't wanted */
+    enum gw_gap_reason lag_reason; /* for gaps */
+    uint64_t newest;               /* highest sequence number that was ever queued */
+    struct gw_pause *pauses;       /* hub/session/pace.c */
     uint32_t pause_count;
     int64_t pace_from_ms; /* its first values wait for an interval from here; 0: they go at once */
     uint64_t losses; /* while lagging: gaps were told for what channels lost up to this key (hub/session/walk.c) */
@@ -163,7 +167,7 @@ struct gw_session {
     bool dirty;
     bool walking;   /* it goes through the sequence, not through its channels (hub/session/walk.c) */
     bool fetching;  /* it waits for the engine */
-    bool unfetched; /* ... which gave nothing: what is missing is told */
+    bool unfetched; /* ... which gave nothing: what is missing becomes a gap */
     bool paced;     /* it has met a channel that is not sent in full */
     bool settled;   /* the client's cursor said that nothing was held back */
 };
@@ -230,7 +234,7 @@ bool gw_start_since(const struct gw_hub *hub, const char *text, size_t len, stru
 #define GW_INTERVAL_MAX_MS (3600 * 1000)
 
 struct gw_subscribed {
-    char cursor[64];   /* where the subscription stands before what follows */
+    char cursor[64];   /* the place of the subscription before what follows */
     bool recovered;    /* a cursor was given and nothing after it is missing */
     uint32_t snapshot; /* last values that follow */
     uint64_t fresh_to; /* numbers up to this one bring last values only; 0: it resumes from a cursor */
@@ -323,7 +327,7 @@ GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, struct 
 
 /* Says what to send for an item: fills parts and returns how many. They must stay valid until the item is released;
  * an item may be replaced by a text item of the transport's own (gw_item_set_text()). A message must always give the
- * same bytes, whoever gets it: sessions that get the same messages one after the other share them. */
+ * same bytes, for every session: sessions that get the same messages one after the other share them. */
 typedef size_t (*gw_encode)(struct gw_item *item, struct iovec parts[GW_PARTS_MAX]);
 
 #endif

@@ -19,7 +19,7 @@ struct gw_upstream_state {
     bool by_engine; /* down, because the engine that gateways share is away */
 };
 
-/* A publish on its way to the broker. One malloc'd block; whoever holds it frees it. */
+/* A publish on its way to the broker. One malloc'd block; its owner frees it. */
 struct gw_publish {
     uint64_t token;  /* chosen by the worker; comes back in the result */
     uint32_t worker; /* whose inbox gets the result */

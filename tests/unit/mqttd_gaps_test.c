@@ -50,8 +50,7 @@ static const char *says(const char *channel)
                                    .epoch = EPOCH,
                                    .seq = 9};
     struct gw_message *msg = gw_message_create(&spec);
-    struct gw_buf properties;
-    gw_buf_init(&properties);
+    struct gw_buf properties = {0};
     gw_mqttd_put_gaps(client, msg, &properties);
     gw_message_unref(msg);
     size_t len = 0;
@@ -213,8 +212,7 @@ static void test_text(void **state)
     for (size_t i = 0; i < COUNT(names); i++)
         keep(names[i], (unsigned)i, (unsigned)i + 1, why[i % 3]);
     const struct gw_mqttd_kept kept = {.gaps = client->gaps, .gap_count = client->gap_count};
-    struct gw_buf text;
-    gw_buf_init(&text);
+    struct gw_buf text = {0};
     gw_mqttd_gaps_write(&kept, &text);
     struct gw_mqttd_kept read = read_back(text.data, text.len);
     assert_int_equal(read.gap_count, COUNT(names));
@@ -259,8 +257,7 @@ static void test_text_of_others(void **state)
         CHECK_ROW(read.gap_count == rows[i].count, rows[i].name);
         gw_mqttd_forget_gaps(read.gaps, read.gap_count);
     }
-    struct gw_buf many;
-    gw_buf_init(&many);
+    struct gw_buf many = {0};
     for (unsigned i = 0; i < 3 * GW_MQTTD_GAPS; i++)
         gw_buf_adds(&many, " history e.1 e.2 3:a/b");
     struct gw_mqttd_kept read = read_back(many.data, many.len);

@@ -19,7 +19,7 @@ struct gw_hub;
 struct gw_projection;
 struct gw_topic_tree;
 
-/* What somebody gets of a channel, remembered for those who asked lately. */
+/* What clients get of a channel, remembered for the grants that were asked for lately. */
 #define GW_VIEWS 4
 struct gw_view {
     struct gw_grants *grants;         /* a reference, so that the address stays theirs */
@@ -51,7 +51,7 @@ struct gw_channel {
     uint64_t filters_at;                   /* gw_hub.filters_at when they were collected */
     uint64_t number;                       /* never used again, for pauses */
     int64_t interval_ms;                   /* of the route's rate policy; 0: every message counts */
-    struct gw_view *views;                 /* of GW_VIEWS; NULL until somebody with grants asks */
+    struct gw_view *views;                 /* of GW_VIEWS; NULL until a client with grants asks */
     uint64_t visited;                      /* mark of the last gw_channel walk that met it */
     struct gw_channel *older, *newer;      /* all channels, by last message */
     uint32_t older_history, newer_history; /* those that keep history, by last message: slot + 1; 0: none */
@@ -146,13 +146,13 @@ static inline struct gw_channel_losses gw_channel_losses(const struct gw_channel
 /* To be changed. */
 struct gw_channel_losses *gw_channel_note_losses(struct gw_channel *channel);
 /* To be called after whatever may have made the channel lose messages. The key is never below the number of what was
- * lost, so whoever is past a key has nothing to fear from it. */
+ * lost, so a session that is past a key has not missed it. */
 void gw_channel_note_loss(struct gw_hub *hub, struct gw_channel *channel);
 /* For gw_order_init(): is it still the channel's newest loss? */
 bool gw_channel_has_loss(const void *context, uint64_t key, uint32_t slot);
 /* Numbers up to `to` that have not come will never come, whichever channel they were for. */
 void gw_channels_lost(struct gw_hub *hub, uint64_t to);
-/* Losses that may concern somebody at that position have keys above this. */
+/* Losses that may concern a session at that position have keys above this. */
 #define GW_LOSS_BITS 20
 static inline uint64_t gw_loss_key(uint64_t position)
 {

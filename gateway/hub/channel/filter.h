@@ -9,7 +9,7 @@
 struct gw_sub;
 struct gw_window_set;
 
-/* A distinct filter (or plain channel name) that somebody subscribes to. Shared by all its subscribers, so that a
+/* A distinct filter (or plain channel name) with at least one subscriber. Shared by all its subscribers, so that a
  * channel refers to filters and not to sessions: 1,000 dashboards on `#` cost one entry a channel. */
 struct gw_filter {
     char *text;

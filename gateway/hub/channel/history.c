@@ -115,7 +115,7 @@ void gw_channel_history_drop(struct gw_hub *hub, struct gw_channel *channel)
         const struct gw_history_limits *limits =
             current ? &gw_routes_get(hub->routes, channel->route)->history : &none;
         hub->channels.history_bytes -= gw_channel_history_bytes(channel);
-        /* Not last_seq: what the engine lost since is told as lost, and is not to be had from anywhere. */
+        /* Not last_seq: what the engine lost since is reported as lost, and is not to be had from anywhere. */
         channel->history = channel->engine->open(limits, channel->last->seq);
         return;
     }

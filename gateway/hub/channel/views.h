@@ -9,8 +9,8 @@ struct gw_grants;
 struct gw_hub;
 struct gw_message;
 
-/* What the channel's message looks like to somebody with these grants: itself, a projection of it (borrowed from it),
- * or NULL if it is none of their business. grants NULL: itself. */
+/* What a client with these grants gets of the channel's message: itself, a projection of it (borrowed from it),
+ * or NULL if it may not see the channel. grants NULL: itself. */
 struct gw_message *gw_channel_show(const struct gw_hub *hub, struct gw_channel *channel,
                                    const struct gw_grants *grants, struct gw_message *msg);
 bool gw_channel_visible(struct gw_channel *channel, const struct gw_grants *grants);

@@ -50,7 +50,7 @@ struct outgoing {
     struct gw_buf payload, properties;
 };
 
-/* Before anything is said of the channel: whoever may not publish to it doesn't learn whether it exists. */
+/* Before anything is said of the channel: a client that may not publish to it does not learn whether it exists. */
 static enum gw_err outgoing_admit(struct gw_session *session, struct outgoing *out)
 {
     struct gw_hub *hub = session->hub;
@@ -154,7 +154,7 @@ static struct gw_publish *outgoing_create(const struct gw_hub *hub, const struct
     publish->qos = out->target.qos;
     publish->deadline_ms =
         hub->now_ms + (request ? out->command->timeout_ms : hub->config->broker.publish_timeout_ms);
-    publish->retain = out->target.retain && !request; /* a request is for whoever is there now */
+    publish->retain = out->target.retain && !request; /* a request is for devices that are there now */
     publish->request = request;
     if (out->command->along && out->command->along->expires) {
         publish->expires = true;

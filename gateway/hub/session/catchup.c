@@ -170,7 +170,7 @@ static size_t round_put_gaps(struct gw_round *round)
 {
     struct gw_session *session = round->session;
     size_t done = 0;
-    bool close = session->lag_reason[0] == 'o' && round->hub->config->limits.slow == GW_SLOW_CLOSE;
+    bool close = session->lag_reason == GW_GAP_OVERFLOW && round->hub->config->limits.slow == GW_SLOW_CLOSE;
     for (; done < round->count && !round->entries[done].msg; done++) {
         if (close) {
             gw_session_kick(session, GW_ERR_SLOW);

@@ -1,5 +1,5 @@
-/* fetch.c: asking the engine for a past that the hub does not hold. A page has two owners, the session and whoever
- * carries it: the engine, then the mail. The session may end first, or wait no longer. */
+/* fetch.c: asking the engine for a past that the hub does not hold. A page has two owners, the session and its
+ * carrier: the engine, then the mail. The session may end first, or wait no longer. */
 #include "hub/session/fetch.h"
 
 #include <stdatomic.h>

@@ -4,7 +4,7 @@
  * the session asks for the next part of the sequence and waits; nothing is queued for it meanwhile, as for any
  * lagging session. What comes is a page: every message on the session's filters in (after, reached]. The session then
  * catches up as always, only that the histories are completed by the page; at its end it asks for the next one, or
- * the histories reach back far enough by then. What does not come in time, is refused or was lost is told as a gap.
+ * the histories reach back far enough by then. What does not come in time, is refused or was lost becomes a gap.
  */
 #ifndef GW_HUB_SESSION_FETCH_H
 #define GW_HUB_SESSION_FETCH_H

@@ -112,7 +112,8 @@ static struct gw_pause *pause_begin(struct gw_session *session, const struct gw_
     return pause;
 }
 
-/* A session has at most so many pauses that they take as much memory as its queue may; beyond that values go unpaced.
+/* The pauses of a session are bounded, so that they take no more memory than its queue may; beyond that values go
+ * unpaced.
  */
 static bool pause_allowed(const struct gw_session *session)
 {

@@ -19,9 +19,12 @@ void gw_session_deliver(struct gw_session *session, struct gw_message *msg);
 /* Queues a message whatever waits; one that is late gets the cursor of the newest before it. */
 void gw_session_queue(struct gw_session *session, struct gw_message *msg);
 bool gw_session_has_room(const struct gw_session *session);
-/* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. `reason` of
+/* Nothing is queued live any more; every subscription is at `position`, or where it wants to begin. `reason` of
  * gaps. */
-void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason);
+void gw_session_lag_from(struct gw_session *session, uint64_t position, enum gw_gap_reason reason);
+/* Queues a gap, and counts it. */
+void gw_session_put_gap(struct gw_session *session, const char *name, size_t len, const char *from, const char *to,
+                        enum gw_gap_reason reason);
 void gw_session_forget_told(struct gw_session *session);
 void gw_session_put(struct gw_session *session, const struct gw_item *item, size_t bytes);
 /* An idle session is back to its small size, however busy it once was: once a second, as busy ones would grow again

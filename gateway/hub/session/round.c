@@ -18,7 +18,7 @@
 #include "hub/slice.h"
 #include "hub/stats.h"
 
-/* From so many subscriptions on, a channel's own filters are looked through instead of the session's. */
+/* From this many subscriptions on, a channel's own filters are looked through instead of the session's. */
 #define MANY_SUBS 8
 
 uint64_t gw_round_floor(const struct gw_session *session)
@@ -235,13 +235,11 @@ bool gw_round_gap(struct gw_round *round, struct gw_round_entry *gap)
 }
 
 static void round_put_gap(struct gw_round *round, const char *name, size_t len, const char *from, uint64_t to_seq,
-                          const char *reason)
+                          enum gw_gap_reason reason)
 {
     char to[64];
     gw_hub_format_cursor(round->hub, to_seq, to);
-    struct gw_item item = {.type = GW_ITEM_GAP, .u.gap = gw_gap_create(name, len, from, to, reason)};
-    gw_session_put(round->session, &item, 128);
-    gw_stats_gap(&round->hub->stats, item.u.gap->reason);
+    gw_session_put_gap(round->session, name, len, from, to, reason);
 }
 
 void gw_round_put_gap(struct gw_round *round, const struct gw_round_entry *gap)
@@ -275,7 +273,7 @@ static void round_filter(struct gw_round *round, struct gw_sub *sub)
         return;
     char text[64];
     gw_hub_format_cursor(hub, from, text);
-    round_put_gap(round, filter->text, filter->len, text, hub->channels.forgotten, "history");
+    round_put_gap(round, filter->text, filter->len, text, hub->channels.forgotten, GW_GAP_HISTORY);
     sub->forgotten_told = hub->channels.forgotten;
 }
 
@@ -290,7 +288,8 @@ void gw_round_filters(struct gw_round *round)
 void gw_round_put(struct gw_round *round, struct gw_message *msg)
 {
     struct gw_session *session = round->session;
-    struct gw_message *shown = gw_channel_show(round->hub, round->channel, session->grants, msg);
+    struct gw_message *shown =
+        session->grants ? gw_channel_show(round->hub, round->channel, session->grants, msg) : msg;
     struct gw_item item = {.type = GW_ITEM_MESSAGE, .u.message = gw_message_ref(shown)};
     gw_session_put(session, &item, shown->text.len);
     if (msg->seq > session->newest)

@@ -6,10 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/session.h"
+
 struct gw_channel;
 struct gw_hub;
 struct gw_message;
-struct gw_session;
 struct gw_sub;
 
 struct gw_round_entry {
@@ -18,7 +19,7 @@ struct gw_round_entry {
     struct gw_channel *channel;
     uint64_t gap_from;
     const char *epoch_from; /* of a gap between epochs: the client's cursor */
-    const char *epoch_reason;
+    enum gw_gap_reason epoch_reason;
 };
 
 struct gw_round {

@@ -22,7 +22,7 @@
 #include "message/cursor.h"
 
 #define QUEUE_START 8
-/* The second size: whoever gets more than a few at once mostly gets a batch. */
+/* The second size: a session that gets more than a few at once mostly gets a batch. */
 #define QUEUE_BATCH 64
 
 void gw_item_release(struct gw_item *item)
@@ -128,6 +128,16 @@ void gw_session_mark_dirty(struct gw_session *session)
     hub->dirty_end = &session->next_dirty;
 }
 
+void gw_session_put_gap(struct gw_session *session, const char *name, size_t len, const char *from, const char *to,
+                        enum gw_gap_reason reason)
+{
+    static const char *const words[] = {
+        [GW_GAP_HISTORY] = "history", [GW_GAP_EPOCH] = "epoch", [GW_GAP_OVERFLOW] = "overflow"};
+    struct gw_item item = {.type = GW_ITEM_GAP, .u.gap = gw_gap_create(name, len, from, to, words[reason])};
+    gw_session_put(session, &item, item_bytes(&item));
+    gw_stats_gap(&session->hub->stats, reason);
+}
+
 void gw_session_forget_told(struct gw_session *session)
 {
     free(session->told);
@@ -135,8 +145,8 @@ void gw_session_forget_told(struct gw_session *session)
     session->told_count = session->told_allocated = 0;
 }
 
-/* Nothing is queued live any more; every subscription stands at `position`, or where it wants to begin. */
-void gw_session_lag_from(struct gw_session *session, uint64_t position, const char *reason)
+/* Nothing is queued live any more; every subscription is at `position`, or where it wants to begin. */
+void gw_session_lag_from(struct gw_session *session, uint64_t position, enum gw_gap_reason reason)
 {
     session->lagging = true;
     session->walking = false;
@@ -154,7 +164,7 @@ static void session_overflow(struct gw_session *session, uint64_t seq)
     GW_STAT_ADD(&hub->stats, overflows, 1);
     GW_SESSION_LOG_ONCE_A_SECOND(session, GW_LOG_WARN, "the client reads too slowly: %zu bytes wait for it",
                                  session->queued_bytes);
-    gw_session_lag_from(session, seq - 1, "overflow");
+    gw_session_lag_from(session, seq - 1, GW_GAP_OVERFLOW);
 }
 
 void gw_session_queue(struct gw_session *session, struct gw_message *msg)
@@ -296,7 +306,7 @@ static uint64_t session_place(const struct gw_session *session)
     if (session->lagging)
         return session->position;
     uint64_t seq = session->hub->head;
-    /* A cursor ahead of this worker (it came from another one) is still where the client stands. */
+    /* A cursor ahead of this worker (it came from another one) is still the client's place. */
     for (uint32_t i = 0; i < session->sub_count; i++) {
         if (session->subs[i]->from > seq)
             seq = session->subs[i]->from;

@@ -235,7 +235,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
 
     /* The other subscriptions are where a live session is: at the head. */
     if (!session->lagging)
-        gw_session_lag_from(session, hub->head, "history");
+        gw_session_lag_from(session, hub->head, GW_GAP_HISTORY);
     if (!sub) {
         sub = session_add(session, text, len);
         if (hub->presences)
@@ -249,7 +249,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
     sub->epoch_told = false;
     free(sub->epoch_from);
     sub->epoch_from = check == GW_CURSOR_OTHER_EPOCH ? gw_strndup(start->cursor, start->cursor_len) : NULL;
-    sub->epoch_reason = past ? "history" : "epoch";
+    sub->epoch_reason = past ? GW_GAP_HISTORY : GW_GAP_EPOCH;
     if (start->at == GW_START_LAST || start->at == GW_START_LAST_AFTER || sub->epoch_from) {
         sub->from = sub->position = 0;
         sub->fresh_to = start->at == GW_START_LAST_AFTER && !sub->epoch_from && seq < hub->head ? seq : hub->head;

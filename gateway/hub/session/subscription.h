@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/session.h"
 #include "hub/channel/filter.h"
 
 struct gw_hub;
-struct gw_session;
 
 struct gw_sub {
     struct gw_filter *filter;
@@ -17,11 +17,11 @@ struct gw_sub {
     uint32_t index;   /* in filter->subs */
     char *epoch_from; /* the client's cursor, of another epoch or of a past that it may not see: tell it by gaps, then
                        * the last values; else NULL */
-    const char *epoch_reason; /* of these gaps */
-    uint64_t from;            /* the client wants what comes after */
-    uint64_t position;        /* while the session lags: (from, position] was queued or isn't wanted */
-    uint64_t fresh_to;        /* up to here only last values are wanted; 0: it resumed from a cursor */
-    int64_t interval_ms;      /* the client asked for at most one value a channel in this time; 0: for all */
+    enum gw_gap_reason epoch_reason; /* of these gaps */
+    uint64_t from;                   /* the client wants what comes after */
+    uint64_t position;               /* while the session lags: (from, position] was queued or isn't wanted */
+    uint64_t fresh_to;               /* up to here only last values are wanted; 0: it resumed from a cursor */
+    int64_t interval_ms;             /* the client asked for at most one value a channel in this time; 0: for all */
     int64_t doubt_ns;        /* it resumed, and values that came after this may have been held; INT64_MAX: no doubt */
     uint64_t forgotten_told; /* it was told of channels that were forgotten whole up to here */
     bool epoch_told;         /* ... and of the other epoch, as a gap of the whole filter */

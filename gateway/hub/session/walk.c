@@ -106,7 +106,7 @@ static enum step walk_gaps(struct gw_round *round, uint32_t *left)
         if (!channel || gw_channel_losses(channel).key != key || !gw_round_channel(round, channel) ||
             !walk_gap(round, &gap))
             continue;
-        if (session->lag_reason[0] == 'o' && hub->config->limits.slow == GW_SLOW_CLOSE) {
+        if (session->lag_reason == GW_GAP_OVERFLOW && hub->config->limits.slow == GW_SLOW_CLOSE) {
             gw_session_kick(session, GW_ERR_SLOW);
             return STEP_KICKED;
         }

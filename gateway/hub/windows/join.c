@@ -133,11 +133,7 @@ static void sub_gap(struct gw_window_sub *sub, struct gw_channel *channel)
         return;
     gw_hub_format_cursor(session->hub, sub->missing, from);
     gw_hub_format_cursor(session->hub, gone, to);
-    struct gw_item item = {.type = GW_ITEM_GAP,
-                           .u.gap = gw_gap_create(channel->name, channel->len, from, to, "history")};
-    gw_session_put(session, &item, 128);
-    GW_STAT_ADD(&session->hub->stats, gaps, 1);
-    GW_STAT_ADD(&session->hub->stats, gaps_history, 1);
+    gw_session_put_gap(session, channel->name, channel->len, from, to, GW_GAP_HISTORY);
     gw_session_mark_dirty(session);
 }
 

@@ -137,10 +137,7 @@ static void session_epoch_gap(struct gw_session *session, const char *text, size
 {
     char to[64], *from = gw_strndup(start->cursor, start->cursor_len);
     gw_hub_format_cursor(session->hub, session->hub->head, to);
-    struct gw_item item = {.type = GW_ITEM_GAP, .u.gap = gw_gap_create(text, len, from, to, "epoch")};
-    gw_session_put(session, &item, 128);
-    GW_STAT_ADD(&session->hub->stats, gaps, 1);
-    GW_STAT_ADD(&session->hub->stats, gaps_epoch, 1);
+    gw_session_put_gap(session, text, len, from, to, GW_GAP_EPOCH);
     gw_session_mark_dirty(session);
     free(from);
 }

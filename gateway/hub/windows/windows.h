@@ -64,7 +64,7 @@ struct gw_window_sub {
     bool waiting;     /* for room in the session's queue */
     uint64_t cursor;  /* a place from which nothing that is still to be joined is missed */
     uint64_t after;   /* windows without a later message were sent */
-    uint64_t missing; /* a loss behind this number is told as a gap; UINT64_MAX: none is */
+    uint64_t missing; /* a loss behind this number becomes a gap; UINT64_MAX: none is */
     int64_t from;     /* joining: windows that begin then or later are wanted ... */
     int64_t resume;   /* ... of the channel that is being joined from this one on; INT64_MIN: from `from` on */
     uint32_t slot;    /* the channel that is looked at next */
@@ -113,7 +113,7 @@ bool gw_windows_adopt(struct gw_shape *shape, const struct gw_channel *channel, 
 uint64_t gw_windows_sent(const struct gw_shape *shape, const char *name, size_t len);
 struct gw_message *gw_window_message(const struct gw_shape *shape, const char *name, size_t len,
                                      const struct gw_window *window, bool partial, uint64_t cursor);
-/* May whoever has these grants see the windows of the channel or filter? */
+/* May a client with these grants see the windows of the channel or filter? */
 bool gw_windows_shows(const struct gw_grants *grants, const char *name, size_t len, const char *field);
 
 /* --- shape.c --- */
@@ -149,11 +149,11 @@ void gw_window_sub_join(struct gw_window_sub *sub, int64_t from, uint64_t cursor
 /* A window for one of its subscribers. */
 void gw_window_deliver(struct gw_window_sub *sub, const struct gw_channel *channel, struct gw_message *msg,
                        const struct gw_window *window);
-/* Messages behind that number are lost: the session joins again, and is told. */
+/* Messages behind that number are lost: the session joins again, and gets a gap. */
 void gw_windows_lost(struct gw_session *session, uint64_t before);
 /* The session's queue is empty. */
 void gw_windows_drained(struct gw_session *session);
-/* A window that waited was taken out of the queue: it comes again, to whoever may still see it. */
+/* A window that waited was taken out of the queue: it comes again, if the session may still see it. */
 void gw_windows_again(struct gw_session *session, const struct gw_message *msg);
 /* Of a session with nothing else: the place up to which it has had all that is over. */
 uint64_t gw_windows_place(const struct gw_session *session);
