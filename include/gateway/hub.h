@@ -206,7 +206,7 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants
 GW_MUST_CHECK enum gw_err gw_hub_check_payloads(struct gw_hub *hub, const struct gw_grants *grants,
                                                 const char *channel, size_t len, const char **why);
 
-/* Could it be a response topic (gw_session_publish_along())? */
+/* Could it be a response topic (struct gw_along)? */
 bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                               size_t len);
 

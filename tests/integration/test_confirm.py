@@ -7,9 +7,7 @@ import time
 
 import pytest
 import requests
-from conftest import World, yaml
 from harness import wait_until
-from lamps import Devices
 from wsclient import connect
 
 pytestmark = pytest.mark.sanitize
@@ -43,17 +41,6 @@ EXTRA = """
 workers: 2
 limits: { publishes_per_session: 8, confirms: 12 }
 """
-
-
-@pytest.fixture(scope="module")
-def hall(tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("hall"))
-    broker = world.broker()
-    devices = Devices(broker.port)
-    gateway = world.sluice(yaml(broker.port, ROUTES, extra=EXTRA))
-    yield gateway, devices
-    devices.close()
-    world.end()
 
 
 def run(coroutine):
