@@ -172,6 +172,11 @@ def test_what_comes(hall, column):
         resumes, since = has("resume", column), has("since", column)
         assert listen("n/a", {"cursor": gateway.past[0]["cursor"]}, 2)[0] == ([2, 3] if resumes else [3])
         assert listen("n/a", {"since": "-1h"}, 3)[0] == ([1, 2, 3] if since else [3])
+    if column not in ("MQTT 3.1.1", "HTTP"):
+        first = listen("n/a", {"since": "-1h", "aggregate": "value:100ms"})[0][0]
+        assert first == 3 if not has("aggregate", column) else first["count"] > 0 and first["step"] == 100
+    if column == "HTTP":
+        assert sum(gateway.get("/channels/n/a/series?step=1s").json()["count"]) == 3
 
 
 # --- what each can send --------------------------------------------------------------------------------------------------------
