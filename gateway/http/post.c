@@ -100,7 +100,9 @@ static void post_on_closed(struct gw_conn *conn)
     post_free(gw_conn_context(conn));
 }
 
-static const struct gw_conn_ops post_conn_ops = {.probe = true, .closed = post_on_closed};
+static const struct gw_conn_ops post_conn_ops = {.closed = post_on_closed};
+/* One that waits for its device. */
+static const struct gw_conn_ops post_waiting_ops = {.probe = true, .closed = post_on_closed};
 
 struct post_query {
     bool as_json;       /* the body is `data` as on /ws, not the payload itself */
@@ -180,7 +182,7 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
                                  .key = post_key(request)};
     enum gw_err err = gw_session_publish(&post->session, &command);
     if (err == GW_OK && (!command.accepted || command.confirm)) {
-        gw_conn_attach(conn, &post_conn_ops, post);
+        gw_conn_attach(conn, query.confirm || query.timeout_ms >= 0 ? &post_waiting_ops : &post_conn_ops, post);
         return;
     }
     post_free(post);

@@ -114,6 +114,23 @@ for (const [how, own] of [['a SharedWorker', true], ['a leading tab', false]]) {
     for (const tab of tabs) assert.deepEqual(tab.faults, []);
   });
 
+  test(`${how}: each tab begins at the time that it asks for`, async (t) => {
+    const world = await start(t, own);
+    await world.publish('n/s', range(1, 5));
+    const tabs = [await world.tab(), await world.tab(), await world.tab()];
+    for (const [at, tab] of tabs.entries()) {
+      await tab.live();
+      await tab.evaluate((since) => void sluice.subscribe('n/s', (m) => got.push([m.channel, m.data]), { since }), at < 2 ? '10m' : undefined);
+      await until(async () => values(await tab.got(), 'n/s').includes(5), 'what there is');
+    }
+    assert.equal(await world.sessions(), 1);
+    await world.publish('n/s', ['6']);
+    for (const tab of tabs) await until(async () => values(await tab.got(), 'n/s').includes(6), 'what comes');
+    for (const tab of tabs.slice(0, 2)) assert.deepEqual(values(await tab.got(), 'n/s'), range(1, 6));
+    assert.deepEqual(values(await tabs[2].got(), 'n/s'), [5, 6]);
+    for (const tab of tabs) assert.deepEqual(tab.faults, []);
+  });
+
   test(`${how}: tabs and gateway come and go, nothing is lost or doubled`, async (t) => {
     const world = await start(t, own);
     const tabs = [await world.tab()];

@@ -5,11 +5,14 @@ import subprocess
 import threading
 import time
 
+import paho.mqtt.client as mqtt
 import pytest
 import requests
 import websockets
 from conftest import yaml
 from harness import wait_until
+from mqttclients import Paho
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 # From silence to `stale` on a client's screen: a tick of the wheel, and a loop and a socket on a busy machine.
 LATE = 0.8
@@ -288,3 +291,28 @@ def test_50000_channels(world, broker, device):
     threading.Event().wait(0.5)
     assert gateway.cpu() - spent < 0.1
     assert gateway.metric("sluice_channels") == count
+
+
+def test_mqtt_clients_get_the_state_with_the_last_value(world, broker, device):
+    """As a user property of the retained message, of each state but live; and 3.1.1 knows no properties."""
+    gateway = world.sluice(yaml(broker.port, ROUTES, extra="mqtt: true\n"))
+    device.publish("slow/live", b"1")
+    device.publish("plain/p", b"1")
+    device.publish("fast/m", b"1")
+    device.publish("z2m/m", b"1")
+    device.publish("z2m/m/availability", b"offline")
+    wanted = {"slow/live": None, "plain/p": None, "fast/m": "stale", "dev/m": "offline"}
+    for channel, told in wanted.items():
+        comes(gateway, channel, None if channel == "plain/p" else told or "live")
+    wait_until(lambda: gateway.get("/channels/plain/p").ok)
+    clients = [Paho(gateway, version).connected() for version in (mqtt.MQTTv5, mqtt.MQTTv311)]
+    for client in clients:
+        assert client.subscribe([(channel, SubscribeOptions(1)) for channel in wanted] if client.version == mqtt.MQTTv5 else
+                                [(channel, 1) for channel in wanted])
+        wait_until(lambda it=client: len(it.messages) == len(wanted))
+    assert {m.topic: dict(getattr(m.properties, "UserProperty", [])).get("state") for m in clients[0].messages} == wanted
+    device.publish("fast/m", b"2")  # a live message is live
+    wait_until(lambda: len(clients[0].messages) == len(wanted) + 1)
+    assert not hasattr(clients[0].messages[-1].properties, "UserProperty")
+    for client in clients:
+        client.close()

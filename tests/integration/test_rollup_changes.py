@@ -1,5 +1,6 @@
 """A configuration whose rollups change: what is still there fills new windows, what is not is a gap, what nobody names leaves."""
 import contextlib
+import resource
 import signal
 import sqlite3
 
@@ -120,6 +121,28 @@ def test_a_kill_while_it_is_filled_counts_nothing_twice(gateway, witness):
     body = series(gateway.now, "roll/a", field="/t", points=2, **{"from": str(witness.messages[0]["ts"] - 10000)})
     check_with_gaps(body, witness.messages, "/t")
     check_with_gaps(whole(gateway, witness), witness.messages, "/t")
+
+
+def test_a_change_whose_transaction_fails_is_made_once_there_is_room(gateway, witness):
+    """It fails at its end, with all lengths changed, and is tried again from its beginning; what comes meanwhile counts once."""
+    wait_until(lambda: gateway.now.metric("sluice_storage_waiting_bytes") == 0)
+
+    def room(size):
+        resource.prlimit(gateway.now.child.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    room(gateway.path.with_name("history.db-wal").stat().st_size)
+    change(gateway, "reload", fields="[/t, /u]", every="[2s, 8s]", keep="[1d, 5d]")
+    witness.publish(range(200, 250))
+    wait_until(lambda: gateway.now.metric("sluice_storage_errors_total") > 1, what="a failure, and a second one")
+    room(resource.RLIM_INFINITY)
+    witness.publish(range(250, 300))
+    witness.has_all()
+    for _ in range(2):
+        body = whole(gateway, witness)
+        assert body["step"] % 2000 == 0 and sum(body["count"]) == 300
+        check_with_gaps(body, witness.messages, "/t")
+        gateway.restart()
+    gateway.now.stop()
+    assert rows(gateway, "SELECT every, state FROM step JOIN series ON id=step.series WHERE field='/t' ORDER BY every") == [(2000, 0), (8000, 0)]
 
 
 def test_what_nobody_names_leaves_the_disk(gateway, witness):

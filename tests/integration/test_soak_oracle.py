@@ -20,6 +20,7 @@ from spy import Spy, Truth  # noqa: E402
 from commands import ended, judge_commands  # noqa: E402
 from upward import Observer, Upward  # noqa: E402
 from watch import FDS_GROWTH, MIB, RSS_GROWTH, Watch  # noqa: E402
+from windows import judge as judge_windows  # noqa: E402
 
 
 @pytest.fixture
@@ -335,3 +336,26 @@ def test_commands(n, frame, there, wrong):
     ended(upward, n, frame, {"E.1": there})
     judge_commands(upward)
     assert found(findings) == ({wrong: 1} if wrong else {})
+
+
+@pytest.mark.parametrize("wrong,found_", [
+    (None, {}), ("late", {}), ("missing", {"windows": 1}), ("count", {"windows": 1}), ("max", {"windows": 1}),
+    ("last", {"windows": 1}), ("invented", {"windows": 1}), ("none", {"windows": 1}),
+])
+def test_windows(wrong, found_):
+    """Eight seconds with three messages each, the numbers of a second out of order. The first window may be cut, the last one grow."""
+    findings = Findings(lambda text: None)
+    messages = [{"ts": 1000 * second + 100 * i, "data": {"n": 10 * second + n}} for second in range(8) for i, n in enumerate((2, 0, 1))]
+    got = {1000 * s: {"count": 3, "min": 10 * s, "max": 10 * s + 2, "last": 10 * s + 1} for s in range(2, 8)}
+    if wrong == "late":
+        got[7000]["count"] = 1
+    elif wrong == "missing":
+        del got[4000]
+    elif wrong == "invented":
+        messages = [message for message in messages if message["ts"] // 1000 != 5]
+    elif wrong == "none":
+        got = {}
+    elif wrong:
+        got[3000][wrong] += 1
+    assert judge_windows("steady", got, messages, findings) == (0 if wrong == "none" else 5)
+    assert found(findings) == found_

@@ -35,6 +35,7 @@ from responder import Responder # noqa: E402
 from silence import silence # noqa: E402
 from upward import Observer, Upward # noqa: E402
 from watch import Watch # noqa: E402
+from windows import windows # noqa: E402
 from world import Broker, Gateway, harness # noqa: E402
 
 FAULT_LIMIT = 60  # seconds that one fault may take
@@ -158,7 +159,8 @@ class World:
             await self.checkpoint()
         finally:
             self.ledger.paused = False
-        await asyncio.gather(*(silence(gateway, self.broker, self.findings) for gateway in self.gateways))
+        await asyncio.gather(*(silence(gateway, self.broker, self.findings) for gateway in self.gateways),
+                             *(windows(upward.gateway, self.findings, upward.counts) for upward in self.upwards))
         for gateway, watch in zip(self.gateways, self.watches):
             watch.sample(self.begin, calm=True)
             gateway.check_log()
