@@ -11,6 +11,7 @@ export declare class SluiceChart extends SluiceElement {
     private found?;
     private past;
     private asked;
+    private ahead;
     private frame;
     private turn?;
     protected build(): void;

@@ -33,6 +33,7 @@ i { display: inline-block; width: .8em; height: .25em; margin-right: .4em; verti
   private found?: string; // the field, without `path`
   private past: Past[] = []; // of each field
   private asked = ''; // what for; '': anew
+  private ahead = 0; // ms that this clock is ahead of the gateway's
   private frame = 0;
   private turn?: object; // of asking, while it lasts
 
@@ -62,7 +63,8 @@ i { display: inline-block; width: .8em; height: .25em; margin-right: .4em; verti
     try {
       const past = await Promise.all(span ? this.fields().map(async (path): Promise<Past> => {
         const field = path && '/' + path.replace(/[~/.]/g, (c) => ({ '~': '~0', '/': '~1' })[c] || '/');
-        const { t = [], min, max, last, gaps = [], step, cursor } = await ask(`series?from=-${span}ms&field=${encodeURIComponent(field)}`);
+        const { t = [], min, max, last, gaps = [], step, cursor, to } = await ask(`series?from=-${span}ms&field=${encodeURIComponent(field)}`);
+        if (to) this.ahead = Date.now() - to;
         const line: Point[] = t.flatMap((time: number, i: number) => {
           let cut = 0;
           while (gaps[0]?.[0] < time) [cut] = gaps.shift();
@@ -137,7 +139,7 @@ i { display: inline-block; width: .8em; height: .25em; margin-right: .4em; verti
       this.asked = asked;
       void this.load(span);
     }
-    const now = Date.now();
+    const now = Date.now() - this.ahead;
     const seen = span ? this.points.filter(({ ts }) => ts >= now - span) : this.points;
     const from = span ? now - span : seen[0]?.ts ?? now - 1;
     const to = span ? now : Math.max(seen.at(-1)?.ts ?? now, from + 1);
