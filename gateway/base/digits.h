@@ -1,4 +1,4 @@
-/* digits.h: whole numbers as decimal digits, without the cost of printf: every message has two. Thread: any. */
+/* digits.h: whole numbers as digits, without the cost of printf: every message has two. Thread: any. */
 #ifndef GW_BASE_DIGITS_H
 #define GW_BASE_DIGITS_H
 
@@ -27,6 +27,28 @@ static inline size_t gw_digits(char out[GW_DIGITS_MAX], uint64_t number)
         out[--at] = (char)('0' + number);
     }
     return at;
+}
+
+/* Writes them at `out`, without a NUL; returns what is behind them. */
+static inline char *gw_put_digits(char *out, uint64_t number)
+{
+    char digits[GW_DIGITS_MAX];
+    size_t at = gw_digits(digits, number), len = GW_DIGITS_MAX - at;
+    memcpy(out, digits + at, len);
+    return out + len;
+}
+
+/* The same in hexadecimal, at most 16 of them. */
+static inline char *gw_put_hex(char *out, uint64_t number)
+{
+    unsigned bits = 0;
+    while (bits < 60 && number >> (bits + 4))
+        bits += 4;
+    for (;; bits -= 4) {
+        *out++ = "0123456789abcdef"[number >> bits & 15];
+        if (!bits)
+            return out;
+    }
 }
 
 #endif

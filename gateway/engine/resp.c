@@ -211,14 +211,14 @@ void gw_resp_args_fini(struct gw_resp_args *args)
 
 bool gw_resp_send(struct gw_resp *resp, const struct gw_resp_args *args, int64_t timeout_ms)
 {
-    char *command = NULL;
-    int len = redisFormatCommandArgv(&command, args->count, args->at, args->len);
+    sds command = NULL; /* of the library's two formatters this one does without printf */
+    long long len = redisFormatSdsCommandArgv(&command, args->count, args->at, args->len);
     if (len < 0) {
         resp_fail(resp, "a command is too long", "");
         return false;
     }
     bool sent = resp_write(resp, command, (size_t)len, timeout_ms);
-    redisFreeCommand(command);
+    redisFreeSdsCommand(command);
     return sent;
 }
 

@@ -228,16 +228,22 @@ static bool store_find(struct gw_engine_store *store, struct gw_engine_found *fo
 {
     if (!store_find_epoch(store, found->epoch) || !gw_valkey_top(store, &store->commands, &store->read))
         return false;
-    redisReply *reply = gw_resp_ask(&store->commands, OPEN_MS, "HGET", store->keys.meta, "forgotten", NULL);
-    if (!reply)
-        return false;
-    found->clean = true;
-    found->seq = store->read.seq;
-    found->forgotten = reply->type == REDIS_REPLY_STRING ? strtoull(reply->str, NULL, 10) : 0;
-    if (found->forgotten > found->seq)
-        found->forgotten = found->seq;
-    freeReplyObject(reply);
-    return true;
+    redisReply *meta = gw_resp_ask(&store->commands, OPEN_MS, "HMGET", store->keys.meta, "forgotten", "whole", NULL);
+    redisReply *mark = meta ? gw_resp_ask(&store->commands, OPEN_MS, "ZSCORE", store->keys.channels, "", NULL) : NULL;
+    bool good = mark && meta->type == REDIS_REPLY_ARRAY && meta->elements == 2;
+    if (good) {
+        bool whole = meta->element[1]->type == REDIS_REPLY_STRING && mark->type == REDIS_REPLY_STRING;
+        found->clean = true;
+        found->seq = store->read.seq;
+        found->forgotten = whole ? strtoull(gw_resp_text(meta->element[0]), NULL, 10) : found->seq;
+        if (found->forgotten > found->seq)
+            found->forgotten = found->seq;
+    }
+    if (mark)
+        freeReplyObject(mark);
+    if (meta)
+        freeReplyObject(meta);
+    return good;
 }
 
 /* A server that throws keys away when its memory is full loses messages without a word. */

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "gateway/alloc.h"
 
 /* The head's numbers in hexadecimal, so that they are short: ts, flags, keep, packet identifier, hash of the packet,
  * where in the JSON the watched value lies and how long it is. */
-#define HEAD_FORMAT  "%" PRIx64 " %x %x %x %" PRIx64 " %x %x"
-#define HEAD_SIZE    96
 #define HEAD_NUMBERS 7
+#define HEAD_SIZE    (HEAD_NUMBERS * 17)
 
 #define FLAG_RETAINED 1u
 #define FLAG_CLEAR    2u
@@ -65,11 +65,22 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
     unsigned flags = (draft->retained ? FLAG_RETAINED : 0) | (draft->clear ? FLAG_CLEAR : 0) |
                      (draft->binary ? FLAG_BINARY : 0) | (watched ? FLAG_WATCHED : 0) |
                      (draft->stored ? FLAG_STORED : 0) | (draft->qos ? FLAG_QOS : 0);
-    int len = snprintf(head, sizeof head, HEAD_FORMAT, (uint64_t)draft->ts, flags, draft->keep, (unsigned)mid, hash,
-                       watched ? (unsigned)(draft->watched.data - draft->json) : 0, (unsigned)draft->watched.len);
+    const uint64_t numbers[HEAD_NUMBERS] = {(uint64_t)draft->ts,
+                                            flags,
+                                            draft->keep,
+                                            mid,
+                                            hash,
+                                            watched ? (uint64_t)(draft->watched.data - draft->json) : 0,
+                                            draft->watched.len};
+    char *end = head;
+    for (size_t i = 0; i < HEAD_NUMBERS; i++) {
+        end = gw_put_hex(end, numbers[i]);
+        *end++ = ' ';
+    }
+    size_t len = (size_t)(end - head) - 1;
     bool same = draft->payload_len == draft->json_len && !memcmp(draft->payload, draft->json, draft->json_len);
     struct gw_slice fields[GW_ENTRY_FIELDS] = {
-        {"c", 1}, {draft->channel, draft->channel_len}, {"h", 1}, {head, (size_t)len},
+        {"c", 1}, {draft->channel, draft->channel_len}, {"h", 1}, {head, len},
         {"d", 1}, {draft->json, draft->json_len},
     };
     size_t count = 6;
@@ -101,16 +112,16 @@ struct gw_entry *gw_entry_of_draft(const struct gw_message_spec *draft, uint16_t
 static bool entry_number(const char **at, unsigned base, uint64_t *out)
 {
     const char *begin = *at;
-    *out = 0;
+    uint64_t number = 0;
     for (;; ++*at) {
-        char byte = **at;
-        unsigned digit = byte >= '0' && byte <= '9'   ? (unsigned)(byte - '0')
-                         : byte >= 'a' && byte <= 'f' ? (unsigned)(byte - 'a') + 10
-                                                      : base;
+        unsigned byte = (unsigned char)**at, digit = byte - '0';
+        if (digit > 9) /* a letter, or it is above every base */
+            digit = byte - 'a' <= 5 ? byte - 'a' + 10 : base;
         if (digit >= base)
             break;
-        *out = *out * base + digit;
+        number = number * base + digit;
     }
+    *out = number;
     bool some = *at > begin;
     if (**at == ' ' || **at == '-')
         ++*at;
@@ -256,7 +267,9 @@ bool gw_entry_id_parse(const char *text, struct gw_entry_id *id)
 
 void gw_entry_id_format(char out[GW_ENTRY_ID_SIZE], struct gw_entry_id id)
 {
-    snprintf(out, GW_ENTRY_ID_SIZE, "%" PRIu64 "-%" PRIu64, id.term, id.seq);
+    out = gw_put_digits(out, id.term);
+    *out++ = '-';
+    *gw_put_digits(out, id.seq) = '\0';
 }
 
 /* --- lists ------------------------------------------------------------------------------------------------------ */

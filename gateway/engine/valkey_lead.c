@@ -173,11 +173,12 @@ static bool lead_fence(struct lead *lead, bool lost, int64_t seconds, struct gw_
     snprintf(wall, sizeof wall, "%lld", (long long)gw_wall_ms());
     const char *const words[] = {"EVAL",
                                  gw_script_fence,
-                                 "4",
+                                 "5",
                                  store->keys.log,
                                  store->keys.meta,
                                  store->keys.lease,
                                  store->keys.epoch,
+                                 store->keys.channels,
                                  store->who,
                                  lead->server_run,
                                  base,
@@ -256,8 +257,10 @@ static bool lead_waits(struct lead *lead)
     bool ours = !strcmp(store->leader, store->who);
     bool changed =
         (*store->run && strcmp(store->run, lead->server_run) != 0) || gw_entry_id_compare(top, store->read) < 0;
+    bool nothing = *store->leader && !top.term && !store->read.term; /* there was a log, and we have none of it */
     pthread_mutex_unlock(&store->lock);
-    return changed && !ours && gw_monotonic_ms() - lead->free_ms < store->lease_ms;
+    int64_t wait = nothing ? 2 * store->lease_ms : changed ? store->lease_ms : 0;
+    return !ours && gw_monotonic_ms() - lead->free_ms < wait;
 }
 
 static void lead_release(struct lead *lead)

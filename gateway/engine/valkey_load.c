@@ -102,7 +102,8 @@ static bool load_histories(struct gw_engine_store *store, const struct gw_engine
         good = reply != NULL;
         if (reply) {
             uint64_t newest = strtoull(gw_resp_text(names->element[i + 1]), NULL, 10);
-            load_channel(store, load, names->element[i], newest, reply);
+            if (names->element[i]->len) /* the member without a name is no channel (valkey_scripts.h) */
+                load_channel(store, load, names->element[i], newest, reply);
             freeReplyObject(reply);
         }
     }

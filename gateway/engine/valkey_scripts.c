@@ -32,7 +32,7 @@ const char gw_script_append[] =
     "  end\n"
     "  i = i + 3 + n\n"
     "end\n"
-    "while redis.call('ZCARD', channels) > most do\n"
+    "while redis.call('ZCARD', channels) > most + 1 do\n"
     "  local silent = redis.call('ZPOPMIN', channels)\n"
     "  redis.call('DEL', histories .. silent[1])\n"
     "  redis.call('HDEL', meta .. ':states', silent[1])\n"
@@ -41,22 +41,33 @@ const char gw_script_append[] =
     "return 1\n";
 
 const char gw_script_fence[] =
-    "local log, meta, lease, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]\n"
+    "local log, meta, lease, epoch, channels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]\n"
     "if redis.call('GET', lease) ~= ARGV[1] then return redis.error_reply('NOLEASE the lease is gone') end\n"
     "local top = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)\n"
     "local before = top[1] and top[1][1] or '0-0'\n"
     "local term, seq = string.match(before, '^(%d+)%-(%d+)$')\n"
+    "local lost = not top[1] and redis.call('HGET', meta, 'term') and '1' or ARGV[5]\n"
+    "if not top[1] and lost == '1' or top[1] and not (redis.call('HEXISTS', meta, 'whole') == 1 and "
+    "redis.call('ZSCORE', channels, '')) then\n"
+    "  redis.call('HSET', meta, 'forgotten', seq)\n"
+    "end\n"
+    "redis.call('ZADD', channels, '+inf', '')\n"
+    "redis.call('HSET', meta, 'whole', 1)\n"
     "term = math.max(tonumber(term), tonumber(redis.call('HGET', meta, 'term') or 0), tonumber(ARGV[4])) + 1\n"
     "seq = string.format('%.0f', math.max(tonumber(seq), tonumber(ARGV[3])))\n"
     "redis.call('HSET', meta, 'term', term, 'run', ARGV[2], 'leader', ARGV[1], 'routes', ARGV[6], 'upstream', '0 ' "
     ".. ARGV[9])\n"
     "redis.call('SET', epoch, ARGV[7])\n"
     "redis.call('XADD', log, 'MAXLEN', '~', ARGV[8], term .. '-' .. seq, 'k', 'fence', 'n', ARGV[1], 'r', ARGV[2],\n"
-    "           'b', before, 'l', ARGV[5], 'x', ARGV[6])\n"
+    "           'b', before, 'l', lost, 'x', ARGV[6])\n"
     "return {term, seq}\n";
 
-const char gw_script_renew[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
-                               "return redis.call('PEXPIRE', KEYS[1], ARGV[2])\n";
+const char gw_script_renew[] =
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
+    "if not KEYS[2] then return 1 end\n"
+    "local whole = redis.call('EXISTS', KEYS[2], KEYS[3]) == 2 and redis.call('HEXISTS', KEYS[4], 'whole') == 1\n"
+    "return whole and redis.call('ZSCORE', KEYS[5], '') and 1 or 2\n";
 
 const char gw_script_resign[] =
     "if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end\n"

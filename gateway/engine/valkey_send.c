@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "engine/valkey_private.h"
 #include "engine/valkey_scripts.h"
 #include "gateway/alloc.h"
@@ -13,7 +14,7 @@
 #define BATCH_BYTES (64 * 1024)
 
 struct batch_texts {
-    char id[GW_ENTRY_ID_SIZE], keep[16], count[8];
+    char id[GW_ENTRY_ID_SIZE], keep[16], count[8]; /* a uint32_t and a letter; a uint8_t */
 };
 
 /* The arguments of one call of gw_script_append, and the texts that they refer to. */
@@ -49,8 +50,8 @@ static void batch_begin(struct batch *batch, const struct gw_engine_store *store
 {
     batch->args.count = 0;
     batch->used = 0;
-    snprintf(batch->size, sizeof batch->size, "%u", store->log_count);
-    snprintf(batch->channels, sizeof batch->channels, "%u", store->channels);
+    *gw_put_digits(batch->size, store->log_count) = '\0';
+    *gw_put_digits(batch->channels, store->channels) = '\0';
     batch->last[0] = '\0';
     if (last)
         gw_entry_id_format(batch->last, *last);
@@ -70,13 +71,15 @@ static void batch_add(struct batch *batch, const struct gw_entry *entry)
 {
     size_t at = batch->used++;
     gw_entry_id_format(batch->texts[at].id, entry->id);
-    batch->texts[at].keep[0] = '\0';
+    char *keep = batch->texts[at].keep;
     if (entry->state)
-        strcpy(batch->texts[at].keep, "s");
+        *keep++ = 's';
     else if (entry->message) /* one more than nothing: the last value */
-        snprintf(batch->texts[at].keep, sizeof batch->texts[at].keep, "%u%s", entry->keep ? entry->keep : 1U,
-                 entry->clear ? "c" : "");
-    snprintf(batch->texts[at].count, sizeof batch->texts[at].count, "%u", entry->count);
+        keep = gw_put_digits(keep, entry->keep ? entry->keep : 1U);
+    if (entry->message && !entry->state && entry->clear)
+        *keep++ = 'c';
+    *keep = '\0';
+    *gw_put_digits(batch->texts[at].count, entry->count) = '\0';
     batch_word(batch, batch->texts[at].id);
     batch_word(batch, batch->texts[at].keep);
     batch_word(batch, batch->texts[at].count);
@@ -154,7 +157,9 @@ bool gw_valkey_send_renewal(struct gw_engine_store *store, struct gw_valkey_pipe
     struct gw_resp_args args = {0};
     char lease[24];
     snprintf(lease, sizeof lease, "%lld", (long long)store->lease_ms);
-    const char *const words[] = {"EVAL", gw_script_renew, "1", store->keys.lease, store->who, lease};
+    const struct gw_valkey_keys *keys = &store->keys;
+    const char *const words[] = {"EVAL",     gw_script_renew, "5",        keys->lease, keys->epoch, keys->log,
+                                 keys->meta, keys->channels,  store->who, lease};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         gw_resp_arg(&args, words[i], strlen(words[i]));
     bool good = gw_resp_send(&store->commands, &args, store->lease_ms / 2);
@@ -182,7 +187,7 @@ static bool pipe_take(struct gw_engine_store *store, struct gw_valkey_pipe *pipe
     if (flight.renewal) {
         pipe->renewed_ms = flight.sent_ns / 1000000;
         if (reply->integer != 1)
-            *why = "the lease is another node's";
+            *why = reply->integer == 2 ? "CUT the server has thrown keys away" : "the lease is another node's";
         return reply->integer == 1;
     }
     atomic_fetch_add(&store->appended, flight.count);
@@ -326,7 +331,11 @@ bool gw_valkey_mend(struct gw_engine_store *store, struct gw_entry_id top)
             char number[24];
             snprintf(number, sizeof number, "%llu", (unsigned long long)(entries[0]->id.seq - 1));
             redisReply *reply = gw_resp_ask(&store->commands, store->lease_ms / 2, "HSET", store->keys.meta,
-                                            "forgotten", number, NULL);
+                                            "forgotten", number, "whole", "1", NULL);
+            if (reply)
+                freeReplyObject(reply);
+            reply =
+                gw_resp_ask(&store->commands, store->lease_ms / 2, "ZADD", store->keys.channels, "+inf", "", NULL);
             if (reply)
                 freeReplyObject(reply);
             first = false;

@@ -9,9 +9,10 @@
 #include "gateway/clock.h"
 #include "gateway/log.h"
 
-#define BLOCK_MS 1000
-#define RETRY_MS 200
-#define READ_MAX "500"
+#define BLOCK_MS   1000
+#define BLOCK_TEXT "1000"
+#define RETRY_MS   200
+#define READ_MAX   "500"
 
 struct tail {
     struct gw_engine_store *store;
@@ -241,12 +242,11 @@ static void tail_rest(struct gw_engine_store *store)
 static bool tail_read(struct tail *tail)
 {
     struct gw_engine_store *store = tail->store;
-    char id[GW_ENTRY_ID_SIZE], block[16];
+    char id[GW_ENTRY_ID_SIZE];
     int64_t asked_ms = gw_monotonic_ms();
     gw_entry_id_format(id, store->read);
-    snprintf(block, sizeof block, "%d", BLOCK_MS);
     redisReply *reply = gw_resp_ask(&store->tail, BLOCK_MS + store->lease_ms, "XREAD", "COUNT", READ_MAX, "BLOCK",
-                                    block, "STREAMS", store->keys.log, id, NULL);
+                                    BLOCK_TEXT, "STREAMS", store->keys.log, id, NULL);
     if (!reply)
         return false;
     bool stream = tail_is_stream(reply), good = stream || reply->type == REDIS_REPLY_NIL;
