@@ -142,7 +142,8 @@ static void channel_send_qos1(struct channel *channel)
 /* CONNECT and SUBSCRIBE come whole in one read each here; the rest are acknowledgements. */
 static void client_says(int fd)
 {
-    static const char accepted[] = {(char)0x82, 4, 0x20, 2, 0, 0}, subscribed[] = {(char)0x82, 5, (char)0x90, 3, 0, 1, 1};
+    static const char accepted[] = {(char)0x82, 4, 0x20, 2, 0, 0},
+                      subscribed[] = {(char)0x82, 5, (char)0x90, 3, 0, 1, 1};
     if (state[fd].said == 1)
         deliver(fd, accepted, sizeof accepted);
     else if (state[fd].said == 2)
@@ -161,8 +162,8 @@ static void on_publish(const char *topic, size_t topic_len, const char *payload,
     char frame[2100];
     if (len + topic_len > 2000)
         die("a payload is too long");
-    size_t size = qos1 ? packet_make(frame, topic, topic_len, payload, len)
-                       : frame_make(frame, topic, topic_len, payload, len);
+    size_t size =
+        qos1 ? packet_make(frame, topic, topic_len, payload, len) : frame_make(frame, topic, topic_len, payload, len);
     size_t at = topic_len;
     unsigned number = 0, unit = 1;
     while (at && topic[at - 1] >= '0' && topic[at - 1] <= '9') {
