@@ -105,7 +105,7 @@ static void app_reload(struct app *app)
     }
     gw_buf_fini(&problems);
     struct gw_auth *auth;
-    gw_buf_init(&problems);
+    problems = (struct gw_buf){0};
     if (gw_auth_create(config, app->auth, &auth, &problems) != GW_OK || !gw_auth_start(auth, &problems)) {
         gw_auth_unref(auth);
         gw_log(GW_LOG_ERROR, "config", "reload failed, nothing changes: %s", problems.data);
@@ -246,6 +246,7 @@ static bool app_init(struct app *app)
         .auth = app->auth,
         .watch = {app->source, app_found},
         .upstream = gw_source_upstream(app->publisher ? app->publisher : app->source),
+        .route_stats = gw_source_routes(app->source),
         .sharing = app->engine->shared,
         .sharing_store = app->store,
     };

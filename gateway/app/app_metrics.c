@@ -104,6 +104,7 @@ struct route_column {
     struct gw_exposition *to;
     const char *name;
     size_t offset;
+    bool confirms; /* only routes with publish.confirm have it */
 };
 
 static void app_route_value(void *context, const struct gw_route_row *row)
@@ -111,6 +112,8 @@ static void app_route_value(void *context, const struct gw_route_row *row)
     const struct route_column *column = context;
     const char *value = (const char *)row + column->offset;
     struct gw_buf labels = {0};
+    if (column->confirms && !row->confirms)
+        return;
     gw_metric_label(&labels, "route", row->topic);
     gw_metric_label(&labels, "channel", row->channel);
     gw_metric_value(column->to, column->name, labels.data,
@@ -123,14 +126,21 @@ static void app_route_metrics(struct gw_source *source, struct gw_exposition *to
     static const struct {
         const char *name, *help;
         size_t offset;
+        bool confirms;
     } columns[] = {
-        {"sluice_route_messages_total", "Messages that the route made.", offsetof(struct gw_route_row, messages)},
-        {"sluice_route_bytes_total", "Bytes of their payloads.", offsetof(struct gw_route_row, bytes)},
+        {"sluice_route_messages_total", "Messages that the route made.", offsetof(struct gw_route_row, messages),
+         false},
+        {"sluice_route_bytes_total", "Bytes of their payloads.", offsetof(struct gw_route_row, bytes), false},
         {"sluice_route_codec_dropped_total", "Payloads that the route's codec refused.",
-         offsetof(struct gw_route_row, codec_dropped)},
+         offsetof(struct gw_route_row, codec_dropped), false},
+        {"sluice_route_confirmed_total",
+         "Publishes to the route's channels whose device's state showed them in time.",
+         offsetof(struct gw_route_row, confirmed), true},
+        {"sluice_route_confirm_timeouts_total", "Publishes whose device's state did not show them in time.",
+         offsetof(struct gw_route_row, confirm_timeouts), true},
     };
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-        struct route_column column = {to, columns[i].name, columns[i].offset};
+        struct route_column column = {to, columns[i].name, columns[i].offset, columns[i].confirms};
         gw_metric_family(to, columns[i].name, GW_METRIC_COUNTER, columns[i].help);
         gw_source_route_stats(source, app_route_value, &column);
     }

@@ -1,6 +1,6 @@
 #include "gateway/error.h"
 
-#include <stddef.h>
+#include <stdio.h>
 
 /* Close codes: RFC 6455 section 7.4 and the registry; 4000 to 4999 are ours. */
 static const struct {
@@ -54,4 +54,11 @@ int gw_err_close_code(enum gw_err err)
 const char *gw_err_text(enum gw_err err)
 {
     return error_table[err].text;
+}
+
+struct gw_err_line gw_err_line(enum gw_err err, const char *why)
+{
+    struct gw_err_line line;
+    snprintf(line.text, sizeof line.text, "%s: %s", gw_err_code(err), why ? why : gw_err_text(err));
+    return line;
 }

@@ -62,28 +62,6 @@ static void field_bad_value(const struct place *place, const char *expected)
     field_problem(place, what, expected);
 }
 
-void gw_field_format(enum gw_field_type type, int64_t value, char out[32])
-{
-    if (type == GW_FIELD_DURATION) {
-        if (value % 1000)
-            snprintf(out, 32, "%lldms", (long long)value);
-        else if (value % 60000 || !value)
-            snprintf(out, 32, "%llds", (long long)value / 1000);
-        else if (value % 3600000)
-            snprintf(out, 32, "%lldm", (long long)value / 60000);
-        else if (value % 86400000)
-            snprintf(out, 32, "%lldh", (long long)value / 3600000);
-        else
-            snprintf(out, 32, "%lldd", (long long)value / 86400000);
-    } else if (type == GW_FIELD_SIZE && value && value % (1 << 20) == 0) {
-        snprintf(out, 32, "%lldMiB", (long long)value >> 20);
-    } else if (type == GW_FIELD_SIZE && value && value % 1024 == 0) {
-        snprintf(out, 32, "%lldKiB", (long long)value >> 10);
-    } else {
-        snprintf(out, 32, "%lld", (long long)value);
-    }
-}
-
 static bool field_number(const struct place *place, const char *text, int64_t *value)
 {
     const struct gw_field *field = place->field;
@@ -107,29 +85,6 @@ static bool field_number(const struct place *place, const char *text, int64_t *v
         return false;
     }
     return true;
-}
-
-const char *gw_field_word(const struct gw_field *field, size_t i)
-{
-    switch (field->type) {
-    case GW_FIELD_CODEC:
-        return gw_codecs[i] ? gw_codecs[i]->name : NULL;
-    case GW_FIELD_HISTORY:
-        return gw_histories[i] ? gw_histories[i]->name : NULL;
-    case GW_FIELD_PROTOCOL:
-        return gw_protocol_name(i);
-    case GW_FIELD_TRANSFORM:
-        return gw_transforms[i] ? gw_transforms[i]->name : NULL;
-    default:
-        return field->choices[i].name;
-    }
-}
-
-void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out)
-{
-    const char *word;
-    for (size_t i = 0; (word = gw_field_word(field, i)); i++)
-        gw_buf_printf(out, "%s%s", i ? ", " : "", word);
 }
 
 static void field_choice(const struct place *place, const char *text, void *to)
@@ -254,7 +209,7 @@ static char *field_text(const struct place *place)
     const struct gw_node *item = place->node;
     if (item->kind != GW_NODE_SCALAR)
         field_problem(place, item->kind == GW_NODE_LIST ? "a list" : "a mapping", "a text");
-    else if (!item->len)
+    else if (!item->len && !place->field->blank)
         field_problem(place, "it is empty", "a text");
     else if (strlen(item->text) != item->len)
         field_problem(place, "it holds the NUL character", "a text without it");
@@ -268,7 +223,10 @@ static void field_strings(const struct place *place, void *into)
     const struct gw_node *node = place->node;
     struct gw_strings *strings = (struct gw_strings *)(void *)((char *)into + place->field->offset);
     size_t count = !node ? 0 : node->kind == GW_NODE_LIST ? node->count : 1;
-    strings->items = count ? gw_calloc(count, sizeof *strings->items) : NULL;
+    bool def = !node && place->field->def;
+    strings->items = count || def ? gw_calloc(count + def, sizeof *strings->items) : NULL;
+    if (def)
+        strings->items[strings->count++] = gw_strdup(place->field->def);
     for (size_t i = 0; i < count; i++) {
         const struct gw_node *item = node->kind == GW_NODE_LIST ? node->items[i] : node;
         char path[PATH_MAX_LEN + 24];
@@ -398,91 +356,4 @@ void gw_fields_read(const struct gw_field *table, const struct gw_node *map, con
         if (!gw_fields_find(table, map->keys[i]->text)->key)
             gw_meant_key(table, map->keys[i], path, problems);
     }
-}
-
-void gw_fields_free(const struct gw_field *table, void *from)
-{
-    for (const struct gw_field *field = table; field->key; field++) {
-        if (field->type == GW_FIELD_TABLE) {
-            if (!field->options) /* else it is another struct */
-                gw_fields_free(field->table, from);
-        } else if (field->type == GW_FIELD_STRING || field->type == GW_FIELD_FILE) {
-            char *text;
-            memcpy(&text, (char *)from + field->offset, sizeof text);
-            free(text);
-        } else if (field->type == GW_FIELD_STRINGS) {
-            struct gw_strings *strings = (struct gw_strings *)(void *)((char *)from + field->offset);
-            for (size_t i = 0; i < strings->count; i++)
-                free(strings->items[i]);
-            free(strings->items);
-        } else if (field->type == GW_FIELD_PAIRS) {
-            struct gw_pairs *pairs = (struct gw_pairs *)(void *)((char *)from + field->offset);
-            for (size_t i = 0; i < pairs->count; i++) {
-                free(pairs->items[i].name);
-                free(pairs->items[i].value);
-            }
-            free(pairs->items);
-        }
-    }
-}
-
-static bool field_same_text(const char *a, const char *b)
-{
-    return a && b ? !strcmp(a, b) : a == b;
-}
-
-static bool field_equal(const struct gw_field *field, const void *a, const void *b)
-{
-    char *const *text_a = a, *const *text_b = b;
-    const struct gw_strings *strings_a = a, *strings_b = b;
-    const struct gw_pairs *pairs_a = a, *pairs_b = b;
-    bool same = true;
-    switch (field->type) {
-    case GW_FIELD_STRING:
-    case GW_FIELD_FILE:
-        return field_same_text(*text_a, *text_b);
-    case GW_FIELD_INT:
-    case GW_FIELD_CHOICE:
-        return !memcmp(a, b, sizeof(int));
-    case GW_FIELD_NUMBER:
-        return !memcmp(a, b, sizeof(double));
-    case GW_FIELD_BOOL:
-        return !memcmp(a, b, sizeof(bool));
-    case GW_FIELD_DURATION:
-        return !memcmp(a, b, sizeof(int64_t));
-    case GW_FIELD_SIZE:
-        return !memcmp(a, b, sizeof(size_t));
-    case GW_FIELD_CODEC:
-    case GW_FIELD_HISTORY:
-    case GW_FIELD_PROTOCOL:
-        return !memcmp(a, b, sizeof(void *));
-    case GW_FIELD_STRINGS:
-        same = strings_a->count == strings_b->count;
-        for (size_t i = 0; same && i < strings_a->count; i++)
-            same = !strcmp(strings_a->items[i], strings_b->items[i]);
-        return same;
-    case GW_FIELD_PAIRS:
-        same = pairs_a->count == pairs_b->count;
-        for (size_t i = 0; same && i < pairs_a->count; i++)
-            same = !strcmp(pairs_a->items[i].name, pairs_b->items[i].name) &&
-                   !strcmp(pairs_a->items[i].value, pairs_b->items[i].value);
-        return same;
-    case GW_FIELD_TRANSFORM:
-    case GW_FIELD_TABLE:
-    case GW_FIELD_LIST:
-    case GW_FIELD_MAP:
-        break;
-    }
-    return true; /* lists and maps of mappings have no place in the struct */
-}
-
-bool gw_fields_equal(const struct gw_field *table, const void *a, const void *b)
-{
-    for (const struct gw_field *field = table; field->key; field++) {
-        if (field->type == GW_FIELD_TABLE
-                ? !field->options && !gw_fields_equal(field->table, a, b)
-                : !field_equal(field, (const char *)a + field->offset, (const char *)b + field->offset))
-            return false;
-    }
-    return true;
 }

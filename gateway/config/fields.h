@@ -13,6 +13,8 @@ extern const struct gw_field gw_fields_own[], gw_fields_broker[], gw_fields_list
 /* options.c: all keys, those of extensions included. */
 extern const struct gw_field *gw_fields_root;
 
+/* --- fields.c --- */
+
 /* The row of a key that the table has. */
 const struct gw_field *gw_fields_find(const struct gw_field *table, const char *key);
 /* Fills `into` (zeroed) from the mapping, defaults included; map NULL: defaults only. `path` is the mapping's own,
@@ -23,12 +25,18 @@ void gw_fields_read(const struct gw_field *table, const struct gw_node *map, con
 bool gw_node_is_bool(const struct gw_node *node);
 /* Is it empty, or `null`? */
 bool gw_node_is_null(const struct gw_node *node);
+
+/* --- field_words.c --- */
+
 /* The words that a GW_FIELD_CHOICE, CODEC, HISTORY or PROTOCOL takes, one by one: NULL after the last. */
 const char *gw_field_word(const struct gw_field *field, size_t i);
 /* ... and with commas between. Appends. */
 void gw_field_list_choices(const struct gw_field *field, struct gw_buf *out);
 /* A bound as it would be written: "30s", "64KiB", "12". */
 void gw_field_format(enum gw_field_type type, int64_t value, char out[32]);
+
+/* --- field_structs.c --- */
+
 /* Have the two the same values? */
 bool gw_fields_equal(const struct gw_field *table, const void *a, const void *b);
 /* Frees the strings. */

@@ -117,8 +117,10 @@ static void schema_value(const struct gw_field *field, int depth, struct gw_buf 
         schema_transform(field, depth, out);
         break;
     case GW_FIELD_STRINGS:
-        gw_buf_adds(out, "\"anyOf\":[{\"type\":\"string\",\"minLength\":1},"
-                         "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"minLength\":1}}]");
+        gw_buf_printf(out,
+                      "\"anyOf\":[{\"type\":\"string\",\"minLength\":%d},"
+                      "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"minLength\":%d}}]",
+                      !field->blank, !field->blank);
         break;
     case GW_FIELD_PAIRS:
         gw_buf_adds(out, "\"type\":[\"object\",\"null\"],\"additionalProperties\":{\"type\":[\"string\",\"number\","

@@ -101,6 +101,19 @@ static const struct gw_field fields_confirm[] = {
      .doc =
          "JSON pointers to what must be as it was sent, such as `/state`; those that a command does not have don't "
          "count. Default: all that was sent."},
+    {.key = "change",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(confirm_change),
+     .def = "TOGGLE",
+     .doc =
+         "Commands that are no states, such as `TOGGLE` or, for all that begin so, `+*`. Another value than before "
+         "confirms them."},
+    {.key = "any",
+     .type = GW_FIELD_STRINGS,
+     .offset = ROUTE(confirm_any),
+     .blank = true,
+     .doc = "Commands that ask for the state, such as `status_update` or `\"\"`, an empty payload. The next value "
+            "confirms them, whatever it is."},
     {.key = "topic",
      .type = GW_FIELD_STRING,
      .offset = ROUTE(confirm_topic),

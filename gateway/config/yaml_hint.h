@@ -19,10 +19,17 @@ struct gw_yaml_error {
 /* Appends the phrase for a file that is no YAML, and moves error->at to the place of the mistake. */
 void gw_yaml_hint_error(const struct gw_source *source, struct gw_yaml_error *error, struct gw_buf *out);
 
-/* The phrase for `!tag`, `&anchor` and `*alias` at a place. */
+/* yaml_sign.c. The phrase for `!tag`, `&anchor` and `*alias` at a place. */
 void gw_yaml_hint_sign(const struct gw_source *source, struct gw_place at, struct gw_buf *out);
 
 /* The phrase for a key that is a list or a mapping. */
 void gw_yaml_hint_key(const struct gw_source *source, struct gw_place at, struct gw_buf *out);
+/* ... where it is known to begin. */
+void gw_yaml_hint_sign_at(const struct gw_line *line, const char *sign, struct gw_buf *out);
+
+/* For both files. Appends the key and its value in quotes; no value that may be a secret. */
+void gw_yaml_hint_value(const struct gw_line *line, struct gw_buf *out);
+/* Appends "what (quotes expected: KEY: "VALUE")". */
+void gw_yaml_hint_quotes(const struct gw_line *line, const char *what, struct gw_buf *out);
 
 #endif

@@ -4,13 +4,12 @@
  * and leaves out what the rings have dropped again meanwhile; so the file holds what the rings hold, and last values.
  * A transaction that fails is tried again as a whole; what does not fit into the queue until then is given up, and
  * `lost` remembers how far. docs/decisions/0007-durable-history.md has the reasons. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cond.h"
-#include "engine/disk_batch.h"
 #include "engine/disk_options.h"
+#include "engine/disk_private.h"
 #include "engine/disk_steps.h"
 #include "engine/memory.h"
 #include "gateway/alloc.h"
@@ -19,40 +18,6 @@
 
 #define RETRY_MS      500   /* at least, after a failure */
 #define DROPS_JOIN_MS 60000 /* dropped messages that are no further apart are one gap */
-
-struct gw_engine_store {
-    pthread_mutex_t lock;
-    pthread_cond_t work;          /* {lock} for the writer */
-    pthread_cond_t room;          /* {lock} for reserve() */
-    struct gw_disk_queue queue;   /* {lock} */
-    size_t bytes;                 /* {lock} of the queue and of the batch that is not written yet */
-    bool closing;                 /* {lock} */
-    uint64_t reserved, wanted;    /* {lock} numbers up to here are reserved, or are to be */
-    uint64_t lost, forgotten;     /* {lock} */
-    struct gw_engine_stats stats; /* {lock} */
-    int64_t newest_ts;            /* {lock} of the messages that were put; 0: none yet. Any that is lost came later */
-    int64_t dropped_from, dropped_to;            /* {lock} when messages came that were dropped; 0: none */
-    struct gw_engine_series *asked, **asked_end; /* {lock} charts that are wanted */
-    bool urgent;                                 /* {lock} the first of them needs what waits */
-
-    pthread_t thread;
-    bool started;
-    int64_t flush_ms;
-    size_t queue_bytes;
-    uint64_t block;
-    char epoch[GW_ENGINE_EPOCH_MAX + 1];
-    struct gw_engine_sink sink;
-
-    /* The MQTT thread's until it has ended. */
-    uint64_t seq;    /* the last number given */
-    uint64_t ask_at; /* numbers from here on must be asked for */
-
-    /* Main's until start() and after the thread has ended, the writer's between. */
-    struct gw_disk_db db;
-    struct gw_disk_state state;
-    struct gw_disk_batch batch;
-    int64_t work_at; /* monotonic: windows are not to be filled or deleted before */
-};
 
 /* --- the queue -------------------------------------------------------------------------------------------------- */
 
@@ -167,62 +132,6 @@ static struct gw_engine_stats disk_stats(struct gw_engine_store *store)
     return stats;
 }
 
-/* --- charts ----------------------------------------------------------------------------------------------------- */
-
-static enum gw_err disk_series(struct gw_engine_store *store, struct gw_engine_series *question)
-{
-    pthread_mutex_lock(&store->lock);
-    enum gw_err err = store->closing ? GW_ERR_SHUTDOWN : GW_OK;
-    if (err == GW_OK) {
-        question->next = NULL;
-        *store->asked_end = question;
-        store->asked_end = &question->next;
-        pthread_cond_signal(&store->work);
-    }
-    pthread_mutex_unlock(&store->lock);
-    return err;
-}
-
-static const struct gw_disk_series *store_series(const struct gw_engine_store *store,
-                                                 const struct gw_engine_series *question)
-{
-    const struct gw_disk_rolled *rolled = gw_disk_batch_rolled(&store->batch, question);
-    return rolled ? gw_disk_rolled_find(rolled, question->field) : NULL;
-}
-
-/* Answers the first, unless what waits has to be written before. {lock}, which is given up meanwhile. False: there is
- * none, or it has to wait. */
-static bool store_answer(struct gw_engine_store *store, bool written)
-{
-    struct gw_engine_series *question = store->asked;
-    if (!question)
-        return false;
-    const struct gw_disk_series *series = store_series(store, question);
-    store->urgent = !written && question->every_ms && (series ? series->seq : 0) < question->need;
-    if (store->urgent)
-        return false;
-    store->asked = question->next;
-    if (!store->asked)
-        store->asked_end = &store->asked;
-    pthread_mutex_unlock(&store->lock);
-    const struct gw_disk_gaps *gaps = &store->batch.gaps;
-    for (uint32_t i = 0; i < gaps->count; i++)
-        question->gap(question, gaps->items[i].from, gaps->items[i].to);
-    int64_t since = INT64_MAX;
-    bool there =
-        series && question->every_ms && gw_disk_step_since(&store->db, series->id, question->every_ms, &since);
-    bool good = !there || gw_disk_rolled_read(series, &store->db, question);
-    if (!good)
-        GW_LOG_ONCE_A_SECOND(GW_LOG_ERROR, "history", "can't read windows from the disk: %s",
-                             gw_disk_db_error(&store->db));
-    if (there)
-        question->done(question, good ? GW_OK : GW_ERR_INTERNAL, series->seq, series->ts, since);
-    else
-        question->done(question, GW_OK, 0, 0, INT64_MAX);
-    pthread_mutex_lock(&store->lock);
-    return true;
-}
-
 /* --- the writer ------------------------------------------------------------------------------------------------- */
 
 /* One transaction. The lock is not held; `state` is what the row shall say. */
@@ -283,7 +192,7 @@ static void store_collect(struct gw_engine_store *store, bool failed)
     int64_t due = gw_monotonic_ms() + (failed && store->flush_ms < RETRY_MS ? RETRY_MS : store->flush_ms);
     while (!store->closing && gw_monotonic_ms() < due &&
            (failed || (store->bytes <= store->queue_bytes / 2 && store->wanted <= store->reserved))) {
-        if (store_answer(store, failed))
+        if (gw_disk_series_answer(store, failed))
             continue;
         if (store->urgent)
             return;
@@ -298,7 +207,7 @@ static void *store_run(void *context)
     pthread_mutex_lock(&store->lock);
     while (!store->closing) {
         if (!store->queue.count && !store->batch.queue.count && store->wanted <= store->reserved) {
-            if (store_answer(store, true))
+            if (gw_disk_series_answer(store, true))
                 continue;
             if (store->batch.chores && gw_monotonic_ms() >= store->work_at) {
                 pthread_mutex_unlock(&store->lock);
@@ -319,9 +228,9 @@ static void *store_run(void *context)
             store_work(store);
         pthread_mutex_lock(&store->lock);
         if (store->urgent)
-            store_answer(store, true);
+            gw_disk_series_answer(store, true);
     }
-    while (store_answer(store, true))
+    while (gw_disk_series_answer(store, true))
         ;
     pthread_mutex_unlock(&store->lock);
     return NULL;
@@ -453,7 +362,7 @@ const struct gw_engine gw_engine_disk = {
     .keep = disk_keep,
     .update = disk_update,
     .forget = disk_forget,
-    .series = disk_series,
+    .series = gw_disk_series_ask,
     .close = disk_close,
     .stats = disk_stats,
 };

@@ -13,14 +13,6 @@
 /* 1 had no properties, 2 no rollups, 3 did not know since when a rollup has windows of each length. */
 #define DISK_VERSION_OLD 1
 
-#define FLAG_RETAINED 1
-#define FLAG_CLEAR    2
-#define FLAG_BINARY   4
-#define FLAG_STORED   8
-#define FLAG_QOS      16
-/* Above the flags is when the message expires, ms since 1970: 41 bits until the year 2039, and room for more. */
-#define FLAG_BITS 8
-
 /* synchronous=FULL: a commit is on the disk, not only with the kernel: numbers must not be given twice after a power
  * failure either. It costs one fsync for each flush, on the writer's thread. Exclusive: two gateways on one file
  * would give the same numbers; and WAL then needs no shared memory file. */
@@ -281,81 +273,6 @@ void gw_disk_db_close(struct gw_disk_db *db)
     *db = (struct gw_disk_db){.handle = NULL};
 }
 
-/* --- reading ---------------------------------------------------------------------------------------------------- */
-
-static void disk_load_message(sqlite3_stmt *row, const char *epoch, const struct gw_engine_channel *channel,
-                              const struct gw_engine_load *load)
-{
-    int64_t flags = sqlite3_column_int64(row, 2);
-    struct gw_message_spec spec = {
-        .channel = channel->name,
-        .channel_len = channel->len,
-        .epoch = epoch,
-        .seq = (uint64_t)sqlite3_column_int64(row, 0),
-        .ts = sqlite3_column_int64(row, 1),
-        .expires_ms = flags >> FLAG_BITS,
-        .retained = flags & FLAG_RETAINED,
-        .stored = flags & (FLAG_STORED | FLAG_RETAINED),
-        .clear = flags & FLAG_CLEAR,
-        .binary = flags & FLAG_BINARY,
-        .qos = flags & FLAG_QOS ? 1 : 0,
-        .json = sqlite3_column_blob(row, 3),
-        .json_len = (size_t)sqlite3_column_bytes(row, 3),
-    };
-    bool same = sqlite3_column_type(row, 4) == SQLITE_NULL;
-    spec.payload = same ? spec.json : sqlite3_column_blob(row, 4);
-    spec.payload_len = same ? spec.json_len : (size_t)sqlite3_column_bytes(row, 4);
-    spec.properties = (struct gw_slice){sqlite3_column_blob(row, 5), (size_t)sqlite3_column_bytes(row, 5)};
-    if (!spec.payload) /* how SQLite gives an empty one */
-        spec.payload = "";
-    spec.born_ns = gw_monotonic_ns() - (gw_wall_ms() - spec.ts) * 1000000;
-    load->message(load->context, &spec);
-}
-
-enum gw_err gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
-                            void (*number)(void *context, const struct gw_engine_channel *channel, int64_t id),
-                            void *number_context, const struct gw_engine_load *load, struct gw_buf *error)
-{
-    sqlite3_stmt *channels = NULL, *messages = NULL;
-    int rc = sqlite3_prepare_v2(
-        db->handle,
-        "SELECT id,name,last_seq,before_last,last,evicted,kept,EXISTS(SELECT 1 FROM series WHERE channel=channel.id)"
-        " FROM channel ORDER BY last_seq",
-        -1, &channels, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v2(
-            db->handle, "SELECT seq,ts,flags,data,payload,properties FROM message WHERE channel=? ORDER BY seq", -1,
-            &messages, NULL);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(channels)) == SQLITE_ROW) {
-        struct gw_engine_channel channel = {
-            .name = (const char *)sqlite3_column_text(channels, 1),
-            .len = (size_t)sqlite3_column_bytes(channels, 1),
-            .last_seq = (uint64_t)sqlite3_column_int64(channels, 2),
-            .before_last = (uint64_t)sqlite3_column_int64(channels, 3),
-            .last = (uint64_t)sqlite3_column_int64(channels, 4),
-            .evicted = (uint64_t)sqlite3_column_int64(channels, 5),
-            .kept = sqlite3_column_int(channels, 6) != 0,
-            .rolled = sqlite3_column_int(channels, 7) != 0,
-        };
-        int64_t id = sqlite3_column_int64(channels, 0);
-        channel.hash = gw_hash(channel.name, channel.len);
-        number(number_context, &channel, id);
-        load->channel(load->context, &channel);
-        sqlite3_bind_int64(messages, 1, id);
-        while ((rc = sqlite3_step(messages)) == SQLITE_ROW)
-            disk_load_message(messages, epoch, &channel, load);
-        sqlite3_reset(messages);
-        rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
-    }
-    bool good = rc == SQLITE_DONE;
-    if (!good)
-        gw_buf_printf(error, "storage.path: can't read '%s': %s", sqlite3_db_filename(db->handle, "main"),
-                      gw_disk_db_error(db));
-    sqlite3_finalize(channels);
-    sqlite3_finalize(messages);
-    return good ? GW_OK : GW_ERR_INTERNAL;
-}
-
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
 bool gw_disk_db_begin(struct gw_disk_db *db)
@@ -406,9 +323,10 @@ bool gw_disk_db_put_message(struct gw_disk_db *db, int64_t id, const struct gw_m
     sqlite3_bind_int64(put, 1, id);
     sqlite3_bind_int64(put, 2, (int64_t)msg->seq);
     sqlite3_bind_int64(put, 3, msg->ts);
-    int64_t flags = (msg->retained ? FLAG_RETAINED : 0) | (msg->clear ? FLAG_CLEAR : 0) | (binary ? FLAG_BINARY : 0) |
-                    (msg->stored ? FLAG_STORED : 0) | (msg->qos ? FLAG_QOS : 0);
-    sqlite3_bind_int64(put, 4, flags | msg->expires_ms << FLAG_BITS);
+    int64_t flags = (msg->retained ? DISK_FLAG_RETAINED : 0) | (msg->clear ? DISK_FLAG_CLEAR : 0) |
+                    (binary ? DISK_FLAG_BINARY : 0) | (msg->stored ? DISK_FLAG_STORED : 0) |
+                    (msg->qos ? DISK_FLAG_QOS : 0);
+    sqlite3_bind_int64(put, 4, flags | msg->expires_ms << DISK_FLAG_BITS);
     sqlite3_bind_blob64(put, 5, msg->data.data, msg->data.len, SQLITE_STATIC);
     if (msg->payload.data == msg->data.data)
         sqlite3_bind_null(put, 6);

@@ -48,6 +48,15 @@ enum gw_disk_statement {
     DISK_STATEMENTS
 };
 
+/* message.flags */
+#define DISK_FLAG_RETAINED 1
+#define DISK_FLAG_CLEAR    2
+#define DISK_FLAG_BINARY   4
+#define DISK_FLAG_STORED   8
+#define DISK_FLAG_QOS      16
+/* Above the flags is when the message expires, ms since 1970: 41 bits until the year 2039, and room for more. */
+#define DISK_FLAG_BITS 8
+
 struct gw_disk_db {
     sqlite3 *handle;
     sqlite3_stmt *statements[DISK_STATEMENTS];
@@ -69,7 +78,7 @@ GW_MUST_CHECK enum gw_err gw_disk_db_open(struct gw_disk_db *db, const char *pat
                                           struct gw_buf *error);
 void gw_disk_db_close(struct gw_disk_db *db);
 
-/* Every channel, with its number in the database, and its messages. */
+/* disk_load.c. Every channel, with its number in the database, and its messages. */
 GW_MUST_CHECK enum gw_err
 gw_disk_db_load(struct gw_disk_db *db, const char *epoch,
                 void (*number)(void *context, const struct gw_engine_channel *channel, int64_t id),

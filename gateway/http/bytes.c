@@ -25,8 +25,7 @@ static void bytes_process(struct gw_conn *conn)
         bytes_begin(conn);
     if (gw_conn_dead(conn) || conn->state != GW_CONN_OTHER)
         return;
-    struct gw_buf in = conn->in; /* the transport may close the connection */
-    gw_buf_init(&conn->in);
+    struct gw_buf in = gw_buf_move(&conn->in); /* the transport may close the connection */
     if (conn->ops->input)
         conn->ops->input(conn, in.data, in.len);
     gw_buf_fini(&in);

@@ -190,6 +190,15 @@ static bool conn_on_input(struct gw_sock *sock, const char *data, size_t len)
     return !gw_conn_dead(conn);
 }
 
+/* A FIN may be that of a client that waits for its answer, or of one that is gone. That one's kernel refuses what it
+ * is sent, and the connection ends. */
+static void conn_probe(struct gw_conn *conn)
+{
+    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    if (conn->ops && conn->ops->probe && conn->half_closed && !conn->sock.out.blocked && !conn->http10)
+        gw_outbox_send_one(&conn->sock, interim, sizeof interim - 1);
+}
+
 static bool conn_on_eof(struct gw_sock *sock)
 {
     struct gw_conn *conn = (struct gw_conn *)sock;
@@ -200,7 +209,8 @@ static bool conn_on_eof(struct gw_sock *sock)
         return false;
     conn->half_closed = true;
     gw_sock_pause(sock, true);
-    return true;
+    conn_probe(conn);
+    return !gw_conn_dead(conn);
 }
 
 static bool conn_on_writable(struct gw_sock *sock)
@@ -242,6 +252,7 @@ void gw_conn_attach(struct gw_conn *conn, const struct gw_conn_ops *ops, void *c
 {
     conn->ops = ops;
     conn->context = context;
+    conn_probe(conn);
 }
 
 void *gw_conn_context(const struct gw_conn *conn)

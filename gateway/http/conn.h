@@ -69,6 +69,7 @@ struct gw_conn {
     uint8_t empty_lines;     /* before the request that is to come */
     bool keep_alive;         /* another request may follow this one */
     bool is_head;            /* the answer has no body */
+    bool http10;             /* the client that makes the request knows no interim responses */
     bool chunked_body;
     bool processing;  /* gw_conn_process() is on the stack */
     bool half_closed; /* the peer has sent FIN and waits for answers; there is nothing more to read */

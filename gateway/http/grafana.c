@@ -188,8 +188,7 @@ static void query_next(struct query *query)
 {
     struct gw_conn *conn = query->conn;
     if (query->at == query->count) {
-        struct gw_buf body = query->out;
-        query->out = (struct gw_buf){0};
+        struct gw_buf body = gw_buf_move(&query->out);
         gw_buf_addc(&body, ']');
         query_free(query);
         gw_api_reply_json(conn, &body, NULL);

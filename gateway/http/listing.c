@@ -133,8 +133,7 @@ static void listing_begin(struct gw_conn *conn, struct gw_buf *filter)
     listing->timer.fire = listing_slice;
     listing->conn = conn;
     listing->identity = gw_identity_ref(gw_conn_identity(conn));
-    listing->filter = *filter;
-    gw_buf_init(filter);
+    listing->filter = gw_buf_move(filter);
     gw_hub_cursor(hub, cursor);
     snprintf(headers, sizeof headers, "Sluice-Cursor: %s\r\n", cursor);
     bool head = conn->is_head;

@@ -136,8 +136,7 @@ static void payload_reply(const struct asked *asked)
     const char *caching = payload_caching(asked);
     char etag[GW_MEDIA_TAG + 2], kind[128];
     size_t from = 0, len = msg->payload.len;
-    struct gw_buf headers;
-    gw_buf_init(&headers);
+    struct gw_buf headers = {0};
     payload_headers(asked, &headers);
     snprintf(etag, sizeof etag, "\"%s\"", gw_media_tag_of(msg));
     if (gw_asset_is_known(gw_request_header(asked->request, "if-none-match"), etag)) {
@@ -186,7 +185,6 @@ static void payload_answer(struct asked *asked)
 void gw_api_payload(struct gw_conn *conn, const struct gw_request *request, const struct gw_buf *name)
 {
     struct asked asked = {.conn = conn, .request = request, .name = name};
-    gw_buf_init(&asked.tag);
     const char *why = asked_read(&asked);
     if (why)
         gw_http_error(conn, GW_ERR_BAD_REQUEST, why);

@@ -100,7 +100,7 @@ static void post_on_closed(struct gw_conn *conn)
     post_free(gw_conn_context(conn));
 }
 
-static const struct gw_conn_ops post_conn_ops = {.writable = NULL, .message = NULL, .closed = post_on_closed};
+static const struct gw_conn_ops post_conn_ops = {.probe = true, .closed = post_on_closed};
 
 struct post_query {
     bool as_json;       /* the body is `data` as on /ws, not the payload itself */
@@ -174,23 +174,18 @@ void gw_api_post(struct gw_conn *conn, const struct gw_request *request, const s
                                  .data = request->body.data,
                                  .data_len = request->body.len,
                                  .json = query.as_json,
+                                 .request = query.timeout_ms >= 0,
+                                 .timeout_ms = query.timeout_ms,
                                  .confirm = query.confirm,
                                  .key = post_key(request)};
-    enum gw_err err;
-    if (query.timeout_ms >= 0)
-        err = gw_session_request(&post->session, name->data, name->len, request->body.data, request->body.len,
-                                 query.as_json, query.timeout_ms, NULL, &why);
-    else
-        err = gw_session_command(&post->session, &command);
-    if (command.why)
-        why = command.why;
+    enum gw_err err = gw_session_publish(&post->session, &command);
     if (err == GW_OK && (!command.accepted || command.confirm)) {
         gw_conn_attach(conn, &post_conn_ops, post);
         return;
     }
     post_free(post);
     if (err != GW_OK) {
-        gw_http_error(conn, err, why);
+        gw_http_error(conn, err, command.why);
         return;
     }
     static const char body[] = "{\"status\":\"accepted\"}";

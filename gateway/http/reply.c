@@ -14,7 +14,7 @@ static void reply_head(struct gw_conn *conn, int status, const char *caching, co
 {
     conn->ops = NULL;
     conn->context = NULL;
-    gw_buf_init(head);
+    *head = (struct gw_buf){0};
     gw_buf_reserve(head, 384); /* most heads fit, so that it grows once */
     gw_buf_adds(head, "HTTP/1.1 ");
     gw_buf_addu(head, (uint64_t)status);
@@ -120,8 +120,7 @@ void gw_http_error(struct gw_conn *conn, enum gw_err err, const char *message)
 void gw_http_stream(struct gw_conn *conn, const char *headers, const char *type, const struct gw_conn_ops *ops,
                     void *context)
 {
-    struct gw_buf head;
-    gw_buf_init(&head);
+    struct gw_buf head = {0};
     conn->state = GW_CONN_STREAM;
     conn->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 section 6.3) */
     gw_buf_printf(&head,

@@ -36,6 +36,7 @@ static void request_dispatch(struct gw_conn *conn, struct gw_request *request)
 {
     conn->state = GW_CONN_BUSY;
     conn->is_head = request->method == GW_HEAD;
+    conn->http10 = request->http10;
     bool secure = request_forwarded(conn, request);
     gw_conn_log_arrival(conn, secure, "request", request->path);
     conn->keep_alive = request->keep_alive && !conn->sock.worker->stopping;

@@ -103,26 +103,40 @@ void gw_session_forget_identity(struct gw_session *session)
     session->identity = NULL;
 }
 
-/* Ends the subscriptions that the grants no longer contain. False: the session itself was ended, and may be gone. */
-static bool session_revoke(struct gw_session *session)
+/* Ends a subscription, or one to windows. False: the session itself was ended, and may be gone. */
+static bool session_revoke(struct gw_session *session, const struct gw_filter *filter, struct gw_window_sub *windows)
+{
+    if (!session->ops->revoked) {
+        gw_session_kick(session, session->identity ? GW_ERR_FORBIDDEN : GW_ERR_UNAUTHORIZED);
+        return false;
+    }
+    char *text = gw_strndup(filter->text, filter->len);
+    size_t len = filter->len;
+    if (windows)
+        gw_window_sub_free(windows);
+    else
+        gw_session_unsubscribe(session, text, len);
+    session->ops->revoked(session, text, len);
+    free(text);
+    return true;
+}
+
+/* Ends those that the grants no longer contain. */
+static bool session_revoke_all(struct gw_session *session)
 {
     for (uint32_t i = 0; i < session->sub_count;) {
         const struct gw_filter *filter = session->subs[i]->filter;
-        if (gw_grants_contain(session->grants, GW_RIGHT_SUBSCRIBE, filter->text, filter->len)) {
+        if (gw_grants_contain(session->grants, GW_RIGHT_SUBSCRIBE, filter->text, filter->len))
             i++;
-            continue;
-        }
-        if (!session->ops->revoked) {
-            gw_session_kick(session, session->identity ? GW_ERR_FORBIDDEN : GW_ERR_UNAUTHORIZED);
+        else if (!session_revoke(session, filter, NULL))
             return false;
-        }
-        char *text = gw_strndup(filter->text, filter->len);
-        size_t len = filter->len;
-        gw_session_unsubscribe(session, text, len);
-        session->ops->revoked(session, text, len);
-        free(text);
     }
-    return gw_windows_revoke(session);
+    for (struct gw_window_sub *sub = session->windows, *next; sub; sub = next) {
+        next = sub->next;
+        if (!gw_windows_allowed(sub) && !session_revoke(session, sub->set->filter, sub))
+            return false;
+    }
+    return true;
 }
 
 bool gw_session_identify(struct gw_session *session, struct gw_identity *identity)
@@ -139,7 +153,7 @@ bool gw_session_identify(struct gw_session *session, struct gw_identity *identit
         expiry_begin(session);
     gw_session_review(session, access_show_again);
     gw_pace_review(session, access_show_again);
-    bool alive = session_revoke(session);
+    bool alive = session_revoke_all(session);
     gw_identity_unref(before); /* last: its grants were in use */
     return alive;
 }

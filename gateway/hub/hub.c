@@ -42,6 +42,7 @@ struct gw_hub *gw_hub_create(const struct gw_hub_setup *setup)
     hub->sharing_store = setup->sharing_store;
     hub->timers = setup->timers;
     hub->repeats = setup->repeats;
+    hub->route_stats = setup->route_stats;
     hub->worker = setup->worker;
     strncpy(hub->epoch, setup->epoch, GW_EPOCH_MAX);
     hub->filters = gw_topic_tree_create();
@@ -169,32 +170,6 @@ bool gw_hub_unchanged(const struct gw_routes *routes, uint32_t route, const stru
     return msg->watched.len == last->watched.len && !memcmp(msg->watched.data, last->watched.data, msg->watched.len);
 }
 
-static void hub_note_moment(struct gw_hub *hub, const struct gw_message *msg)
-{
-    struct gw_moments *moments = &hub->moments;
-    if (moments->count && msg->born_ns - moments->ring[(moments->count - 1) % GW_MOMENTS].born_ns < GW_MOMENT_NS)
-        return;
-    moments->ring[moments->count % GW_MOMENTS].seq = msg->seq;
-    moments->ring[moments->count % GW_MOMENTS].born_ns = msg->born_ns;
-    moments->count++;
-}
-
-int64_t gw_hub_moment(const struct gw_hub *hub, uint64_t seq)
-{
-    const struct gw_moments *moments = &hub->moments;
-    uint64_t low = moments->count > GW_MOMENTS ? moments->count - GW_MOMENTS : 0, high = moments->count;
-    if (low == high || moments->ring[low % GW_MOMENTS].seq > seq)
-        return INT64_MIN;
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-        if (moments->ring[middle % GW_MOMENTS].seq <= seq)
-            low = middle;
-        else
-            high = middle;
-    }
-    return moments->ring[low % GW_MOMENTS].born_ns;
-}
-
 static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
 {
     if (msg->state) {
@@ -217,7 +192,7 @@ static void hub_on_message(struct gw_hub *hub, struct gw_message *msg)
         if (hub->confirms.count && !msg->retained)
             gw_confirms_see(hub, channel->last);
     } else {
-        hub_note_moment(hub, msg);
+        gw_moment_note(&hub->moments, msg->seq, msg->born_ns);
         hub->head = msg->seq;
         hub->unflushed += msg->text.len;
         gw_channel_append(hub, channel, msg);

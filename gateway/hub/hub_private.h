@@ -67,7 +67,8 @@ struct gw_hub {
     uint32_t pending_generation;
     struct gw_confirms confirms;
     struct gw_windows windows;
-    struct gw_repeats *repeats; /* of all workers; NULL: no idempotency keys */
+    struct gw_repeats *repeats;         /* of all workers; NULL: no idempotency keys */
+    struct gw_route_stats *route_stats; /* likewise; NULL: none */
     pthread_t thread;
     bool thread_known;
 };

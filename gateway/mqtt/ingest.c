@@ -24,10 +24,6 @@ void gw_ingest_init(struct gw_ingest *ingest, const struct gw_engine *engine, st
     ingest->inboxes = inboxes;
     ingest->workers = workers;
     ingest->stored = stored;
-    gw_buf_init(&ingest->scratch);
-    gw_buf_init(&ingest->channel);
-    gw_buf_init(&ingest->change.channel);
-    gw_buf_init(&ingest->properties);
     gw_route_stats_init(&ingest->routes);
 }
 
@@ -117,8 +113,7 @@ static void ingest_codec_refused(const struct arrival *arrival, enum gw_err err)
     struct gw_log_limiter *limiter = ingest_drop(arrival);
     if (!limiter)
         return;
-    struct gw_buf why;
-    gw_buf_init(&why);
+    struct gw_buf why = {0};
     if (codec->explain)
         codec->explain(packet->payload, packet->payload_len, &why);
     gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt", "dropped a payload of %zu bytes on '%.*s': codec %s says %s%s%s",
@@ -233,8 +228,7 @@ static void ingest_by_transform(struct arrival *arrival)
     struct gw_log_limiter *limiter = err == GW_OK ? NULL : ingest_drop(arrival);
     if (!limiter)
         return;
-    struct gw_buf why;
-    gw_buf_init(&why);
+    struct gw_buf why = {0};
     if (transform->explain)
         transform->explain(state, &input, &why);
     gw_log_about(limiter, NULL, GW_LOG_WARN, "mqtt",

@@ -21,7 +21,7 @@ void gw_source_settle_settings(struct gw_source *source)
     source->settings.session_expiry_ms = 0;
     if (!config->broker.response_topic)
         return;
-    gw_buf_init(&id);
+    id = (struct gw_buf){0};
     gw_buf_printf(&id, "%s/%s", config->broker.response_topic, node);
     source->settings.response_topic = source->own_response_topic = gw_buf_take(&id);
 }

@@ -94,6 +94,8 @@ void gw_source_states(struct gw_source *source, uint64_t out[GW_STATE_COUNT]);
 /* A snapshot. Thread: any. */
 struct gw_source_stats gw_source_stats(struct gw_source *source);
 /* What each route carried. Thread: any. */
+/* What its routes carried; lives as long as the source. */
+struct gw_route_stats *gw_source_routes(struct gw_source *source);
 void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context);
 
 #endif

@@ -29,6 +29,11 @@ void gw_source_states(struct gw_source *source, uint64_t out[GW_STATE_COUNT])
     gw_liveness_count(source->ingest.liveness, out);
 }
 
+struct gw_route_stats *gw_source_routes(struct gw_source *source)
+{
+    return &source->ingest.routes;
+}
+
 void gw_source_route_stats(struct gw_source *source, gw_route_stats_visit visit, void *context)
 {
     gw_route_stats_read(&source->ingest.routes, visit, context);

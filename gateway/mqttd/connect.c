@@ -74,14 +74,15 @@ static uint8_t connect_will(struct gw_mqttd_client *client, const struct gw_mqtt
 
 enum gw_err gw_mqttd_publish_will(struct gw_session *session, const struct gw_mqttd_will *will)
 {
-    bool accepted;
-    const char *why;
     const struct gw_along along = {.properties = {will->properties.data, will->properties.len},
                                    .expires = will->expires,
                                    .expiry = will->expiry};
-    return gw_session_publish_along(session, will->topic.data, will->topic.len,
-                                    will->payload.data ? will->payload.data : "", will->payload.len, &along, NULL,
-                                    &accepted, &why);
+    struct gw_command command = {.channel = will->topic.data,
+                                 .channel_len = will->topic.len,
+                                 .data = will->payload.data ? will->payload.data : "",
+                                 .data_len = will->payload.len,
+                                 .along = &along};
+    return gw_session_publish(session, &command);
 }
 
 void gw_mqttd_forget_will(struct gw_mqttd_will *will)
@@ -167,11 +168,9 @@ static void session_ready(struct gw_session *session)
 static void session_kick(struct gw_session *session, enum gw_err why)
 {
     struct gw_mqttd_client *client = (struct gw_mqttd_client *)session;
-    char text[124];
-    snprintf(text, sizeof text, "%s: %s", gw_err_code(why), gw_err_text(why));
     if (why == GW_ERR_SHUTDOWN)
         client->will.wanted = false; /* the client is well */
-    gw_mqttd_fail(client, gw_mqttd_disconnect_code(why), text);
+    gw_mqttd_fail(client, gw_mqttd_disconnect_code(why), gw_err_line(why, NULL).text);
 }
 
 /* A subscription that a reload takes away ends the session: MQTT has no word for it. */

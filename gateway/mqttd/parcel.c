@@ -70,12 +70,6 @@ void gw_mqttd_parcel_add(struct gw_mqttd_parcel *parcel, const void *data, size_
     }
 }
 
-/* The packet that has been added is whole. */
-static void parcel_mark(struct gw_mqttd_parcel *parcel, size_t id_at)
-{
-    parcel->marks[parcel->count++] = (struct gw_mqttd_mark){(uint16_t)parcel->len, (uint16_t)id_at};
-}
-
 /* The header of its frame. */
 static char *put_frame(char *to, size_t size)
 {
@@ -88,33 +82,6 @@ static char *put_frame(char *to, size_t size)
     }
     *to++ = 126;
     return gw_mqttd_put_number_16(to, size);
-}
-
-/* Adds the message, if all up to its payload is as it was in the last one. */
-static bool add_like_last(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
-                          struct gw_mqttd_parcel *parcel)
-{
-    const struct gw_mqttd_head *head = &parcel->head;
-    if (!head->len || head->payload_len != msg->payload.len || head->qos != qos ||
-        head->channel_len != msg->channel.len ||
-        memcmp(head->bytes + head->topic_at, msg->channel.data, msg->channel.len) != 0)
-        return false;
-    if (sizeof head->bytes + msg->payload.len > sizeof parcel->bytes - parcel->len)
-        return false;
-    char *to = parcel->bytes + parcel->len;
-    memcpy(to, head->bytes, sizeof head->bytes); /* of a size that the compiler knows */
-    if (qos) {
-        uint16_t id = gw_mqttd_next_id(client);
-        gw_mqttd_put_number_16(to + head->id_at, id);
-        gw_mqttd_window_add(client, msg->seq, id);
-    }
-    if (msg->payload.len)
-        memcpy(to + head->len, msg->payload.data, msg->payload.len);
-    size_t start = parcel->len;
-    parcel->len += head->len + msg->payload.len;
-    if (!parcel->own)
-        parcel_mark(parcel, qos ? start + head->id_at : 0);
-    return true;
 }
 
 /* Keeps all up to the payload of a packet that begins, with the header of its frame, at `start`. */
@@ -135,10 +102,12 @@ static void head_keep(struct gw_mqttd_head *head, const struct gw_message *msg, 
     head->len = (uint8_t)len;
 }
 
-/* Not inline: so that the registers are enough for add_like_last(). */
-static __attribute__((noinline)) bool add_new(struct gw_mqttd_client *client, const struct gw_message *msg,
-                                              unsigned qos, struct gw_slice along, struct gw_mqttd_parcel *parcel)
+bool gw_mqttd_add_new(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
+                      struct gw_mqttd_parcel *parcel)
 {
+    struct gw_slice along = {NULL, 0};
+    if (client->version == 5 && msg->properties_len)
+        along = gw_properties_public(gw_message_properties(msg));
     size_t remaining =
         gw_mqttd_publish_remaining(client->version, qos, msg->channel.len, along.len, msg->payload.len);
     size_t size = 1 + gw_mqttd_varint_size(remaining) + remaining;
@@ -155,19 +124,10 @@ static __attribute__((noinline)) bool add_new(struct gw_mqttd_client *client, co
     parcel->len = (size_t)(end - parcel->bytes);
     size_t topic_at = (size_t)(packet - parcel->bytes) + 1 + gw_mqttd_varint_size(remaining) + 2;
     if (!parcel->own)
-        parcel_mark(parcel, qos ? topic_at + msg->channel.len : 0);
+        gw_mqttd_parcel_mark(parcel, qos ? topic_at + msg->channel.len : 0);
     if (qos)
         gw_mqttd_window_add(client, msg->seq, id);
     return true;
-}
-
-bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
-                        struct gw_mqttd_parcel *parcel)
-{
-    struct gw_slice along = {NULL, 0};
-    if (client->version == 5 && msg->properties_len)
-        along = gw_properties_public(gw_message_properties(msg));
-    return (!along.len && add_like_last(client, msg, qos, parcel)) || add_new(client, msg, qos, along, parcel);
 }
 
 /* --- for the clients that follow ------------------------------------------------------------------------------- */

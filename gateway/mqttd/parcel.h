@@ -2,7 +2,10 @@
 #ifndef GW_MQTTD_PARCEL_H
 #define GW_MQTTD_PARCEL_H
 
+#include <string.h>
+
 #include "mqttd/client.h"
+#include "mqttd/put.h"
 
 /* As many as deliver.c takes from a session at a time. More than the usual window, so that what acknowledgements make
  * room for leaves in one piece. */
@@ -46,10 +49,48 @@ void gw_mqttd_parcel_begin(struct gw_mqttd_parcel *parcel, struct gw_conn *conn)
 void gw_mqttd_parcel_send(struct gw_mqttd_parcel *parcel);
 /* Something of the client's own. */
 void gw_mqttd_parcel_add(struct gw_mqttd_parcel *parcel, const void *data, size_t len);
+/* gw_mqttd_add_alike(), where it can't be done as for the last message. */
+bool gw_mqttd_add_new(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
+                      struct gw_mqttd_parcel *parcel);
+
+/* The packet that has been added is whole. */
+static inline void gw_mqttd_parcel_mark(struct gw_mqttd_parcel *parcel, size_t id_at)
+{
+    parcel->marks[parcel->count++] = (struct gw_mqttd_mark){(uint16_t)parcel->len, (uint16_t)id_at};
+}
+
+/* Is all up to the payload as it was in the last one? */
+static inline bool gw_mqttd_head_fits(const struct gw_mqttd_head *head, const struct gw_message *msg, unsigned qos)
+{
+    return head->len && head->payload_len == msg->payload.len && head->qos == qos &&
+           head->channel_len == msg->channel.len &&
+           !memcmp(head->bytes + head->topic_at, msg->channel.data, msg->channel.len);
+}
+
 /* Adds a message that has nothing of the client's own in it but a packet identifier, which it takes. It must not
  * expire. False, with nothing done: it is larger than the client's maximum packet size, or than a parcel. */
-bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
-                        struct gw_mqttd_parcel *parcel);
+static inline bool gw_mqttd_add_alike(struct gw_mqttd_client *client, const struct gw_message *msg, unsigned qos,
+                                      struct gw_mqttd_parcel *parcel)
+{
+    const struct gw_mqttd_head *head = &parcel->head;
+    size_t start = parcel->len;
+    if ((client->version == 5 && msg->properties_len) || !gw_mqttd_head_fits(head, msg, qos) ||
+        sizeof head->bytes + msg->payload.len > sizeof parcel->bytes - start)
+        return gw_mqttd_add_new(client, msg, qos, parcel);
+    char *to = parcel->bytes + start;
+    memcpy(to, head->bytes, sizeof head->bytes); /* of a size that the compiler knows */
+    if (qos) {
+        uint16_t id = gw_mqttd_next_id(client);
+        gw_mqttd_put_number_16(to + head->id_at, id);
+        gw_mqttd_window_add(client, msg->seq, id);
+    }
+    if (msg->payload.len)
+        memcpy(to + head->len, msg->payload.data, msg->payload.len);
+    parcel->len += head->len + msg->payload.len;
+    if (!parcel->own)
+        gw_mqttd_parcel_mark(parcel, qos ? start + head->id_at : 0);
+    return true;
+}
 
 /* Sends it. If it is not `own`, it is kept for the clients that follow, and the items' references are taken. */
 void gw_mqttd_parcel_finish(struct gw_mqttd_parcel *parcel, const struct gw_mqttd_client *client,

@@ -106,9 +106,7 @@ static void publish_ack(struct gw_mqttd_client *client, enum gw_mqttd_type type,
  * 3.3.5). The gateway acknowledges only what was published. */
 static void publish_refuse_old(struct gw_mqttd_client *client, enum gw_err err, const char *why)
 {
-    char text[124];
-    snprintf(text, sizeof text, "%s: %s", gw_err_code(err), why ? why : gw_err_text(err));
-    gw_mqttd_fail_as(client, gw_mqttd_publish_code(err, 0), gw_err_close_code(err), text);
+    gw_mqttd_fail_as(client, gw_mqttd_publish_code(err, 0), gw_err_close_code(err), gw_err_line(err, why).text);
 }
 
 /* The broker has it, or it was refused. */
@@ -275,7 +273,7 @@ void gw_mqttd_on_publish(struct gw_mqttd_client *client, uint8_t flags, struct g
                                    .expires = gw_mqttd_has(&publish.properties, GW_MQTTD_P_MESSAGE_EXPIRY),
                                    .expiry = publish.properties.message_expiry};
     command.along = &along;
-    enum gw_err err = gw_session_command(&client->session, &command);
+    enum gw_err err = gw_session_publish(&client->session, &command);
     gw_buf_fini(&block);
     if (err != GW_OK)
         GW_SESSION_LOG_ONCE_A_SECOND(&client->session, GW_LOG_INFO, "a publish at QoS %u was refused: %s",

@@ -86,6 +86,38 @@ static void explain_states(const struct gw_routes *routes, size_t index, const c
     gw_buf_fini(&topic);
 }
 
+/* Commands that are no states, and what confirms them. */
+static void explain_commands(const struct gw_strings *commands, const char *by, struct gw_buf *out)
+{
+    for (size_t i = 0; i < commands->count; i++)
+        gw_buf_printf(out, "%s'%s'", i ? ", " : "; ", commands->items[i]);
+    if (commands->count)
+        gw_buf_printf(out, " by %s", by);
+}
+
+static void explain_confirm(const struct gw_routes *routes, size_t index, const struct gw_captures *captures,
+                            struct gw_buf *out)
+{
+    const struct gw_cfg_route *config = &routes->config->routes[index];
+    if (!config->confirm)
+        return;
+    struct gw_buf shows = {0};
+    bool known = routes->routes[index].confirm && gw_pattern_expand(routes->routes[index].confirm, captures, &shows);
+    gw_buf_adds(out, "  confirm:  when ");
+    for (size_t i = 0; i < config->confirm_fields.count; i++)
+        gw_buf_printf(out, "%s%s", i ? ", " : "", config->confirm_fields.items[i]);
+    gw_buf_printf(out, "%s of %s%s%s is as it was sent, within %lldms",
+                  config->confirm_fields.count ? "" : "everything", config->confirm_topic ? "topic '" : "the channel",
+                  !config->confirm_topic ? ""
+                  : known                ? shows.data
+                                         : config->confirm_topic,
+                  config->confirm_topic ? "'" : "", (long long)config->confirm_within_ms);
+    explain_commands(&config->confirm_change, "a change", out);
+    explain_commands(&config->confirm_any, "any value", out);
+    gw_buf_addc(out, '\n');
+    gw_buf_fini(&shows);
+}
+
 static void explain_publish(const struct gw_routes *routes, size_t index, const char *channel, size_t len,
                             struct gw_buf *out)
 {
@@ -102,22 +134,7 @@ static void explain_publish(const struct gw_routes *routes, size_t index, const 
                       config->publish_retain ? ", retained" : "");
     if (config->publish_identify)
         gw_buf_adds(out, "  identify: the client's name goes along as the user property 'sub'\n");
-    if (config->confirm) {
-        struct gw_buf shows = {0};
-        bool known =
-            routes->routes[index].confirm && gw_pattern_expand(routes->routes[index].confirm, &captures, &shows);
-        gw_buf_adds(out, "  confirm:  when ");
-        for (size_t i = 0; i < config->confirm_fields.count; i++)
-            gw_buf_printf(out, "%s%s", i ? ", " : "", config->confirm_fields.items[i]);
-        gw_buf_printf(out, "%s of %s%s%s is as it was sent, within %lldms\n",
-                      config->confirm_fields.count ? "" : "everything",
-                      config->confirm_topic ? "topic '" : "the channel",
-                      !config->confirm_topic ? ""
-                      : known                ? shows.data
-                                             : config->confirm_topic,
-                      config->confirm_topic ? "'" : "", (long long)config->confirm_within_ms);
-        gw_buf_fini(&shows);
-    }
+    explain_confirm(routes, index, &captures, out);
     gw_buf_fini(&topic);
 }
 

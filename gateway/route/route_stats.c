@@ -46,6 +46,8 @@ static void rows_keep(struct gw_route_row *to, const struct gw_route_row *from)
     atomic_store(&to->messages, atomic_load(&from->messages));
     atomic_store(&to->bytes, atomic_load(&from->bytes));
     atomic_store(&to->codec_dropped, atomic_load(&from->codec_dropped));
+    atomic_store(&to->confirmed, atomic_load(&from->confirmed));
+    atomic_store(&to->confirm_timeouts, atomic_load(&from->confirm_timeouts));
     atomic_store(&to->dropped_line.next_ms, atomic_load(&from->dropped_line.next_ms));
     atomic_store(&to->dropped_line.skipped, atomic_load(&from->dropped_line.skipped));
 }
@@ -63,14 +65,15 @@ void gw_route_stats_configure(struct gw_route_stats *stats, const struct gw_conf
         if (at == count)
             rows_add(rows, &count, topic, channel);
         row_of[i] = (uint8_t)at;
+        rows[at].confirms |= config->routes[i].confirm;
     }
     rows_add(rows, &count, "other", "other");
+    pthread_mutex_lock(&stats->lock);
     for (size_t i = 0; i < count; i++) {
         size_t before = rows_find(stats->rows, stats->count, rows[i].topic, rows[i].channel);
         if (before < stats->count)
             rows_keep(&rows[i], &stats->rows[before]);
     }
-    pthread_mutex_lock(&stats->lock);
     struct gw_route_row *old_rows = stats->rows;
     size_t old_count = stats->count;
     stats->rows = rows;
@@ -105,6 +108,16 @@ struct gw_log_limiter *gw_route_stats_dropped(struct gw_route_stats *stats, uint
     struct gw_route_row *row = row_of_route(stats, route);
     row_bump(&row->codec_dropped, 1);
     return &row->dropped_line;
+}
+
+void gw_route_stats_confirm(struct gw_route_stats *stats, const struct gw_cfg_route *route, bool confirmed)
+{
+    pthread_mutex_lock(&stats->lock);
+    size_t at = rows_find(stats->rows, stats->count, route->topic, route->channel ? route->channel : route->topic);
+    struct gw_route_row *row = stats->count ? &stats->rows[at < stats->count ? at : stats->count - 1] : NULL;
+    if (row)
+        atomic_fetch_add(confirmed ? &row->confirmed : &row->confirm_timeouts, 1);
+    pthread_mutex_unlock(&stats->lock);
 }
 
 void gw_route_stats_read(struct gw_route_stats *stats, gw_route_stats_visit visit, void *context)

@@ -19,7 +19,9 @@ struct gw_route_row {
     _Atomic uint64_t messages; /* made */
     _Atomic uint64_t bytes;    /* of their payloads */
     _Atomic uint64_t codec_dropped;
-    struct gw_log_limiter dropped_line; /* one noisy device does not silence the others */
+    _Atomic uint64_t confirmed, confirm_timeouts; /* publishes that asked to be confirmed, by how they ended */
+    bool confirms;                                /* it has publish.confirm */
+    struct gw_log_limiter dropped_line;           /* one noisy device does not silence the others */
 };
 
 struct gw_route_stats {
@@ -42,6 +44,10 @@ void gw_route_stats_configure(struct gw_route_stats *stats, const struct gw_conf
 void gw_route_stats_message(struct gw_route_stats *stats, uint32_t route, size_t bytes);
 /* The route's codec refused a payload. Returns the limiter for the line that tells of it. Thread: MQTT. */
 struct gw_log_limiter *gw_route_stats_dropped(struct gw_route_stats *stats, uint32_t route);
+
+/* A publish to a channel of the route has been confirmed, or was not in time. A route that is gone counts as "other".
+ * Thread: any; it takes the lock. */
+void gw_route_stats_confirm(struct gw_route_stats *stats, const struct gw_cfg_route *route, bool confirmed);
 
 /* Visits every row, "other" (topic and channel) last. Thread: any. */
 typedef void (*gw_route_stats_visit)(void *context, const struct gw_route_row *row);

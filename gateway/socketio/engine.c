@@ -70,9 +70,7 @@ void gw_eio_end(struct eio *eio, int code, const char *reason)
 
 void gw_eio_end_bad(struct eio *eio, const char *why)
 {
-    char reason[124];
-    snprintf(reason, sizeof reason, "bad_request: %s", why);
-    gw_eio_end(eio, 1008, reason);
+    gw_eio_end(eio, 1008, gw_err_line(GW_ERR_BAD_REQUEST, why).text);
 }
 
 void gw_eio_set_timer(struct eio *eio)

@@ -137,56 +137,38 @@ static bool call_value(const struct call *call, struct value *value)
     return true;
 }
 
-/* *accepted: nothing more will come. */
-static enum gw_err call_command(const struct call *call, const struct value *value, char *reference, bool *accepted,
-                                const char **why)
-{
-    const struct sio_arguments *arguments = &call->arguments;
-    struct gw_command command = {.channel = arguments->channels.data,
-                                 .channel_len = strlen(arguments->channels.data),
-                                 .data = value->data,
-                                 .data_len = value->len,
-                                 .json = value->json,
-                                 .confirm = arguments->confirm,
-                                 .key = {arguments->key.data, arguments->key.len},
-                                 .reference = reference};
-    enum gw_err err = gw_session_command(&call->sio->session, &command);
-    *accepted = command.accepted && !command.confirm;
-    *why = command.why;
-    return err;
-}
-
 static void call_send(const struct call *call, bool request)
 {
     const struct sio_arguments *arguments = &call->arguments;
-    struct gw_session *session = &call->sio->session;
     struct value value;
-    const char *why = NULL, *channel = arguments->channels.data;
-    bool accepted = false;
-    enum gw_err err = GW_ERR_BAD_REQUEST;
     if (arguments->channel_count > 1) {
-        call_refuse(call, err, "there is one channel for each publish");
+        call_refuse(call, GW_ERR_BAD_REQUEST, "there is one channel for each publish");
         return;
     }
     if (!arguments->data.data) {
-        call_refuse(call, err, "there is no data (null publishes an empty payload)");
+        call_refuse(call, GW_ERR_BAD_REQUEST, "there is no data (null publishes an empty payload)");
         return;
     }
     if (!call_value(call, &value)) {
-        call_refuse(call, err, "a placeholder names no attachment");
+        call_refuse(call, GW_ERR_BAD_REQUEST, "a placeholder names no attachment");
         gw_buf_fini(&value.filled);
         return;
     }
-    char *reference = call->id ? gw_strdup(call->id) : NULL;
-    if (request)
-        err = gw_session_request(session, channel, strlen(channel), value.data, value.len, value.json,
-                                 arguments->timeout_ms, reference, &why);
-    else
-        err = call_command(call, &value, reference, &accepted, &why);
+    struct gw_command command = {.channel = arguments->channels.data,
+                                 .channel_len = strlen(arguments->channels.data),
+                                 .data = value.data,
+                                 .data_len = value.len,
+                                 .json = value.json,
+                                 .request = request,
+                                 .timeout_ms = arguments->timeout_ms,
+                                 .confirm = arguments->confirm,
+                                 .key = {arguments->key.data, arguments->key.len},
+                                 .reference = call->id ? gw_strdup(call->id) : NULL};
+    enum gw_err err = gw_session_publish(&call->sio->session, &command);
     gw_buf_fini(&value.filled);
     if (err != GW_OK)
-        call_refuse(call, err, why);
-    else if (accepted)
+        call_refuse(call, err, command.why);
+    else if (command.accepted && !command.confirm)
         gw_sio_acknowledge(call->sio, call->id, "{\"status\":\"accepted\"}");
     else
         call->sio->pending++;

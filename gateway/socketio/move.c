@@ -60,8 +60,7 @@ static struct moved *moved_of(struct sio *sio)
     sio->owner = NULL;
     gw_sio_recall_move(moved->owner, NULL, 0);
     moved->keep_ms = sio->eio->options->recovery_ms;
-    moved->syncing = sio->syncing;
-    gw_buf_init(&sio->syncing);
+    moved->syncing = gw_buf_move(&sio->syncing);
     moved->fresh = sio->fresh;
     moved->fresh_to = sio->fresh_to;
     moved->told = sio->told;
@@ -80,8 +79,7 @@ void gw_eio_pack(struct eio *eio, unsigned worker, struct eio_package *package)
                                     .ping_due_ms = eio->ping_due_ms,
                                     .pong_by_ms = eio->pong_by_ms,
                                     .connect_by_ms = eio->connect_by_ms,
-                                    .frames = eio->polling->frames};
-    gw_buf_init(&eio->polling->frames);
+                                    .frames = gw_buf_move(&eio->polling->frames)};
     for (const struct sio *sio = eio->sockets; sio; sio = eio->sockets) {
         struct moved *moved = moved_of(eio->sockets);
         moved->next = package->sockets;
@@ -121,8 +119,7 @@ static void moved_open(struct eio *eio, struct moved *moved)
     sio->fresh_to = moved->fresh_to;
     sio->told = moved->told;
     sio->generation = moved->generation;
-    sio->syncing = moved->syncing;
-    gw_buf_init(&moved->syncing);
+    sio->syncing = gw_buf_move(&moved->syncing);
     gw_session_catch_up(&sio->session);
 }
 

@@ -65,8 +65,7 @@ static void call_finish(struct gw_letter *letter, struct gw_hub *hub)
     struct gw_conn *conn = call->conn;
     if (conn) {
         call->conn = NULL;
-        struct gw_buf answer = call->answer;
-        gw_buf_init(&call->answer);
+        struct gw_buf answer = gw_buf_move(&call->answer);
         enum eio_refusal refusal = call->refusal;
         bool post = call->post;
         call_unref(call); /* the connection's */
@@ -114,8 +113,7 @@ static void polling_answer(struct eio *eio, struct gw_buf *payload)
 {
     struct eio_call *call = eio->polling->get;
     eio->polling->get = NULL;
-    call->answer = *payload;
-    gw_buf_init(payload);
+    call->answer = gw_buf_move(payload);
     call_answer(eio->hub, call, EIO_FINE);
 }
 
@@ -191,10 +189,9 @@ void gw_eio_flush(struct eio *eio)
     }
     if (!polling->get)
         return;
-    struct gw_buf out = polling->control;
+    struct gw_buf out = gw_buf_move(&polling->control);
     unsigned packets = polling->get->few ? FEW_PACKETS : UINT32_MAX;
     packets = packets > polling->control_count ? packets - polling->control_count : 0;
-    gw_buf_init(&polling->control);
     polling->control_count = 0;
     for (struct sio *sio = eio->sockets; sio; sio = sio->next)
         gw_sio_collect(sio, &out, ANSWER_BYTES, &packets);

@@ -107,13 +107,11 @@ static void sio_expiring(struct gw_session *session, int64_t expires_ms)
 /* The connection ends, not the namespace: a client whose namespace is left does not come back by itself. */
 static void sio_kick(struct gw_session *session, enum gw_err why)
 {
-    char reason[124];
     if (((struct sio *)session)->errand) {
         sio_free((struct sio *)session);
         return;
     }
-    snprintf(reason, sizeof reason, "%s: %s", gw_err_code(why), gw_err_text(why));
-    gw_eio_end(((struct sio *)session)->eio, gw_err_close_code(why), reason);
+    gw_eio_end(((struct sio *)session)->eio, gw_err_close_code(why), gw_err_line(why, NULL).text);
 }
 
 static const struct gw_session_ops sio_session_ops = {

@@ -169,8 +169,7 @@ static void probe_tell(const struct eio_probe *probe, bool begins)
 /* What the client sent in between. */
 static void probe_take_early(struct eio_probe *probe, struct eio *eio)
 {
-    struct gw_buf early = probe->early;
-    gw_buf_init(&probe->early);
+    struct gw_buf early = gw_buf_move(&probe->early);
     for (size_t at = 0; at < early.len && !eio->over;) {
         size_t len;
         memcpy(&len, early.data + at, sizeof len);
@@ -243,14 +242,13 @@ static void probe_keep(struct eio_probe *probe, bool text, const char *data, siz
 static void probe_on_message(struct gw_conn *conn, bool text, char *data, size_t len)
 {
     struct eio_probe *probe = gw_conn_context(conn);
-    struct gw_buf frame;
+    struct gw_buf frame = {0};
     if (probe->failed)
         return;
     if (probe->moving) {
         probe_keep(probe, text, data, len);
     } else if (text && !probe->probed && len == 6 && !memcmp(data, "2probe", 6)) {
         probe->probed = true;
-        gw_buf_init(&frame);
         gw_ws_add_text(&frame, "3probe", 6);
         gw_conn_send(conn, frame.data, frame.len);
         gw_buf_fini(&frame);

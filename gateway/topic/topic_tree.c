@@ -45,7 +45,6 @@ static bool node_has_child(const struct node *node)
 
 struct gw_topic_tree {
     struct node *root;
-    size_t count;
 };
 
 static uint32_t level_hash(const char *level, size_t len)
@@ -213,7 +212,6 @@ void **gw_topic_tree_insert(struct gw_topic_tree *tree, const char *key, size_t 
     if (!node->has_value) {
         node->has_value = true;
         node->value = NULL;
-        tree->count++;
     }
     return &node->value;
 }
@@ -229,12 +227,6 @@ static struct node *tree_find(const struct gw_topic_tree *tree, const char *key,
     return node && node->has_value ? node : NULL;
 }
 
-void *gw_topic_tree_get(const struct gw_topic_tree *tree, const char *key, size_t len)
-{
-    struct node *node = tree_find(tree, key, len);
-    return node ? node->value : NULL;
-}
-
 void *gw_topic_tree_remove(struct gw_topic_tree *tree, const char *key, size_t len)
 {
     struct node *node = tree_find(tree, key, len);
@@ -243,15 +235,9 @@ void *gw_topic_tree_remove(struct gw_topic_tree *tree, const char *key, size_t l
     void *value = node->value;
     node->has_value = false;
     node->value = NULL;
-    tree->count--;
     while (node != tree->root && !node->has_value && !node_has_child(node))
         node = node_prune(node);
     return value;
-}
-
-size_t gw_topic_tree_count(const struct gw_topic_tree *tree)
-{
-    return tree->count;
 }
 
 /* --- matching ------------------------------------------------------------------------------------------------- */
@@ -407,11 +393,4 @@ bool gw_topic_tree_match_some(const struct gw_topic_tree *tree, const char *filt
     if (names.frames != names.first)
         free(names.frames);
     return complete;
-}
-
-void gw_topic_tree_match_filter(const struct gw_topic_tree *tree, const char *filter, size_t len,
-                                gw_topic_tree_visit visit, void *context)
-{
-    size_t steps = SIZE_MAX;
-    gw_topic_tree_match_some(tree, filter, len, &steps, visit, context);
 }

@@ -17,12 +17,8 @@ void gw_topic_tree_destroy(struct gw_topic_tree *tree);
 /* Returns the place of the key's value, making it (NULL) if it is not there. The place is valid until the key is
  * removed. */
 void **gw_topic_tree_insert(struct gw_topic_tree *tree, const char *key, size_t len);
-/* NULL if it is not there. */
-void *gw_topic_tree_get(const struct gw_topic_tree *tree, const char *key, size_t len);
 /* Removes the key and every level that only it needed; returns its value or NULL. */
 void *gw_topic_tree_remove(struct gw_topic_tree *tree, const char *key, size_t len);
-
-size_t gw_topic_tree_count(const struct gw_topic_tree *tree);
 
 /* Return false to stop. The tree must not be changed from inside. */
 typedef bool (*gw_topic_tree_visit)(void *context, void *value);
@@ -32,12 +28,9 @@ typedef bool (*gw_topic_tree_visit)(void *context, void *value);
 void gw_topic_tree_match_name(const struct gw_topic_tree *tree, const char *name, size_t len,
                               gw_topic_tree_visit visit, void *context);
 
-/* Values of the stored names (keys without wildcards) that `filter` matches, each once. */
-void gw_topic_tree_match_filter(const struct gw_topic_tree *tree, const char *filter, size_t len,
-                                gw_topic_tree_visit visit, void *context);
-
-/* The same, until *steps levels of names have been looked at; *steps is what is left of them. False: it stopped
- * before the end, because of that or of the visitor. */
+/* Values of the stored names (keys without wildcards) that `filter` matches, each once, until *steps levels of names
+ * have been looked at; *steps is what is left of them. False: it stopped before the end, because of that or of the
+ * visitor. */
 bool gw_topic_tree_match_some(const struct gw_topic_tree *tree, const char *filter, size_t len, size_t *steps,
                               gw_topic_tree_visit visit, void *context);
 

@@ -51,13 +51,6 @@ struct answer {
     struct gw_buf messages, gaps, states;
 };
 
-static void answer_init(struct answer *answer)
-{
-    gw_buf_init(&answer->messages);
-    gw_buf_init(&answer->gaps);
-    gw_buf_init(&answer->states);
-}
-
 static void answer_fini(struct answer *answer)
 {
     gw_buf_fini(&answer->messages);
@@ -102,9 +95,8 @@ static bool poll_collect(struct poll *poll, size_t most, struct answer *answer)
  * True: answered, poll is gone. */
 static bool poll_answer(struct poll *poll, bool over)
 {
-    struct answer answer;
+    struct answer answer = {0};
     struct gw_buf body = {0};
-    answer_init(&answer);
     bool settled = poll_collect(poll, ANSWER_BYTES, &answer) && !gw_session_waiting(&poll->session);
     bool any = answer_any(&answer);
     over |= poll->at_once && settled;

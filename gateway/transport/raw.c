@@ -46,13 +46,11 @@ static void raw_ready(struct gw_session *session)
 
 static void raw_fail(struct raw *raw, enum gw_err err, const char *why, int reason)
 {
-    char text[124];
+    struct gw_err_line line = gw_err_line(err, why);
+    size_t len = strlen(line.text);
     if (reason)
-        snprintf(text, sizeof text, "%s: %s (MQTT reason code 0x%02x)", gw_err_code(err),
-                 why ? why : gw_err_text(err), (unsigned)reason);
-    else
-        snprintf(text, sizeof text, "%s: %s", gw_err_code(err), why ? why : gw_err_text(err));
-    gw_ws_close(raw->conn, gw_err_close_code(err), text);
+        snprintf(line.text + len, sizeof line.text - len, " (MQTT reason code 0x%02x)", (unsigned)reason);
+    gw_ws_close(raw->conn, gw_err_close_code(err), line.text);
 }
 
 static void raw_published(struct gw_session *session, const char *reference, enum gw_err err, int reason)
@@ -79,12 +77,10 @@ static void raw_on_message(struct gw_conn *conn, bool text, char *data, size_t l
 {
     (void)text;
     struct raw *raw = gw_conn_context(conn);
-    bool accepted;
-    const char *why;
-    enum gw_err err =
-        gw_session_publish(&raw->session, raw->channel, raw->len, data, len, false, NULL, &accepted, &why);
+    struct gw_command command = {.channel = raw->channel, .channel_len = raw->len, .data = data, .data_len = len};
+    enum gw_err err = gw_session_publish(&raw->session, &command);
     if (err != GW_OK)
-        raw_fail(raw, err, why, 0);
+        raw_fail(raw, err, command.why, 0);
 }
 
 static void raw_on_writable(struct gw_conn *conn)

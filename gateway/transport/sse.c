@@ -282,7 +282,7 @@ static void sse_start(struct gw_conn *conn, const struct gw_query *query, bool c
          * resumes here. */
         char cursor[64];
         gw_session_place(&sse->session, cursor);
-        gw_buf_init(&text);
+        text = (struct gw_buf){0};
         gw_buf_printf(&text, "id: %s\n\n", cursor);
         sse_push(sse, &text);
     }

@@ -1,5 +1,4 @@
 /* ws.c: the multiplexed JSON protocol on GET /ws. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,9 +125,7 @@ static void ws_upstream(struct gw_session *session, const struct gw_upstream_sta
 static void ws_kick(struct gw_session *session, enum gw_err why)
 {
     struct ws *ws = (struct ws *)session;
-    char reason[124]; /* begins with the code, as on raw sockets */
-    snprintf(reason, sizeof reason, "%s: %s", gw_err_code(why), gw_err_text(why));
-    gw_ws_close(ws->conn, gw_err_close_code(why), reason);
+    gw_ws_close(ws->conn, gw_err_close_code(why), gw_err_line(why, NULL).text);
 }
 
 static void ws_revoked(struct gw_session *session, const char *filter, size_t len)
@@ -192,24 +189,16 @@ static void ws_publish(struct ws *ws, struct gw_frame *frame)
                                  .data = frame->data.data,
                                  .data_len = frame->data.len,
                                  .json = true,
+                                 .request = frame->type == GW_FRAME_REQUEST,
+                                 .timeout_ms = frame->timeout_ms,
                                  .confirm = frame->confirm,
                                  .key = {frame->key, frame->key_len},
                                  .reference = frame->id ? gw_strdup(frame->id) : NULL};
-    enum gw_err err = gw_session_command(&ws->session, &command);
+    enum gw_err err = gw_session_publish(&ws->session, &command);
     if (err != GW_OK)
         ws_push_error(ws, frame->id, err, command.why, 0);
     else if (command.accepted)
         ws_push_simple(ws, "accepted", frame->id);
-}
-
-static void ws_request(struct ws *ws, struct gw_frame *frame)
-{
-    const char *why;
-    char *reference = frame->id ? gw_strdup(frame->id) : NULL;
-    enum gw_err err = gw_session_request(&ws->session, frame->channel, frame->channel_len, frame->data.data,
-                                         frame->data.len, true, frame->timeout_ms, reference, &why);
-    if (err != GW_OK)
-        ws_push_error(ws, frame->id, err, why, 0);
 }
 
 static void ws_hello_done(struct ws *ws)
@@ -242,10 +231,8 @@ static void ws_hello_refused(struct ws *ws, const struct gw_frame *frame, enum g
     ws_push_error(ws, frame->id, err, why, 0);
     if (ws->session.identity)
         return; /* it stays who it was */
-    char reason[124];
-    snprintf(reason, sizeof reason, "%s: %s", gw_err_code(err), why);
     ws_ready(&ws->session);
-    gw_ws_close(ws->conn, 4401, reason);
+    gw_ws_close(ws->conn, 4401, gw_err_line(err, why).text);
 }
 
 /* Without a token it asks who it is. */
@@ -317,10 +304,8 @@ static void ws_on_message(struct gw_conn *conn, bool text, char *data, size_t le
             ws_push_error(ws, frame.id, GW_ERR_BAD_REQUEST, "there is no such subscription", 0);
         break;
     case GW_FRAME_PUBLISH:
-        ws_publish(ws, &frame);
-        break;
     case GW_FRAME_REQUEST:
-        ws_request(ws, &frame);
+        ws_publish(ws, &frame);
         break;
     case GW_FRAME_PING:
         ws_push_simple(ws, "pong", frame.id);

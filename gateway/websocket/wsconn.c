@@ -1,7 +1,6 @@
 /* wsconn.c: WebSocket connections: handshake, messages from fragments, heartbeat, close (RFC 6455). */
 #include "websocket/wsconn.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +10,7 @@
 #include "http/conn.h"
 #include "net/worker.h"
 #include "websocket/deflate.h"
+#include "websocket/handshake.h"
 #include "websocket/wsframe.h"
 
 /* How long the peer may take to answer a close frame. */
@@ -89,69 +89,8 @@ void gw_ws_close(struct gw_conn *conn, int code, const char *reason)
     gw_conn_pause(conn, false); /* to read the answer */
 }
 
-/* --- handshake (section 4.2) ---------------------------------------------------------------------------------- */
-
-static void ws_accept_key(struct gw_slice key, char out[32])
-{
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    unsigned char joined[64 + sizeof guid], digest[20];
-    memcpy(joined, key.data, key.len);
-    memcpy(joined + key.len, guid, sizeof guid - 1);
-    EVP_Digest(joined, key.len + sizeof guid - 1, digest, NULL, EVP_sha1(), NULL);
-    EVP_EncodeBlock((unsigned char *)out, digest, sizeof digest); /* 28 characters and a NUL */
-}
-
-static unsigned ws_header_count(const struct gw_request *request, const char *name)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < request->header_count; i++) {
-        struct gw_slice found = request->headers[i].name;
-        count += found.len == strlen(name) && !strncasecmp(found.data, name, found.len);
-    }
-    return count;
-}
-
-/* 16 bytes in base64: 24 characters, the last two of them padding. */
-static bool ws_key_valid(struct gw_slice key)
-{
-    if (key.len != 24 || key.data[22] != '=' || key.data[23] != '=')
-        return false;
-    for (size_t i = 0; i < 22; i++) {
-        char c = key.data[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/'))
-            return false;
-    }
-    return true;
-}
-
-static const char *ws_find_protocol(const char *const *protocols, const char *name, size_t len)
-{
-    for (; *protocols; protocols++) {
-        if (strlen(*protocols) == len && !memcmp(*protocols, name, len))
-            return *protocols;
-    }
-    return NULL;
-}
-
-const char *gw_ws_offered(const struct gw_request *request, const char *const *protocols)
-{
-    for (unsigned i = 0; i < request->header_count; i++) {
-        struct gw_slice name = request->headers[i].name, value = request->headers[i].value;
-        if (name.len != 22 || strncasecmp(name.data, "sec-websocket-protocol", 22) != 0)
-            continue;
-        for (size_t at = 0; at < value.len;) {
-            while (at < value.len && (value.data[at] == ' ' || value.data[at] == ',' || value.data[at] == '\t'))
-                at++;
-            size_t start = at;
-            while (at < value.len && value.data[at] != ',' && value.data[at] != ' ' && value.data[at] != '\t')
-                at++;
-            const char *found = ws_find_protocol(protocols, value.data + start, at - start);
-            if (found)
-                return found;
-        }
-    }
-    return NULL;
-}
+/* --- handshake (section 4.2), with handshake.c -------------------------------------------------------------------
+ */
 
 /* web.compression, which holds for those that connect while it is on. */
 static bool ws_negotiate_deflate(struct gw_conn *conn, const struct gw_request *request,
@@ -176,19 +115,17 @@ bool gw_ws_accept(struct gw_conn *conn, const struct gw_request *request, const 
                   const struct gw_conn_ops *ops, void *context)
 {
     struct gw_slice version = gw_request_header(request, "sec-websocket-version");
-    struct gw_slice key = gw_request_header(request, "sec-websocket-key");
+    char accept[32], extension[GW_DEFLATE_ANSWER_MAX];
     if (version.len != 2 || memcmp(version.data, "13", 2) != 0) {
         gw_http_error_as(conn, 426, GW_ERR_BAD_REQUEST, "WebSocket version 13 expected",
                          "Sec-WebSocket-Version: 13\r\n");
         return false;
     }
-    if (!ws_key_valid(key) || ws_header_count(request, "sec-websocket-key") != 1) {
+    if (!gw_ws_accept_key(request, accept)) {
         gw_http_error(conn, GW_ERR_BAD_REQUEST,
                       "Sec-WebSocket-Key is missing, malformed or there twice (16 bytes in base64 expected)");
         return false;
     }
-    char accept[32], extension[GW_DEFLATE_ANSWER_MAX];
-    ws_accept_key(key, accept);
     bool deflate = ws_negotiate_deflate(conn, request, extension);
     const char *protocol = gw_ws_offered(request, protocols);
     struct gw_buf head = {0};
@@ -335,8 +272,7 @@ static void ws_on_data(struct gw_conn *conn, const struct gw_ws_frame *frame, ch
         return;
     enum gw_ws_opcode opcode = (enum gw_ws_opcode)ws->fragment;
     ws->fragment = 0;
-    struct gw_buf body = ws->body;
-    gw_buf_init(&ws->body);
+    struct gw_buf body = gw_buf_move(&ws->body);
     gw_buf_reserve(&body, 0);
     ws_on_whole(conn, opcode, ws->deflated, body.data, body.len);
     gw_buf_fini(&body);

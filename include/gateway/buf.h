@@ -45,6 +45,14 @@ void gw_buf_add_json_string(struct gw_buf *buf, const char *text, size_t len);
 /* Removes `len` bytes from the front. */
 void gw_buf_consume(struct gw_buf *buf, size_t len);
 
+/* The buffer with its content; *from is empty afterwards. */
+static inline struct gw_buf gw_buf_move(struct gw_buf *from)
+{
+    struct gw_buf moved = *from;
+    *from = (struct gw_buf){0};
+    return moved;
+}
+
 /* Takes the content out as a malloc'd NUL-terminated string; the buffer is empty afterwards. Caller frees. */
 char *gw_buf_take(struct gw_buf *buf);
 

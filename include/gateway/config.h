@@ -137,6 +137,8 @@ struct gw_cfg_route {
     bool publish_identify;            /* the broker hears who publishes, by a user property of MQTT 5 */
     bool confirm;                     /* there is a publish.confirm: block */
     struct gw_strings confirm_fields; /* JSON pointers to what is compared; empty: the whole value */
+    struct gw_strings confirm_change; /* commands that another value than before shows */
+    struct gw_strings confirm_any;    /* commands that any state shows */
     char *confirm_topic;              /* template of the topic that shows the state; NULL: the channel does */
     int64_t confirm_within_ms;
     double confirm_tolerance; /* numbers that differ by so much are the same */

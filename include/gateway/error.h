@@ -47,4 +47,11 @@ int gw_err_close_code(enum gw_err err);
 /* One plain sentence without a full stop, for the `message` field when there is nothing more precise to say. */
 const char *gw_err_text(enum gw_err err);
 
+/* The code and what happened, "forbidden: your role ...", cut to what a WebSocket close frame takes. */
+struct gw_err_line {
+    char text[124];
+};
+/* why: NULL: gw_err_text(). */
+struct gw_err_line gw_err_line(enum gw_err err, const char *why);
+
 #endif

@@ -116,6 +116,7 @@ struct gw_state_watch {
 
 /* What became of publishes with an idempotency key, for all hubs together. */
 struct gw_repeats;
+struct gw_route_stats;
 struct gw_repeats *gw_repeats_create(void);
 /* NULL is fine. After the hubs. */
 void gw_repeats_destroy(struct gw_repeats *repeats);
@@ -134,6 +135,7 @@ struct gw_hub_setup {
     struct gw_engine_store *sharing_store; /* ... of it */
     struct gw_timers *timers;              /* the worker's, outlives the hub */
     struct gw_repeats *repeats;            /* of all workers, outlives the hubs; NULL: no idempotency keys */
+    struct gw_route_stats *route_stats;    /* likewise: by route, how confirmed publishes end; NULL: not counted */
 };
 
 /* Thread: any, before the worker starts. */
@@ -204,7 +206,7 @@ bool gw_hub_channel_publishable(const struct gw_hub *hub, const struct gw_grants
 GW_MUST_CHECK enum gw_err gw_hub_check_payloads(struct gw_hub *hub, const struct gw_grants *grants,
                                                 const char *channel, size_t len, const char **why);
 
-/* Could it be a response topic (gw_session_publish_along())? */
+/* Could it be a response topic (struct gw_along)? */
 bool gw_hub_response_possible(const struct gw_hub *hub, const struct gw_grants *grants, const char *channel,
                               size_t len);
 

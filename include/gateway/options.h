@@ -79,6 +79,7 @@ struct gw_field {
     int64_t word_value;
     const char *def; /* the default as one would write it; NULL: the member stays zero */
     bool required;
+    bool blank;      /* of STRINGS: a text may be empty */
     bool switchable; /* of a table: `true` is an empty mapping, `false` is none */
     const struct gw_choice *choices;
     const struct gw_field *table;     /* of TABLE, LIST and MAP */

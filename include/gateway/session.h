@@ -274,13 +274,6 @@ size_t gw_session_cursor(const struct gw_session *session, bool settled, char ou
 /* The cursor of that and of what waits in the queue. */
 size_t gw_session_place(const struct gw_session *session, char out[64]);
 
-/* Publishes `data` (JSON text as in the protocol) or, with json=false, the bytes as they are. `reference` is malloc'd
- * and the hub's from here on, whatever happens (NULL is fine). GW_OK: published() will be called once, unless the
- * session is closed before. *accepted: QoS 0, nothing more will come. On error *why may name what was expected. */
-GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len,
-                                             const char *data, size_t data_len, bool json, char *reference,
-                                             bool *accepted, const char **why);
-
 /* What comes along with a payload on its way to the broker; a broker that speaks MQTT 3.1.1 gets none of it. */
 struct gw_along {
     struct gw_slice properties; /* a block of properties.h, whose response topic is a channel */
@@ -288,43 +281,36 @@ struct gw_along {
     uint32_t expiry; /* seconds, if `expires` */
 };
 
-/* As gw_session_publish() with json=false. GW_ERR_FORBIDDEN, GW_ERR_BAD_REQUEST and GW_ERR_UNKNOWN_CHANNEL may be
- * about the response topic: one that the client may publish to itself is expected, so that no device is made to
- * publish where the client may not, and one whose messages come to the channel. */
-GW_MUST_CHECK enum gw_err gw_session_publish_along(struct gw_session *session, const char *channel,
-                                                   size_t channel_len, const char *data, size_t data_len,
-                                                   const struct gw_along *along, char *reference, bool *accepted,
-                                                   const char **why);
-
 #define GW_KEY_MAX 255
 
-/* A publish with everything that one may have. */
+/* A publish, or a request: a publish that asks for an answer (MQTT 5 request/response). */
 struct gw_command {
     const char *channel;
     size_t channel_len;
     const char *data;
     size_t data_len;
     bool json;                    /* `data` is JSON text as in the protocol, not the payload */
+    bool request;                 /* an answer is wanted */
+    int64_t timeout_ms;           /* ... within this time; -1: broker.request_timeout */
     bool confirm;                 /* confirmed() is to tell when the device's state shows it */
     const struct gw_along *along; /* NULL: nothing */
     struct gw_slice key; /* of 1 to GW_KEY_MAX bytes: a repeat of the same identity with the same key on the same
-                            channel is not published, and gets the same receipt; data NULL: none */
-    char *reference;     /* malloc'd, the hub's from here on; NULL is fine */
+                            channel is not published, and gets the same receipt; data NULL: none. Neither that nor
+                            `confirm` goes with `request` */
+    char *reference;     /* malloc'd; the hub's from here on, whatever happens; NULL is fine */
     /* Filled: */
-    bool accepted;   /* QoS 0: it was sent; with `confirm` confirmed() still comes */
-    const char *why; /* on error: what was expected; may be NULL */
+    bool accepted;   /* QoS 0: it was sent, and published() is not called; with `confirm` confirmed() still comes */
+    const char *why; /* on error: what was expected; static, or NULL */
 };
 
-/* The same, and gw_session_publish() and gw_session_publish_along() are this with less. With `confirm` also
- * GW_ERR_UNSUPPORTED: the route confirms nothing; then nothing was sent. */
-GW_MUST_CHECK enum gw_err gw_session_command(struct gw_session *session, struct gw_command *command);
-
-/* As gw_session_publish(), but asks for an answer within timeout_ms (-1: broker.request_timeout; MQTT 5
- * request/response): response() or, on failure, published() will be called once, unless the session is closed before.
- * GW_ERR_UNSUPPORTED: not over MQTT 3.1.1. */
-GW_MUST_CHECK enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len,
-                                             const char *data, size_t data_len, bool json, int64_t timeout_ms,
-                                             char *reference, const char **why);
+/* Publishes; nothing of *command but its reference is kept. GW_OK: published() will be called once, of a request that
+ * is answered response() in its place, unless the session is closed before.
+ *
+ * GW_ERR_FORBIDDEN, GW_ERR_BAD_REQUEST and GW_ERR_UNKNOWN_CHANNEL may be about the response topic in `along`: one
+ * that the client may publish to itself is expected, so that no device is made to publish where the client may not,
+ * and one whose messages come to the channel. GW_ERR_UNSUPPORTED: a request over MQTT 3.1.1, or the route confirms
+ * nothing; then nothing was sent. */
+GW_MUST_CHECK enum gw_err gw_session_publish(struct gw_session *session, struct gw_command *command);
 
 #define GW_REQUEST_MAX_MS (300 * 1000)
 

@@ -125,6 +125,9 @@ struct gw_conn_ops {
     /* Bytes of a connection that accept() took, as they come: all of them are taken. What has to wait for more is the
      * transport's to keep, within a bound. */
     void (*input)(struct gw_conn *conn, const char *data, size_t len);
+    /* HTTP: an answer that may take long, and holds something until then. A client that has ended its side of the
+     * connection is sent an interim response (RFC 9110 section 15.2), to find out whether it is still there. */
+    bool probe;
     /* The connection is gone, or the exchange was ended for the connection: last call, `context` can be freed. */
     void (*closed)(struct gw_conn *conn);
 };

@@ -217,56 +217,59 @@ test('a tree on every level with counts', async (t) => {
   assert.match(page.url(), /view=tree/);
 });
 
-for (const [width, height] of [[390, 844], [1440, 900]]) {
-  for (const colorScheme of ['light', 'dark']) {
-    test(`accessible and presentable: ${width} px, ${colorScheme}`, async (t) => {
-      const world = await demo(t);
-      await until(async () => (await (await fetch(world.gateway.url + '/channels/esphome/office/co2/history')).json()).messages.length > 5, 'some history');
-      const page = await open(world, { viewport: { width, height }, colorScheme, deviceScaleFactor: width < 500 ? 2 : 1 });
-      const check = async (what) => {
+for (const [width, height] of [[390, 844], [1024, 768], [1440, 900]]) {
+  test(`accessible and presentable: ${width} px, light and dark`, async (t) => {
+    const world = await demo(t);
+    await until(async () => (await (await fetch(world.gateway.url + '/channels/esphome/office/co2/history')).json()).messages.length > 5, 'some history');
+    const page = await open(world, { viewport: { width, height }, colorScheme: 'light', deviceScaleFactor: width < 500 ? 2 : 1 });
+    await page.evaluate(AXE); // past the page's policy, as a debugger may
+    const check = async (what) => {
+      // In the dark only the colours are others.
+      for (const [colorScheme, runOnly, most] of [['dark', { type: 'rule', values: ['color-contrast'] }, 0], ['light', ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice'], 20]]) {
+        await page.emulateMedia({ colorScheme });
+        await page.waitForSelector(`html[data-theme=${colorScheme}]`);
         await page.screenshot({ path: join(SHOTS, `${what}-${width}-${colorScheme}.png`) });
-        await page.evaluate(AXE); // past the page's policy, as a debugger may
-        const { violations, passes } = await page.evaluate(() => axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice'] }));
-        assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`), []);
-        assert.ok(passes.length > 20, 'axe has looked');
-        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
-      };
-      await page.waitForFunction(() => document.querySelectorAll(innerWidth < 500 ? '.figure' : '.spark:not(.none)').length > 1);
-      await check('list');
-      // By keyboard alone: to the list, along it, into a channel, and back to where one was.
-      await page.getByTestId('filter').focus();
-      await page.keyboard.press('ArrowDown');
-      for (let i = 0; i < 6; i++) await page.keyboard.press('ArrowDown');
-      const name = await page.evaluate(() => document.activeElement.parentElement.dataset.channel);
-      assert.equal(name, 'devices/climate_living_room');
-      await page.keyboard.press('Enter');
-      await page.locator('#detail .charts canvas').first().waitFor();
-      await page.waitForSelector('#detail .publish');
-      await check('detail');
-      for (const tab of ['Log', 'JSON', 'Route']) {
-        await page.getByRole('tab', { name: tab }).click();
-        await page.locator({ Log: '#detail .log-lines li', JSON: '#detail .raw pre', Route: '#detail .explain' }[tab]).first().waitFor();
-        await check(`detail-${tab.toLowerCase()}`);
+        const { violations, passes } = await page.evaluate((runOnly) => axe.run(document, { runOnly }), runOnly);
+        assert.deepEqual(violations.map((v) => `${colorScheme}: ${v.id}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`), []);
+        assert.ok(passes.length > most, 'axe has looked');
       }
-      await page.keyboard.press('Escape');
-      assert.equal(await page.evaluate(() => document.activeElement.parentElement.dataset.channel), name);
-      await page.selectOption('[data-testid=view]', 'tree');
-      await page.locator('.head', { hasText: 'greenhouse' }).waitFor();
-      await check('tree');
-      await page.selectOption('[data-testid=view]', 'log');
-      await page.locator('#feed li').nth(3).waitFor();
-      await check('log');
-      await page.getByTestId('menu').click();
-      await check('menu');
-      await page.getByTestId('open-gateway').click();
-      await page.getByTestId('operator').locator('td', { hasText: '/s' }).first().waitFor();
-      await check('gateway');
-      await page.keyboard.press('Escape');
-      await page.getByTestId('filter').fill('no such channel');
-      await page.selectOption('[data-testid=view]', 'groups');
-      await page.getByTestId('clear-filter').waitFor();
-      await check('empty');
-      assert.deepEqual(page.faults, []);
-    });
-  }
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    };
+    await page.waitForFunction(() => document.querySelectorAll(innerWidth < 500 ? '.figure' : '.spark:not(.none)').length > 1);
+    await check('list');
+    // By keyboard alone: to the list, along it, into a channel, and back to where one was.
+    await page.getByTestId('filter').focus();
+    await page.keyboard.press('ArrowDown');
+    for (let i = 0; i < 6; i++) await page.keyboard.press('ArrowDown');
+    const name = await page.evaluate(() => document.activeElement.parentElement.dataset.channel);
+    assert.equal(name, 'devices/climate_living_room');
+    await page.keyboard.press('Enter');
+    await page.locator('#detail .charts canvas').first().waitFor();
+    await page.waitForSelector('#detail .publish');
+    await check('detail');
+    for (const tab of ['Log', 'JSON', 'Route']) {
+      await page.getByRole('tab', { name: tab }).click();
+      await page.locator({ Log: '#detail .log-lines li', JSON: '#detail .raw pre', Route: '#detail .explain' }[tab]).first().waitFor();
+      await check(`detail-${tab.toLowerCase()}`);
+    }
+    await page.keyboard.press('Escape');
+    assert.equal(await page.evaluate(() => document.activeElement.parentElement.dataset.channel), name);
+    await page.selectOption('[data-testid=view]', 'tree');
+    await page.locator('.head', { hasText: 'greenhouse' }).waitFor();
+    await check('tree');
+    await page.selectOption('[data-testid=view]', 'log');
+    await page.locator('#feed li').nth(3).waitFor();
+    await check('log');
+    await page.getByTestId('menu').click();
+    await check('menu');
+    await page.getByTestId('open-gateway').click();
+    await page.getByTestId('operator').locator('td', { hasText: '/s' }).first().waitFor();
+    await check('gateway');
+    await page.keyboard.press('Escape');
+    await page.getByTestId('filter').fill('no such channel');
+    await page.selectOption('[data-testid=view]', 'groups');
+    await page.getByTestId('clear-filter').waitFor();
+    await check('empty');
+    assert.deepEqual(page.faults, []);
+  });
 }

@@ -124,21 +124,22 @@ static void handle_frame(struct gw_session *session, const struct gw_frame *fram
                              .cursor = frame->cursor,
                              .cursor_len = frame->cursor_len,
                              .interval_ms = frame->interval_ms};
+    struct gw_command command = {.channel = frame->channel,
+                                 .channel_len = frame->channel_len,
+                                 .data = frame->data.data,
+                                 .data_len = frame->data.len,
+                                 .json = true,
+                                 .request = frame->type == GW_FRAME_REQUEST,
+                                 .timeout_ms = 100};
     struct gw_subscribed subscribed;
-    const char *why;
-    bool accepted;
     enum gw_err err = GW_OK;
     if (frame->type == GW_FRAME_SUBSCRIBE &&
         gw_session_subscribe(session, frame->channel, frame->channel_len, &start, &subscribed) == GW_OK)
         gw_session_catch_up(session);
     else if (frame->type == GW_FRAME_UNSUBSCRIBE)
         gw_session_unsubscribe(session, frame->channel, frame->channel_len);
-    else if (frame->type == GW_FRAME_PUBLISH)
-        err = gw_session_publish(session, frame->channel, frame->channel_len, frame->data.data, frame->data.len, true,
-                                 NULL, &accepted, &why);
-    else if (frame->type == GW_FRAME_REQUEST)
-        err = gw_session_request(session, frame->channel, frame->channel_len, frame->data.data, frame->data.len, true,
-                                 100, NULL, &why);
+    else if (frame->type == GW_FRAME_PUBLISH || frame->type == GW_FRAME_REQUEST)
+        err = gw_session_publish(session, &command);
     (void)err;
 }
 

@@ -18,11 +18,9 @@ static void packet(struct gw_slice text)
         return;
     if (parsed.json.data + parsed.json.len != text.data + text.len)
         abort();
-    struct gw_buf attachments[GW_SIO_ATTACHMENTS_MAX], out = {0};
-    for (unsigned i = 0; i < GW_SIO_ATTACHMENTS_MAX; i++) {
-        gw_buf_init(&attachments[i]);
+    struct gw_buf attachments[GW_SIO_ATTACHMENTS_MAX] = {0}, out = {0};
+    for (unsigned i = 0; i < GW_SIO_ATTACHMENTS_MAX; i++)
         gw_buf_add(&attachments[i], "\xff\0a", i % 4);
-    }
     if (gw_sio_fill(parsed.json, attachments, parsed.attachments, &out) && !gw_json_valid(out.data, out.len))
         abort();
     gw_buf_fini(&out);

@@ -123,6 +123,20 @@ def client(shared):
     return shared.client
 
 
+@pytest.fixture(scope="module")
+def hall(request, tmp_path_factory):
+    """A gateway with the ROUTES and EXTRA of the file, and devices that answer commands."""
+    import lamps
+    it = World(tmp_path_factory.mktemp("hall"))
+    broker = it.broker()
+    devices = lamps.Devices(broker.port)
+    gateway = it.sluice(yaml(broker.port, request.module.ROUTES, extra=request.module.EXTRA))
+    gateway.broker = broker
+    yield gateway, devices
+    devices.close()
+    it.end()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Coroutine tests, without a plug-in."""

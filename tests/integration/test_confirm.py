@@ -7,9 +7,7 @@ import time
 
 import pytest
 import requests
-from conftest import World, yaml
 from harness import wait_until
-from lamps import Devices
 from wsclient import connect
 
 pytestmark = pytest.mark.sanitize
@@ -43,17 +41,6 @@ EXTRA = """
 workers: 2
 limits: { publishes_per_session: 8, confirms: 12 }
 """
-
-
-@pytest.fixture(scope="module")
-def hall(tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("hall"))
-    broker = world.broker()
-    devices = Devices(broker.port)
-    gateway = world.sluice(yaml(broker.port, ROUTES, extra=EXTRA))
-    yield gateway, devices
-    devices.close()
-    world.end()
 
 
 def run(coroutine):
@@ -227,6 +214,6 @@ def test_explain_says_how(hall):
     def line(channel):
         said = hall[0].get("/explain?channel=" + channel.replace("/", "%2F")).json()
         return next(line.strip() for line in said["text"].splitlines() if line.strip().startswith("confirm:"))
-    assert line("lamps/1") == "confirm:  when /state, /brightness of the channel is as it was sent, within 2000ms"
-    assert line("power/1") == "confirm:  when everything of the channel is as it was sent, within 3000ms"
-    assert line("tasmota/1") == "confirm:  when everything of topic 'stat/1/POWER' is as it was sent, within 3000ms"
+    assert line("lamps/1") == "confirm:  when /state, /brightness of the channel is as it was sent, within 2000ms; 'TOGGLE' by a change"
+    assert line("power/1") == "confirm:  when everything of the channel is as it was sent, within 3000ms; 'TOGGLE' by a change"
+    assert line("tasmota/1") == "confirm:  when everything of topic 'stat/1/POWER' is as it was sent, within 3000ms; 'TOGGLE' by a change"

@@ -7,9 +7,8 @@ import paho.mqtt.client as mqtt
 import pytest
 import requests
 import socketio
-from conftest import World, yaml
+from conftest import yaml
 from harness import Mqtt, wait_until
-from lamps import Devices
 from mqttclients import Paho, Raw, properties, text
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -32,18 +31,6 @@ socketio: true
 auth: { anonymous: all, api_keys: [{ name: anna, hash: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", roles: all }] }
 roles: { all: { subscribe: "#", publish: "#" } }
 """
-
-
-@pytest.fixture(scope="module")
-def hall(tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("hall"))
-    broker = world.broker()
-    devices = Devices(broker.port)
-    gateway = world.sluice(yaml(broker.port, ROUTES, extra=EXTRA))
-    gateway.broker = broker
-    yield gateway, devices
-    devices.close()
-    world.end()
 
 
 def last(gateway, channel):
@@ -72,6 +59,9 @@ def test_socketio(hall, transport):
         assert len({str(publish(f"lamps/once-{name}", {"state": "ON"}, confirm=True, idempotency_key=key)) for _ in range(3)}) == 1
         assert sum(topic == f"z2m/once-{name}/set" for topic, _ in devices.commands) == 1
         assert publish("plain/1", 1, idempotency_key=7)["code"] == "bad_request"
+        for wish in ({"confirm": True}, {"idempotency_key": key}):  # not passed over in silence
+            answer = client.call("request", {"channel": "plain/1", "data": 1, **wish}, timeout=10)
+            assert (answer["code"], answer["message"]) == ("bad_request", "confirm and idempotency keys are for publishes, not for requests")
     finally:
         client.disconnect()
 

@@ -5,9 +5,8 @@ import uuid
 
 import pytest
 import requests
-from conftest import World, yaml
+from conftest import yaml
 from harness import wait_until
-from lamps import Devices
 from locked import Doors
 from wsclient import connect
 
@@ -31,18 +30,6 @@ auth:
 roles: { all: { subscribe: "#", publish: "#" } }
 limits: { idempotency_keys: 50 }
 """
-
-
-@pytest.fixture(scope="module")
-def hall(tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("hall"))
-    broker = world.broker()
-    devices = Devices(broker.port)
-    gateway = world.sluice(yaml(broker.port, ROUTES, extra=EXTRA))
-    gateway.broker = broker
-    yield gateway, devices
-    devices.close()
-    world.end()
 
 
 def post(gateway, channel, data, key, query="", **headers):

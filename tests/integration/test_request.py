@@ -10,6 +10,7 @@ import pytest
 import requests
 from conftest import yaml
 from harness import wait_until
+from lamps import version
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from wsclient import connect
@@ -77,10 +78,6 @@ class Device:
     def close(self):
         self.client.disconnect()
         self.client.loop_stop()
-
-
-def version():
-    return {"callback_api_version": mqtt.CallbackAPIVersion.VERSION1} if hasattr(mqtt, "CallbackAPIVersion") else {}
 
 
 @pytest.fixture(scope="module")

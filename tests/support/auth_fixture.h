@@ -133,10 +133,8 @@ static inline char *fixture_token(const char *config, const char *name)
 /* A configuration with these blocks; "@" in them stands for the folder. */
 static inline struct gw_config *fixture_config(const char *blocks)
 {
-    struct gw_buf text, problems;
+    struct gw_buf text = {0}, problems = {0};
     struct gw_config *config = NULL;
-    gw_buf_init(&text);
-    gw_buf_init(&problems);
     gw_buf_adds(&text, "broker: { url: mqtt://127.0.0.1:1883 }\nroutes: [{ topic: a/# }]\n");
     for (const char *at = blocks; *at; at++) {
         if (*at == '@')
@@ -157,8 +155,7 @@ static inline struct gw_auth *fixture_auth(const char *blocks, struct gw_auth *p
 {
     struct gw_config *config = fixture_config(blocks);
     struct gw_auth *auth = NULL;
-    struct gw_buf problem;
-    gw_buf_init(&problem);
+    struct gw_buf problem = {0};
     if (gw_auth_create(config, previous, &auth, &problem) != GW_OK || !gw_auth_start(auth, &problem))
         fail_msg("%s", problem.data);
     gw_buf_fini(&problem);

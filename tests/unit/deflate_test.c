@@ -292,7 +292,7 @@ static int inflate_copy(struct gw_inflater *states, const void *packed, size_t l
 {
     char *exact = malloc(len ? len : 1);
     memcpy(exact, packed, len);
-    gw_buf_init(out);
+    *out = (struct gw_buf){0};
     int code = gw_inflate(states, exact, len, max, out);
     assert_true(out->cap <= max + 1);
     free(exact);

@@ -61,7 +61,6 @@ struct heard {
 static void listen_to(struct gw_liveness *liveness, struct heard *heard, int64_t now)
 {
     struct gw_liveness_change change = {.route = 0};
-    gw_buf_init(&change.channel);
     while (gw_liveness_next(liveness, &change, now)) {
         unsigned index = (unsigned)atoi(change.channel.data + 2);
         assert_true(index < CHANNELS);

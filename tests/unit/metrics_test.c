@@ -152,12 +152,12 @@ static void test_route_rows(void **state)
 static void test_formats(void **state)
 {
     (void)state;
-    struct gw_buf out, labels = {0};
+    struct gw_buf labels = {0};
     gw_metric_label(&labels, "route", "a\\b\"c\nd");
     gw_metric_label(&labels, "channel", "é{x}");
     assert_string_equal(labels.data, "route=\"a\\\\b\\\"c\\nd\",channel=\"é{x}\"");
     for (int openmetrics = 0; openmetrics <= 1; openmetrics++) {
-        gw_buf_init(&out);
+        struct gw_buf out = {0};
         struct gw_exposition to = {&out, openmetrics};
         gw_metric_family(&to, "x_total", GW_METRIC_COUNTER, "X.");
         gw_metric_value(&to, "x_total", labels.data, 7);

@@ -99,7 +99,7 @@ static int begin_as(bool tls)
     taken = by_library = published = next = 0;
     connected = false;
     memset(skipped, 0, sizeof skipped);
-    gw_buf_init(&out);
+    out = (struct gw_buf){0};
     out_sent = 0;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;

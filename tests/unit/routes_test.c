@@ -219,6 +219,18 @@ static const char *const rows[][3] = {
     {"lamps/{id}", NULL, ""},        {"+/b", "any", NULL}, {"$SYS/{r...}", "sys/{r...}", NULL},
 };
 
+/* Rows of a topic and the channels that it makes. */
+static void check_matches(const struct gw_routes *routes, size_t count, const char *const topics[][2])
+{
+    for (size_t i = 0; i < count; i++) {
+        struct gw_buf got = {0};
+        gw_buf_adds(&got, "");
+        gw_routes_match(routes, topics[i][0], strlen(topics[i][0]), note_channel, &got);
+        CHECK_ROW(!strcmp(got.data, topics[i][1]), topics[i][0]);
+        gw_buf_fini(&got);
+    }
+}
+
 static void test_table(void **state)
 {
     (void)state;
@@ -233,13 +245,7 @@ static void test_table(void **state)
         {"$SYS/broker/load", "5:sys/broker/load;"},
         {"nothing/here", ""},
     };
-    for (size_t i = 0; i < COUNT(topics); i++) {
-        struct gw_buf got = {0};
-        gw_buf_adds(&got, "");
-        gw_routes_match(routes, topics[i][0], strlen(topics[i][0]), note_channel, &got);
-        CHECK_ROW(!strcmp(got.data, topics[i][1]), topics[i][0]);
-        gw_buf_fini(&got);
-    }
+    check_matches(routes, COUNT(topics), topics);
     static const struct {
         const char *channel, *topic;
         enum gw_err err;
@@ -307,13 +313,7 @@ static void test_except(void **state)
         {"q/1/yes", ""},
         {"q/2/no", ""},
     };
-    for (size_t i = 0; i < COUNT(topics); i++) {
-        struct gw_buf got = {0};
-        gw_buf_adds(&got, "");
-        gw_routes_match(routes, topics[i][0], strlen(topics[i][0]), note_channel, &got);
-        CHECK_ROW(!strcmp(got.data, topics[i][1]), topics[i][0]);
-        gw_buf_fini(&got);
-    }
+    check_matches(routes, COUNT(topics), topics);
     static const struct {
         const char *channel, *topic; /* NULL: refused; "": refused because it is excepted */
     } targets[] = {

@@ -143,9 +143,7 @@ static void test_fill(void **state)
         {"[{\"_placeholder\":false,\"num\":0}]", "[{\"_placeholder\":false,\"num\":0}]"},
         {"[\"a\\\\\",{\"_placeholder\":true,\"num\":0}]", "[\"a\\\\\",{\"base64\":\"AQID\"}]"},
     };
-    struct gw_buf attachments[2];
-    gw_buf_init(&attachments[0]);
-    gw_buf_init(&attachments[1]);
+    struct gw_buf attachments[2] = {0};
     gw_buf_add(&attachments[0], "\1\2\3", 3);
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct gw_buf out = {0};

@@ -88,8 +88,6 @@ static struct gw_stored_ask *make_ask(void)
     struct gw_stored_ask *ask = calloc(1, sizeof *ask);
     ask->answer = take_answer;
     ask->since_ms = SINCE;
-    gw_buf_init(&ask->without);
-    gw_buf_init(&ask->names);
     return ask;
 }
 

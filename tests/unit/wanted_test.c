@@ -68,13 +68,19 @@ static void test_depth(void **state)
     assert_true(gw_wanted_same(text(deep), text(deep), 0));
 }
 
+static bool init(struct gw_wanted *wanted, const char *json, const char *first, const char *second, const char **why)
+{
+    static char *change[] = {"TOGGLE", "+*", "-*"}, *any[] = {"", "status_update"};
+    char *fields[] = {(char *)(uintptr_t)first, (char *)(uintptr_t)second};
+    const struct gw_strings strings = {fields, second ? 2 : first ? 1 : 0}, changes = {change, 3}, anys = {any, 2};
+    return gw_wanted_init(wanted, text(json), &(struct gw_wanted_rules){&strings, &changes, &anys, 0, {0}}, why);
+}
+
 static struct gw_wanted want(const char *json, const char *first, const char *second)
 {
-    char *fields[] = {(char *)(uintptr_t)first, (char *)(uintptr_t)second};
-    const struct gw_strings strings = {fields, second ? 2 : first ? 1 : 0};
     const char *why;
     struct gw_wanted wanted;
-    assert_true(gw_wanted_init(&wanted, text(json), &strings, 0, &why));
+    assert_true(init(&wanted, json, first, second, &why));
     return wanted;
 }
 
@@ -118,13 +124,62 @@ static void test_parts(void **state)
     gw_wanted_fini(&wanted);
 }
 
+/* What a command that is no state sees after `before` (NULL: nothing is known), and whether that shows it. */
+static void test_commands_that_are_no_states(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sent, *before, *is;
+        bool shown;
+    } cases[] = {
+        {"\"TOGGLE\"", "\"OFF\"", "\"ON\"", true},
+        {"\"toggle\"", "\"OFF\"", "\"off\"", false},
+        {"\"TOGGLE\"", "\"OFF\"", "null", false}, /* cleared */
+        {"\"TOGGLE\"", NULL, "\"OFF\"", true},
+        {"\"TOGGLES\"", "\"OFF\"", "\"ON\"", false},
+        {"\"+10\"", "40", "50", true},
+        {"\"+10\"", "40", "40.0", false},
+        {"-5", "40", "35", true}, /* named by its text, though a number */
+        {"5", "40", "35", false},
+        {"\"\"", "\"ON\"", "\"ON\"", true},
+        {"null", "\"ON\"", "\"ON\"", true}, /* an empty payload */
+        {"\"\"", "\"ON\"", "null", false},
+        {"\"Status_Update\"", NULL, "3", true},
+        {"{\"state\":\"TOGGLE\",\"level\":3}", "{\"state\":\"ON\",\"level\":1}", "{\"state\":\"OFF\",\"level\":1}",
+         false},
+        {"{\"state\":\"TOGGLE\",\"level\":3}", "{\"state\":\"ON\",\"level\":1}", "{\"state\":\"OFF\",\"level\":3}",
+         true},
+        {"{\"state\":\"TOGGLE\"}", "{\"state\":\"ON\"}", "{\"linkquality\":3}", false},
+        {"{\"a\":\"TOGGLE\"}", "{\"a\":{\"x\":1}}", "{\"a\":{\"x\":1,\"y\":2}}", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct gw_wanted wanted = want(cases[i].sent, NULL, NULL);
+        if (cases[i].before)
+            gw_wanted_before(&wanted, text(cases[i].before));
+        if (gw_wanted_see(&wanted, text(cases[i].is)) != cases[i].shown)
+            fail_msg("%s: %s", cases[i].sent, cases[i].is);
+        gw_wanted_fini(&wanted);
+    }
+}
+
+/* What is too long to be compared confirms nothing. */
+static void test_a_long_value_before(void **state)
+{
+    (void)state;
+    struct gw_buf before = {0};
+    gw_buf_printf(&before, "\"%9000d\"", 1);
+    struct gw_wanted wanted = want("\"TOGGLE\"", NULL, NULL);
+    gw_wanted_before(&wanted, (struct gw_slice){before.data, before.len});
+    assert_false(gw_wanted_see(&wanted, text("\"ON\"")));
+    gw_wanted_fini(&wanted);
+    gw_buf_fini(&before);
+}
+
 static void refuse(const char *json, const char *field)
 {
-    char *fields[] = {(char *)(uintptr_t)field};
-    const struct gw_strings strings = {fields, field ? 1 : 0};
     const char *why = NULL;
     struct gw_wanted wanted;
-    assert_false(gw_wanted_init(&wanted, text(json), &strings, 0, &why));
+    assert_false(init(&wanted, json, field, NULL, &why));
     assert_non_null(why);
 }
 
@@ -163,6 +218,8 @@ int main(void)
         cmocka_unit_test(test_the_fields_that_a_command_has),
         cmocka_unit_test(test_all_that_was_sent),
         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_commands_that_are_no_states),
+        cmocka_unit_test(test_a_long_value_before),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,13 @@ type Tab = (typeof TABS)[number];
 const CROSS = 'M6 6l12 12M18 6L6 18';
 const PIN = 'M9 4h6l-1 6 4 3v2H6v-2l4-3zM12 15v6';
 
+const PATIENCE = 1_000; // ms: most values come at once
+const WAITING = 'No value yet. Waiting for the first message…';
+const NEVER: Record<string, string> = {
+  forbidden: 'You may not see this channel.',
+  unknown_channel: 'No route of the gateway leads to a channel of this name.',
+};
+
 interface Host {
   close(): void;
   pinned(name: string): boolean;
@@ -49,6 +56,8 @@ export class Detail {
   private facts = el('p', { class: 'quiet facts' });
   private heading = el('h2', { tabindex: '-1' });
   private pinButton = el('button', { type: 'button', class: 'plain icon', 'data-testid': 'pin', click: () => this.name !== undefined && this.host.pin(this.name) }, icon(PIN));
+  private soon?: ReturnType<typeof setTimeout>;
+  private waiting = el('p', { class: 'waiting', role: 'status', 'data-testid': 'waiting' });
   private panel = el('div', { class: 'panel', role: 'tabpanel', id: 'panel', tabindex: '-1' });
 
   constructor(private client: Sluice, private host: Host) {
@@ -68,15 +77,27 @@ export class Detail {
     this.box.replaceChildren(
       el('div', { class: 'sheet-head' }, this.heading, this.pinButton,
         el('button', { type: 'button', class: 'plain icon', 'data-testid': 'close', 'aria-label': 'Close', click: () => this.host.close() }, icon(CROSS))),
-      ...(channel ? this.content(channel) : [el('p', { class: 'waiting', role: 'status', 'data-testid': 'waiting' }, 'No value yet. Waiting for the first message…')]),
+      ...(channel ? this.content(channel) : [this.waiting]),
     );
     this.box.hidden = false;
     document.body.classList.add('has-detail');
     if (channel) {
       this.show(channel.message!);
       void this.load(channel);
+    } else {
+      setText(this.waiting, WAITING);
+      clearTimeout(this.soon);
+      this.soon = setTimeout(() => void this.why(name), PATIENCE);
     }
     if (focus) this.heading.focus();
+  }
+
+  /** Why there is no value: some will never come. */
+  private async why(name: string): Promise<void> {
+    if (this.name !== name || this.channel) return;
+    const answer = await api(`/channels/${encodeURIComponent(name)}`).catch(() => undefined);
+    const { code } = answer && !answer.ok ? await answer.json().catch(() => ({})) : { code: '' };
+    if (this.name === name && !this.channel) setText(this.waiting, NEVER[code] ?? WAITING);
   }
 
   private close(): void {

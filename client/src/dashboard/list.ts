@@ -7,7 +7,7 @@ import type { Channel, Store } from './store';
 
 const SPARE = 8; // lines above and below the screen
 const RESORT = 2000; // ms between orders by what changes
-const CALM = 8; // building the lines anew may take one part in so many of the time
+const CALM = 20; // building the lines anew may take one part in so many of the time
 
 export class List {
   private outline = new Outline();

@@ -89,6 +89,9 @@ export class PublishBox {
     const started = performance.now();
     const took = (): string => `${Math.max(1, Math.round(performance.now() - started))} ms`;
     if (!channel) return this.stage('error', 'Name a channel first.');
+    if (!this.text.value && !asText)
+      return this.stage('invalid', el('b', {}, 'Not sent: there is nothing to send.'), ' An empty payload clears a value that the broker keeps. ',
+        el('button', { type: 'button', class: 'small', 'data-testid': 'publish-as-text', click: () => void this.send(how, true) }, 'Send it empty'));
     const { data, problem } = asText ? { data: this.text.value, problem: undefined } : read(this.text.value);
     if (problem)
       return this.stage('invalid', el('b', {}, 'Not sent: this is not valid JSON.'), ` ${problem} `,

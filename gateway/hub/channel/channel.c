@@ -33,36 +33,6 @@ static bool channel_has_message(const void *context, uint64_t seq, uint32_t slot
     return channel && (seq > gw_channel_history_evicted(channel) || (channel->last && channel->last->seq == seq));
 }
 
-static bool channel_has_loss(const void *context, uint64_t key, uint32_t slot)
-{
-    const struct gw_channel *channel = ((const struct gw_channels *)context)->slots[slot];
-    return channel && gw_channel_losses(channel).key == key;
-}
-
-struct gw_channel_losses *gw_channel_note_losses(struct gw_channel *channel)
-{
-    if (!channel->losses)
-        channel->losses = gw_calloc(1, sizeof *channel->losses);
-    return channel->losses;
-}
-
-/* To be called after whatever may have made the channel lose messages. The key is never below the number of what was
- * lost, so whoever is past a key has nothing to fear from it. */
-static void channel_note_loss(struct gw_hub *hub, struct gw_channel *channel)
-{
-    uint64_t evicted = gw_channel_evicted(channel);
-    if (evicted <= gw_channel_losses(channel).to)
-        return;
-    struct gw_order *losses = &hub->channels.losses;
-    uint64_t newest = hub->head > evicted ? hub->head : evicted, key = newest << GW_LOSS_BITS;
-    if (key <= losses->newest)
-        key = losses->newest + 1;
-    struct gw_channel_losses *noted = gw_channel_note_losses(channel);
-    noted->to = evicted;
-    noted->key = key;
-    gw_order_add(losses, key, channel->slot);
-}
-
 static void channel_take_slot(struct gw_channels *channels, struct gw_channel *channel)
 {
     if (!channels->free_count && channels->slot_count == channels->slot_allocated) {
@@ -79,7 +49,7 @@ void gw_channels_init(struct gw_channels *channels)
 {
     *channels = (struct gw_channels){.names = gw_topic_tree_create()};
     gw_order_init(&channels->messages, channel_has_message, channels);
-    gw_order_init(&channels->losses, channel_has_loss, channels);
+    gw_order_init(&channels->losses, gw_channel_has_loss, channels);
 }
 
 static void channel_unlink(struct gw_channel_list *list, struct gw_channel *channel)
@@ -200,7 +170,7 @@ static void channel_apply_route(struct gw_hub *hub, struct gw_channel *channel, 
     gw_channel_history_limit(hub, channel, policy);
     if (channel->last_seq) /* or else it has just been made */
         gw_channel_keep_rollup(hub, channel);
-    channel_note_loss(hub, channel);
+    gw_channel_note_loss(hub, channel);
 }
 
 /* `evicted`: its messages up to here, if there were any, are gone. */
@@ -288,7 +258,7 @@ static void channels_bound_history(struct gw_hub *hub)
         gw_channel_history_drop(hub, channel);
         gw_channel_keep_bounds(hub, channel);
         history_unlink(channels, channel);
-        channel_note_loss(hub, channel);
+        gw_channel_note_loss(hub, channel);
         GW_STAT_ADD(&hub->stats, history_evicted, 1);
     }
 }
@@ -313,7 +283,7 @@ void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw
         history_unlink(channels, channel);
     gw_channel_keep(hub, channel, msg);
     gw_order_add(&channels->messages, msg->seq, channel->slot);
-    channel_note_loss(hub, channel);
+    gw_channel_note_loss(hub, channel);
     channels_bound_history(hub);
     GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);
 }
@@ -324,24 +294,7 @@ void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel)
     if (!gw_channel_history_count(channel))
         history_unlink(&hub->channels, channel);
     gw_channel_keep_bounds(hub, channel);
-    channel_note_loss(hub, channel);
-}
-
-uint64_t gw_channel_evicted(const struct gw_channel *channel)
-{
-    uint64_t evicted = gw_channel_history_evicted(channel);
-    /* What is still there as the last value isn't missing, even if the history threw it away. */
-    if (channel->last && evicted >= channel->last->seq)
-        evicted = channel->before_last;
-    uint64_t lost = gw_channel_losses(channel).lost;
-    return evicted > lost ? evicted : lost;
-}
-
-uint64_t gw_channel_missing(const struct gw_channel *channel)
-{
-    uint64_t evicted = gw_channel_history_evicted(channel);
-    uint64_t lost = gw_channel_losses(channel).lost;
-    return evicted > lost ? evicted : lost;
+    gw_channel_note_loss(hub, channel);
 }
 
 void gw_channel_restore(struct gw_hub *hub, const struct gw_engine_channel *kept, uint32_t route, uint64_t lost)
@@ -377,26 +330,6 @@ void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_chann
     channels_bound_history(hub);
 }
 
-/* As if the number had been a message of each channel, which it may have been. */
-static void channel_lost(struct gw_channel *channel, uint64_t to)
-{
-    gw_channel_note_losses(channel)->lost = to;
-    if (channel->last_seq < to)
-        channel->last_seq = channel->before_last = to;
-}
-
-void gw_channels_lost(struct gw_hub *hub, uint64_t to)
-{
-    struct gw_channels *channels = &hub->channels;
-    channels->lost = to;
-    if (channels->forgotten < to)
-        channels->forgotten = to;
-    for (struct gw_channel *channel = channels->all.oldest; channel; channel = channel->newer) {
-        channel_lost(channel, to);
-        channel_note_loss(hub, channel);
-    }
-}
-
 void gw_channels_begin_anew(struct gw_hub *hub)
 {
     struct gw_channels *channels = &hub->channels;
@@ -405,7 +338,7 @@ void gw_channels_begin_anew(struct gw_hub *hub)
     gw_order_fini(&channels->messages);
     gw_order_fini(&channels->losses);
     gw_order_init(&channels->messages, channel_has_message, channels);
-    gw_order_init(&channels->losses, channel_has_loss, channels);
+    gw_order_init(&channels->losses, gw_channel_has_loss, channels);
     channels->forgotten = channels->lost = 0;
     GW_STAT_SET(&hub->stats, channels, channels->table.count);
     GW_STAT_SET(&hub->stats, history_bytes, channels->history_bytes);

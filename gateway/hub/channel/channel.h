@@ -121,41 +121,52 @@ struct gw_channel *gw_channel_of(struct gw_hub *hub, const struct gw_message *ms
 void gw_channel_append(struct gw_hub *hub, struct gw_channel *channel, struct gw_message *msg);
 /* Applies age to its history. */
 void gw_channel_expire(struct gw_hub *hub, struct gw_channel *channel);
-/* Newest sequence number that its history no longer has. */
-uint64_t gw_channel_evicted(const struct gw_channel *channel);
-/* ... or that were in it and are not for some other reason. */
-uint64_t gw_channel_missing(const struct gw_channel *channel);
 /* A channel as the store knew it, without messages yet; and one of them. */
 void gw_channel_restore(struct gw_hub *hub, const struct gw_engine_channel *kept, uint32_t route, uint64_t lost);
 void gw_channel_restore_message(struct gw_hub *hub, const struct gw_engine_channel *kept, struct gw_message *msg);
 /* After the last of them. */
 void gw_channels_restored(struct gw_hub *hub);
-/* Numbers up to `to` that have not come will never come, whichever channel they were for. */
-void gw_channels_lost(struct gw_hub *hub, uint64_t to);
 /* Every channel is forgotten, and so is that there were any. */
 void gw_channels_begin_anew(struct gw_hub *hub);
 /* New limits after a reload. */
 void gw_channels_relimit(struct gw_hub *hub);
+/* Goes on with what a reload left to do. */
+void gw_channels_work(struct gw_hub *hub);
+
+/* --- losses.c --- */
+
+/* Newest sequence number that its history no longer has. */
+uint64_t gw_channel_evicted(const struct gw_channel *channel);
+/* ... or that were in it and are not for some other reason. */
+uint64_t gw_channel_missing(const struct gw_channel *channel);
 static inline struct gw_channel_losses gw_channel_losses(const struct gw_channel *channel)
 {
     return channel->losses ? *channel->losses : (struct gw_channel_losses){0};
 }
 /* To be changed. */
 struct gw_channel_losses *gw_channel_note_losses(struct gw_channel *channel);
-/* Visits the channels that the filter matches, until *steps names have been looked at; false: there may be more. */
-typedef bool (*gw_channel_visit)(void *context, void *channel);
-bool gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, size_t *steps, gw_channel_visit visit,
-                       void *context);
-/* Its filters are those that match it now. */
-void gw_channel_filters(struct gw_hub *hub, struct gw_channel *channel);
+/* To be called after whatever may have made the channel lose messages. The key is never below the number of what was
+ * lost, so whoever is past a key has nothing to fear from it. */
+void gw_channel_note_loss(struct gw_hub *hub, struct gw_channel *channel);
+/* For gw_order_init(): is it still the channel's newest loss? */
+bool gw_channel_has_loss(const void *context, uint64_t key, uint32_t slot);
+/* Numbers up to `to` that have not come will never come, whichever channel they were for. */
+void gw_channels_lost(struct gw_hub *hub, uint64_t to);
 /* Losses that may concern somebody at that position have keys above this. */
 #define GW_LOSS_BITS 20
 static inline uint64_t gw_loss_key(uint64_t position)
 {
     return position << GW_LOSS_BITS | ((1u << GW_LOSS_BITS) - 1);
 }
-/* Goes on with what a reload left to do. */
-void gw_channels_work(struct gw_hub *hub);
+
+/* --- ties.c --- */
+
+/* Visits the channels that the filter matches, until *steps names have been looked at; false: there may be more. */
+typedef bool (*gw_channel_visit)(void *context, void *channel);
+bool gw_channels_match(struct gw_hub *hub, const struct gw_filter *filter, size_t *steps, gw_channel_visit visit,
+                       void *context);
+/* Its filters are those that match it now. */
+void gw_channel_filters(struct gw_hub *hub, struct gw_channel *channel);
 /* A filter comes or goes: ties it to the channels that it matches. */
 void gw_channels_attach(struct gw_hub *hub, struct gw_filter *filter);
 void gw_channels_detach(struct gw_hub *hub, struct gw_filter *filter);

@@ -16,6 +16,7 @@
 #include "hub/channel/views.h"
 #include "hub/hub_private.h"
 #include "hub/publish/pending.h"
+#include "route/route_stats.h"
 #include "route/routes.h"
 #include "topic/pattern.h"
 
@@ -26,7 +27,8 @@ struct gw_confirm {
     struct gw_buf channel;           /* that shows the state */
     uint64_t hash;                   /* of its name */
     struct gw_wanted wanted;
-    int64_t within_ms;
+    struct gw_routes *routes; /* a reference: the route is theirs */
+    const struct gw_cfg_route *route;
     bool acknowledged;
     bool was_shown;  /* before the publish was handed over: nothing counts until it is acknowledged */
     char cursor[64]; /* of the message that showed it; empty: none has */
@@ -63,6 +65,13 @@ static enum gw_err confirm_read(const struct gw_codec *codec, struct gw_slice pa
     return err;
 }
 
+/* `+10` is no number, and TOGGLE no JSON: a command need not look like a state, which `auto` does not mind. */
+static bool confirm_read_command(struct gw_slice payload, struct gw_buf *scratch, struct gw_slice *out)
+{
+    gw_buf_clear(scratch);
+    return confirm_read(gw_codecs[0], payload, scratch, out) == GW_OK;
+}
+
 static enum gw_err confirm_want(struct gw_confirm *confirm, const struct gw_publish_target *target,
                                 struct gw_slice data, bool json, struct gw_slice payload, const char **why)
 {
@@ -70,18 +79,24 @@ static enum gw_err confirm_want(struct gw_confirm *confirm, const struct gw_publ
     const struct gw_cfg_route *shows =
         target->confirm ? gw_routes_of_channel(hub->routes, confirm->channel.data, confirm->channel.len)
                         : target->route;
-    bool transformed = target->transform && !target->confirm;
+    const struct gw_wanted_rules rules = {&target->route->confirm_fields, &target->route->confirm_change,
+                                          &target->route->confirm_any, target->route->confirm_tolerance, payload};
+    bool transformed = target->transform && !target->confirm, read = true;
     struct gw_buf scratch = {0};
     struct gw_slice value = data;
-    enum gw_err err = GW_OK;
     if (!transformed || !json)
-        err = confirm_read(shows ? shows->codec : target->codec, transformed ? data : payload, &scratch, &value);
+        read = confirm_read(shows ? shows->codec : target->codec, transformed ? data : payload, &scratch, &value) ==
+               GW_OK;
     *why = "the codec of the channel that shows the state can't read it";
-    if (err != GW_OK || !gw_wanted_init(&confirm->wanted, value, &target->route->confirm_fields,
-                                        target->route->confirm_tolerance, why))
-        err = GW_ERR_BAD_PAYLOAD;
+    const char *refused = *why;
+    bool good = read || confirm_read_command(transformed ? data : payload, &scratch, &value);
+    good = good && gw_wanted_init(&confirm->wanted, value, &rules, why);
     gw_buf_fini(&scratch);
-    return err;
+    if (good && !read && !gw_wanted_is_command(&confirm->wanted)) {
+        *why = refused;
+        good = false;
+    }
+    return good ? GW_OK : GW_ERR_BAD_PAYLOAD;
 }
 
 enum gw_err gw_confirm_create(struct gw_hub *hub, const struct gw_publish_target *target, struct gw_slice channel,
@@ -98,7 +113,8 @@ enum gw_err gw_confirm_create(struct gw_hub *hub, const struct gw_publish_target
     *why = NULL;
     struct gw_confirm *confirm = gw_calloc(1, sizeof *confirm);
     confirm->hub = hub;
-    confirm->within_ms = target->route->confirm_within_ms;
+    confirm->routes = gw_routes_ref(hub->routes);
+    confirm->route = target->route;
     enum gw_err err = GW_OK;
     if (target->confirm)
         err = confirm_find_channel(hub, target, &confirm->channel, why);
@@ -129,6 +145,8 @@ void gw_confirm_begin(struct gw_confirm *confirm, struct gw_pending *pending, bo
     const struct gw_message *last = confirm_last(confirm, &channel);
     confirm->pending = pending;
     confirm->acknowledged = acknowledged;
+    if (last)
+        gw_wanted_before(&confirm->wanted, last->data);
     confirm->was_shown = last && gw_wanted_see(&confirm->wanted, last->data);
     gw_wanted_forget(&confirm->wanted);
     GW_LIST_ADD(confirms->buckets[confirm->hash % GW_CONFIRM_BUCKETS], confirm, next, link);
@@ -148,6 +166,7 @@ void gw_confirm_free(struct gw_confirm *confirm)
     }
     gw_wanted_fini(&confirm->wanted);
     gw_buf_fini(&confirm->channel);
+    gw_routes_unref(confirm->routes);
     free(confirm);
 }
 
@@ -164,7 +183,7 @@ bool gw_confirm_acknowledged(struct gw_confirm *confirm)
 
 int64_t gw_confirm_within_ms(const struct gw_confirm *confirm)
 {
-    return confirm->within_ms;
+    return confirm->route->confirm_within_ms;
 }
 
 /* True: it is confirmed. */
@@ -203,6 +222,13 @@ void gw_confirms_see(struct gw_hub *hub, const struct gw_message *msg)
 
 struct gw_confirmed gw_confirm_outcome(struct gw_confirm *confirm, struct gw_session *session, bool confirmed)
 {
+    struct gw_hub *hub = confirm->hub;
+    if (confirmed)
+        GW_STAT_ADD(&hub->stats, confirmed, 1);
+    else
+        GW_STAT_ADD(&hub->stats, confirm_timeouts, 1);
+    if (hub->route_stats)
+        gw_route_stats_confirm(hub->route_stats, confirm->route, confirmed);
     if (confirmed)
         return (struct gw_confirmed){.confirmed = true, .cursor = {confirm->cursor, strlen(confirm->cursor)}};
     struct gw_channel *channel;

@@ -38,8 +38,8 @@ int64_t gw_confirm_within_ms(const struct gw_confirm *confirm);
 /* A live message that is the channel's last value now, or was no news beside it. Only with hub->confirms.count. */
 void gw_confirms_see(struct gw_hub *hub, const struct gw_message *msg);
 
-/* What the session hears: the cursor of what showed it, or what is there when its time is up. Without a session
- * nobody knows who may see that. */
+/* Counts it. What the session hears: the cursor of what showed it, or what is there when its time is up. Without a
+ * session nobody knows who may see that. */
 struct gw_confirmed gw_confirm_outcome(struct gw_confirm *confirm, struct gw_session *session, bool confirmed);
 
 #endif

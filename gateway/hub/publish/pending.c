@@ -115,13 +115,8 @@ static void pending_tell_confirmed(struct gw_pending *pending, const struct gw_c
 
 void gw_pending_confirm(struct gw_pending *pending, bool confirmed)
 {
-    struct gw_hub *hub = pending->hub;
     struct gw_confirm *confirm = pending->confirm;
     pending->confirm = NULL;
-    if (confirmed)
-        GW_STAT_ADD(&hub->stats, confirmed, 1);
-    else
-        GW_STAT_ADD(&hub->stats, confirm_timeouts, 1);
     if (pending->session)
         GW_SESSION_LOG(pending->session, GW_LOG_DEBUG, "a publish is %s",
                        confirmed ? "confirmed" : "not confirmed in time");

@@ -44,48 +44,36 @@ struct gw_publish *gw_publish_create(const char *topic, size_t topic_len, const 
 
 /* A publish or request on its way. */
 struct outgoing {
-    const char *channel;
-    size_t channel_len;
-    const char *data;
-    size_t data_len;
-    bool json;
-    int64_t timeout_ms;           /* of a request; -1: it is a publish */
-    const struct gw_along *along; /* NULL: nothing */
-    bool confirm;
-    struct gw_slice key;
-    struct gw_repeat *repeat; /* it is the first with its key */
-    char *reference;          /* NULL once it is with what waits for the broker */
-    bool accepted;
-    const char *why;
-    /* Filled on the way. */
+    struct gw_command *command; /* its reference is NULL once it is with what waits for the broker */
+    struct gw_repeat *repeat;   /* it is the first with its key */
     struct gw_publish_target target;
     struct gw_buf payload, properties;
 };
-
-static bool outgoing_is_request(const struct outgoing *out)
-{
-    return out->timeout_ms >= 0;
-}
 
 /* Before anything is said of the channel: whoever may not publish to it doesn't learn whether it exists. */
 static enum gw_err outgoing_admit(struct gw_session *session, struct outgoing *out)
 {
     struct gw_hub *hub = session->hub;
-    enum gw_err err = gw_topic_name_valid(out->channel, out->channel_len)
-                          ? gw_session_check(session, GW_RIGHT_PUBLISH, out->channel, out->channel_len)
-                          : GW_ERR_BAD_REQUEST;
+    if (out->command->request && (out->command->confirm || out->command->key.data)) {
+        out->command->why = "confirm and idempotency keys are for publishes, not for requests";
+        return GW_ERR_BAD_REQUEST;
+    }
+    enum gw_err err =
+        gw_topic_name_valid(out->command->channel, out->command->channel_len)
+            ? gw_session_check(session, GW_RIGHT_PUBLISH, out->command->channel, out->command->channel_len)
+            : GW_ERR_BAD_REQUEST;
     if (err == GW_ERR_FORBIDDEN || err == GW_ERR_UNAUTHORIZED)
         GW_STAT_ADD(&hub->stats, forbidden, 1);
     if (err == GW_ERR_FORBIDDEN)
-        out->why = "no role of this client may publish here";
+        out->command->why = "no role of this client may publish here";
     if (err == GW_OK && !gw_bucket_take(&session->publishes, hub->config->limits.publish_rate, hub->now_ms)) {
         GW_STAT_ADD(&hub->stats, rate_limited, 1);
         err = GW_ERR_RATE_LIMITED;
     }
     if (err != GW_OK)
         return err;
-    err = gw_routes_publish_target(hub->routes, out->channel, out->channel_len, &out->target);
-    out->why = out->target.why;
+    err = gw_routes_publish_target(hub->routes, out->command->channel, out->command->channel_len, &out->target);
+    out->command->why = out->target.why;
     return err;
 }
 
@@ -97,13 +85,13 @@ static enum gw_err outgoing_respond_to(struct gw_session *session, struct outgoi
     enum gw_err err = gw_topic_name_valid(channel.data, channel.len)
                           ? gw_session_check(session, GW_RIGHT_PUBLISH, channel.data, channel.len)
                           : GW_ERR_BAD_REQUEST;
-    out->why = "the client may not publish to its response topic";
+    out->command->why = "the client may not publish to its response topic";
     if (err == GW_OK && !gw_reply_topic(session->hub->routes, channel.data, channel.len, topic)) {
         err = GW_ERR_UNKNOWN_CHANNEL;
-        out->why = "no route leads from the response topic back to its channel";
+        out->command->why = "no route leads from the response topic back to its channel";
     }
     if (err == GW_OK)
-        out->why = NULL;
+        out->command->why = NULL;
     return err;
 }
 
@@ -130,7 +118,7 @@ static enum gw_err outgoing_pass_on(struct gw_session *session, struct outgoing 
     enum gw_err err = GW_OK;
     struct gw_property property;
     struct gw_buf topic = {0};
-    for (size_t at = 0; err == GW_OK && gw_properties_next(out->along->properties, &at, &property);) {
+    for (size_t at = 0; err == GW_OK && gw_properties_next(out->command->along->properties, &at, &property);) {
         if (out->target.transform &&
             (property.id == GW_PROPERTY_PAYLOAD_FORMAT || property.id == GW_PROPERTY_CONTENT_TYPE))
             continue;
@@ -158,19 +146,20 @@ static void outgoing_identify(const struct gw_session *session, struct outgoing 
 
 static struct gw_publish *outgoing_create(const struct gw_hub *hub, const struct outgoing *out)
 {
-    bool request = outgoing_is_request(out);
+    bool request = out->command->request;
     struct gw_publish *publish =
         gw_publish_create(out->target.topic.data, out->target.topic.len, out->payload.data, out->payload.len,
                           (struct gw_slice){out->properties.data, out->properties.len});
     publish->worker = hub->worker;
     publish->qos = out->target.qos;
-    publish->deadline_ms = hub->now_ms + (request ? out->timeout_ms : hub->config->broker.publish_timeout_ms);
+    publish->deadline_ms =
+        hub->now_ms + (request ? out->command->timeout_ms : hub->config->broker.publish_timeout_ms);
     publish->retain = out->target.retain && !request; /* a request is for whoever is there now */
     publish->request = request;
-    if (out->along && out->along->expires) {
+    if (out->command->along && out->command->along->expires) {
         publish->expires = true;
-        publish->expires_ms = hub->now_ms + (int64_t)out->along->expiry * 1000;
-        if (out->along->expiry && publish->expires_ms < publish->deadline_ms)
+        publish->expires_ms = hub->now_ms + (int64_t)out->command->along->expiry * 1000;
+        if (out->command->along->expiry && publish->expires_ms < publish->deadline_ms)
             publish->deadline_ms = publish->expires_ms;
     }
     return publish;
@@ -179,15 +168,16 @@ static struct gw_publish *outgoing_create(const struct gw_hub *hub, const struct
 static enum gw_err outgoing_hand_over(struct gw_session *session, struct outgoing *out)
 {
     struct gw_hub *hub = session->hub;
-    bool request = outgoing_is_request(out), heard = request || out->target.qos > 0;
+    bool request = out->command->request, heard = request || out->target.qos > 0;
     struct gw_confirm *confirm = NULL;
-    if ((heard || out->confirm) && session->pending_count >= hub->config->limits.publishes_per_session)
+    if ((heard || out->command->confirm) && session->pending_count >= hub->config->limits.publishes_per_session)
         return GW_ERR_OVERLOADED;
     enum gw_err err = GW_OK;
-    if (out->confirm)
-        err = gw_confirm_create(hub, &out->target, (struct gw_slice){out->channel, out->channel_len},
-                                (struct gw_slice){out->data, out->data_len}, out->json,
-                                (struct gw_slice){out->payload.data, out->payload.len}, &confirm, &out->why);
+    if (out->command->confirm)
+        err =
+            gw_confirm_create(hub, &out->target, (struct gw_slice){out->command->channel, out->command->channel_len},
+                              (struct gw_slice){out->command->data, out->command->data_len}, out->command->json,
+                              (struct gw_slice){out->payload.data, out->payload.len}, &confirm, &out->command->why);
     if (err != GW_OK)
         return err;
     struct gw_publish *publish = outgoing_create(hub, out);
@@ -195,14 +185,14 @@ static enum gw_err outgoing_hand_over(struct gw_session *session, struct outgoin
     if (heard || confirm) {
         pending = gw_pending_create(
             session, &(struct gw_pending_spec){.codec = request ? out->target.codec : NULL,
-                                               .timeout_ms = request ? out->timeout_ms
+                                               .timeout_ms = request ? out->command->timeout_ms
                                                              : heard ? hub->config->broker.publish_timeout_ms
                                                                      : gw_confirm_within_ms(confirm),
-                                               .reference = out->reference,
+                                               .reference = out->command->reference,
                                                .confirm = confirm,
                                                .acknowledged = !heard,
                                                .repeat = out->repeat});
-        out->reference = NULL;
+        out->command->reference = NULL;
         publish->token = gw_pending_token(pending);
     }
     err = hub->upstream.publish(hub->upstream.context, &publish);
@@ -213,7 +203,7 @@ static enum gw_err outgoing_hand_over(struct gw_session *session, struct outgoin
         out->repeat = NULL; /* it has taken that */
     if (!heard && err == GW_OK) {
         gw_stats_publish(&hub->stats, GW_OUTCOME_ACCEPTED);
-        out->accepted = true;
+        out->command->accepted = true;
     }
     return err;
 }
@@ -224,22 +214,22 @@ static enum gw_err outgoing_follow(struct gw_session *session, struct outgoing *
     struct gw_hub *hub = session->hub;
     bool heard = out->target.qos > 0;
     GW_STAT_ADD(&hub->stats, publish_repeats, 1);
-    out->accepted = !heard;
-    if (!heard && !out->confirm)
+    out->command->accepted = !heard;
+    if (!heard && !out->command->confirm)
         return GW_OK;
     if (session->pending_count >= hub->config->limits.publishes_per_session)
         return GW_ERR_OVERLOADED;
     struct gw_pending *pending = gw_pending_create(
-        session,
-        &(struct gw_pending_spec){.timeout_ms = hub->config->broker.publish_timeout_ms +
-                                                (out->confirm ? out->target.route->confirm_within_ms : 0) + 1000,
-                                  .reference = out->reference,
-                                  .acknowledged = !heard});
-    out->reference = NULL;
+        session, &(struct gw_pending_spec){
+                     .timeout_ms = hub->config->broker.publish_timeout_ms +
+                                   (out->command->confirm ? out->target.route->confirm_within_ms : 0) + 1000,
+                     .reference = out->command->reference,
+                     .acknowledged = !heard});
+    out->command->reference = NULL;
     if (gw_repeats_follow(hub->repeats, ask, &hub->mail, hub->worker, gw_pending_token(pending)) == GW_REPEAT_AGAIN)
         return GW_OK;
     gw_pending_free(pending);
-    out->why = "too many repeats of this publish wait for its outcome";
+    out->command->why = "too many repeats of this publish wait for its outcome";
     return GW_ERR_OVERLOADED;
 }
 
@@ -249,11 +239,11 @@ static enum gw_err outgoing_once(struct gw_session *session, struct outgoing *ou
     struct gw_hub *hub = session->hub;
     const struct gw_cfg_limits *limits = &hub->config->limits;
     struct gw_buf name = {0};
-    out->why = "the gateway keeps no idempotency keys (limits.idempotency_keys)";
+    out->command->why = "the gateway keeps no idempotency keys (limits.idempotency_keys)";
     if (!hub->repeats || !limits->idempotency_keys)
         return GW_ERR_UNSUPPORTED;
-    out->why = "an idempotency key has 1 to 255 bytes";
-    if (!out->key.len || out->key.len > GW_KEY_MAX)
+    out->command->why = "an idempotency key has 1 to 255 bytes";
+    if (!out->command->key.len || out->command->key.len > GW_KEY_MAX)
         return GW_ERR_BAD_REQUEST;
     const struct gw_identity *identity = session->identity;
     if (identity) {
@@ -262,19 +252,20 @@ static enum gw_err outgoing_once(struct gw_session *session, struct outgoing *ou
     }
     gw_buf_addc(&name, '\0');
     /* A channel's name may have 64 KiB. Who finds another one with this hash spoils his own keys. */
-    gw_buf_printf(&name, "%016llx.%zu ", (unsigned long long)gw_hash(out->channel, out->channel_len),
-                  out->channel_len);
-    gw_buf_add(&name, out->key.data, out->key.len);
+    gw_buf_printf(&name, "%016llx.%zu ",
+                  (unsigned long long)gw_hash(out->command->channel, out->command->channel_len),
+                  out->command->channel_len);
+    gw_buf_add(&name, out->command->key.data, out->command->key.len);
     const struct gw_repeat_ask ask = {.name = {name.data, name.len},
                                       .payload = {out->payload.data, out->payload.len},
-                                      .confirm = out->confirm,
+                                      .confirm = out->command->confirm,
                                       .now_ms = hub->now_ms,
                                       .window_ms = limits->idempotency_ms,
                                       .limit = limits->idempotency_keys};
     enum gw_err err = GW_ERR_OVERLOADED;
     switch (gw_repeats_ask(hub->repeats, &ask, &out->repeat)) {
     case GW_REPEAT_FIRST:
-        out->why = NULL;
+        out->command->why = NULL;
         err = outgoing_hand_over(session, out);
         if (err != GW_OK)
             gw_repeats_forget(hub->repeats, out->repeat, err, 0, &hub->mail);
@@ -283,109 +274,48 @@ static enum gw_err outgoing_once(struct gw_session *session, struct outgoing *ou
                               hub->now_ms, &hub->mail);
         break;
     case GW_REPEAT_AGAIN:
-        out->why = NULL;
+        out->command->why = NULL;
         err = outgoing_follow(session, out, &ask);
         break;
     case GW_REPEAT_OTHER:
-        out->why = "this idempotency key was used for another publish (a new key for each expected)";
+        out->command->why = "this idempotency key was used for another publish (a new key for each expected)";
         err = GW_ERR_BAD_REQUEST;
         break;
     case GW_REPEAT_FULL:
-        out->why = "too many publishes with idempotency keys are under way (limits.idempotency_keys)";
+        out->command->why = "too many publishes with idempotency keys are under way (limits.idempotency_keys)";
         break;
     }
     gw_buf_fini(&name);
     return err;
 }
 
-static enum gw_err session_send(struct gw_session *session, struct outgoing *out)
+enum gw_err gw_session_publish(struct gw_session *session, struct gw_command *command)
 {
     GW_ASSERT_LOOP(session->hub);
-    gw_buf_init(&out->payload);
-    gw_buf_init(&out->properties);
-    gw_buf_init(&out->target.topic);
-    enum gw_err err = outgoing_admit(session, out);
+    struct outgoing out = {.command = command};
+    command->accepted = false;
+    command->why = NULL;
+    if (command->request && command->timeout_ms < 0)
+        command->timeout_ms = session->hub->config->broker.request_timeout_ms;
+    enum gw_err err = outgoing_admit(session, &out);
     if (err == GW_OK)
-        err = gw_payload_encode(&out->target, out->data, out->data_len, out->json, &out->payload, &out->why);
-    if (err == GW_OK && out->along && out->along->properties.len)
-        err = outgoing_pass_on(session, out);
+        err = gw_payload_encode(&out.target, command->data, command->data_len, command->json, &out.payload,
+                                &command->why);
+    if (err == GW_OK && command->along && command->along->properties.len)
+        err = outgoing_pass_on(session, &out);
     if (err == GW_OK) {
-        outgoing_identify(session, out);
-        err = out->key.data ? outgoing_once(session, out) : outgoing_hand_over(session, out);
+        outgoing_identify(session, &out);
+        err = command->key.data ? outgoing_once(session, &out) : outgoing_hand_over(session, &out);
     }
     if (err != GW_OK)
         gw_stats_publish(&session->hub->stats, err);
-    GW_SESSION_LOG(session, GW_LOG_DEBUG, "%s to '%.*s': %zu bytes%s%s",
-                   outgoing_is_request(out) ? "a request" : "a publish", (int)out->channel_len, out->channel,
-                   out->data_len, err == GW_OK ? "" : ", refused: ", err == GW_OK ? "" : gw_err_code(err));
-    gw_buf_fini(&out->target.topic);
-    gw_buf_fini(&out->properties);
-    gw_buf_fini(&out->payload);
-    free(out->reference);
-    return err;
-}
-
-enum gw_err gw_session_command(struct gw_session *session, struct gw_command *command)
-{
-    struct outgoing out = {.channel = command->channel,
-                           .channel_len = command->channel_len,
-                           .data = command->data,
-                           .data_len = command->data_len,
-                           .json = command->json,
-                           .timeout_ms = -1,
-                           .along = command->along,
-                           .confirm = command->confirm,
-                           .key = command->key,
-                           .reference = command->reference};
-    enum gw_err err = session_send(session, &out);
-    command->accepted = out.accepted;
-    command->why = out.why;
-    return err;
-}
-
-enum gw_err gw_session_publish(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
-                               size_t data_len, bool json, char *reference, bool *accepted, const char **why)
-{
-    struct gw_command command = {.channel = channel,
-                                 .channel_len = channel_len,
-                                 .data = data,
-                                 .data_len = data_len,
-                                 .json = json,
-                                 .reference = reference};
-    enum gw_err err = gw_session_command(session, &command);
-    *accepted = command.accepted;
-    *why = command.why;
-    return err;
-}
-
-enum gw_err gw_session_publish_along(struct gw_session *session, const char *channel, size_t channel_len,
-                                     const char *data, size_t data_len, const struct gw_along *along, char *reference,
-                                     bool *accepted, const char **why)
-{
-    struct gw_command command = {.channel = channel,
-                                 .channel_len = channel_len,
-                                 .data = data,
-                                 .data_len = data_len,
-                                 .along = along,
-                                 .reference = reference};
-    enum gw_err err = gw_session_command(session, &command);
-    *accepted = command.accepted;
-    *why = command.why;
-    return err;
-}
-
-enum gw_err gw_session_request(struct gw_session *session, const char *channel, size_t channel_len, const char *data,
-                               size_t data_len, bool json, int64_t timeout_ms, char *reference, const char **why)
-{
-    struct outgoing out = {.channel = channel,
-                           .channel_len = channel_len,
-                           .data = data,
-                           .data_len = data_len,
-                           .json = json,
-                           .timeout_ms =
-                               timeout_ms < 0 ? session->hub->config->broker.request_timeout_ms : timeout_ms,
-                           .reference = reference};
-    enum gw_err err = session_send(session, &out);
-    *why = out.why;
+    GW_SESSION_LOG(session, GW_LOG_DEBUG, "%s to '%.*s': %zu bytes%s%s", command->request ? "a request" : "a publish",
+                   (int)command->channel_len, command->channel, command->data_len,
+                   err == GW_OK ? "" : ", refused: ", err == GW_OK ? "" : gw_err_code(err));
+    gw_buf_fini(&out.target.topic);
+    gw_buf_fini(&out.properties);
+    gw_buf_fini(&out.payload);
+    free(command->reference);
+    command->reference = NULL;
     return err;
 }

@@ -102,7 +102,7 @@ static void repeat_tell(const struct gw_mail *mail, const struct follower *to,
     told->token = to->token;
     told->outcome = *outcome;
     gw_identity_ref(told->outcome.seen_by);
-    gw_buf_init(&told->outcome.data);
+    told->outcome.data = (struct gw_buf){0};
     if (outcome->data.data)
         gw_buf_add(&told->outcome.data, outcome->data.data, outcome->data.len);
     mail->send(mail->context, to->worker, &told->letter);

@@ -115,7 +115,38 @@ bool gw_wanted_same(struct gw_slice wanted, struct gw_slice is, double tolerance
 
 /* --- what a command wants --------------------------------------------------------------------------------------- */
 
-static bool wanted_add(struct gw_wanted *wanted, const char *pointer, struct gw_slice value, const char **why)
+/* True: it is one of these commands. An empty payload is null here. */
+static bool is_named(struct gw_slice value, const struct gw_strings *commands)
+{
+    struct gw_buf text = {0};
+    if (value.len && *value.data == '"')
+        gw_json_unescape(value.data, value.len, &text);
+    else if (value.len != 4 || memcmp(value.data, "null", 4) != 0)
+        gw_buf_add(&text, value.data, value.len);
+    bool named = false;
+    for (size_t i = 0; i < commands->count && !named; i++) {
+        const char *command = commands->items[i];
+        size_t len = strlen(command);
+        bool begins = len && command[len - 1] == '*';
+        len -= begins;
+        named = (begins ? text.len >= len : text.len == len) && (!len || !strncasecmp(text.data, command, len));
+    }
+    gw_buf_fini(&text);
+    return named;
+}
+
+static enum gw_wanted_by wanted_by(struct gw_slice value, const struct gw_wanted_rules *rules, bool whole)
+{
+    bool text = whole && rules->text.data && rules->text.len;
+    if (is_named(value, rules->any) || (text && is_named(rules->text, rules->any)))
+        return GW_WANTED_ANY;
+    if (is_named(value, rules->change) || (text && is_named(rules->text, rules->change)))
+        return GW_WANTED_CHANGE;
+    return GW_WANTED_VALUE;
+}
+
+static bool wanted_add(struct gw_wanted *wanted, const char *pointer, struct gw_slice value,
+                       const struct gw_wanted_rules *rules, const char **why)
 {
     *why = "too much of it is to be confirmed: 32 places and 4 KiB at most (publish.confirm.field names fewer)";
     if (wanted->count == GW_WANTED_MAX || wanted->text.len + strlen(pointer) + value.len > GW_WANTED_BYTES_MAX)
@@ -126,6 +157,7 @@ static bool wanted_add(struct gw_wanted *wanted, const char *pointer, struct gw_
     wanted->items[wanted->count].value = (uint32_t)wanted->text.len;
     wanted->items[wanted->count].value_len = (uint32_t)value.len;
     gw_buf_add(&wanted->text, value.data, value.len);
+    wanted->items[wanted->count].by = wanted_by(gw_json_trim(value.data, value.len), rules, !*pointer);
     wanted->count++;
     return true;
 }
@@ -149,35 +181,37 @@ static bool pointer_of(struct gw_slice key, struct gw_buf *pointer)
     return good;
 }
 
-static bool wanted_add_members(struct gw_wanted *wanted, struct gw_slice object, const char **why)
+static bool wanted_add_members(struct gw_wanted *wanted, struct gw_slice object, const struct gw_wanted_rules *rules,
+                               const char **why)
 {
     struct gw_slice key, value;
     struct gw_buf pointer = {0};
     bool good = true;
     for (size_t at = 0; good && gw_json_next_member(object.data, object.len, &at, &key, &value);) {
         *why = "a member's name has the NUL character";
-        good = pointer_of(key, &pointer) && wanted_add(wanted, pointer.data, value, why);
+        good = pointer_of(key, &pointer) && wanted_add(wanted, pointer.data, value, rules, why);
     }
     gw_buf_fini(&pointer);
     return good;
 }
 
-bool gw_wanted_init(struct gw_wanted *wanted, struct gw_slice json, const struct gw_strings *fields, double tolerance,
+bool gw_wanted_init(struct gw_wanted *wanted, struct gw_slice json, const struct gw_wanted_rules *rules,
                     const char **why)
 {
-    *wanted = (struct gw_wanted){.tolerance = tolerance};
+    const struct gw_strings *fields = rules->fields;
+    *wanted = (struct gw_wanted){.tolerance = rules->tolerance};
     json = gw_json_trim(json.data, json.len);
     bool good = true;
     *why = NULL;
     for (size_t i = 0; good && i < fields->count; i++) {
         struct gw_slice value;
         if (gw_json_pointer(json.data, json.len, fields->items[i], &value))
-            good = wanted_add(wanted, fields->items[i], value, why);
+            good = wanted_add(wanted, fields->items[i], value, rules, why);
     }
     if (!fields->count && json.len && *json.data == '{')
-        good = wanted_add_members(wanted, json, why);
+        good = wanted_add_members(wanted, json, rules, why);
     else if (!fields->count)
-        good = wanted_add(wanted, "", json, why);
+        good = wanted_add(wanted, "", json, rules, why);
     if (good && !wanted->count) {
         *why = "it has nothing that can be confirmed (one of publish.confirm.field expected)";
         good = false;
@@ -192,14 +226,61 @@ void gw_wanted_fini(struct gw_wanted *wanted)
     gw_buf_fini(&wanted->text);
 }
 
+bool gw_wanted_is_command(const struct gw_wanted *wanted)
+{
+    bool is = false;
+    for (uint32_t i = 0; i < wanted->count; i++)
+        is |= wanted->items[i].by != GW_WANTED_VALUE;
+    return is;
+}
+
+static const char *wanted_pointer(const struct gw_wanted *wanted, uint32_t item)
+{
+    return wanted->text.data + wanted->items[item].pointer;
+}
+
+/* What is too long to be kept counts as a value that never changes. */
+void gw_wanted_before(struct gw_wanted *wanted, struct gw_slice data)
+{
+    for (uint32_t i = 0; i < wanted->count; i++) {
+        struct gw_slice is;
+        if (wanted->items[i].by != GW_WANTED_CHANGE ||
+            !gw_json_pointer(data.data, data.len, wanted_pointer(wanted, i), &is))
+            continue;
+        is = gw_json_trim(is.data, is.len);
+        if (wanted->text.len + is.len > 2 * (size_t)GW_WANTED_BYTES_MAX) {
+            wanted->items[i].by = GW_WANTED_VALUE;
+            continue;
+        }
+        wanted->items[i].before = (uint32_t)wanted->text.len;
+        wanted->items[i].before_len = (uint32_t)is.len;
+        gw_buf_add(&wanted->text, is.data, is.len);
+    }
+}
+
+/* A channel without a value shows no state. */
+static bool wanted_shows(const struct gw_wanted *wanted, uint32_t item, struct gw_slice is)
+{
+    const char *text = wanted->text.data;
+    const struct gw_slice want = {text + wanted->items[item].value, wanted->items[item].value_len};
+    const struct gw_slice before = {text + wanted->items[item].before, wanted->items[item].before_len};
+    enum gw_wanted_by by = wanted->items[item].by;
+    if (gw_wanted_same(want, is, wanted->tolerance))
+        return true;
+    is = gw_json_trim(is.data, is.len);
+    if (by == GW_WANTED_VALUE || (is.len == 4 && !memcmp(is.data, "null", 4)))
+        return false;
+    return by == GW_WANTED_ANY || !before.len || !gw_wanted_same(before, is, wanted->tolerance) ||
+           !gw_wanted_same(is, before, wanted->tolerance);
+}
+
 bool gw_wanted_see(struct gw_wanted *wanted, struct gw_slice data)
 {
     for (uint32_t i = 0; i < wanted->count; i++) {
-        const struct gw_slice want = {wanted->text.data + wanted->items[i].value, wanted->items[i].value_len};
         struct gw_slice is;
-        if (!gw_json_pointer(data.data, data.len, wanted->text.data + wanted->items[i].pointer, &is))
+        if (!gw_json_pointer(data.data, data.len, wanted_pointer(wanted, i), &is))
             continue;
-        if (gw_wanted_same(want, is, wanted->tolerance))
+        if (wanted_shows(wanted, i, is))
             wanted->shown |= 1u << i;
         else
             wanted->shown &= ~(1u << i);

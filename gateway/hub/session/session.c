@@ -44,8 +44,7 @@ void gw_item_release(struct gw_item *item)
 void gw_item_set_text(struct gw_item *item, struct gw_buf *text)
 {
     struct gw_buf *own = gw_malloc(sizeof *own);
-    *own = *text;
-    gw_buf_init(text);
+    *own = gw_buf_move(text);
     gw_item_release(item);
     item->type = GW_ITEM_TEXT;
     item->u.text = own;
@@ -204,8 +203,7 @@ void gw_session_push(struct gw_session *session, struct gw_buf *text)
         return;
     }
     struct gw_item item = {.type = GW_ITEM_TEXT, .u.text = gw_malloc(sizeof *item.u.text)};
-    *item.u.text = *text;
-    gw_buf_init(text);
+    *item.u.text = gw_buf_move(text);
     gw_session_put(session, &item, item.u.text->len);
     if (session->queued_bytes > session->hub->config->limits.queue_bytes * 2) {
         gw_session_kick(session, GW_ERR_SLOW);

@@ -260,7 +260,7 @@ enum gw_err gw_session_subscribe(struct gw_session *session, const char *text, s
         session->position = sub->position;
     bool resumed = from_cursor && !sub->epoch_from;
     sub->interval_ms = start->interval_ms;
-    sub->doubt_ns = resumed && !settled ? gw_hub_moment(hub, seq) : INT64_MAX;
+    sub->doubt_ns = resumed && !settled ? gw_moment_of(&hub->moments, seq) : INT64_MAX;
     session->settled |= settled;
     session->paced |= sub->interval_ms > 0;
 

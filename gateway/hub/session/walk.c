@@ -17,22 +17,6 @@
 #include "hub/session/subscription.h"
 #include "hub/slice.h"
 
-static uint64_t walk_moment(const struct gw_hub *hub, int64_t born_ns)
-{
-    const struct gw_moments *moments = &hub->moments;
-    uint64_t low = moments->count > GW_MOMENTS ? moments->count - GW_MOMENTS : 0, high = moments->count;
-    if (low == high || moments->ring[low % GW_MOMENTS].born_ns > born_ns)
-        return 0;
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-        if (moments->ring[middle % GW_MOMENTS].born_ns <= born_ns)
-            low = middle;
-        else
-            high = middle;
-    }
-    return moments->ring[low % GW_MOMENTS].seq - 1;
-}
-
 int64_t gw_walk_longest_interval(const struct gw_session *session)
 {
     const struct gw_config *config = session->hub->config;
@@ -60,7 +44,7 @@ static uint64_t walk_from(const struct gw_session *session)
         if (longest_ms < 0)
             longest_ms = gw_walk_longest_interval(session);
         uint64_t moment = longest_ms && sub->doubt_ns != INT64_MIN
-                              ? walk_moment(session->hub, sub->doubt_ns - longest_ms * 1000000)
+                              ? gw_moment_place(&session->hub->moments, sub->doubt_ns - longest_ms * 1000000)
                           : longest_ms ? 0
                                        : from;
         if (moment < from)

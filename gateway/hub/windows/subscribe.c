@@ -45,7 +45,7 @@ static struct gw_window_sub *session_add(struct gw_session *session, struct gw_w
     return sub;
 }
 
-static void sub_free(struct gw_window_sub *sub)
+void gw_window_sub_free(struct gw_window_sub *sub)
 {
     struct gw_session *session = sub->session;
     gw_series_cancel(sub->series);
@@ -194,7 +194,7 @@ bool gw_session_unsubscribe_from(struct gw_session *session, const char *text, s
         return gw_session_unsubscribe(session, text, len);
     if (sub) {
         GW_SESSION_LOG(session, GW_LOG_DEBUG, "unsubscribes from windows of '%.*s'", (int)len, text);
-        sub_free(sub);
+        gw_window_sub_free(sub);
     }
     return sub;
 }
@@ -202,29 +202,14 @@ bool gw_session_unsubscribe_from(struct gw_session *session, const char *text, s
 void gw_windows_drop(struct gw_session *session)
 {
     while (session->windows)
-        sub_free(session->windows);
+        gw_window_sub_free(session->windows);
 }
 
-bool gw_windows_revoke(struct gw_session *session)
+bool gw_windows_allowed(const struct gw_window_sub *sub)
 {
-    for (struct gw_window_sub *sub = session->windows; sub;) {
-        const struct gw_filter *filter = sub->set->filter;
-        if (gw_session_check(session, GW_RIGHT_SUBSCRIBE, filter->text, filter->len) == GW_OK &&
-            gw_session_check(session, GW_RIGHT_HISTORY, filter->text, filter->len) == GW_OK &&
-            gw_windows_shows(session->grants, filter->text, filter->len, sub->set->shape->field)) {
-            sub = sub->next;
-            continue;
-        }
-        if (!session->ops->revoked) {
-            gw_session_kick(session, session->identity ? GW_ERR_FORBIDDEN : GW_ERR_UNAUTHORIZED);
-            return false;
-        }
-        char *text = gw_strndup(filter->text, filter->len);
-        size_t len = filter->len;
-        sub_free(sub);
-        session->ops->revoked(session, text, len);
-        free(text);
-        sub = session->windows; /* from the beginning: those before it have passed and pass again */
-    }
-    return true;
+    const struct gw_session *session = sub->session;
+    const struct gw_filter *filter = sub->set->filter;
+    return gw_session_check(session, GW_RIGHT_SUBSCRIBE, filter->text, filter->len) == GW_OK &&
+           gw_session_check(session, GW_RIGHT_HISTORY, filter->text, filter->len) == GW_OK &&
+           gw_windows_shows(session->grants, filter->text, filter->len, sub->set->shape->field);
 }

@@ -136,8 +136,10 @@ enum gw_err gw_windows_subscribe(struct gw_session *session, const char *text, s
                                  const struct gw_start *start, struct gw_subscribed *out);
 /* All of them end. */
 void gw_windows_drop(struct gw_session *session);
-/* Those end that the grants no longer contain. False: the session was ended, and may be gone. */
-bool gw_windows_revoke(struct gw_session *session);
+/* Do the grants of its session still contain it? */
+bool gw_windows_allowed(const struct gw_window_sub *sub);
+/* It ends. */
+void gw_window_sub_free(struct gw_window_sub *sub);
 
 /* --- join.c --- */
 

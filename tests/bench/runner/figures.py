@@ -107,6 +107,8 @@ TARGETS = [
       for peer, name in (("sluice-raw", "raw sockets"), ("sluice-sse", "SSE"), ("sluice-socketio", "Socket.IO"), ("sluice-mqtt", "MQTT"))),
     Target("saturated, spaced, Socket.IO: CPU of npm socket.io's", of("spaced", "sluice-socketio", "cpu_us", "socketio"), 0.1),
     Target("20 messages/s, MQTT at QoS 1: CPU of /ws's", of("clients-qos1", "sluice-mqtt", "cpu_us", "sluice-ws"), 2),
+    Target("20 messages/s, MQTT at QoS 1: CPU of its floor's", of("clients-qos1", "sluice-mqtt", "cpu_us", "floor-mqtt"), 1),
+    Target("saturated, MQTT at QoS 1: CPU of its floor's", of("clients-qos1-spaced", "sluice-mqtt", "cpu_us", "floor-mqtt"), 1.5),
     *(Target(f"{what}, Socket.IO by polling: CPU of /poll's", of(scenario, "sluice-socketio-poll", "cpu_us", "sluice-poll"), 1.1)
       for scenario, what in (("spaced", "saturated, spaced"), ("rate20", "20 messages/s"))),
     Target("9,000 idle, Socket.IO: bytes each", plain("idle", "sluice-socketio", "memory"), 2048, unit=""),
