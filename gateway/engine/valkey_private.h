@@ -142,6 +142,25 @@ void gw_valkey_asks_stop(struct gw_engine_store *store);
 void gw_valkey_asks_fini(struct gw_engine_store *store);
 void gw_valkey_ask(struct gw_engine_store *store, struct gw_engine_ask *ask);
 
+/* valkey_in.c */
+extern const struct gw_engine_shared gw_valkey_shared;
+enum gw_err gw_valkey_append(struct gw_engine_store *store, struct gw_message_spec *draft);
+
+/* valkey_term.c. Thread: the one that sends. */
+struct gw_valkey_lead {
+    struct gw_engine_store *store;
+    bool readable;       /* replies may be there */
+    int64_t again_ms;    /* until then connections to a server that takes no writes are left as they are */
+    int64_t free_ms;     /* since when the lease has been seen free; 0: it is not */
+    char server_run[64]; /* the server's run id, as of this connection */
+};
+
+bool gw_valkey_connect(struct gw_valkey_lead *lead);
+/* Takes the lease where it is free, and begins a term. How long to wait until the next try. */
+int64_t gw_valkey_try(struct gw_valkey_lead *lead);
+/* Everything below `term` is over: what it had queued was numbered by nobody. {line} is held. */
+void gw_valkey_depose(struct gw_valkey_lead *lead, const char *why);
+
 /* valkey_lead.c */
 void *gw_valkey_lead_run(void *store);
 void gw_valkey_wake(struct gw_engine_store *store);

@@ -90,6 +90,17 @@ static void connection_drop_client(struct gw_source *source)
     source->mosq = NULL;
 }
 
+/* What to do about a client that has our id as well. */
+static const char *connection_own_id(const struct gw_source *source)
+{
+    if (source->role == GW_SOURCE_PUBLISH)
+        return "Give each gateway its own node, in the table of the engine";
+    if (source->role == GW_SOURCE_INGEST)
+        return "The gateways of this cluster share it, and nobody else may have it: give each cluster its own "
+               "broker.client_id";
+    return "Give each its own broker.client_id";
+}
+
 /* The connection is gone or did not come about. What libmosquitto still has of it goes with its client object, except
  * in a kept session. `why` NULL: it is nothing to tell. */
 static void connection_lost(struct gw_source *source, const char *why, bool by_broker)
@@ -115,9 +126,9 @@ static void connection_lost(struct gw_source *source, const char *why, bool by_b
         atomic_fetch_add(up ? &source->disconnects : &source->connect_failures, 1);
         if (gw_attempts_lost(&source->attempts, broker, by_broker, gw_monotonic_ms()) && !*source->told)
             gw_log(GW_LOG_WARN, "mqtt",
-                   "%s closes every connection within seconds: another client with the id '%s'? Give each its own "
-                   "broker.client_id; the broker's log tells more",
-                   broker->url, broker->client_id);
+                   "%s closes every connection within seconds: another client with the id '%s'? %s; the broker's log "
+                   "tells more",
+                   broker->url, broker->client_id, connection_own_id(source));
     }
     source->connected = source->connecting = source->again = false;
     source->told[0] = '\0';

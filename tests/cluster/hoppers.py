@@ -56,6 +56,7 @@ class Hopper(threading.Thread):
         self.number = int(cursor.split(".")[1])
         self.faults = []    # what must never be
         self.doubles = []   # channel, n, fault: unless the publisher has sent it twice
+        self.equals = []    # values sent twice that came twice: only from a gateway that lost the first, which tells others a gap
         self.missing = {}   # channel -> how many, where no gap has told so
         self.gaps = []
         self.upstream = []
@@ -89,6 +90,8 @@ class Hopper(threading.Thread):
         if n <= before and (told or channel in self.repeats): # clients of a dead leader had it, nobody else, and the broker sends it again
             self.repeats[channel] = n
             self.again += 1
+        elif n == before and channel.endswith("/news"): # each is sent twice, and is the same to a gateway that has the first one
+            self.equals.append(f"{self.where}: {channel} n {n} after {before}")
         elif n <= before:
             self.doubles.append((channel, n, f"{self.where}: {channel} n {n} after {before}"))
         else:
@@ -199,6 +202,8 @@ def settle(hoppers, sent, again, timeout):
         hopper.join(10)
     faults = [fault for hopper in hoppers for fault in hopper.faults]
     faults += [fault for hopper in hoppers for channel, n, fault in hopper.doubles if (channel, n) not in again]
+    if not any(hopper.gaps for hopper in hoppers):
+        faults += [fault for hopper in hoppers for fault in hopper.equals]
     for hopper in hoppers:
         faults += [f"{hopper.where}: {channel} ends at {hopper.last.get(channel)} of {sent[channel]}" for channel in hopper.lacks(sent)]
     return {
