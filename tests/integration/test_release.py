@@ -18,8 +18,9 @@ def test_one_version_everywhere():
     version = re.search(r"project\(sluice VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
     assert versions(version).returncode == 0
     wrong = versions("99.9.9")
-    assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 5, wrong.stderr
-    for name in ("CMakeLists.txt", "client/package.json", "python/pyproject.toml", "packaging/debian/changelog", "docker/compose.yaml"):
+    assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 7, wrong.stderr
+    for name in ("CMakeLists.txt", "client/package.json", "python/pyproject.toml", "packaging/debian/changelog", "docker/compose.yaml",
+                 "packaging/helm/Chart.yaml", "packaging/helm/Chart.yaml (appVersion)"):
         assert f"{name} has version '{version}', not '99.9.9'" in wrong.stderr
 
 
