@@ -48,7 +48,9 @@ struct gw_mqttd_sub {
     uint8_t qos;       /* granted: 0 or 1 */
     bool as_published;
     bool no_local;
-    bool cursors; /* messages bring theirs as a user property */
+    bool cursors;    /* messages bring theirs as a user property */
+    char *aggregate; /* FIELD:EVERY, valid: it brings windows in place of messages; NULL: messages */
+    uint32_t window; /* gw_aggregate_id(); 0: messages */
 };
 
 /* A message at QoS 1 that the client has not acknowledged. */
@@ -199,6 +201,9 @@ gw_encode gw_mqttd_encoder(const struct gw_mqttd_client *client);
 void gw_mqttd_parcels_open(void);
 void gw_mqttd_parcels_close(void);
 
+/* `text` is empty: it brings messages. */
+void gw_mqttd_sub_aggregate(struct gw_mqttd_sub *sub, struct gw_slice text);
+
 /* --- window.c --------------------------------------------------------------------------------------------------- */
 
 /* Makes `inflight`, or makes it larger. Most clients have few messages on their way, and only one that has missed
@@ -280,6 +285,7 @@ struct gw_mqttd_kept {
     int64_t until_ms;
     uint64_t place; /* everything up to here was handed out */
     char cursor[64];
+    bool windows_waited; /* not all windows that were due had been handed out */
     struct gw_mqttd_sub *subs;
     uint32_t sub_count;
     struct gw_mqttd_inflight *inflight; /* not acknowledged */

@@ -78,7 +78,8 @@ static struct copy deliver_look(const struct gw_mqttd_client *client, const stru
     bool local = deliver_is_local(client, msg), left_out = false, wanted = false;
     for (uint32_t i = 0; i < client->sub_count; i++) {
         const struct gw_mqttd_sub *sub = &client->subs[i];
-        if (!gw_topic_matches(sub->filter, sub->len, msg->channel.data, msg->channel.len))
+        if (sub->window != msg->window ||
+            !gw_topic_matches(sub->filter, sub->len, msg->channel.data, msg->channel.len))
             continue;
         if ((local && sub->no_local) || msg->ts < sub->since_ms) {
             copy.early |= msg->ts < sub->since_ms;
@@ -117,9 +118,10 @@ static uint16_t deliver_alias(struct gw_mqttd_client *client, const struct gw_me
 static void deliver_write(struct gw_mqttd_client *client, const struct gw_message *msg,
                           struct gw_mqttd_parcel *parcel)
 {
-    bool skip;
-    uint16_t before = gw_mqttd_replayed(client, msg, &skip);
-    client->handed = msg->seq;
+    bool skip = false;
+    uint16_t before = msg->window ? 0 : gw_mqttd_replayed(client, msg, &skip);
+    if (!msg->window) /* their cursors are behind what was handed out */
+        client->handed = msg->seq;
     if (skip || gw_mqttd_is_late(msg))
         return;
     struct gw_buf properties;
@@ -186,7 +188,8 @@ static struct gw_mqttd_shape deliver_shape(const struct gw_mqttd_client *client)
     shape.qos = shape.plain ? subs[0].qos : 0;
     for (uint32_t i = 0; i < client->sub_count && shape.plain; i++) {
         const struct gw_mqttd_sub *sub = &subs[i];
-        shape.plain = sub->qos == shape.qos && !sub->id && !sub->cursors && !sub->no_local && !sub->since_ms;
+        shape.plain =
+            sub->qos == shape.qos && !sub->id && !sub->cursors && !sub->no_local && !sub->since_ms && !sub->aggregate;
         shape.as_published |= sub->as_published;
         if (sub->fresh_to > shape.fresh_to)
             shape.fresh_to = sub->fresh_to;

@@ -125,8 +125,10 @@ void gw_mqttd_kept_free(struct gw_mqttd_kept *kept)
 {
     if (!kept)
         return;
-    for (uint32_t i = 0; i < kept->sub_count; i++)
+    for (uint32_t i = 0; i < kept->sub_count; i++) {
         free(kept->subs[i].filter);
+        free(kept->subs[i].aggregate);
+    }
     free(kept->subs);
     free(kept->inflight);
     free(kept->ids);
@@ -175,6 +177,7 @@ struct gw_mqttd_kept *gw_mqttd_keep(struct gw_mqttd_client *client, int64_t now_
     struct gw_mqttd_kept *kept = gw_calloc(1, sizeof *kept);
     kept->until_ms = now_ms + client->expiry_ms;
     keep_place(client, kept);
+    kept->windows_waited = client->session.window_count && gw_session_waiting(&client->session);
     keep_inflight(client, kept);
     kept->subs = client->subs;
     kept->sub_count = client->sub_count;
@@ -190,6 +193,13 @@ struct gw_mqttd_kept *gw_mqttd_keep(struct gw_mqttd_client *client, int64_t now_
     return kept;
 }
 
+static uint64_t restore_place(const struct gw_mqttd_kept *kept, const struct gw_mqttd_sub *sub, uint64_t from)
+{
+    if (sub->aggregate)
+        return kept->windows_waited ? sub->from : kept->place;
+    return from < kept->place || from > sub->from ? from : sub->from;
+}
+
 /* Where a subscription goes on: after what was handed out, or before what is to be sent again; or from the beginning,
  * if it was still at its last values. */
 static struct gw_start restore_start(const struct gw_mqttd_kept *kept, const struct gw_mqttd_sub *sub, uint64_t from,
@@ -199,7 +209,7 @@ static struct gw_start restore_start(const struct gw_mqttd_kept *kept, const str
         return (struct gw_start){.at = GW_START_LAST};
     uint64_t seq;
     if (gw_hub_check_cursor(hub, kept->cursor, strlen(kept->cursor), &seq) == GW_CURSOR_OK)
-        gw_hub_format_cursor(hub, from < kept->place || from > sub->from ? from : sub->from, cursor);
+        gw_hub_format_cursor(hub, restore_place(kept, sub, from), cursor);
     else
         memcpy(cursor, kept->cursor, 64); /* numbers begin anew; the hub tells the gap */
     return (struct gw_start){.at = GW_START_CURSOR, .cursor = cursor, .cursor_len = strlen(cursor)};

@@ -52,14 +52,15 @@ static void kept_write(const char *name, const struct gw_mqttd_kept *kept, struc
 {
     gw_buf_adds(out, "1 ");
     gw_shared_add_text(out, name, strlen(name));
-    gw_buf_printf(out, "%" PRIu64 " %s %s %u %u %u ", kept->place, kept->cursor,
+    gw_buf_printf(out, "%" PRIu64 " %s %s %u %u %u %d ", kept->place, kept->cursor,
                   *kept->origin ? kept->origin : NO_ORIGIN, (unsigned)kept->last_id, kept->sub_count,
-                  kept->inflight_count);
+                  kept->inflight_count, kept->windows_waited);
     for (uint32_t i = 0; i < kept->sub_count; i++) {
         const struct gw_mqttd_sub *sub = &kept->subs[i];
         gw_buf_printf(out, "%" PRIu64 " %" PRIu64 " %" PRId64 " %u %u %d %d %d ", sub->from, sub->fresh_to,
                       sub->since_ms, sub->id, (unsigned)sub->qos, sub->as_published, sub->no_local, sub->cursors);
         gw_shared_add_text(out, sub->filter, sub->len);
+        gw_shared_add_text(out, sub->aggregate ? sub->aggregate : "", sub->aggregate ? strlen(sub->aggregate) : 0);
     }
     for (uint32_t i = 0; i < kept->inflight_count; i++)
         gw_buf_printf(out, "%" PRIu64 ":%u ", kept->inflight[i].seq, (unsigned)kept->inflight[i].id);
@@ -71,12 +72,12 @@ static bool kept_read_sub(const char **at, const char *end, struct gw_mqttd_sub 
 {
     unsigned qos;
     int as_published, no_local, cursors, skip = 0;
-    struct gw_slice text;
+    struct gw_slice text, aggregate;
     if (sscanf(*at, "%" SCNu64 " %" SCNu64 " %" SCNd64 " %u %u %d %d %d %n", &sub->from, &sub->fresh_to,
                &sub->since_ms, &sub->id, &qos, &as_published, &no_local, &cursors, &skip) != 8)
         return false;
     *at += skip;
-    if (!gw_shared_text(at, end, &text))
+    if (!gw_shared_text(at, end, &text) || !gw_shared_text(at, end, &aggregate))
         return false;
     sub->filter = gw_strndup(text.data, text.len);
     sub->len = text.len;
@@ -84,6 +85,7 @@ static bool kept_read_sub(const char **at, const char *end, struct gw_mqttd_sub 
     sub->as_published = as_published;
     sub->no_local = no_local;
     sub->cursors = cursors;
+    gw_mqttd_sub_aggregate(sub, aggregate);
     return true;
 }
 
@@ -93,19 +95,20 @@ static struct gw_mqttd_kept *kept_read(const char *name, const char *text, size_
     const char *at = text + 2, *end = text + len;
     struct gw_slice whose;
     unsigned last_id, subs, inflight, id;
-    int skip = 0;
+    int skip = 0, waited = 0;
     if (len < 2 || memcmp(text, "1 ", 2) != 0 || !gw_shared_text(&at, end, &whose) || whose.len != strlen(name) ||
         memcmp(whose.data, name, whose.len) != 0)
         return NULL;
     struct gw_mqttd_kept *kept = gw_calloc(1, sizeof *kept);
     char origin[GW_ORIGIN_SIZE + 1];
     _Static_assert(sizeof origin == 17, "the field below");
-    bool good = sscanf(at, "%" SCNu64 " %63s %16s %u %u %u %n", &kept->place, kept->cursor, origin, &last_id, &subs,
-                       &inflight, &skip) == 6 &&
+    bool good = sscanf(at, "%" SCNu64 " %63s %16s %u %u %u %d %n", &kept->place, kept->cursor, origin, &last_id,
+                       &subs, &inflight, &waited, &skip) == 7 &&
                 subs <= len && inflight <= UINT16_MAX;
     at += skip;
     if (good) {
         kept->last_id = (uint16_t)last_id;
+        kept->windows_waited = waited;
         if (strcmp(origin, NO_ORIGIN) != 0)
             memcpy(kept->origin, origin, sizeof origin);
         kept->subs = gw_calloc(subs + 1, sizeof *kept->subs);

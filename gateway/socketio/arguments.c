@@ -60,6 +60,38 @@ static enum gw_err arguments_interval(struct sio_arguments *arguments, struct gw
     return good ? GW_OK : BAD("interval must be a duration such as \"2s\", up to \"1h\"");
 }
 
+/* "FIELD:EVERY", or {field, every}. */
+static enum gw_err arguments_aggregate(struct sio_arguments *arguments, struct gw_slice value, const char **why)
+{
+    struct gw_buf name = {0}, field = {0}, every = {0};
+    struct gw_slice key, member;
+    struct gw_aggregate aggregate;
+    size_t at = 0;
+    bool good = true;
+    if (value.data[0] == '{') {
+        while (good && gw_json_next_member(value.data, value.len, &at, &key, &member)) {
+            good = value_text(key, &name);
+            if (good && !strcmp(name.data, "field"))
+                good = value_is_null(member) || value_text(member, &field);
+            else if (good && !strcmp(name.data, "every"))
+                good = value_text(member, &every);
+        }
+        gw_buf_clear(&arguments->aggregate);
+        gw_buf_add(&arguments->aggregate, field.data, field.len);
+        gw_buf_addc(&arguments->aggregate, ':');
+        gw_buf_add(&arguments->aggregate, every.data, every.len);
+    } else {
+        good = value_text(value, &arguments->aggregate);
+    }
+    gw_buf_fini(&name);
+    gw_buf_fini(&field);
+    gw_buf_fini(&every);
+    *why = good ? gw_aggregate_parse(&aggregate, arguments->aggregate.data, arguments->aggregate.len)
+                : "aggregate is an object such as {field: '/temperature', every: '10s'}, or the text "
+                  "'/temperature:10s'";
+    return *why ? GW_ERR_BAD_REQUEST : GW_OK;
+}
+
 static enum gw_err arguments_timeout(struct sio_arguments *arguments, struct gw_slice value, const char **why)
 {
     char digits[24] = "";
@@ -108,7 +140,7 @@ static enum gw_err arguments_member(struct sio_arguments *arguments, const char 
     if (!strcmp(key, "interval"))
         return arguments_interval(arguments, value, why);
     if (!strcmp(key, "aggregate"))
-        return BAD("aggregate is for /ws, /sse and /poll: Socket.IO brings messages only");
+        return arguments_aggregate(arguments, value, why);
     if (!strcmp(key, "timeout"))
         return arguments_timeout(arguments, value, why);
     if (!strcmp(key, "confirm")) {
@@ -145,6 +177,8 @@ static enum gw_err arguments_object(struct sio_arguments *arguments, struct gw_s
             err = arguments_member(arguments, name.data, value, why);
     }
     gw_buf_fini(&name);
+    if (err == GW_OK && arguments->aggregate.data && arguments->interval_ms)
+        return BAD("aggregate and interval exclude each other: windows have a pace of their own");
     return err;
 }
 
@@ -198,6 +232,7 @@ enum gw_err gw_sio_arguments_read_auth(struct sio_arguments *arguments, struct g
 void gw_sio_arguments_fini(struct sio_arguments *arguments)
 {
     gw_buf_fini(&arguments->channels);
+    gw_buf_fini(&arguments->aggregate);
     gw_buf_fini(&arguments->cursor);
     gw_buf_fini(&arguments->since);
     gw_buf_fini(&arguments->token);

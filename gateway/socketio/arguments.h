@@ -8,7 +8,8 @@
 #include "gateway/error.h"
 
 struct sio_arguments {
-    struct gw_buf channels; /* names or filters, each followed by a NUL */
+    struct gw_buf channels;  /* names or filters, each followed by a NUL */
+    struct gw_buf aggregate; /* FIELD:EVERY, valid; data NULL: messages are wanted */
     unsigned channel_count;
     bool listed;                                             /* they came as a list */
     struct gw_buf cursor, since, token, ticket, pid, offset; /* data NULL: not given */

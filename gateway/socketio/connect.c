@@ -170,17 +170,27 @@ static bool stand_check(const struct stand *stand, const struct gw_hub *hub)
  * anything that is newer. */
 static bool stand_has(const struct stand *stand, const struct sio_filter *filter)
 {
+    bool windows = *gw_sio_filter_aggregate(filter); /* their cursors are behind what has been sent */
     return stand->cursor.seq > filter->fresh_to ||
-           (stand->cursor.seq == filter->fresh_to && stand->generation >= filter->generation);
+           ((stand->cursor.seq == filter->fresh_to || (windows && filter->fresh_to != UINT64_MAX)) &&
+            stand->generation >= filter->generation);
 }
 
 /* Subscribes from where the client stands; `values`: and to the last values as of there, since not all of them have
  * reached it. *missing: something is gone for good. */
-static enum gw_err connect_subscribe(struct sio *sio, const char *text, int64_t interval_ms,
-                                     const struct stand *stand, bool values, bool *missing)
+static enum gw_err connect_subscribe(struct sio *sio, const struct sio_wanted *wanted, const struct stand *stand,
+                                     bool values, bool *missing)
 {
-    struct gw_start start = {.at = GW_START_LAST, .interval_ms = interval_ms};
-    if (stand->known) {
+    const char *text = wanted->text;
+    struct gw_aggregate aggregate;
+    struct gw_start start = {.at = GW_START_LAST, .interval_ms = wanted->interval_ms};
+    if (*wanted->aggregate && !gw_aggregate_parse(&aggregate, wanted->aggregate, strlen(wanted->aggregate)))
+        start.aggregate = &aggregate;
+    if (start.aggregate && values && *wanted->from) { /* all that was wanted of the past comes again */
+        start.at = GW_START_CURSOR;
+        start.cursor = wanted->from;
+        start.cursor_len = strlen(wanted->from);
+    } else if (stand->known) {
         start.at = values ? GW_START_LAST_AFTER : GW_START_CURSOR;
         start.cursor = stand->text;
         start.cursor_len = strlen(stand->text);
@@ -191,7 +201,11 @@ static enum gw_err connect_subscribe(struct sio *sio, const char *text, int64_t 
         return err;
     *missing = *missing || !subscribed.recovered;
     gw_sio_after_subscribe(sio, text);
-    gw_sio_filter_add(sio, text, interval_ms, subscribed.fresh_to, sio->generation + 1);
+    struct sio_wanted noted = *wanted;
+    noted.fresh_to = start.aggregate ? UINT64_MAX : subscribed.fresh_to;
+    noted.generation = sio->generation + 1;
+    noted.from = !start.aggregate ? "" : values && *wanted->from ? wanted->from : subscribed.cursor;
+    gw_sio_filter_add(sio, &noted);
     return GW_OK;
 }
 
@@ -201,7 +215,11 @@ static bool connect_recover(struct sio *sio, const struct sio_filter *filters, c
     bool missing = false;
     for (; filters && !missing; filters = filters->next) {
         bool values = !stand_has(stand, filters);
-        enum gw_err err = connect_subscribe(sio, filters->text, filters->interval_ms, stand, values, &missing);
+        const struct sio_wanted wanted = {.text = filters->text,
+                                          .aggregate = gw_sio_filter_aggregate(filters),
+                                          .from = gw_sio_filter_from(filters),
+                                          .interval_ms = filters->interval_ms};
+        enum gw_err err = connect_subscribe(sio, &wanted, stand, values, &missing);
         missing = missing || err != GW_OK;
     }
     return !missing;
@@ -212,13 +230,18 @@ static enum gw_err connect_declared(struct sio *sio, const struct sio_arguments 
                                     const struct sio_filter *filters, const struct stand *stand, bool *missing)
 {
     const char *name = arguments->channels.data;
+    const char *aggregate = arguments->aggregate.data ? arguments->aggregate.data : "";
     enum gw_err err = GW_OK;
     for (unsigned i = 0; i < arguments->channel_count && err == GW_OK; i++, name += strlen(name) + 1) {
         const struct sio_filter *known = filters;
-        while (known && strcmp(known->text, name) != 0)
+        while (known && (strcmp(known->text, name) != 0 || strcmp(gw_sio_filter_aggregate(known), aggregate) != 0))
             known = known->next;
         bool through = stand->known && (known ? stand_has(stand, known) : stand->generation || stand->message);
-        err = connect_subscribe(sio, name, arguments->interval_ms, stand, !through, missing);
+        const struct sio_wanted wanted = {.text = name,
+                                          .aggregate = aggregate,
+                                          .from = known ? gw_sio_filter_from(known) : "",
+                                          .interval_ms = arguments->interval_ms};
+        err = connect_subscribe(sio, &wanted, stand, !through, missing);
     }
     return err;
 }

@@ -13,6 +13,8 @@
 #ifndef GW_SOCKETIO_ENGINE_H
 #define GW_SOCKETIO_ENGINE_H
 
+#include <string.h>
+
 #include "gateway/bucket.h"
 #include "gateway/timer.h"
 #include "gateway/transport.h"
@@ -25,6 +27,7 @@ struct eio_binary;
 struct eio_call;
 struct eio_probe;
 struct sio;
+struct sio_arguments;
 
 /* What only a connection has that polls. */
 struct eio_polling {
@@ -64,10 +67,22 @@ struct eio {
 struct sio_filter {
     struct sio_filter *next;
     int64_t interval_ms;
-    uint64_t fresh_to; /* it began with last values, up to this number; 0: with a cursor */
+    uint64_t fresh_to; /* it began with last values, up to this number; 0: with a cursor. Of windows: what was wanted
+                          of the past has been sent there; UINT64_MAX: not yet, or a part of it may be lost */
     uint32_t generation;
-    char text[];
+    uint32_t size; /* of `text` */
+    char text[];   /* the filter; then the aggregate as clients write it and the cursor from which its windows are
+                      wanted, both empty for messages. Each ends with a NUL */
 };
+static inline const char *gw_sio_filter_aggregate(const struct sio_filter *filter)
+{
+    return filter->text + strlen(filter->text) + 1;
+}
+static inline const char *gw_sio_filter_from(const struct sio_filter *filter)
+{
+    const char *aggregate = gw_sio_filter_aggregate(filter);
+    return aggregate + strlen(aggregate) + 1;
+}
 
 /* Where the answers go of a session whose connection has moved. */
 struct sio_errand {
@@ -87,6 +102,7 @@ struct sio {
     bool fresh;
     uint64_t fresh_to, told;
     uint32_t generation; /* of the newest of those subscriptions */
+    uint32_t falls;      /* session.window_falls, as it was last looked at */
     uint32_t pending;    /* publishes and requests without an answer yet */
     struct sio_filter *filters;
     struct sio_owner *owner;   /* by which it is recovered; NULL: it is not */
@@ -201,15 +217,25 @@ struct sio *gw_sio_find(const struct eio *eio, struct gw_slice space);
 void gw_sio_forget(struct sio *sio);
 /* The connection has moved: the session goes, once publishes and requests have their answers. */
 void gw_sio_leave(struct sio *sio, unsigned worker, const char *sid);
-/* Notes a filter, or that it is no longer subscribed to. */
-void gw_sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to,
-                       uint32_t generation);
-void gw_sio_filter_remove(struct sio *sio, const char *text, size_t len);
+/* Notes a filter, or that it is no longer subscribed to. `aggregate` and `from` are empty for messages; when a filter
+ * is removed, `aggregate` NULL means either. */
+struct sio_wanted {
+    const char *text, *aggregate, *from;
+    int64_t interval_ms;
+    uint64_t fresh_to;
+    uint32_t generation;
+};
+void gw_sio_filter_add(struct sio *sio, const struct sio_wanted *wanted);
+struct sio_filter *gw_sio_filter_create(const struct sio_wanted *wanted);
+void gw_sio_filter_remove(struct sio *sio, const char *text, size_t len, const char *aggregate);
 /* The number up to which everything has been sent or waits. */
 uint64_t gw_sio_place(const struct sio *sio);
 /* A subscription has begun: what comes up to where it says is not new. Call it before gw_session_subscribe(). */
 void gw_sio_before_subscribe(struct sio *sio);
 void gw_sio_after_subscribe(struct sio *sio, const char *filter);
+/* It has begun: it is noted. */
+void gw_sio_subscribed(struct sio *sio, const char *name, const struct sio_arguments *arguments,
+                       const struct gw_subscribed *subscribed);
 
 /* --- events.c --- */
 

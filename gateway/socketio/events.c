@@ -25,10 +25,19 @@ static void call_refuse(const struct call *call, enum gw_err err, const char *wh
 
 /* --- subscribe -------------------------------------------------------------------------------------------------- */
 
+/* NULL: messages are wanted. */
+static const struct gw_aggregate *call_aggregate(const struct call *call, struct gw_aggregate *out)
+{
+    const struct gw_buf *text = &call->arguments.aggregate;
+    return text->data && !gw_aggregate_parse(out, text->data, text->len) ? out : NULL;
+}
+
 static bool call_forget(const struct call *call, const char *name)
 {
-    gw_sio_filter_remove(call->sio, name, strlen(name));
-    return gw_session_unsubscribe(&call->sio->session, name, strlen(name));
+    struct gw_aggregate aggregate;
+    const char *text = call->arguments.aggregate.data;
+    gw_sio_filter_remove(call->sio, name, strlen(name), text ? text : "");
+    return gw_session_unsubscribe_from(&call->sio->session, name, strlen(name), call_aggregate(call, &aggregate));
 }
 
 /* All of them or none: a page with half of what it wants would not notice. */
@@ -36,7 +45,9 @@ static void call_subscribe(const struct call *call)
 {
     const struct sio_arguments *arguments = &call->arguments;
     struct gw_session *session = &call->sio->session;
-    struct gw_start start = {.at = GW_START_LAST, .interval_ms = arguments->interval_ms};
+    struct gw_aggregate aggregate;
+    struct gw_start start = {
+        .at = GW_START_LAST, .interval_ms = arguments->interval_ms, .aggregate = call_aggregate(call, &aggregate)};
     if (arguments->cursor.len && strcmp(arguments->cursor.data, "last") != 0) {
         start.at = GW_START_CURSOR;
         start.cursor = arguments->cursor.data;
@@ -62,11 +73,12 @@ static void call_subscribe(const struct call *call)
                 call_forget(call, done);
             call->sio->fresh = was_fresh;
             call->sio->syncing.len = was_syncing;
-            call_refuse(call, err, err == GW_ERR_BAD_REQUEST ? GW_SUBSCRIBE_EXPECTED : NULL);
+            const char *why = start.aggregate ? subscribed.why : NULL;
+            call_refuse(call, err, why || err != GW_ERR_BAD_REQUEST ? why : GW_SUBSCRIBE_EXPECTED);
             return;
         }
         gw_sio_after_subscribe(call->sio, name);
-        gw_sio_filter_add(call->sio, name, arguments->interval_ms, subscribed.fresh_to, call->sio->generation + 1);
+        gw_sio_subscribed(call->sio, name, arguments, &subscribed);
         first = i ? first : subscribed;
         snapshot += subscribed.snapshot;
         recovered = recovered && subscribed.recovered;

@@ -243,12 +243,14 @@ static void form_object(const struct sio_shape *shape, const struct gw_message *
         gw_buf_addc(out, '}');
 }
 
-static void form_end(const struct gw_message *msg, bool offset, struct gw_buf *out)
+/* `offset`: what follows the cursor in it; NULL: there is none. */
+static void form_end(const struct gw_message *msg, const char *offset, struct gw_buf *out)
 {
     if (offset) {
         struct gw_slice cursor = gw_message_cursor(msg);
         gw_buf_adds(out, ",\"");
         gw_buf_add(out, cursor.data, cursor.len);
+        gw_buf_adds(out, offset);
         gw_buf_adds(out, "\"]");
     } else {
         gw_buf_addc(out, ']');
@@ -256,8 +258,8 @@ static void form_end(const struct gw_message *msg, bool offset, struct gw_buf *o
 }
 
 /* The text packet. */
-static void form_packet(const struct sio_shape *shape, const struct gw_message *msg, bool attaches, bool offset,
-                        struct gw_buf *out)
+static void form_packet(const struct sio_shape *shape, const struct gw_message *msg, bool attaches,
+                        const char *offset, struct gw_buf *out)
 {
     if (msg->state) {
         struct gw_slice tail = gw_message_tail(msg);
@@ -321,10 +323,10 @@ static size_t form_make(const struct sio_shape *shape, const struct gw_message *
         *middle = gw_message_tail(msg);
         form_head(shape, msg, false, &packet);
         gw_buf_addc(&packet, '{');
-        form_end(msg, true, after);
+        form_end(msg, "", after);
         gw_buf_add(before, header, gw_ws_header(header, 1, packet.len + middle->len + after->len));
     } else {
-        form_packet(shape, msg, attaches, true, &packet);
+        form_packet(shape, msg, attaches, "", &packet);
         gw_buf_add(before, header, gw_ws_header(header, 1, packet.len));
     }
     size_t header_len = attaches ? 0 : before->len;
@@ -374,9 +376,9 @@ static bool form_add_payload(const struct sio_shape *shape, struct gw_message *m
 }
 
 unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                            struct gw_message *msg, bool offset)
+                            struct gw_message *msg, const char *offset)
 {
-    if (carrier == SIO_PAYLOAD && offset && form_add_payload(shape, msg, out))
+    if (carrier == SIO_PAYLOAD && offset && !*offset && form_add_payload(shape, msg, out))
         return 1;
     struct gw_buf packet = {0};
     bool attaches = form_attaches(shape, msg);

@@ -31,9 +31,10 @@ enum sio_carrier { SIO_FRAMES, SIO_PAYLOAD };
 void gw_sio_add_packet(struct gw_buf *out, enum sio_carrier carrier, const char *packet, size_t len);
 /* Appends an object of protocol.h without its first member, the type: the event's name says that. */
 void gw_sio_add_untyped(struct gw_buf *out, const struct gw_buf *json);
-/* `offset`: the cursor is the last argument, so that the client goes on from there. Returns how many packets. */
+/* `offset`: the cursor is the last argument, with this text behind it, so that the client goes on from there; NULL:
+ * it is not. Returns how many packets. */
 unsigned gw_sio_add_message(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
-                            struct gw_message *msg, bool offset);
+                            struct gw_message *msg, const char *offset);
 void gw_sio_add_gap(struct gw_buf *out, enum sio_carrier carrier, const struct sio_shape *shape,
                     const struct gw_gap *gap);
 

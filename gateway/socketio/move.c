@@ -15,10 +15,12 @@ struct moved {
     struct sio_owner *owner;
     struct gw_buf syncing;
     bool fresh;
+    bool windows_waited; /* not all that was due had been sent */
     uint64_t fresh_to, told;
     uint32_t generation;
     int64_t keep_ms;
     char cursor[64];
+    char windows_from[64]; /* the same place for windows, without a word on what was sent before it */
     char sid[SIO_ID_SIZE];
     char space[];
 };
@@ -62,10 +64,13 @@ static struct moved *moved_of(struct sio *sio)
     moved->keep_ms = sio->eio->options->recovery_ms;
     moved->syncing = gw_buf_move(&sio->syncing);
     moved->fresh = sio->fresh;
+    moved->windows_waited =
+        sio->session.window_count && (sio->session.window_joins || gw_session_waiting(&sio->session));
     moved->fresh_to = sio->fresh_to;
     moved->told = sio->told;
     moved->generation = sio->generation;
     gw_session_cursor(&sio->session, !gw_session_waiting(&sio->session), moved->cursor);
+    gw_session_cursor(&sio->session, false, moved->windows_from);
     return moved;
 }
 
@@ -98,9 +103,22 @@ static void moved_subscribe(struct sio *sio, const struct moved *moved, const st
                              .interval_ms = filter->interval_ms};
     struct gw_subscribed subscribed;
     size_t len = strlen(filter->text);
+    const struct sio_wanted wanted = {.text = filter->text,
+                                      .aggregate = gw_sio_filter_aggregate(filter),
+                                      .from = gw_sio_filter_from(filter),
+                                      .interval_ms = filter->interval_ms,
+                                      .fresh_to = filter->fresh_to,
+                                      .generation = filter->generation};
+    struct gw_aggregate aggregate;
+    if (*wanted.aggregate && !gw_aggregate_parse(&aggregate, wanted.aggregate, strlen(wanted.aggregate)))
+        start.aggregate = &aggregate;
+    if (start.aggregate) {
+        start.cursor = moved->windows_waited ? wanted.from : moved->windows_from;
+        start.cursor_len = strlen(start.cursor);
+    }
     enum gw_err err = gw_session_subscribe(&sio->session, filter->text, len, &start, &subscribed);
     if (err == GW_OK)
-        gw_sio_filter_add(sio, filter->text, filter->interval_ms, filter->fresh_to, filter->generation);
+        gw_sio_filter_add(sio, &wanted);
     else
         sio->session.ops->revoked(&sio->session, filter->text, len); /* a reload came in between */
 }

@@ -6,6 +6,7 @@
 #include "gateway/alloc.h"
 #include "gateway/protocol.h"
 #include "message/cursor.h"
+#include "socketio/arguments.h"
 #include "socketio/engine.h"
 
 /* Bytes that are sent at once where packets are made for one session alone. */
@@ -120,6 +121,32 @@ static enum sio_carrier sio_carrier(const struct sio *sio)
     return sio->eio->polling && sio->eio->polling->leaving ? SIO_FRAMES : gw_eio_carrier(sio->eio);
 }
 
+/* All that was wanted of the past has been sent, also in windows. */
+static void sio_windows_through(struct sio *sio, uint64_t seq)
+{
+    for (struct sio_filter *filter = sio->filters; filter; filter = filter->next) {
+        if (filter->fresh_to == UINT64_MAX)
+            filter->fresh_to = seq;
+    }
+    gw_sio_recall_note(sio->owner, sio->filters);
+    gw_sio_share(sio, 0);
+}
+
+/* The client read too slowly, or messages were lost: windows of before come again, and where it is by then says
+ * nothing about them. */
+static void sio_windows_fell(struct sio *sio)
+{
+    sio->falls = sio->session.window_falls;
+    for (struct sio_filter *filter = sio->filters; filter; filter = filter->next) {
+        if (*gw_sio_filter_aggregate(filter)) {
+            filter->fresh_to = UINT64_MAX;
+            filter->generation = sio->generation + 1;
+        }
+    }
+    gw_sio_recall_note(sio->owner, sio->filters);
+    gw_sio_share(sio, 0);
+}
+
 /* Everything up to `seq` has been sent, also of the subscriptions that began last. */
 static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
 {
@@ -134,6 +161,21 @@ static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
     gw_buf_fini(&packet);
     gw_buf_fini(&sio->syncing);
     sio->fresh = false;
+    if (sio->session.window_count)
+        sio_windows_through(sio, seq);
+}
+
+void gw_sio_subscribed(struct sio *sio, const char *name, const struct sio_arguments *arguments,
+                       const struct gw_subscribed *subscribed)
+{
+    bool windows = arguments->aggregate.data;
+    const struct sio_wanted wanted = {.text = name,
+                                      .aggregate = windows ? arguments->aggregate.data : "",
+                                      .from = windows ? subscribed->cursor : "",
+                                      .interval_ms = arguments->interval_ms,
+                                      .fresh_to = windows ? UINT64_MAX : subscribed->fresh_to,
+                                      .generation = sio->generation + 1};
+    gw_sio_filter_add(sio, &wanted);
 }
 
 uint64_t gw_sio_place(const struct sio *sio)
@@ -181,14 +223,20 @@ static unsigned sio_add_item(struct sio *sio, struct gw_item *item, struct gw_bu
     }
     struct gw_message *msg = item->u.message;
     unsigned synced = 0;
-    if (sio->fresh && msg->seq > sio->fresh_to) {
+    if (msg->window) { /* beside messages its cursor would lead back */
+        char generation[16] = "";
+        bool offset = !sio->fresh && !sio->session.sub_count;
+        snprintf(generation, sizeof generation, "~%u", sio->generation);
+        return gw_sio_add_message(out, carrier, sio->shape, msg, offset ? generation : NULL);
+    }
+    if (sio->fresh && msg->seq > sio->fresh_to && !sio->session.window_joins) {
         sio_add_synced(sio, sio->fresh_to, out);
         synced = 1;
     }
     bool offset = !sio->fresh || msg->seq > sio->told;
     if (offset)
         sio->told = msg->seq;
-    return synced + gw_sio_add_message(out, carrier, sio->shape, msg, offset);
+    return synced + gw_sio_add_message(out, carrier, sio->shape, msg, offset ? "" : NULL);
 }
 
 bool gw_sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *packets)
@@ -208,11 +256,16 @@ bool gw_sio_collect(struct sio *sio, struct gw_buf *out, size_t most, unsigned *
     return false;
 }
 
+static bool sio_is_own(const struct sio *sio)
+{
+    return sio->fresh || !sio->encode || sio->session.window_count;
+}
+
 /* Packets that are this session's alone. True: it may go on with those that all share. */
 __attribute__((noinline)) static bool sio_drain_own(struct sio *sio, struct gw_conn *conn)
 {
     bool done = false;
-    while (!done && (sio->fresh || !sio->encode)) {
+    while (!done && sio_is_own(sio)) {
         if (gw_conn_blocked(conn) || sio->eio->over)
             return false;
         struct gw_buf out = {0};
@@ -222,14 +275,16 @@ __attribute__((noinline)) static bool sio_drain_own(struct sio *sio, struct gw_c
             gw_conn_send(conn, out.data, out.len);
         gw_buf_fini(&out);
     }
-    return !sio->fresh && sio->encode;
+    return !sio_is_own(sio);
 }
 
 void gw_sio_drain(struct sio *sio)
 {
     struct gw_conn *conn = sio->eio->conn;
+    if (sio->falls != sio->session.window_falls)
+        sio_windows_fell(sio);
     if (!conn)
         gw_eio_flush(sio->eio);
-    else if (!sio->eio->over && ((!sio->fresh && sio->encode) || sio_drain_own(sio, conn)))
+    else if (!sio->eio->over && (!sio_is_own(sio) || sio_drain_own(sio, conn)))
         gw_conn_drain(conn, &sio->session, sio->encode);
 }

@@ -58,7 +58,7 @@ static struct sio_filter *filters_copy(const struct sio_filter *filters)
 {
     struct sio_filter *copies = NULL, **end = &copies;
     for (; filters; filters = filters->next) {
-        size_t size = sizeof *filters + strlen(filters->text) + 1;
+        size_t size = sizeof *filters + filters->size;
         struct sio_filter *copy = gw_malloc(size);
         memcpy(copy, filters, size);
         copy->next = NULL;

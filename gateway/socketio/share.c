@@ -40,7 +40,7 @@ void gw_sio_share(struct sio *sio, int64_t keep_ms)
     for (const struct sio_filter *filter = sio->filters; filter; filter = filter->next) {
         gw_buf_printf(&text, "%" PRId64 " %" PRIu64 " %" PRIu32 " ", filter->interval_ms, filter->fresh_to,
                       filter->generation);
-        gw_shared_add_text(&text, filter->text, strlen(filter->text));
+        gw_shared_add_text(&text, filter->text, filter->size - 1);
     }
     if (text.len <= TEXT_BYTES)
         gw_shared_put(hub, key, text.data, text.len, keep_ms ? keep_ms : GW_SHARED_LIVING_MS, NULL, NULL);
@@ -54,6 +54,22 @@ void gw_sio_unshare(struct sio *sio)
         return;
     gw_sio_share_key(gw_sio_owner_pid(sio->owner), key);
     gw_shared_take(sio->session.hub, key, NULL, NULL);
+}
+
+/* All three texts of a filter; NULL: it is not of this form. */
+static struct sio_filter *share_filter(const struct sio_filter *read, struct gw_slice texts)
+{
+    struct sio_filter *filter = gw_calloc(1, sizeof *filter + texts.len + 1);
+    *filter = *read;
+    filter->size = (uint32_t)texts.len + 1;
+    memcpy(filter->text, texts.data, texts.len);
+    unsigned ends = 0;
+    for (size_t i = 0; i < texts.len; i++)
+        ends += !texts.data[i];
+    if (ends == 2)
+        return filter;
+    free(filter);
+    return NULL;
 }
 
 bool gw_sio_shared_read(const char *text, size_t len, const char *space, const struct gw_identity *identity,
@@ -75,9 +91,11 @@ bool gw_sio_shared_read(const char *text, size_t len, const char *space, const s
         at += skip;
         if (!good || !gw_shared_text(&at, end, &name))
             break;
-        struct sio_filter *filter = gw_calloc(1, sizeof *filter + name.len + 1);
-        *filter = read;
-        memcpy(filter->text, name.data, name.len);
+        struct sio_filter *filter = share_filter(&read, name);
+        if (!filter) {
+            good = false;
+            break;
+        }
         *last = filter;
         last = &filter->next;
     }

@@ -90,7 +90,7 @@ static void sio_revoked(struct gw_session *session, const char *filter, size_t l
 {
     struct gw_buf json = {0};
     struct sio *sio = (struct sio *)session;
-    gw_sio_filter_remove(sio, filter, len);
+    gw_sio_filter_remove(sio, filter, len, NULL);
     gw_sio_recall_note(sio->owner, sio->filters);
     gw_sio_share(sio, 0);
     gw_json_revoked(&json, "unsubscribed", filter, len);
@@ -172,15 +172,21 @@ void gw_sio_leave(struct sio *sio, unsigned worker, const char *sid)
     sio->errand->worker = worker;
     memcpy(sio->errand->sid, sid, SIO_ID_SIZE);
     while (sio->filters) {
-        gw_session_unsubscribe(&sio->session, sio->filters->text, strlen(sio->filters->text));
-        gw_sio_filter_remove(sio, sio->filters->text, strlen(sio->filters->text));
+        const struct sio_filter *filter = sio->filters;
+        struct gw_aggregate aggregate;
+        bool windows =
+            *gw_sio_filter_aggregate(filter) &&
+            !gw_aggregate_parse(&aggregate, gw_sio_filter_aggregate(filter), strlen(gw_sio_filter_aggregate(filter)));
+        gw_session_unsubscribe_from(&sio->session, filter->text, strlen(filter->text), windows ? &aggregate : NULL);
+        gw_sio_filter_remove(sio, filter->text, strlen(filter->text), gw_sio_filter_aggregate(filter));
     }
 }
 
-void gw_sio_filter_remove(struct sio *sio, const char *text, size_t len)
+void gw_sio_filter_remove(struct sio *sio, const char *text, size_t len, const char *aggregate)
 {
     for (struct sio_filter **at = &sio->filters, *filter = *at; filter; at = &filter->next, filter = *at) {
-        if (strlen(filter->text) != len || memcmp(filter->text, text, len) != 0)
+        if (strlen(filter->text) != len || memcmp(filter->text, text, len) != 0 ||
+            (aggregate && strcmp(gw_sio_filter_aggregate(filter), aggregate) != 0))
             continue;
         *at = filter->next;
         free(filter);
@@ -188,14 +194,27 @@ void gw_sio_filter_remove(struct sio *sio, const char *text, size_t len)
     }
 }
 
-void gw_sio_filter_add(struct sio *sio, const char *text, int64_t interval_ms, uint64_t fresh_to, uint32_t generation)
+struct sio_filter *gw_sio_filter_create(const struct sio_wanted *wanted)
 {
-    size_t len = strlen(text);
-    gw_sio_filter_remove(sio, text, len);
-    struct sio_filter *filter = gw_malloc(sizeof *filter + len + 1);
-    *filter = (struct sio_filter){
-        .next = sio->filters, .interval_ms = interval_ms, .fresh_to = fresh_to, .generation = generation};
-    memcpy(filter->text, text, len + 1);
+    struct gw_buf text = {0};
+    gw_buf_add(&text, wanted->text, strlen(wanted->text) + 1);
+    gw_buf_add(&text, wanted->aggregate, strlen(wanted->aggregate) + 1);
+    gw_buf_add(&text, wanted->from, strlen(wanted->from) + 1);
+    struct sio_filter *filter = gw_malloc(sizeof *filter + text.len);
+    *filter = (struct sio_filter){.interval_ms = wanted->interval_ms,
+                                  .fresh_to = wanted->fresh_to,
+                                  .generation = wanted->generation,
+                                  .size = (uint32_t)text.len};
+    memcpy(filter->text, text.data, text.len);
+    gw_buf_fini(&text);
+    return filter;
+}
+
+void gw_sio_filter_add(struct sio *sio, const struct sio_wanted *wanted)
+{
+    gw_sio_filter_remove(sio, wanted->text, strlen(wanted->text), wanted->aggregate);
+    struct sio_filter *filter = gw_sio_filter_create(wanted);
+    filter->next = sio->filters;
     sio->filters = filter;
 }
 

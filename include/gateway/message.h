@@ -70,13 +70,14 @@ struct gw_message {
     struct gw_slice data; /* inside text */
     struct gw_slice channel;
     uint32_t properties_len; /* gw_message_properties() */
+    uint32_t window;         /* gw_aggregate_id(): it is no value, `data` is a window of numbers that the hub made
+                                (hub/windows/windows.h); 0: it is none */
     bool retained;  /* the broker sent it as a stored value, not as it happened; with `clear`: see the spec */
     bool stored;    /* the broker keeps a value of this channel, so far as is known: it sends it again to whoever
                        subscribes anew */
     bool multiline; /* text holds line ends (blanks of a device's JSON) */
     bool clear;     /* empty payload: data is null and the channel has no last value any more */
     bool is_number;
-    bool window;   /* it is no value: `data` is a window of numbers that the hub made (hub/windows/windows.h) */
     uint8_t qos;   /* at which the broker sent it: 0 or 1 */
     uint8_t state; /* enum gw_state; GW_STATE_NONE: a value */
     uint8_t frame_len, raw_len;
@@ -107,7 +108,7 @@ struct gw_message_spec {
     bool stored;
     bool clear;
     bool binary;
-    bool window;
+    uint32_t window;
     uint8_t qos;
     uint8_t state; /* enum gw_state; then `json` and `payload` are gw_state_json() */
     int64_t since; /* with `state`: since when it is so, wall clock, ms since 1970 */

@@ -151,6 +151,7 @@ struct gw_session {
     struct gw_window_sub *windows; /* hub/windows/windows.h */
     uint32_t window_count;         /* (r) subscriptions to windows */
     uint32_t window_joins;         /* ... that are still brought up to now */
+    uint32_t window_falls;         /* (r) how often it has to have windows again that had been due */
     uint64_t window_stamp;         /* of the last window that was queued live */
     struct gw_pending *pending;
     struct gw_session *next, **link;             /* the hub's list of all sessions */
@@ -209,6 +210,8 @@ const char *gw_aggregate_of(struct gw_aggregate *out, const char *field, size_t 
                             size_t every_len);
 /* The same out of `FIELD:EVERY`. */
 const char *gw_aggregate_parse(struct gw_aggregate *out, const char *text, size_t len);
+/* What struct gw_message has as `window` for windows of it; never 0. */
+uint32_t gw_aggregate_id(const char *field, int64_t every_ms);
 
 struct gw_start {
     enum gw_start_at at;

@@ -314,14 +314,15 @@ size_t gw_session_cursor(const struct gw_session *session, bool settled, char ou
     uint64_t seq = session_place(session);
     for (uint32_t i = 0; i < session->count; i++) {
         const struct gw_item *item = &session->items[(session->first + i) & (session->allocated - 1)];
-        if (item->type == GW_ITEM_MESSAGE) {
+        /* Beside messages, windows say nothing: their cursors are older. */
+        if (item->type == GW_ITEM_MESSAGE && !(item->u.message->window && session->sub_count)) {
             seq = item->u.message->seq - 1;
             settled = false;
             break;
         }
     }
     if (settled && !session->lagging && !session->window_joins &&
-        (session->paced || session->settled || session->windows))
+        (session->paced || session->settled || (session->windows && !session->sub_count)))
         return gw_cursor_format_settled(out, session->hub->epoch, seq);
     return gw_hub_format_cursor(session->hub, seq, out);
 }

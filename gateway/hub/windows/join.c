@@ -315,6 +315,7 @@ void gw_window_deliver(struct gw_window_sub *sub, const struct gw_channel *chann
                                      session->queued_bytes);
         sub->waiting = true;
         sub->missing = UINT64_MAX;
+        session->window_falls++;
         if (sub->joining) /* it goes back to this window, or stays further back */
             gw_window_sub_join(sub, sub->from < window->t ? sub->from : window->t, sub->cursor);
         else
@@ -329,6 +330,7 @@ void gw_window_deliver(struct gw_window_sub *sub, const struct gw_channel *chann
 
 void gw_windows_lost(struct gw_session *session, uint64_t before)
 {
+    session->window_falls++;
     for (struct gw_window_sub *sub = session->windows; sub; sub = sub->next) {
         int64_t from = gw_window_begin(session->hub->wall_ms, sub->set->shape->every_ms);
         if (sub->joining) { /* it goes on with what it is at */
@@ -342,6 +344,7 @@ void gw_windows_lost(struct gw_session *session, uint64_t before)
 
 void gw_windows_again(struct gw_session *session, const struct gw_message *msg)
 {
+    session->window_falls++;
     for (struct gw_window_sub *sub = session->windows; sub; sub = sub->next) {
         int64_t from = msg->ts - sub->set->shape->every_ms;
         if (!gw_topic_matches(sub->set->filter->text, sub->set->filter->len, msg->channel.data, msg->channel.len))

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "gateway/hash.h"
 #include "gateway/session.h"
 
 #define EVERY_TEXT_MAX 32
@@ -44,4 +45,10 @@ const char *gw_aggregate_parse(struct gw_aggregate *out, const char *text, size_
                "itself";
     size_t field_len = (size_t)(colon - text);
     return gw_aggregate_of(out, text, field_len, colon + 1, len - field_len - 1);
+}
+
+uint32_t gw_aggregate_id(const char *field, int64_t every_ms)
+{
+    uint32_t id = (uint32_t)(gw_hash(field, strlen(field)) * 31 + (uint64_t)every_ms);
+    return id ? id : 1;
 }

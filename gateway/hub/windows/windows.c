@@ -77,7 +77,7 @@ struct gw_message *gw_window_message(const struct gw_shape *shape, const char *n
         .ts = window->t + shape->every_ms,
         .born_ns = gw_monotonic_ns(),
         .route = GW_ROUTE_BY_NAME,
-        .window = true,
+        .window = gw_aggregate_id(shape->field, shape->every_ms),
     };
     struct gw_message *msg = gw_message_create(&spec);
     gw_buf_fini(&json);
