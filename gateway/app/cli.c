@@ -133,7 +133,10 @@ static const char *cli_elsewhere(const struct gw_cli_command *command, const cha
         if (!strcmp(argument, words[i].word))
             return words[i].meant;
     }
-    return NULL;
+    const char *end = strrchr(argument, '.');
+    bool file =
+        strchr(argument, '/') || (end && (!strcmp(end, ".yaml") || !strcmp(end, ".yml") || !strcmp(end, ".json")));
+    return !*command->name && argument[0] != '-' && file ? "-c FILE" : NULL;
 }
 
 static int cli_unknown(const struct gw_cli_command *command, const char *argument)
@@ -189,6 +192,7 @@ static size_t cli_words_wanted(const struct gw_cli_command *command)
 
 int gw_cli_parse(const struct gw_cli_command *command, int argc, char **argv, int from, struct gw_cli *cli)
 {
+    cli->command = command;
     size_t wanted = cli_words_wanted(command);
     bool options = true;
     for (int i = from; i < argc; i++) {

@@ -20,6 +20,7 @@ struct gw_cli_list {
 #define GW_CLI_WORDS_MAX 2
 struct gw_cli {
     int (*start)(struct gw_config *config); /* the gateway itself */
+    const struct gw_cli_command *command;   /* the one that was given */
     const char *words[GW_CLI_WORDS_MAX];    /* what is not an option */
     size_t word_count;
     const char *file; /* never NULL */

@@ -155,5 +155,5 @@ int gw_cli_completion(const struct gw_cli *cli)
             return 0;
         }
     }
-    return gw_cli_usage(NULL, "a shell is expected after completion: bash, zsh or fish; not", cli->words[0]);
+    return gw_cli_usage(cli->command, "a shell is expected after completion: bash, zsh or fish; not", cli->words[0]);
 }

@@ -34,7 +34,8 @@ static void explain_routed(void *context, const struct gw_routed *routed)
 int gw_cli_explain(const struct gw_cli *cli)
 {
     if (!cli->topic && !cli->channel && !cli->as)
-        return gw_cli_usage(NULL, "--topic TOPIC, --channel CHANNEL or --as TOKEN is expected after explain", NULL);
+        return gw_cli_usage(cli->command, "--topic TOPIC, --channel CHANNEL or --as TOKEN is expected after explain",
+                            NULL);
     struct gw_config *config = gw_cli_load(cli->file, false);
     if (!config)
         return 2;

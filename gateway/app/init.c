@@ -107,9 +107,10 @@ int gw_cli_init(const struct gw_cli *cli)
 {
     int64_t listen_ms = LISTEN_MS;
     if (!cli->broker)
-        return gw_cli_usage(NULL, "--broker URL is expected after init, such as --broker mqtt://localhost", NULL);
+        return gw_cli_usage(cli->command, "--broker URL is expected after init, such as --broker mqtt://localhost",
+                            NULL);
     if (cli->listen && (!gw_parse_duration(cli->listen, &listen_ms) || listen_ms < 100 || listen_ms > LISTEN_MAX_MS))
-        return gw_cli_usage(NULL, "--for: a duration from 100ms to 10m is expected, not", cli->listen);
+        return gw_cli_usage(cli->command, "--for: a duration from 100ms to 10m is expected, not", cli->listen);
     if (cli->output && !access(cli->output, F_OK)) {
         fprintf(stderr, "sluice: %s exists, and --output never replaces a file\n", cli->output);
         return 2;

@@ -153,7 +153,7 @@ int gw_cli_sub(const struct gw_cli *cli)
     char *end = NULL;
     if (cli->count &&
         (cli->count[0] < '1' || cli->count[0] > '9' || (sub.left = strtoull(cli->count, &end, 10), *end)))
-        return gw_cli_usage(NULL, "--count: a number from 1 is expected, not", cli->count);
+        return gw_cli_usage(cli->command, "--count: a number from 1 is expected, not", cli->count);
     struct gw_http_client *client = gw_cli_client(cli, &config, &status);
     if (client) {
         if (cli->cursor)

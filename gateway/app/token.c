@@ -31,9 +31,9 @@ int gw_cli_token(const struct gw_cli *cli)
 {
     int64_t lifetime_ms = DEFAULT_MS;
     if (!cli->subject)
-        return gw_cli_usage(NULL, "--subject NAME is expected after token", NULL);
+        return gw_cli_usage(cli->command, "--subject NAME is expected after token", NULL);
     if (cli->expires && (!gw_parse_duration(cli->expires, &lifetime_ms) || lifetime_ms < 1000))
-        return gw_cli_usage(NULL, "--expires: a duration such as 15m or 1h, of at least 1s, is expected, not",
+        return gw_cli_usage(cli->command, "--expires: a duration such as 15m or 1h, of at least 1s, is expected, not",
                             cli->expires);
     struct gw_config *config = gw_cli_load(cli->file, false);
     if (!config)

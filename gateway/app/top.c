@@ -342,10 +342,10 @@ int gw_cli_top(const struct gw_cli *cli)
     uint64_t left = top.terminal ? UINT64_MAX : 1;
     char *end = NULL;
     if (cli->count && (cli->count[0] < '1' || cli->count[0] > '9' || (left = strtoull(cli->count, &end, 10), *end)))
-        return gw_cli_usage(NULL, "--count: a number from 1 is expected, not", cli->count);
+        return gw_cli_usage(cli->command, "--count: a number from 1 is expected, not", cli->count);
     if (cli->interval && (!gw_parse_duration(cli->interval, &interval_ms) || interval_ms < INTERVAL_MIN_MS ||
                           interval_ms > INTERVAL_MAX_MS))
-        return gw_cli_usage(NULL, "--interval: a duration from 100ms to 1h is expected, not", cli->interval);
+        return gw_cli_usage(cli->command, "--interval: a duration from 100ms to 1h is expected, not", cli->interval);
     top.client = gw_cli_client(cli, &config, &status);
     if (top.client)
         status = top_run(&top, interval_ms, left);

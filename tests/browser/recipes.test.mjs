@@ -124,3 +124,12 @@ test('Kubernetes: the manifests are valid', async () => {
   container.ports[0].containerPort = 'http';
   assert.match(await faults(manifests[1]), /containerPort/);
 });
+
+test('Helm: the manifests with everything switched on are valid', async () => {
+  const manifests = JSON.parse(execFileSync('/usr/bin/python3', ['-B', join(ROOT, 'tests/support/helmchart.py')]));
+  assert.deepEqual(manifests.map((manifest) => manifest.kind).sort(), ['ConfigMap', 'Deployment', 'Ingress', 'PodDisruptionBudget', 'Service']);
+  for (const manifest of manifests) {
+    assert.equal(await faults(manifest), '', manifest.kind);
+    assert.deepEqual(await unknown(manifest), [], manifest.kind);
+  }
+});

@@ -4,7 +4,8 @@ import re
 
 from harness import ROOT
 
-FILES = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "client/README.md")] + sorted((ROOT / "docs").rglob("*.md"))
+FILES = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "client/README.md",
+                                        "packaging/helm/README.md")] + sorted((ROOT / "docs").rglob("*.md"))
 
 
 @dataclasses.dataclass

@@ -110,13 +110,21 @@ def test_explain_for_scripts(option, name, status):
 @pytest.mark.parametrize("typed, meant", [
     (["chekc"], "check"), (["helthcheck"], "healthcheck"), (["relod"], "reload"), (["explian", "--topic", "x"], "explain"),
     (["--hlep"], None), (["zzz"], None), (["explain", "--chanel", "x"], "--channel"), (["explain", "--topik", "x"], "--topic"),
-    (["run"], "sluice -c FILE"), (["--config", "x"], "-c"), (["-v"], "--version"), (["subscribe", "a"], "sub"), (["top", "--config-file=x"], "-c"),
+    (["run"], "sluice -c FILE"), (["sluice.yaml"], "-c FILE"), (["./conf"], "-c FILE"), (["a.yml"], "-c FILE"), (["x.txt"], None), (["--config", "x"], "-c"), (["-v"], "--version"), (["subscribe", "a"], "sub"), (["top", "--config-file=x"], "-c"),
     (["check", "a", "b"], None), (["reload", "--topic", "x"], None), (["schema", "x"], None), (["reference", "--man=1"], None)])
 def test_mistyped(typed, meant):
     result = run(*typed)
     assert result.returncode == 2 and not result.stdout
     assert result.stderr.splitlines()[1].startswith("Try: sluice ") and result.stderr.splitlines()[1].endswith("--help")
     assert (f"(did you mean {meant}?)" in result.stderr) == bool(meant), result.stderr
+
+
+@pytest.mark.parametrize("args", [["init"], ["init", "--broker", "mqtt://h", "--for", "x"], ["token"], ["token", "--subject", "x", "--expires", "x"],
+                                  ["explain"], ["completion", "tcsh"], ["sub", "a", "--count", "0"], ["top", "--count", "0"], ["pub"], ["sub"]],
+                         ids=" ".join)
+def test_what_is_missing_leads_to_the_help_of_its_command(args):
+    result = run(*args)
+    assert result.returncode == 2 and result.stderr.splitlines()[-1] == f"Try: sluice {args[0]} --help", result.stderr
 
 
 def test_every_command_has_help():
