@@ -403,7 +403,8 @@ def test_gateways_that_share_an_engine_from_elsewhere(world, binary):
     wait_until(lambda: hung.metric("sluice_engine_leader") == 0, what="the one that hung to know")
     carry_on(30, list(nodes))
     assert got == [f"N{i}" for i in range(1, sent + 1)]
-    histories = [node.get("/channels/rooms/a/history?limit=1000").json()["messages"] for node in nodes]
+    histories = wait_until(lambda: (lambda all: min(map(len, all)) >= sent and all)(
+        [node.get("/channels/rooms/a/history?limit=1000").json()["messages"] for node in nodes]), what="both histories")
     assert histories[0] == histories[1] and [message["data"] for message in histories[0]] == got
     ticket = nodes[0].post("/ticket", headers={"Authorization": "Bearer somebody"}).json()["ticket"]
     assert [nodes[i].get(f"/poll?channel=rooms/a&wait=0&ticket={ticket}").status_code for i in (1, 0, 1)] == [204, 401, 401]
