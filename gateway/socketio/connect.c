@@ -176,20 +176,39 @@ static bool stand_has(const struct stand *stand, const struct sio_filter *filter
             stand->generation >= filter->generation);
 }
 
-/* Subscribes from where the client stands; `values`: and to the last values as of there, since not all of them have
- * reached it. *missing: something is gone for good. */
+struct resumed {
+    bool missing;  /* something is gone for good */
+    uint64_t told; /* what comes after this has offsets */
+};
+
+/* Where a subscription goes on whose beginning has not all reached the client: where that began, or, if it came with
+ * offsets, where the client is. */
+static const char *resume_from(const struct sio_wanted *wanted, const struct stand *stand, struct resumed *resumed)
+{
+    struct gw_cursor from;
+    if (!wanted->first || !gw_cursor_parse(&from, wanted->from, strlen(wanted->from)))
+        return wanted->from;
+    if (stand->message && stand->cursor.seq > from.seq)
+        return stand->text;
+    if (from.seq < resumed->told)
+        resumed->told = from.seq;
+    return wanted->from;
+}
+
+/* Subscribes from where the client is; `values`: what it began with comes again, since not all of it has reached the
+ * client: last values as of there, or what came after a cursor. */
 static enum gw_err connect_subscribe(struct sio *sio, const struct sio_wanted *wanted, const struct stand *stand,
-                                     bool values, bool *missing)
+                                     bool values, struct resumed *resumed)
 {
     const char *text = wanted->text;
     struct gw_aggregate aggregate;
     struct gw_start start = {.at = GW_START_LAST, .interval_ms = wanted->interval_ms};
     if (*wanted->aggregate && !gw_aggregate_parse(&aggregate, wanted->aggregate, strlen(wanted->aggregate)))
         start.aggregate = &aggregate;
-    if (start.aggregate && values && *wanted->from) { /* all that was wanted of the past comes again */
+    if (values && *wanted->from) {
         start.at = GW_START_CURSOR;
-        start.cursor = wanted->from;
-        start.cursor_len = strlen(wanted->from);
+        start.cursor = resume_from(wanted, stand, resumed);
+        start.cursor_len = strlen(start.cursor);
     } else if (stand->known) {
         start.at = values ? GW_START_LAST_AFTER : GW_START_CURSOR;
         start.cursor = stand->text;
@@ -199,35 +218,39 @@ static enum gw_err connect_subscribe(struct sio *sio, const struct sio_wanted *w
     enum gw_err err = gw_session_subscribe(&sio->session, text, strlen(text), &start, &subscribed);
     if (err != GW_OK)
         return err;
-    *missing = *missing || !subscribed.recovered;
+    resumed->missing = resumed->missing || !subscribed.recovered;
     gw_sio_after_subscribe(sio, text);
+    bool cursor = start.aggregate || !subscribed.fresh_to;
     struct sio_wanted noted = *wanted;
-    noted.fresh_to = start.aggregate ? UINT64_MAX : subscribed.fresh_to;
+    noted.fresh_to = start.aggregate ? UINT64_MAX : cursor ? sio->fresh_to : subscribed.fresh_to;
     noted.generation = sio->generation + 1;
-    noted.from = !start.aggregate ? "" : values && *wanted->from ? wanted->from : subscribed.cursor;
+    noted.from = !cursor ? "" : start.aggregate && values && *wanted->from ? wanted->from : subscribed.cursor;
+    noted.first = cursor && !start.aggregate && (wanted->first || start.cursor == stand->text);
     gw_sio_filter_add(sio, &noted);
     return GW_OK;
 }
 
 /* Goes on where the client stands. False: it can't without missing something. */
-static bool connect_recover(struct sio *sio, const struct sio_filter *filters, const struct stand *stand)
+static bool connect_recover(struct sio *sio, const struct sio_filter *filters, const struct stand *stand,
+                            struct resumed *resumed)
 {
-    bool missing = false;
-    for (; filters && !missing; filters = filters->next) {
+    for (; filters && !resumed->missing; filters = filters->next) {
         bool values = !stand_has(stand, filters);
         const struct sio_wanted wanted = {.text = filters->text,
                                           .aggregate = gw_sio_filter_aggregate(filters),
                                           .from = gw_sio_filter_from(filters),
-                                          .interval_ms = filters->interval_ms};
-        enum gw_err err = connect_subscribe(sio, &wanted, stand, values, &missing);
-        missing = missing || err != GW_OK;
+                                          .interval_ms = filters->interval_ms,
+                                          .first = filters->first};
+        enum gw_err err = connect_subscribe(sio, &wanted, stand, values, resumed);
+        resumed->missing = resumed->missing || err != GW_OK;
     }
-    return !missing;
+    return !resumed->missing;
 }
 
 /* The set that the client declares, from where it stands if it says so. */
 static enum gw_err connect_declared(struct sio *sio, const struct sio_arguments *arguments,
-                                    const struct sio_filter *filters, const struct stand *stand, bool *missing)
+                                    const struct sio_filter *filters, const struct stand *stand,
+                                    struct resumed *resumed)
 {
     const char *name = arguments->channels.data;
     const char *aggregate = arguments->aggregate.data ? arguments->aggregate.data : "";
@@ -240,8 +263,9 @@ static enum gw_err connect_declared(struct sio *sio, const struct sio_arguments 
         const struct sio_wanted wanted = {.text = name,
                                           .aggregate = aggregate,
                                           .from = known ? gw_sio_filter_from(known) : "",
-                                          .interval_ms = arguments->interval_ms};
-        err = connect_subscribe(sio, &wanted, stand, !through, missing);
+                                          .interval_ms = arguments->interval_ms,
+                                          .first = known && known->first};
+        err = connect_subscribe(sio, &wanted, stand, !through, resumed);
     }
     return err;
 }
@@ -252,7 +276,7 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
                                 bool *recovered, enum gw_err *err)
 {
     bool keeps = eio->options->recovery_ms > 0;
-    bool declared = arguments->channel_count > 0, missing = false;
+    bool declared = arguments->channel_count > 0;
     struct sio_claim claim = {.pid = arguments->pid.data, .space = space, .identity = identity};
     struct sio_filter *filters = NULL;
     struct stand stand = {.known = false};
@@ -268,15 +292,16 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
     }
     struct sio *sio = gw_sio_create(eio, space, identity);
     sio->generation = stand.generation;
+    struct resumed resumed = {.told = stand.cursor.seq};
     *err = GW_OK;
     *recovered = false;
     if (stand.known)
         gw_session_pace_from(&sio->session, gw_hub_now(eio->hub)); /* it may have had a value just now */
     if (declared) {
-        *err = connect_declared(sio, arguments, filters, &stand, &missing);
-        *recovered = stand.known && !missing;
+        *err = connect_declared(sio, arguments, filters, &stand, &resumed);
+        *recovered = stand.known && !resumed.missing;
     } else if (known) {
-        *recovered = connect_recover(sio, filters, &stand);
+        *recovered = connect_recover(sio, filters, &stand, &resumed);
         if (!*recovered) { /* nothing of it, since the page subscribes again */
             gw_sio_forget(sio);
             sio = gw_sio_create(eio, space, identity);
@@ -293,7 +318,7 @@ static struct sio *connect_open(struct eio *eio, const char *space, struct gw_id
         claim.pid = pid;
     /* What is still there since then comes with offsets, also if something is missing. */
     if (*recovered || (declared && stand.known && stand_check(&stand, eio->hub)))
-        sio->told = stand.cursor.seq;
+        sio->told = resumed.told;
     if (keeps)
         sio->owner = gw_sio_recall_begin(&claim, sio, gw_hub_worker(eio->hub));
     sio->generation++;

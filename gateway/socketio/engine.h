@@ -67,12 +67,13 @@ struct eio {
 struct sio_filter {
     struct sio_filter *next;
     int64_t interval_ms;
-    uint64_t fresh_to; /* it began with last values, up to this number; 0: with a cursor. Of windows: what was wanted
-                          of the past has been sent there; UINT64_MAX: not yet, or a part of it may be lost */
+    uint64_t fresh_to; /* what it began with, last values or what came after a cursor, goes up to here. Of windows:
+                        * what was wanted of the past has been sent there; UINT64_MAX: not yet, or some may be lost */
     uint32_t generation;
     uint32_t size; /* of `text` */
-    char text[];   /* the filter; then the aggregate as clients write it and the cursor from which its windows are
-                      wanted, both empty for messages. Each ends with a NUL */
+    bool first;    /* it began with a cursor, and what came after that has offsets: there was nothing else */
+    char text[]; /* the filter; the aggregate as clients write it, empty for messages; the cursor with which it began,
+                  * empty for last values. Each ends with a NUL */
 };
 static inline const char *gw_sio_filter_aggregate(const struct sio_filter *filter)
 {
@@ -217,13 +218,14 @@ struct sio *gw_sio_find(const struct eio *eio, struct gw_slice space);
 void gw_sio_forget(struct sio *sio);
 /* The connection has moved: the session goes, once publishes and requests have their answers. */
 void gw_sio_leave(struct sio *sio, unsigned worker, const char *sid);
-/* Notes a filter, or that it is no longer subscribed to. `aggregate` and `from` are empty for messages; when a filter
- * is removed, `aggregate` NULL means either. */
+/* Notes a filter, or that it is no longer subscribed to. `aggregate` and `from` as in struct sio_filter; when a
+ * filter is removed, `aggregate` NULL means either. */
 struct sio_wanted {
     const char *text, *aggregate, *from;
     int64_t interval_ms;
     uint64_t fresh_to;
     uint32_t generation;
+    bool first;
 };
 void gw_sio_filter_add(struct sio *sio, const struct sio_wanted *wanted);
 struct sio_filter *gw_sio_filter_create(const struct sio_wanted *wanted);
@@ -235,7 +237,7 @@ void gw_sio_before_subscribe(struct sio *sio);
 void gw_sio_after_subscribe(struct sio *sio, const char *filter);
 /* It has begun: it is noted. */
 void gw_sio_subscribed(struct sio *sio, const char *name, const struct sio_arguments *arguments,
-                       const struct gw_subscribed *subscribed);
+                       const struct gw_subscribed *subscribed, bool first);
 
 /* --- events.c --- */
 

@@ -62,7 +62,8 @@ static void call_subscribe(const struct call *call)
     uint32_t snapshot = 0;
     bool recovered = true;
     const char *name = arguments->channels.data;
-    bool was_fresh = call->sio->fresh;
+    bool was_fresh = call->sio->fresh, alone = !call->sio->filters;
+    uint64_t was_told = call->sio->told;
     size_t was_syncing = call->sio->syncing.len;
     gw_sio_before_subscribe(call->sio);
     for (unsigned i = 0; i < arguments->channel_count; i++, name += strlen(name) + 1) {
@@ -72,13 +73,14 @@ static void call_subscribe(const struct call *call)
             for (; i > 0; i--, done += strlen(done) + 1)
                 call_forget(call, done);
             call->sio->fresh = was_fresh;
+            call->sio->told = was_told;
             call->sio->syncing.len = was_syncing;
             const char *why = start.aggregate ? subscribed.why : NULL;
             call_refuse(call, err, why || err != GW_ERR_BAD_REQUEST ? why : GW_SUBSCRIBE_EXPECTED);
             return;
         }
         gw_sio_after_subscribe(call->sio, name);
-        gw_sio_subscribed(call->sio, name, arguments, &subscribed);
+        gw_sio_subscribed(call->sio, name, arguments, &subscribed, alone);
         first = i ? first : subscribed;
         snapshot += subscribed.snapshot;
         recovered = recovered && subscribed.recovered;

@@ -108,7 +108,8 @@ static void moved_subscribe(struct sio *sio, const struct moved *moved, const st
                                       .from = gw_sio_filter_from(filter),
                                       .interval_ms = filter->interval_ms,
                                       .fresh_to = filter->fresh_to,
-                                      .generation = filter->generation};
+                                      .generation = filter->generation,
+                                      .first = filter->first};
     struct gw_aggregate aggregate;
     if (*wanted.aggregate && !gw_aggregate_parse(&aggregate, wanted.aggregate, strlen(wanted.aggregate)))
         start.aggregate = &aggregate;

@@ -166,16 +166,24 @@ static void sio_add_synced(struct sio *sio, uint64_t seq, struct gw_buf *out)
 }
 
 void gw_sio_subscribed(struct sio *sio, const char *name, const struct sio_arguments *arguments,
-                       const struct gw_subscribed *subscribed)
+                       const struct gw_subscribed *subscribed, bool first)
 {
-    bool windows = arguments->aggregate.data;
+    struct gw_cursor from;
+    bool windows = arguments->aggregate.data, cursor = windows || !subscribed->fresh_to;
     const struct sio_wanted wanted = {.text = name,
                                       .aggregate = windows ? arguments->aggregate.data : "",
-                                      .from = windows ? subscribed->cursor : "",
+                                      .from = cursor ? subscribed->cursor : "",
                                       .interval_ms = arguments->interval_ms,
-                                      .fresh_to = windows ? UINT64_MAX : subscribed->fresh_to,
-                                      .generation = sio->generation + 1};
+                                      .fresh_to = windows  ? UINT64_MAX
+                                                  : cursor ? sio->fresh_to
+                                                           : subscribed->fresh_to,
+                                      .generation = sio->generation + 1,
+                                      .first = first && cursor && !windows};
     gw_sio_filter_add(sio, &wanted);
+    /* The client has nothing else, so what comes after its cursor says where it is. */
+    if (wanted.first && gw_cursor_parse(&from, subscribed->cursor, strlen(subscribed->cursor)) &&
+        from.seq < sio->told)
+        sio->told = from.seq;
 }
 
 uint64_t gw_sio_place(const struct sio *sio)

@@ -38,8 +38,8 @@ void gw_sio_share(struct sio *sio, int64_t keep_ms)
     gw_sio_share_key(gw_sio_owner_pid(sio->owner), key);
     share_claim(&text, gw_sio_shape_space(sio->shape), sio->session.identity);
     for (const struct sio_filter *filter = sio->filters; filter; filter = filter->next) {
-        gw_buf_printf(&text, "%" PRId64 " %" PRIu64 " %" PRIu32 " ", filter->interval_ms, filter->fresh_to,
-                      filter->generation);
+        gw_buf_printf(&text, "%" PRId64 " %" PRIu64 " %" PRIu32 " %d ", filter->interval_ms, filter->fresh_to,
+                      filter->generation, filter->first);
         gw_shared_add_text(&text, filter->text, filter->size - 1);
     }
     if (text.len <= TEXT_BYTES)
@@ -85,9 +85,10 @@ bool gw_sio_shared_read(const char *text, size_t len, const char *space, const s
     while (good && at < end) {
         struct sio_filter read = {.next = NULL};
         struct gw_slice name;
-        int skip = 0;
-        good = sscanf(at, "%" SCNd64 " %" SCNu64 " %" SCNu32 " %n", &read.interval_ms, &read.fresh_to,
-                      &read.generation, &skip) == 3;
+        int skip = 0, first = 0;
+        good = sscanf(at, "%" SCNd64 " %" SCNu64 " %" SCNu32 " %d %n", &read.interval_ms, &read.fresh_to,
+                      &read.generation, &first, &skip) == 4;
+        read.first = first;
         at += skip;
         if (!good || !gw_shared_text(&at, end, &name))
             break;

@@ -204,6 +204,7 @@ struct sio_filter *gw_sio_filter_create(const struct sio_wanted *wanted)
     *filter = (struct sio_filter){.interval_ms = wanted->interval_ms,
                                   .fresh_to = wanted->fresh_to,
                                   .generation = wanted->generation,
+                                  .first = wanted->first,
                                   .size = (uint32_t)text.len};
     memcpy(filter->text, text.data, text.len);
     gw_buf_fini(&text);

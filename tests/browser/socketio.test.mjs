@@ -283,6 +283,60 @@ test('last values that were cut off come after all', async (t) => {
   void gateway;
 });
 
+/** A client that polls by hand, so that a test decides what reaches it. */
+async function byHand(gateway, auth = {}) {
+  const SEPARATOR = '\x1e';
+  const at = (sid = '') => `${gateway.url}/socket.io/?EIO=4&transport=polling${sid && '&sid=' + sid}`;
+  const { sid } = JSON.parse((await (await fetch(at())).text()).slice(1));
+  const client = {
+    post: async (packet) => assert.equal(await (await fetch(at(sid), { method: 'POST', body: packet })).text(), 'ok'),
+    /** The events of the next answer; CONNECT as `connect`. */
+    poll: async () => (await (await fetch(at(sid))).text()).split(SEPARATOR).flatMap((packet) => {
+      if (packet.startsWith('40')) return [['connect', JSON.parse(packet.slice(2))]];
+      return packet.startsWith('42') ? [JSON.parse(packet.slice(2))] : packet.startsWith('43') ? [['answer']] : [];
+    }),
+  };
+  await client.post('40' + JSON.stringify(auth));
+  return client;
+}
+
+for (const count of [1, 60]) {
+  for (const received of [false, true]) {
+    test(`what came after a cursor is not lost with the connection: ${count} messages, ${received ? 'a part' : 'none'} of them received`, async (t) => {
+      const { world, gateway } = await start(t, 'socketio: true\nworkers: 2\n');
+      await world.publish('rooms/n', ['0']);
+      const cursor = await until(async () => (await (await fetch(gateway.url + '/channels/rooms/n')).json()).cursor, 'the first one');
+      // More than one answer of a poll holds, which is 256 KiB.
+      const all = Array.from({ length: count }, (_, i) => JSON.stringify({ n: i + 1, pad: 'x'.repeat(count > 1 ? 10_000 : 1) }));
+      await world.publish('rooms/n', all);
+      await until(async () => (await (await fetch(gateway.url + '/channels/rooms/n')).json()).data?.n === count, 'the last one');
+      const got = [];
+      let pid, offset;
+      const hear = (events) => events.forEach(([event, value, end]) => {
+        if (event === 'connect') pid = value.pid;
+        if (event === 'message') got.push(value.data.n);
+        if (typeof end === 'string') offset = end;
+      });
+      const first = await byHand(gateway);
+      while (!offset) hear(await first.poll());
+      await first.post('420' + JSON.stringify(['subscribe', { channel: 'rooms/n', cursor }]));
+      if (received) hear(await first.poll());
+      const before = got.length;
+      assert.equal(before > 0, received);
+      const known = pid;
+      const second = await byHand(gateway, { pid, offset });
+      const synced = [];
+      while (!synced.length) {
+        const events = await second.poll();
+        hear(events);
+        synced.push(...events.filter(([event]) => event === 'synced'));
+      }
+      assert.equal(pid, known); // it was recovered
+      assert.deepEqual(got, Array.from({ length: count }, (_, i) => i + 1), `${before} before`);
+    });
+  }
+}
+
 test('what can not be recovered is a new session', async (t) => {
   const { world, gateway, connect } = await start(t, 'socketio: { recovery: 200ms }\n');
   const relay = await Relay.to(world, gateway.port);
