@@ -41,8 +41,9 @@ for (const [version, io] of CLIENTS) {
     const name = `socket.io-client ${version} by ${carrier}`;
 
     test(`${name}: subscribe, messages, publish, unsubscribe`, async (t) => {
-      const { world, connect } = await start(t);
+      const { world, gateway, connect } = await start(t);
       await world.publish('rooms/a', ['{"t":1}'], { retain: true });
+      await until(async () => (await fetch(gateway.url + '/channels/rooms/a')).ok, 'the gateway to have it');
       const socket = connect(io, transports);
       await connected(socket);
       await until(() => socket.heard('welcome').length, 'welcome');
