@@ -12,7 +12,8 @@ sys.path.insert(0, str(ROOT / "tests/cluster"))
 import cases  # noqa: E402
 
 CLIENTS, ROUNDS, HISTORY = 100, 3, 50
-IDLE = {"xread", "eval", "evalsha", "get", "pexpire", "info", "ping", "pttl", "time"} # what nodes ask anyway: the log, the lease
+# What nodes ask anyway: the log, the lease, and whether the keys are still there.
+IDLE = {"xread", "eval", "evalsha", "get", "exists", "hexists", "pexpire", "info", "ping", "pttl", "time"}
 
 
 def commands(world):
