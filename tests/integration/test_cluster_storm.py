@@ -13,7 +13,7 @@ import cases  # noqa: E402
 
 CLIENTS, ROUNDS, HISTORY = 100, 3, 50
 # What nodes ask anyway: the log, the lease, and whether the keys are still there.
-IDLE = {"xread", "eval", "evalsha", "get", "exists", "hexists", "pexpire", "info", "ping", "pttl", "time"}
+IDLE = {"xread", "eval", "evalsha", "get", "exists", "hexists", "zscore", "pexpire", "info", "ping", "pttl", "time"}
 
 
 def commands(world):
