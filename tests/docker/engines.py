@@ -3,9 +3,12 @@ import os
 import pathlib
 import re
 import subprocess
-import time
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/support"))
+import harness  # noqa: E402
+
 CACHE = ROOT / "build/containers"
 PROJECT = "sluicetest"
 
@@ -23,14 +26,11 @@ def run(*args, check=True, timeout=600, **kwargs):
 
 
 def wait_until(condition, timeout, what):
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Failed(f"waited {timeout} s in vain for {what}")
-        time.sleep(0.2)  # between two looks at another process
+    """Looks at another process each time, so not too often."""
+    try:
+        return harness.wait_until(condition, timeout, what, interval=0.2)
+    except AssertionError as error:
+        raise Failed(str(error)) from None
 
 
 def may_raise_limits():

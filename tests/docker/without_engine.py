@@ -19,9 +19,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/support"))
+from harness import wait_until  # noqa: E402
+
 BUDGET = 15_000_000
 SLIM = ("usr/share/doc/*", "usr/share/info/*", "usr/share/linda/*", "usr/share/lintian/overrides/*", "usr/share/locale/*",
         "usr/share/man/*", "usr/share/groff/*")
@@ -175,11 +177,9 @@ def try_out(stage, work):
     # unshare stays outside as the parent; process 1 of the new namespace is the shell, then (exec) chroot, then Sluice.
     parent = subprocess.Popen(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inside], stdout=log, stderr=log)
     try:
-        end = time.monotonic() + 20
         healthy = ["chroot", f"--userspec={uid}:{gid}", stage.folder, *probe]
-        while subprocess.run(healthy, stderr=subprocess.DEVNULL).returncode:
-            assert parent.poll() is None and time.monotonic() < end, (work / "run.log").read_text()
-            time.sleep(0.05)  # between two health checks
+        wait_until(lambda: parent.poll() is not None or not subprocess.run(healthy, stderr=subprocess.DEVNULL).returncode, 20, "the health check")
+        assert parent.poll() is None, (work / "run.log").read_text()
         child = int(pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()[0])
         status = pathlib.Path(f"/proc/{child}/status").read_text()
         assert re.search(r"^NSpid:\t\d+\t1$", status, re.M), status

@@ -25,8 +25,8 @@ MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 SANITIZED = "/asan/" in BINARY or "/tsan/" in BINARY
 
 
-def wait_until(condition, timeout=10.0, what="the condition"):
-    """Polls until condition() is truthy and returns that; AssertionError after `timeout` seconds."""
+def wait_until(condition, timeout=10.0, what="the condition", interval=0.01):
+    """Polls every `interval` seconds until condition() is truthy and returns that; AssertionError after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -34,7 +34,7 @@ def wait_until(condition, timeout=10.0, what="the condition"):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"waited {timeout} s in vain for {what}")
-        threading.Event().wait(0.01)
+        threading.Event().wait(interval)
 
 
 def free_port():
